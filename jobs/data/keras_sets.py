@@ -1,0 +1,149 @@
+"""MNIST, Fashion-MNIST and CIFAR-10: `keras.datasets`, made safe for many processes and for no network.
+
+Keras downloads into `~/.keras/datasets` (`KERAS_HOME`). Left alone it has three traps: processes that start
+together download into the same file; a file with an unexpected content is deleted before the download that is
+to replace it has succeeded; and a network that swallows packets hangs it. Here one process at a time loads,
+files are verified first, and a download that stalls gives up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from jobs.data.errors import DataFileError
+from jobs.data.synthetic import ImageSet
+
+STALL_SECONDS = 30.0
+"""A download that receives nothing for so long is given up."""
+
+
+class Source(NamedTuple):
+    """Where a set comes from and where Keras keeps it."""
+
+    module: str
+    """In `keras.datasets`."""
+    origin: str
+    """The folder the files are published in."""
+    files: Mapping[str, str]
+    """Path below the cache folder, to the name it is published under."""
+    sha256: Mapping[str, str]
+    """Where Keras itself pins one, by path below the cache folder."""
+
+
+_GOOGLE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+_FASHION = ("train-labels-idx1-ubyte.gz", "train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz",
+            "t10k-images-idx3-ubyte.gz")  # fmt: skip
+_CIFAR = "cifar-10-batches-py-target_archive"
+
+SOURCES: dict[str, Source] = {
+    "mnist": Source(
+        "mnist",
+        _GOOGLE,
+        {"mnist.npz": "mnist.npz"},
+        {"mnist.npz": "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"},
+    ),
+    "fashion-mnist": Source("fashion_mnist", _GOOGLE, {f"fashion-mnist/{name}": name for name in _FASHION}, {}),
+    "cifar10": Source(
+        "cifar10",
+        "https://www.cs.toronto.edu/~kriz/",
+        {_CIFAR: "cifar-10-python.tar.gz"},
+        {_CIFAR: "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"},
+    ),
+}
+
+
+def cache_folder() -> Path:
+    """Where Keras looks for data files: `$KERAS_HOME/datasets`, `~/.keras/datasets`, or below /tmp.
+
+    Created here, because Keras takes a home that does not exist yet for one that it may not write to.
+    """
+    user = Path.home() if os.access(Path.home(), os.W_OK) else Path("/tmp")  # noqa: S108 - Keras' own rule
+    home = Path(os.environ.get("KERAS_HOME") or user / ".keras").expanduser()
+    with suppress(OSError):
+        home.mkdir(parents=True, exist_ok=True)
+    if not os.access(home, os.W_OK):
+        home = Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir(), ".keras")  # noqa: S108
+    folder = home / "datasets"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataFileError(folder, f"cannot be made ({error}). Set KERAS_HOME to a writable folder") from error
+    return folder
+
+
+@cache
+def load(name: str) -> ImageSet:
+    """The set, downloaded if it is not in the cache folder. Images get a last axis for their channels.
+
+    Raises:
+        DataFileError: not there and not downloadable, or there and broken; says which file to put where.
+    """
+    import keras
+    import numpy as np
+
+    source = SOURCES[name]
+    folder = cache_folder()
+    with _one_at_a_time(folder / f".{source.module}.lock"), _no_stalls():
+        _verify(name, folder)
+        missing = [path for path in source.files if not (folder / path).exists()]
+        try:
+            (x_train, y_train), (x_eval, y_eval) = getattr(keras.datasets, source.module).load_data()
+        except Exception as error:
+            raise DataFileError(folder, _advice(name, folder, missing, error)) from error
+
+    x_train, x_eval = (x.reshape(*x.shape[:3], -1) for x in (x_train, x_eval))
+    y_train, y_eval = (y.reshape(-1).astype(np.int32) for y in (y_train, y_eval))
+    return ImageSet(x_train, y_train, x_eval, y_eval)
+
+
+def _verify(name: str, folder: Path) -> None:
+    for path, expected in SOURCES[name].sha256.items():
+        file = folder / path
+        if not file.exists():
+            continue
+        with file.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != expected:
+            raise DataFileError(
+                file,
+                f"not the published {name} file: its SHA-256 is {found}, not {expected}. "
+                "Replace it, or move it away to have it downloaded",
+            )
+
+
+def _advice(name: str, folder: Path, missing: list[str], error: Exception) -> str:
+    source = SOURCES[name]
+    if not missing:
+        broken = f"{name} is there but cannot be read ({type(error).__name__}: {error})"
+        return f"{broken}. Remove {', '.join(source.files)} to have it downloaded again"
+    places = "; ".join(f"{source.origin}{source.files[path]} as {folder / path}" for path in missing)
+    return (
+        f"{name} is not there and cannot be downloaded ({error}). On a machine with a network get {places}. "
+        "KERAS_HOME names another cache folder. To train on made-up images instead: --set data=synthetic"
+    )
+
+
+@contextmanager
+def _one_at_a_time(lock: Path) -> Iterator[None]:
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _no_stalls() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALL_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,70 @@
+"""`python -m jobs.describe`: what the driver wants to know of jobs, told from a process of its own.
+
+The driver never imports a job's code. It runs this module, which loads the job, validates its params and
+answers with one JSON document on the file descriptor it was given (standard output belongs to the user's
+module, which may print while it is imported).
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+import traceback
+from typing import Any
+
+from jobs.api import Job
+from jobs.catalog import CATALOG
+from jobs.loading import JobNotFound, ParamsError, load_job_class, validate_params
+
+
+def describe(target: str, directory: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The job's name, defaults, validated params, and their schema; or `error` with what is wrong."""
+    try:
+        job_class = load_job_class(target, directory)
+        validated = validate_params(job_class, params)
+    except JobNotFound as error:
+        return {"error": "job", "message": str(error)}
+    except ParamsError as error:
+        return {"error": "params", "field": error.field, "message": error.reason}
+    except BaseException as error:  # noqa: BLE001 - whatever the user's module raises is theirs to see
+        return {
+            "error": "user",
+            "message": f"{type(error).__name__}: {error}",
+            "traceback": _traceback(error),
+        }
+    return {
+        "name": target if target in CATALOG else job_class.__name__,
+        "summary": _summary(target, job_class),
+        "defaults": dict(job_class.defaults),
+        "params": validated.model_dump(mode="json"),
+        "schema": job_class.Params.model_json_schema(),
+    }
+
+
+def _summary(target: str, job_class: type[Job]) -> str:
+    if target in CATALOG:
+        return CATALOG[target].summary
+    return (inspect.getdoc(job_class) or "").partition("\n")[0]
+
+
+def _traceback(error: BaseException) -> str:
+    """From the user's first frame on."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - frames hold plain strings
+    theirs = [f for f in frames if not f.filename.startswith((ours, "<frozen importlib"))]
+    lines = traceback.format_list(theirs or frames)
+    return "".join(["Traceback (most recent call last):\n", *lines, *traceback.format_exception_only(error)])
+
+
+def main() -> None:
+    request = json.loads(sys.argv[2])
+    requests = [request] if request else [{"target": name, "directory": ".", "params": {}} for name in CATALOG]
+    answers = [describe(**one) for one in requests]
+    with os.fdopen(int(sys.argv[1]), "w") as answer:
+        json.dump(answers, answer)
+
+
+if __name__ == "__main__":
+    main()

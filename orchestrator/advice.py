@@ -1,0 +1,69 @@
+"""What to try next, given what a comparison showed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from orchestrator.contrast import Question
+from orchestrator.evidence import Modes, Quality, Race
+from orchestrator.wording import FEWEST_SEEDS, Ruling, margin_text
+
+GOOD_SEEDS = 5
+MOST_SEEDS = 50
+"""More seeds than this are no advice."""
+
+
+def next_steps(
+    modes: Modes, ruled: Sequence[Mapping[Question, Ruling]], race: Race, quality: Quality | None
+) -> list[str]:
+    """Sentences, the most urgent first, each once."""
+    runs = [run for group in modes.values() for run in group]
+    steps = []
+    seeds = min((min(rulings["time"].contrast.counts.runs) for rulings in ruled), default=0)
+    if seeds < FEWEST_SEEDS:
+        steps.append(f"Run at least {GOOD_SEEDS} seeds (--seeds {GOOD_SEEDS}); {seeds} cannot prove anything.")
+    elif seeds < GOOD_SEEDS:
+        steps.append(f"Run {GOOD_SEEDS} seeds (--seeds {GOOD_SEEDS}): {seeds} give wide intervals.")
+    if race.kind != "target":
+        steps.append('Set a target (--target "METRIC>=VALUE"): the time to a result says more than speed.')
+    elif not any(run.target and run.target.reached for run in runs):
+        steps.append(f"No run reached {race.goal}: raise the budget (--samples) or lower the target.")
+    if seeds >= FEWEST_SEEDS and any(not rulings["time"].contrast.pairs.paired for rulings in ruled):
+        steps.append("Train all variants in one comparison with the same seeds: pairs need fewer runs.")
+    for rulings in ruled:
+        steps += _for_pair(modes, rulings, quality)
+    for name, group in modes.items():
+        found = [f for run in group for f in run.stability.findings if f.kind == "straggler"]
+        if found:
+            steps.append(f"{name}: mend or leave out the slow worker ({found[0].symptom}), then compare again.")
+    return list(dict.fromkeys(steps))
+
+
+def _for_pair(modes: Modes, rulings: Mapping[Question, Ruling], quality: Quality | None) -> list[str]:
+    steps = []
+    time, final, stability = rulings["time"], rulings.get("quality"), rulings["stability"]
+    c = time.contrast
+    if final is not None and quality is not None and final.enough:
+        need = final.contrast.seeds_to_equal
+        settled = final.equal or final.winner or final.contrast.at_target
+        unclear = not settled and not (time.winner and final.contrast.not_worse(time.winner))
+        if unclear and need is not None and final.contrast.pairs.paired:
+            within = f"equal {quality.metric} within {margin_text(final.contrast)}"
+            if final.contrast.pairs.n < need <= MOST_SEEDS:
+                steps.append(f"To show {within} of {c.variant} and {c.other}, run about {need} seeds.")
+            elif need > MOST_SEEDS:
+                steps.append(f"To show {within} takes over {MOST_SEEDS} seeds: widen the margin.")
+        if final.winner:
+            loser = final.loser
+            stale = any(run.staleness and run.staleness.mean > 0 for run in modes[loser])
+            why = "; its gradients are stale, so try a lower learning rate" if stale else ""
+            steps.append(f"Tune the learning rate of {loser} (--tune-lr) before giving it up{why}.")
+    low, high = c.advantage.low, c.advantage.high
+    if time.enough and not time.winner and low and high and max(high, 1 / low) > 1.25:
+        steps.append(
+            f"The interval still allows {c.variant} to be {low:.2f}x to {high:.2f}x as fast as {c.other}: "
+            "four times the seeds halve it."
+        )
+    if any(stability.contrast.counts.bad):
+        steps.append("Read the findings and logs of the failed or unstable runs before trusting either variant.")
+    return steps

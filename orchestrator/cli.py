@@ -1,0 +1,242 @@
+"""The command line: parses, calls, prints. Everything it does can be done from Python (`orchestrator.api`)."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator import options as opt
+from orchestrator.errors import Interrupted, JobError, RegattaError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from orchestrator.live import LiveView
+
+app = typer.Typer(
+    name="regatta",
+    help="Train a Keras model synchronously and asynchronously on Ray, and learn which one wins.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def compare(
+    target: opt.Target,
+    modes: opt.Modes = None,
+    seeds: opt.Seeds = None,
+    workers: opt.Workers = None,
+    ps: opt.Ps = None,
+    gpus_per_worker: opt.GpusPerWorker = None,
+    cpus_per_task: opt.CpusPerTask = None,
+    batch_size: opt.BatchSize = None,
+    samples: opt.Samples = None,
+    epochs: opt.Epochs = None,
+    target_metric: opt.TargetMetric = None,
+    eval_every: opt.EvalEvery = None,
+    seed: opt.Seed = None,
+    set_: opt.Set = None,
+    steps_per_call: opt.StepsPerCall = None,
+    sharding: opt.Sharding = None,
+    address: opt.Address = None,
+    out: opt.Out = None,
+    run_id: opt.RunId = None,
+    timeout: opt.Timeout = None,
+    launch_timeout: opt.LaunchTimeout = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Train a job in several modes with several seeds, and say which mode wins."""
+    given = opt.to_fields(_spec_arguments(locals()))
+    from orchestrator.api import compare as compare_runs
+    from orchestrator.report.terminal import print_comparison
+    from orchestrator.target import resolve_comparison
+
+    with _view(quiet, verbose) as view:
+        comparison = compare_runs(resolve_comparison(target, given), view)
+    _finish(comparison.to_json(), as_json, lambda console: print_comparison(comparison, console))
+
+
+@app.command()
+def run(
+    target: opt.Target,
+    mode: opt.Mode = None,
+    workers: opt.Workers = None,
+    ps: opt.Ps = None,
+    gpus_per_worker: opt.GpusPerWorker = None,
+    cpus_per_task: opt.CpusPerTask = None,
+    batch_size: opt.BatchSize = None,
+    samples: opt.Samples = None,
+    epochs: opt.Epochs = None,
+    target_metric: opt.TargetMetric = None,
+    eval_every: opt.EvalEvery = None,
+    seed: opt.Seed = None,
+    set_: opt.Set = None,
+    steps_per_call: opt.StepsPerCall = None,
+    sharding: opt.Sharding = None,
+    address: opt.Address = None,
+    out: opt.Out = None,
+    run_id: opt.RunId = None,
+    timeout: opt.Timeout = None,
+    launch_timeout: opt.LaunchTimeout = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Train a job once, in one mode."""
+    given = opt.to_fields(_spec_arguments(locals()))
+    from orchestrator.api import run as run_once
+    from orchestrator.report.terminal import print_run
+    from orchestrator.target import resolve_run
+
+    with _view(quiet, verbose) as view:
+        result = run_once(resolve_run(target, given), view)
+    _finish(result.to_json(), as_json, lambda console: print_run(result, console))
+
+
+@app.command()
+def plan(
+    target: opt.Target,
+    mode: opt.Mode = None,
+    workers: opt.Workers = None,
+    ps: opt.Ps = None,
+    gpus_per_worker: opt.GpusPerWorker = None,
+    cpus_per_task: opt.CpusPerTask = None,
+    batch_size: opt.BatchSize = None,
+    samples: opt.Samples = None,
+    epochs: opt.Epochs = None,
+    target_metric: opt.TargetMetric = None,
+    set_: opt.Set = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Show the tasks, their resources and TF_CONFIG, and what the cluster must offer. Starts nothing."""
+    given = opt.to_fields(_spec_arguments(locals()))
+    from orchestrator.planning import plan_document
+    from orchestrator.tables import print_plan
+    from orchestrator.target import resolve_run
+
+    document = plan_document(resolve_run(target, given))
+    _finish(document, as_json, lambda console: print_plan(document, console))
+
+
+@app.command()
+def jobs(as_json: opt.Json = False) -> None:
+    """List the built-in jobs."""
+    from orchestrator.tables import print_rows
+    from orchestrator.target import list_jobs
+
+    listed = list_jobs()
+    rows = [(job["name"], job["summary"]) for job in listed]
+    _finish(listed, as_json, lambda console: print_rows(rows, console))
+
+
+@app.command()
+def runs(
+    root: Annotated[Path, typer.Argument(help="Folder that holds run folders.")] = Path("runs"),
+    as_json: opt.Json = False,
+) -> None:
+    """List finished and unfinished runs and comparisons."""
+    from orchestrator.tables import list_runs, print_rows
+
+    listed = list_runs(root)
+    rows = [(entry["path"], entry["kind"], entry["outcome"]) for entry in listed]
+    _finish(listed, as_json, lambda console: print_rows(rows or [(f"No runs in {root}.",)], console))
+
+
+@app.command()
+def report(
+    path: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of a run or a comparison.")],
+    as_json: opt.Json = False,
+) -> None:
+    """Rebuild the report of a run or comparison from what it stored."""
+    from orchestrator.report import show
+
+    document, show_it = show(path)
+    _finish(document, as_json, show_it)
+
+
+@app.command()
+def init(path: Annotated[Path, typer.Argument(metavar="FILE.py", help="File to write.")]) -> None:
+    """Write a small working job to start from."""
+    from orchestrator.scaffold import CLASS_NAME, write_job
+
+    write_job(path)
+    typer.echo(f"Wrote {path}. Try it:\n\n    regatta compare {path}:{CLASS_NAME}\n")
+
+
+@app.command()
+def doctor(as_json: opt.Json = False) -> None:
+    """Check this machine: Python, TensorFlow, Ray, GPUs, memory, cores, ports, token."""
+    from dataclasses import asdict
+
+    from orchestrator.doctor import diagnose
+    from orchestrator.tables import print_rows
+
+    checks = diagnose()
+    rows = [(check.status, check.name, f"{check.detail} {check.remedy or ''}".strip()) for check in checks]
+    _finish([asdict(check) for check in checks], as_json, lambda console: print_rows(rows, console))
+    if any(check.status == "fail" for check in checks):
+        raise typer.Exit(2)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a spec file."""
+    from orchestrator.spec import spec_schema
+
+    typer.echo(json.dumps(spec_schema(), indent=2))
+
+
+def main() -> None:
+    """Entry point: errors become one paragraph and an exit code, never a bare traceback."""
+    try:
+        app()
+    except RegattaError as error:
+        if isinstance(error, JobError) and error.traceback:
+            typer.echo(error.traceback, err=True)
+        typer.echo(f"regatta: {error.message}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _spec_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in arguments.items() if key not in ("as_json", "quiet", "verbose")}
+
+
+@contextmanager
+def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
+    """The live view on stderr. Ctrl-C and SIGTERM inside of it end the command with exit code 130."""
+    from rich.console import Console
+
+    from orchestrator.live import LiveView
+
+    signal.signal(signal.SIGTERM, lambda *_: _raise_interrupt())
+    try:
+        with LiveView(Console(stderr=True), quiet=quiet, verbose=verbose) as view:
+            yield view
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; everything it started is stopped.") from None
+
+
+def _raise_interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _finish(document: Any, as_json: bool, show: Callable[[Console], None]) -> None:
+    """The outcome: one JSON document on stdout, or text for a person."""
+    if as_json:
+        typer.echo(json.dumps(document, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    show(Console())

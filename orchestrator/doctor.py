@@ -1,0 +1,229 @@
+"""`regatta doctor`: is this machine fit for a run, and if not, what to do about it.
+
+Every check is a pure function of what was found; `machine` finds it, and `diagnose` asks. `ok` with a remedy
+is a hint; `warn` means that a run works, but slower or less safely; `fail` that it does not.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import stat
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from orchestrator import machine
+
+GIB = 2**30
+
+TESTED = {"tensorflow": "2.21", "keras": "3.15", "ray": "2.60"}
+"""Release series that pyproject.toml admits; a test holds the two together."""
+
+MEMORY_FOR_A_RUN = 4 * GIB
+"""`regatta compare digits` holds about five TensorFlow processes of 0.5-0.7 GiB, and Ray."""
+
+PACKAGES = ("orchestrator", "workers", "jobs")
+
+
+class Status(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report."""
+
+    name: str
+    status: Status
+    detail: str
+    """What was found."""
+    remedy: str = ""
+    """What to do; empty where nothing has to be done."""
+
+
+def diagnose(runs: Path = Path("runs")) -> tuple[Check, ...]:
+    """Looks at everything, in the order a run would meet it. Takes as long as importing TensorFlow once.
+
+    `runs` is the folder where runs will be written. Starts two child processes, and neither Ray nor a server.
+    """
+    with ThreadPoolExecutor() as pool:
+        imported = pool.submit(machine.import_tensorflow)
+        gpus = pool.submit(machine.gpu_report)
+        return (
+            python(platform.python_version()),
+            tensorflow(installed("tensorflow"), imported.result()),
+            _version("Keras", "keras", installed("keras")),
+            _version("Ray", "ray", installed("ray")),
+            gpu(gpus.result(), imported.result()),
+            cores(machine.cores()),
+            memory(machine.memory()),
+            ports(machine.ports()),
+            token(os.environ, Path.home()),
+            disk(runs, *machine.disk_free(runs)),
+            shadowing(Path.cwd(), Path(__file__).parents[1]),
+        )
+
+
+def installed(distribution: str) -> str | None:
+    """The installed version, without importing the package."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def python(version: str) -> Check:
+    major, minor = (int(part) for part in version.split(".")[:2])
+    if (major, minor) < (3, 11):
+        return Check("Python", Status.FAIL, version, "use Python 3.11 or newer")
+    return Check("Python", Status.OK, version)
+
+
+def _version(name: str, distribution: str, version: str | None) -> Check:
+    series = TESTED[distribution]
+    remedy = f"pip install '{distribution}=={series}.*'"
+    if version is None:
+        return Check(name, Status.FAIL, "not installed", remedy)
+    if version.split(".")[:2] != series.split("."):
+        return Check(name, Status.WARN, f"{version}; Regatta was tested with {series}", remedy)
+    return Check(name, Status.OK, version)
+
+
+def tensorflow(version: str | None, imported: machine.ChildAnswer) -> Check:
+    check = _version("TensorFlow", "tensorflow", version)
+    if version is None:
+        return check
+    if imported.answer is None:
+        detail = f"{version} does not import: {imported.problem}"
+        return Check(
+            check.name,
+            Status.FAIL,
+            detail,
+            'run `python -P -c "import tensorflow, keras"` for the whole error',
+        )
+    return Check(
+        check.name,
+        check.status,
+        f"{check.detail}, imports in {imported.answer['seconds']:.1f} s",
+        check.remedy,
+    )
+
+
+def gpu(nvml: machine.ChildAnswer, imported: machine.ChildAnswer) -> Check:
+    """What NVML sees against what TensorFlow can use."""
+    name = "GPU"
+    usable = 0 if imported.answer is None else imported.answer["gpus"]
+    if nvml.answer is None:
+        return Check(
+            name, Status.WARN, f"NVML: {nvml.problem}", "run nvidia-smi; if it hangs too, restart the machine"
+        )
+    state, detail, devices = (nvml.answer[key] for key in ("state", "detail", "devices"))
+    if state in ("no_library", "no_driver") and not usable:
+        return Check(name, Status.OK, f"not available ({detail}): everything runs on the CPU")
+    if state != "ok":
+        remedy = {
+            "no_binding": "pip install nvidia-ml-py",
+            "no_permission": "let this user open /dev/nvidia*",
+        }.get(state, "run nvidia-smi: it names the fault")
+        return Check(name, Status.WARN, f"{detail}: GPUs cannot be watched", remedy)
+    if not devices:
+        return Check(name, Status.OK, "not available (NVML sees none): everything runs on the CPU")
+    seen = ", ".join(_gpu_words(device) for device in devices)
+    if imported.answer is not None and usable < len(devices):
+        detail = f"{seen}; TensorFlow can use {usable} of {len(devices)}"
+        return Check(
+            name, Status.WARN, detail, "pip install 'tensorflow[and-cuda]', and look at CUDA_VISIBLE_DEVICES"
+        )
+    return Check(name, Status.OK, f"{seen}; driver {nvml.answer['driver']}")
+
+
+def _gpu_words(device: Mapping[str, object]) -> str:
+    total = device["memory_total_bytes"]
+    return f"{device['name'] or 'GPU'}" + (f" {total / GIB:.0f} GiB" if isinstance(total, int) else "")
+
+
+def cores(found: machine.Cores) -> Check:
+    detail = f"{found.usable} usable of {found.machine}"
+    if found.quota:
+        detail += f" (a limit of {found.quota:g})"
+    if found.usable < 2:
+        remedy = "use --workers 1, or a machine with a core per replica: replicas that share one take turns"
+        return Check("Cores", Status.WARN, detail, remedy)
+    return Check("Cores", Status.OK, detail)
+
+
+def memory(found: machine.Memory | None) -> Check:
+    if found is None:
+        return Check("Memory", Status.WARN, "the system does not tell", "see that 4 GiB are free")
+    detail = f"{found.available / GIB:.1f} GiB available of {found.total / GIB:.1f}"
+    if found.available < MEMORY_FOR_A_RUN / 4:
+        return Check("Memory", Status.FAIL, detail, "one replica needs about 0.7 GiB: close other programs")
+    if found.available < MEMORY_FOR_A_RUN:
+        return Check("Memory", Status.WARN, detail, "use fewer --workers, or close other programs: 0.7 GiB a replica")
+    return Check("Memory", Status.OK, detail)
+
+
+def ports(found: machine.Ports) -> Check:
+    if not found.tried:
+        detail = f"the ephemeral range starts at {found.high}: no port is safe from outgoing connections"
+        remedy = "sysctl net.ipv4.ip_local_port_range='32768 60999'"
+        return Check("Ports", Status.WARN, detail, remedy)
+    detail = f"{found.free} of {found.tried} tried between {found.low} and {found.high - 1} are free"
+    if not found.free:
+        return Check("Ports", Status.FAIL, detail, "see `ss -ltn` for who holds them; a sandbox may forbid listening")
+    if found.free < found.tried / 2:
+        return Check("Ports", Status.WARN, detail, "see `ss -ltn` for who holds them")
+    return Check("Ports", Status.OK, detail)
+
+
+def token(environ: Mapping[str, str], home: Path) -> Check:
+    """Where Ray will take its token from: the variable, the file it names, or `~/.ray/auth_token`."""
+    name = "Ray token"
+    if environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        detail = f"off: RAY_AUTH_MODE={environ['RAY_AUTH_MODE']}; whoever reaches Ray's ports runs code as you"
+        return Check(name, Status.WARN, detail, "unset RAY_AUTH_MODE")
+    if environ.get("RAY_AUTH_TOKEN"):
+        return Check(name, Status.OK, "on: from RAY_AUTH_TOKEN")
+    named = environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(named) if named else home / ".ray" / "auth_token"
+    generate = "ray get-auth-token --generate > /dev/null"
+    try:
+        mode, empty = stat.S_IMODE(path.stat().st_mode), not path.read_text().strip()
+    except OSError as error:
+        if named or not isinstance(error, FileNotFoundError):
+            return Check(name, Status.FAIL, f"{path}: {error.strerror}", f"put the token there, or: {generate}")
+        detail = "none yet: a local run makes one, but `ray start --head` without one lets everybody in"
+        return Check(name, Status.OK, detail, f"before `ray start` or `ray up`: {generate}")
+    if empty:
+        return Check(name, Status.FAIL, f"{path} is empty", f"rm {path} && {generate}")
+    if mode & 0o077:
+        detail = f"on: {path}, which is open to others (mode {mode:04o})"
+        return Check(name, Status.WARN, detail, f"chmod 600 {path}")
+    return Check(name, Status.OK, f"on: {path}")
+
+
+def disk(folder: Path, nearest: Path, free: int, writable: bool) -> Check:
+    detail = f"{free / GIB:.1f} GiB free for {folder}"
+    if not writable:
+        return Check("Disk", Status.FAIL, f"{nearest} is not writable", "name another folder with --out")
+    if free < GIB / 4:
+        return Check("Disk", Status.FAIL, detail, "free some space, or name another folder with --out")
+    if free < 2 * GIB:
+        return Check("Disk", Status.WARN, detail, "free some space: checkpoints of a large model may not fit")
+    return Check("Disk", Status.OK, detail)
+
+
+def shadowing(folder: Path, home: Path) -> Check:
+    """Folders here that bear our packages' names; `home` is where our own are."""
+    strangers = [name for name in PACKAGES if (folder / name).is_dir() and folder.resolve() != home.resolve()]
+    if not strangers:
+        return Check("Folder", Status.OK, f"nothing in {folder} bears the name of one of Regatta's packages")
+    names = " and ".join(f"{name}/" for name in strangers)
+    detail = f"{names} in {folder}: `regatta` and its replicas are not affected, a Python script run here is"
+    return Check("Folder", Status.OK, detail, "run scripts that use the Python API with `python -P`")

@@ -1,0 +1,204 @@
+"""Runs to numbers: what each run says on each question, who missed, and which runs pair up. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeGuard
+
+from orchestrator.result import RunResult, TargetResult
+
+Modes = Mapping[str, Sequence[RunResult]]
+SAME_BUDGET = 0.02
+"""Sample counts within 2 % are one budget: the last step's batch need not fit it."""
+UNSTABLE = frozenset({"nan", "divergence", "spike", "oscillation"})
+"""Findings about the loss itself; a straggler or a slow input pipeline is not instability."""
+_LOWER_IS_BETTER = re.compile(r"loss|error|ma?[pe]e|mse|msle|perplexity|entropy|divergence|poisson|hinge")
+_SHARE = re.compile(r"acc|auc|precision|recall|sensitivity|specificity|f1|f_?beta|iou|dice|error_rate|kappa")
+
+
+class Point(NamedTuple):
+    """One run's number on one question."""
+
+    seed: int
+    value: float
+    bad: bool = False
+    """Missed the target, or lost its final metric; counted, never dropped."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """What the time question asks of every run; the same for all variants of a comparison."""
+
+    kind: Literal["target", "budget", "rate"]
+    goal: str
+    horizon: float | None
+    """Seconds (per sample, for `rate`) that a miss counts as: the longest that any run was watched."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The final metric by which quality is judged."""
+
+    metric: str
+    higher_is_better: bool
+    is_share: bool
+    """Accuracy and its kin: absolute margin, in points. Else the margin is relative."""
+
+
+class Pairs(NamedTuple):
+    """Values of a variant (`x`) and of the baseline (`y`); matched one to one when `paired`."""
+
+    x: list[float]
+    y: list[float]
+    paired: bool
+    left_out: int
+    """Values without a partner, not used."""
+
+    @property
+    def n(self) -> int:
+        return min(len(self.x), len(self.y))
+
+
+def plan_race(modes: Modes) -> Race:
+    """Time to target where all runs share one; else training seconds for equal samples; else samples/s."""
+    runs = [run for group in modes.values() for run in group]
+    targets = {goal_text(run.target) for run in runs if run.target is not None}
+    if len(targets) == 1 and all(run.target or run.status != "succeeded" for run in runs):
+        reached = [run.target.seconds for run in runs if run.target is not None]
+        return Race("target", targets.pop(), longest([*reached, *(run.seconds.training for run in runs)]))
+    finished = [run for run in runs if run.status == "succeeded"]
+    samples = [run.samples for run in finished]
+    counted = [count for count in samples if count]
+    equal = counted and len(counted) == len(samples) and min(counted) >= (1 - SAME_BUDGET) * max(counted)
+    if equal and all(is_positive(run.seconds.training) for run in finished):
+        return Race("budget", "the sample budget", longest(run.seconds.training for run in runs))
+    return Race("rate", "samples/s", longest(map(_seconds_per_sample, finished)))
+
+
+def race_points(runs: Sequence[RunResult], race: Race) -> list[Point]:
+    """Each run's time; a run that did not make it counts as the horizon. Unmeasured runs are absent."""
+    points = []
+    for run in runs:
+        seconds = _race_seconds(run, race)
+        if seconds is not None:
+            points.append(Point(run.seed, seconds))
+        elif not is_interrupted(run) and _missed(run, race) and race.horizon:
+            points.append(Point(run.seed, race.horizon, bad=True))
+    return points
+
+
+def plan_quality(modes: Modes, metric: str | None = None) -> Quality | None:
+    """The named metric, else the target's, else validation accuracy, else validation loss, else any."""
+    runs = [run for group in modes.values() for run in group]
+    names = sorted({name for run in runs for name in run.final})
+    targets = [run.target for run in runs if run.target is not None and run.target.metric in names]
+    if metric is None and targets:
+        metric = targets[0].metric
+    if metric is None and names:
+        metric = min(names, key=_preference)
+    if metric is None or metric not in names:
+        return None
+    ops = {target.op for target in targets if target.metric == metric}
+    higher = any(op.startswith(">") for op in ops) if ops else not _LOWER_IS_BETTER.search(metric.lower())
+    return Quality(metric, higher, bool(_SHARE.search(metric.lower())))
+
+
+def quality_points(runs: Sequence[RunResult], quality: Quality) -> list[Point]:
+    """Each run's final metric; a failed or diverged run is bad, an interrupted or unmeasured one absent."""
+    points = []
+    for run in runs:
+        value = run.final.get(quality.metric)
+        if is_lost(run) or (value is not None and not math.isfinite(value)):
+            points.append(Point(run.seed, math.nan, bad=True))
+        elif value is not None and not is_interrupted(run):
+            points.append(Point(run.seed, value))
+    return points
+
+
+def cost_points(runs: Sequence[RunResult], race: Race) -> list[Point]:
+    """Each run's price; under a target the share of it up to the target, all of it for a miss."""
+    points = []
+    for run in runs:
+        if run.cost is None or not is_positive(run.cost):
+            return []
+        seconds, training = _race_seconds(run, race), run.seconds.training
+        reached = seconds is not None
+        share = seconds / training if race.kind == "target" and seconds and training else 1.0
+        points.append(Point(run.seed, run.cost * min(1.0, share), bad=not reached))
+    return points
+
+
+def pair(x: Iterable[Point], y: Iterable[Point], by_seed: bool = True) -> Pairs:
+    """Match by seed where seeds are unique and three or more (or all) are shared; else keep both unpaired."""
+    x, y = list(x), list(y)
+    of_x, of_y = {p.seed: p.value for p in x}, {p.seed: p.value for p in y}
+    shared = sorted(of_x.keys() & of_y.keys())
+    unique = len(of_x) == len(x) and len(of_y) == len(y)
+    if not (by_seed and unique and (len(shared) >= 3 or of_x.keys() == of_y.keys())):
+        return Pairs([p.value for p in x], [p.value for p in y], paired=False, left_out=0)
+    left_out = len(x) + len(y) - 2 * len(shared)
+    return Pairs([of_x[s] for s in shared], [of_y[s] for s in shared], paired=True, left_out=left_out)
+
+
+def is_interrupted(run: RunResult) -> bool:
+    """The user ended it: says nothing about the mode, unlike a failure or a spent budget."""
+    return run.status == "stopped" and "interrupt" in (run.stop_reason or "").lower()
+
+
+def is_lost(run: RunResult) -> bool:
+    """Failed, or trained to a loss that is not finite."""
+    losses = [value for name, value in run.final.items() if "loss" in name]
+    return run.status == "failed" or not all(map(math.isfinite, losses))
+
+
+def is_troubled(run: RunResult) -> bool:
+    """Lost, or met a failure or an unstable loss on the way, even if it survived."""
+    return is_lost(run) or bool(run.failures) or any(f.kind in UNSTABLE for f in run.stability.findings)
+
+
+def stopped_at_target(run: RunResult) -> bool:
+    return run.target is not None and run.target.reached and "target" in (run.stop_reason or "").lower()
+
+
+def goal_text(target: TargetResult) -> str:
+    return f"{target.metric} {target.op} {target.value:g}"
+
+
+def _race_seconds(run: RunResult, race: Race) -> float | None:
+    """Seconds of a run that made it; null for one that did not, or whose time was not measured."""
+    if race.kind == "target":
+        made_it = run.target is not None and run.target.reached
+        seconds = None if run.target is None else run.target.seconds
+    elif race.kind == "budget":
+        made_it, seconds = run.status == "succeeded", run.seconds.training
+    else:
+        made_it, seconds = run.status != "failed", _seconds_per_sample(run)
+    return seconds if made_it and seconds is not None and is_positive(seconds) else None
+
+
+def _missed(run: RunResult, race: Race) -> bool:
+    if race.kind == "target":
+        return run.target is None or not run.target.reached
+    return run.status == "failed" or (race.kind == "budget" and run.status != "succeeded")
+
+
+def _seconds_per_sample(run: RunResult) -> float | None:
+    rate = run.throughput.samples_per_s
+    return 1 / rate if is_positive(rate) else None
+
+
+def _preference(name: str) -> tuple[bool, bool, str]:
+    return not name.startswith("val_"), not _SHARE.search(name), name
+
+
+def longest(values: Iterable[float | None]) -> float | None:
+    """The largest measured value; null when there is none."""
+    return max((value for value in values if value is not None and is_positive(value)), default=None)
+
+
+def is_positive(value: float | None) -> TypeGuard[float]:
+    """Measured: null, 0 and not finite are not."""
+    return value is not None and math.isfinite(value) and value > 0

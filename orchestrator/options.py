@@ -1,0 +1,77 @@
+"""The flags that `run`, `compare` and `plan` share: each is a field of the spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.errors import SpecError, UsageError
+
+Target = Annotated[
+    str, typer.Argument(metavar="TARGET", help="A built-in job, spec.yaml, path/file.py:Class or module:Class.")
+]
+Mode = Annotated[str | None, typer.Option(help="sync or async.")]
+Modes = Annotated[str | None, typer.Option(help="Modes to compare, the baseline first: sync,async.")]
+Workers = Annotated[int | None, typer.Option(help="Worker replicas.")]
+Ps = Annotated[int | None, typer.Option("--ps", help="Parameter servers (async).")]
+GpusPerWorker = Annotated[int | None, typer.Option(help="GPUs of each worker.")]
+CpusPerTask = Annotated[float | None, typer.Option(help="CPUs reserved for each task.")]
+BatchSize = Annotated[int | None, typer.Option(help="Samples per batch and replica.")]
+Samples = Annotated[int | None, typer.Option(help="Budget in training samples.")]
+Epochs = Annotated[float | None, typer.Option(help="Budget in passes over the data, instead of --samples.")]
+TargetMetric = Annotated[
+    str | None, typer.Option("--target", help='End when an evaluation meets this: "val_accuracy>=0.95".')
+]
+EvalEvery = Annotated[int | None, typer.Option(help="Samples between evaluations.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of initial weights and data order.")]
+Seeds = Annotated[str | None, typer.Option(help="Number of seeds per mode, or a list: 0,1,2.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A param of the job; may be repeated.")
+]
+StepsPerCall = Annotated[int | None, typer.Option(help="Fused steps per call; automatic when not given.")]
+Sharding = Annotated[str | None, typer.Option(help="auto: split the data between workers; off: all to each.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to attach to; starts one here when not given.")]
+Out = Annotated[str | None, typer.Option(help="Folder for the results; runs/<run_id> when not given.")]
+RunId = Annotated[str | None, typer.Option(help="Name of the run.")]
+Timeout = Annotated[float | None, typer.Option(help="Seconds after which training is stopped.")]
+LaunchTimeout = Annotated[float | None, typer.Option(help="Seconds that starting all tasks may take.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; text goes to stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also evaluations, findings and task states.")]
+
+
+def to_fields(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A command's arguments as fields of the spec; what was not given is None."""
+    fields = {k: v for k, v in given.items() if k not in ("target", "target_metric", "set_", "seeds", "modes")}
+    fields["target"] = given.get("target_metric")
+    if given.get("set_"):
+        fields["params"] = parse_settings(given["set_"])
+    if given.get("seeds") is not None:
+        fields["seeds"] = parse_seeds(given["seeds"])
+    if given.get("modes") is not None:
+        fields["modes"] = tuple(name.strip() for name in given["modes"].split(","))
+    return fields
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, str]:
+    """`["hidden=64"]` to `{"hidden": "64"}`; types are the job's to give."""
+    pairs = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set: {setting!r} is not allowed: write it as name=value, for example hidden=64")
+        pairs[name.strip()] = value
+    return pairs
+
+
+def parse_seeds(text: str) -> int | tuple[int, ...]:
+    """`5` is a number of seeds; `5,` and `0,1,2` are seeds."""
+    try:
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise SpecError("seeds", f"{text!r} is not allowed: give a number of seeds (5) or a list (0,1,2)") from None
+    if not numbers or min(numbers) < 0 or ("," not in text and numbers[0] < 1):
+        raise SpecError("seeds", f"{text!r} is not allowed: give at least one seed, none negative")
+    return tuple(numbers) if "," in text else numbers[0]

@@ -1,0 +1,89 @@
+"""Curves of several seeds as one line with its 95 % interval. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from orchestrator.report.series import Curve
+
+LEVEL = 0.95
+FEWEST = 3
+"""Two seeds have an interval 13 standard errors wide on either side: a band would hide the chart."""
+
+
+class Band(NamedTuple):
+    """Mean over seeds where all of them have values; `low` and `high` are empty below three seeds."""
+
+    x: list[float]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+def band(curves: Sequence[Curve], points: int, *, geometric: bool = False) -> Band:
+    """The mean of interpolated curves on an even grid, with Student's 95 % interval of that mean.
+
+    Only where every curve has values: beyond the end of the first, those left would be the slow or the lucky
+    ones, and their mean another thing. `geometric` averages logarithms: for a loss, whose noise multiplies.
+    """
+    curves = [curve for curve in curves if len(curve.x) > 1]
+    if not curves:
+        return Band([], [], [], [])
+    start, end = max(c.x[0] for c in curves), min(c.x[-1] for c in curves)
+    if not end > start:
+        return Band([], [], [], [])
+    forth, back = (_log, _exp) if geometric else (float, float)
+    grid = [start + (end - start) * i / (points - 1) for i in range(points)]
+    columns = [interpolate(curve, grid) for curve in curves]
+    x, mean, low, high = Band([], [], [], [])
+    half = _half_width(len(curves))
+    for at, values in zip(grid, zip(*columns, strict=True), strict=True):
+        logs = [forth(value) for value in values]
+        if not all(map(math.isfinite, logs)):
+            continue
+        middle = math.fsum(logs) / len(logs)
+        x.append(at)
+        mean.append(back(middle))
+        if half is not None:
+            spread = half * math.sqrt(math.fsum((v - middle) ** 2 for v in logs) / (len(logs) - 1))
+            low.append(back(middle - spread))
+            high.append(back(middle + spread))
+    return Band(x, mean, low, high)
+
+
+def interpolate(curve: Curve, grid: Sequence[float]) -> list[float]:
+    """Linear between points; the grid rises and lies within the curve."""
+    values, right = [], 1
+    for at in grid:
+        while right < len(curve.x) - 1 and curve.x[right] < at:
+            right += 1
+        x0, x1, y0, y1 = curve.x[right - 1], curve.x[right], curve.y[right - 1], curve.y[right]
+        share = min(1.0, max(0.0, (at - x0) / (x1 - x0)))
+        values.append(y0 + share * (y1 - y0))
+    return values
+
+
+def thinned(curve: Curve, points: int) -> Curve:
+    """At most about `points` of its points, the last among them."""
+    step = max(1, math.ceil(len(curve.x) / max(2, points)))
+    kept = sorted({*range(0, len(curve.x), step), len(curve.x) - 1}) if curve.x else []
+    return Curve([curve.x[i] for i in kept], [curve.y[i] for i in kept])
+
+
+def _half_width(n: int) -> float | None:
+    """Of the interval, in standard deviations: t(0.975, n - 1) / sqrt(n)."""
+    if n < FEWEST:
+        return None
+    from scipy.special import stdtrit
+
+    return float(stdtrit(n - 1, (1 + LEVEL) / 2)) / math.sqrt(n)
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf
+
+
+def _exp(value: float) -> float:
+    return math.exp(max(-700.0, min(700.0, value)))

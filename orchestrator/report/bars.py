@@ -1,0 +1,174 @@
+"""How long things took, run by run and phase by phase; and how stale the updates were."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+from orchestrator.evidence import plan_race, race_points
+from orchestrator.report.figures import Axis, Chart, figure, label, short
+from orchestrator.report.palette import NEUTRAL, colours, faded
+from orchestrator.report.series import staleness_shares
+from orchestrator.report.stored import Study
+from orchestrator.report.text import seconds
+from orchestrator.result import RunResult
+
+_MOST_BARS = 40
+PHASES = ("launch", "until the first step", "training")
+
+
+def time_chart(study: Study) -> Chart:
+    """Every run a dot: seconds to the target, or to the end of the budget; a miss is a cross at the horizon."""
+    race = plan_race(study.results)
+    scale, unit = (1000.0, "seconds per 1,000 samples") if race.kind == "rate" else (1.0, "seconds of training")
+    names = list(reversed(study.modes))
+    colour = colours(study.modes)
+    data: list[dict[str, Any]] = []
+    for row, name in enumerate(names):
+        points = race_points(study.results[name], race)
+        for missed in (False, True):
+            chosen = [point for point in points if point.bad == missed]
+            words = "missed" if missed else ""
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "x": short(point.value * scale for point in chosen),
+                    "y": [row] * len(chosen),
+                    "text": [f"seed {p.seed}: {words or seconds(p.value * scale)}" for p in chosen],
+                    "hovertemplate": "%{text}<extra></extra>",
+                    "marker": {
+                        "color": faded(colour[name], 0.75),
+                        "size": 11,
+                        "symbol": "x-thin-open" if missed else "circle",
+                        "line": {"width": 2 if missed else 0, "color": colour[name]},
+                    },
+                }
+            )
+        median = statistics.median(math.inf if p.bad else p.value for p in points) if points else math.inf
+        if math.isfinite(median):
+            data.append(_tick(median * scale, row, colour[name]))
+    title = f"Time to {race.goal}" if race.kind == "target" else "Time for the same samples"
+    title = "Time per sample" if race.kind == "rate" else title
+    missed_words = f" A cross is a run that missed it, at the horizon of {seconds(race.horizon)}."
+    return Chart(
+        title,
+        {"": figure([d for d in data if d["x"]], _from_zero(unit), _rows(names))},
+        height=90 + 52 * len(names),
+        caption="Each dot is a run, the bar its variant's median."
+        + (missed_words if any(p.bad for r in study.results.values() for p in race_points(r, race)) else ""),
+        describes=f"{title}, for every run",
+    )
+
+
+def phase_chart(study: Study) -> Chart:
+    names = list(reversed(study.modes))
+    colour = colours(study.modes)
+    shares = {name: phases(study.results[name]) for name in names}
+    data = []
+    for phase, shade in zip(PHASES, (faded(NEUTRAL, 0.45), faded(NEUTRAL, 0.85), None), strict=True):
+        values = [shares[name][phase] for name in names]
+        data.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": phase,
+                "x": short(values),
+                "y": list(range(len(names))),
+                "text": ["" if value is None else f"{phase} {seconds(value)}" for value in values],
+                "textposition": "inside",
+                "insidetextanchor": "middle",
+                "constraintext": "none",
+                "hovertemplate": "%{text}<extra></extra>",
+                "marker": {"color": shade or [colour[name] for name in names]},
+                "width": 0.55,
+            }
+        )
+    if not any(value for share in shares.values() for value in share.values()):
+        data = []
+    chart = figure(
+        data,
+        _from_zero("seconds"),
+        _rows(names),
+        barmode="stack",
+        uniformtext={"minsize": 11, "mode": "hide"},
+        bargap=0.4,
+    )
+    return Chart(
+        "Where the time went",
+        {"": chart},
+        height=90 + 52 * len(names),
+        caption="Launch and first step are paid once per variant and shared by its seeds; variants launch side by "
+        "side and take turns, so the time until the first step holds other variants' turns. Training is the mean "
+        "of the runs. None of the first two is on the training clock.",
+        describes="Seconds of launch, until the first step, and of training, for every variant",
+    )
+
+
+def phases(runs: Iterable[RunResult]) -> dict[str, float | None]:
+    """Mean seconds of each phase, over the runs that measured it."""
+    runs = list(runs)
+    launch = _mean(run.seconds.launch for run in runs)
+    first = _mean(run.seconds.to_first_step for run in runs)
+    rest = None if first is None else max(0.0, first - (launch or 0.0))
+    return dict(zip(PHASES, (launch, rest, _mean(run.seconds.training for run in runs)), strict=True))
+
+
+def staleness_chart(study: Study) -> Chart:
+    """Share of updates by how many others came between reading the weights and changing them."""
+    colour = colours(study.modes)
+    shares = {name: staleness_shares(list(runs)) for name, runs in study.modes.items()}
+    shares = {name: share for name, share in shares.items() if share}
+    most = max((max(share) for share in shares.values()), default=0)
+    width = max(1, math.ceil((most + 1) / _MOST_BARS))
+    data = []
+    for name, share in shares.items():
+        bins: dict[int, float] = {}
+        for value, part in share.items():
+            bins[value // width] = bins.get(value // width, 0.0) + part
+        data.append(
+            {
+                "type": "bar",
+                "name": label(name),
+                "x": [bin_ * width for bin_ in bins],
+                "y": short(100 * part for part in bins.values()),
+                "marker": {"color": colour[name]},
+                "hovertemplate": "%{y:.1f} % of updates<extra></extra>",
+            }
+        )
+    ticks = {"dtick": 1} if most <= 12 else {}
+    title = "updates by others in between" + (f" (bars of {width})" if width > 1 else "")
+    x, y = Axis(title, extra=ticks), Axis("% of updates", extra={"rangemode": "tozero"})
+    return Chart(
+        "Staleness",
+        {"": figure(data, x, y, showlegend=len(data) > 1, bargap=0.25)},
+        height=280,
+        describes="Histogram of staleness",
+    )
+
+
+def _from_zero(title: str) -> Axis:
+    return Axis(title, extra={"rangemode": "tozero"})
+
+
+def _rows(names: list[str]) -> Axis:
+    return Axis(ticks=names, span=(-0.6, len(names) - 0.4))
+
+
+def _tick(x: float, row: int, colour: str) -> dict[str, Any]:
+    """The median: a short upright bar."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": short([x, x]),
+        "y": [row - 0.3, row + 0.3],
+        "line": {"color": colour, "width": 3},
+        "hovertemplate": f"median {seconds(x)}<extra></extra>",
+    }
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    measured = [value for value in values if value is not None and math.isfinite(value)]
+    return statistics.fmean(measured) if measured else None

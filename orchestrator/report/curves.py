@@ -1,0 +1,176 @@
+"""Loss and evaluation metrics against seconds, samples and updates, with a band over the seeds of each variant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.evidence import plan_quality
+from orchestrator.report.bands import band, thinned
+from orchestrator.report.figures import Axis, Chart, Choice, Figure, figure, label, rule, short, span_of
+from orchestrator.report.palette import colours, faded
+from orchestrator.report.series import AXES, Curve, extent, loss_curve, metric_curves
+from orchestrator.report.series import Axis as Unit
+from orchestrator.report.stored import StoredRun, Study
+from orchestrator.result import TargetResult
+
+BINS = 120
+_MOST_NUMBERS = 60_000
+"""In all figures of one chart: about 0.5 MB."""
+_MOST_METRICS = 5
+_LOG_FROM = 10
+"""Highest over lowest loss from which a straight axis would hide the end of training."""
+_TITLES = {"seconds": "seconds of training", "samples": "samples", "updates": "updates of the weights"}
+_BY = Choice("against", [("seconds", "Seconds"), ("samples", "Samples"), ("updates", "Updates")])
+
+Curves = Mapping[str, Sequence[Curve]]
+"""By variant, one per run."""
+
+
+def loss_chart(study: Study) -> Chart:
+    bins = resolution(study, figures=len(AXES))
+    figures = {}
+    for unit in AXES:
+        figures[unit] = curve_figure(loss_curves(study, unit, bins), study, _TITLES[unit], "training loss", bins)
+    return Chart(
+        "Training loss",
+        figures,
+        [_BY],
+        caption=f"Means of the steps in each of {bins} equal parts of the longest run. {_explained(study)}",
+        describes="Training loss of every variant against seconds, samples or updates",
+    )
+
+
+def metric_chart(study: Study) -> Chart:
+    names = metric_names(study)
+    bins = resolution(study, figures=len(AXES) * max(1, len(names)))
+    figures = {}
+    for unit in AXES:
+        curves = evaluation_curves(study, unit)
+        for index, name in enumerate(names):
+            chosen = {mode: [run[name] for run in runs if name in run] for mode, runs in curves.items()}
+            figures[f"{unit}|{index}"] = curve_figure(
+                chosen, study, _TITLES[unit], name, bins, target=target_on(study, name)
+            )
+    choices = [_BY]
+    if len(names) > 1:
+        choices.append(Choice("metric", [(str(i), name) for i, name in enumerate(names)]))
+    else:
+        figures = {key.partition("|")[0]: value for key, value in figures.items()}
+    return Chart(
+        "Evaluation",
+        figures,
+        choices,
+        caption=f"Scored on the evaluation set, off the training clock. {_explained(study)}",
+        describes="Evaluation metrics of every variant against seconds, samples or updates",
+    )
+
+
+def loss_curves(study: Study, unit: Unit, bins: int = BINS) -> dict[str, list[Curve]]:
+    curves = {}
+    for name, runs in study.modes.items():
+        longest = max((extent(run, unit) for run in runs), default=0.0)
+        curves[name] = [loss_curve(run, unit, longest / bins) for run in runs]
+    return curves
+
+
+def evaluation_curves(study: Study, unit: Unit) -> dict[str, list[dict[str, Curve]]]:
+    return {name: [metric_curves(run, unit) for run in runs] for name, runs in study.modes.items()}
+
+
+def metric_names(study: Study) -> list[str]:
+    """Of all evaluations, the one that quality is judged by first."""
+    names = {name: None for _, run in study.runs for name in metric_curves(run, "updates")}
+    quality = plan_quality(study.results)
+    first = [quality.metric] if quality and quality.metric in names else []
+    return list(dict.fromkeys([*first, *sorted(names)]))[:_MOST_METRICS]
+
+
+def target_on(study: Study, metric: str) -> TargetResult | None:
+    """The target, if all runs share one and it is this metric's."""
+    targets = [run.result.target for _, run in study.runs if run.result.target is not None]
+    values = {(t.metric, t.op, t.value) for t in targets}
+    return targets[0] if len(values) == 1 and targets[0].metric == metric else None
+
+
+def resolution(study: Study, figures: int) -> int:
+    """Points per line, so that many runs do not make a huge file."""
+    lines = sum(len(runs) + 4 for runs in study.modes.values()) * 2
+    return max(24, min(BINS, _MOST_NUMBERS // max(1, lines * figures)))
+
+
+def complete(runs: Sequence[StoredRun], curves: Sequence[Curve]) -> list[Curve]:
+    """Curves that a mean over seeds is made of: those of runs that ended well, where there are any."""
+    whole = [c for run, c in zip(runs, curves, strict=False) if run.result.status == "succeeded" and len(c.x) > 1]
+    return whole or [curve for curve in curves if len(curve.x) > 1]
+
+
+def is_steep(curves: Curves) -> bool:
+    """A loss that is positive and spans a decade is read on a logarithmic axis."""
+    values = [y for runs in curves.values() for curve in runs for y in curve.y]
+    return bool(values) and min(values) > 0 and max(values) >= _LOG_FROM * min(values)
+
+
+def curve_figure(
+    curves: Curves, study: Study, x_title: str, y_title: str, bins: int, target: TargetResult | None = None
+) -> Figure:
+    log = is_steep(curves)
+    positive = all(y > 0 for runs in curves.values() for curve in runs for y in curve.y)
+    colour = colours(study.modes)
+    under: list[dict[str, Any]] = []
+    over: list[dict[str, Any]] = []
+    for name, lines in curves.items():
+        mean = band(complete(study.modes[name], lines), bins, geometric=positive and "loss" in y_title)
+        shared = {"name": label(name), "legendgroup": label(name), "type": "scatter", "mode": "lines"}
+        if mean.low:
+            under.append(_ribbon(mean.x, mean.low, mean.high, colour[name]) | shared)
+        alone = not mean.x
+        if len([line for line in lines if line.x]) > 1 or alone:
+            under.append(_seeds(lines, bins, colour[name], alone) | shared)
+        if mean.x:
+            line = {"color": colour[name], "width": 2.5}
+            over.append({"x": short(mean.x), "y": short(mean.mean), "line": line, "hovertemplate": "%{y:.4g}"} | shared)
+    drawn = [trace for trace in (*under, *over) if trace["x"]]
+    values = [y for lines in curves.values() for curve in lines for y in curve.y]
+    marks = rule(target.value, f"target {target.value:g}") if target is not None and not log else {}
+    span = span_of([*values, *([target.value] if target and not log else [])], log=log)
+    x = Axis(x_title, extra={"rangemode": "tozero"})
+    y = Axis(y_title, log=log, span=span)
+    return figure(drawn, x, y, showlegend=len(curves) > 1, hovermode="x unified", **marks)
+
+
+def _ribbon(x: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str) -> dict[str, Any]:
+    return {
+        "x": short([*x, *reversed(x)]),
+        "y": short([*high, *reversed(low)]),
+        "fill": "toself",
+        "fillcolor": faded(colour, 0.16),
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def _seeds(lines: Sequence[Curve], bins: int, colour: str, alone: bool) -> dict[str, Any]:
+    """All runs as one trace, with gaps between them."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for line in lines:
+        kept = thinned(line, bins)
+        x += [*short(kept.x), None]
+        y += [*short(kept.y), None]
+    return {
+        "x": x if any(line.x for line in lines) else [],
+        "y": y,
+        "line": {"color": faded(colour, 0.4), "width": 1},
+        "hoverinfo": "skip",
+        "showlegend": alone,
+    }
+
+
+def _explained(study: Study) -> str:
+    most = max((len(runs) for runs in study.modes.values()), default=0)
+    if most < 2:
+        return ""
+    ribbon = " with its 95 % interval" if most >= 3 else ""
+    return f"Thin lines are single runs; the thick line is their mean{ribbon}, as far as all runs of the variant go."

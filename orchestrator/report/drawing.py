@@ -1,0 +1,53 @@
+"""Parts that the sections of report.html share: a section, a chart with its switches, a variant's chip."""
+
+from __future__ import annotations
+
+import re
+
+from orchestrator.report.figures import Chart
+from orchestrator.report.markup import Child, Html, data_block, el
+from orchestrator.report.palette import NEUTRAL
+
+
+def section(title: str, *children: Child, id_: str) -> Html:
+    return el("section", el("h2", title), *children, id=id_)
+
+
+def chip(name: str, colour: str | None) -> Html:
+    """A variant's name behind a square of its colour."""
+    return el("span", el("i", style=f"background:{colour or NEUTRAL}"), name, class_="chip")
+
+
+def drawn(chart: Chart, empty: str | None = None) -> Html:
+    """A chart with its title, switches and data; a sentence where there is nothing to draw."""
+    if chart.is_empty:
+        return el("p", empty or f"{chart.title}: not available.", class_="note")
+    name = re.sub(r"\W+", "-", chart.title).strip("-").lower()
+    switches = [
+        el(
+            "div",
+            (
+                el("button", label, type="button", data_key=key, aria_pressed="false" if i else "true")
+                for i, (key, label) in enumerate(choice.options)
+            ),
+            class_="switch",
+            role="group",
+            aria_label=choice.name,
+        )
+        for choice in chart.choices
+    ]
+    return el(
+        "figure",
+        el("div", el("h3", chart.title), switches, class_="chart-head"),
+        el(
+            "div",
+            class_="chart",
+            id=f"chart-{name}",
+            data_figures=f"data-{name}",
+            style=f"height:{chart.height}px",
+            role="img",
+            aria_label=chart.describes or chart.title,
+        ),
+        el("figcaption", chart.caption) if chart.caption else None,
+        data_block(f"data-{name}", chart.figures),
+    )

@@ -1,0 +1,124 @@
+"""What a run was trained with and on: versions, processor, memory, commits. Enough for another to repeat it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator import machine
+
+FILE = "environment.json"
+PACKAGES = ("tensorflow", "keras", "ray", "numpy", "pydantic", "tensorboard", "protobuf", "grpcio")
+_GIT_SECONDS = 5.0
+_MAX_BYTES = 1 << 20
+
+
+def environment(directory: Path | None = None, root: Path = machine.ROOT) -> dict[str, Any]:
+    """Facts about this machine and installation, as JSON; what cannot be told is null.
+
+    `directory` is where the job's code is, for its commit: the current folder when not given. Reads files and
+    asks git; takes about 50 ms. Names neither the host nor the user.
+    """
+    found = machine.cores(root)
+    memory = machine.memory(root)
+    return {
+        "regatta": version("regatta"),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "cpu": {
+            "model": cpu_model(root),
+            "cores": found.machine,
+            "usable": found.usable,
+        },
+        "memory_bytes": None if memory is None else memory.total,
+        "commit": {
+            "regatta": commit(Path(__file__).parent, Path(__file__).name),
+            "job": commit(directory or Path.cwd()),
+        },
+    }
+
+
+def load_environment(run: Path) -> dict[str, Any] | None:
+    """What was stored when the run was made; null when nothing readable was."""
+    path = run / FILE
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            return None
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return stored if isinstance(stored, dict) else None
+
+
+def version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def cpu_model(root: Path = machine.ROOT) -> str | None:
+    """As the kernel names it: `model name` on x86, `Hardware` or the implementer's codes elsewhere."""
+    try:
+        lines = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    for key in ("model name", "Hardware", "cpu"):
+        if facts.get(key):
+            return facts[key]
+    return platform.processor() or platform.machine() or None
+
+
+def commit(directory: Path, tracked: str | None = None) -> str | None:
+    """The commit checked out around `directory`, `+` when tracked files differ; null outside a repository.
+
+    With `tracked`, only of a repository that has that file: a virtual environment may lie in a stranger's.
+    """
+    if tracked is not None and not _git(directory, "ls-files", "--", tracked):
+        return None
+    head = _git(directory, "rev-parse", "--verify", "HEAD")
+    if not head:
+        return None
+    changed = _git(directory, "status", "--porcelain", "--untracked-files=no")
+    return f"{head}+" if changed else head
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    # A repository's own configuration may name programs to run: none of them here.
+    safe = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "--no-optional-locks")
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", "-C", str(directory), *safe, *arguments],  # noqa: S607 - git of the user's own PATH
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_GIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def facts(stored: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Stored facts as rows of a table; whatever shape they are in."""
+    rows: list[tuple[str, str]] = []
+    for key, value in (stored or {}).items():
+        parts = value.items() if isinstance(value, Mapping) else [("", value)]
+        rows += [(f"{key} {part}".strip(), _fact(key, fact)) for part, fact in parts]
+    return rows
+
+
+def _fact(key: str, value: Any) -> str:
+    if value is None:
+        return "not known"
+    if key == "memory_bytes" and isinstance(value, int):
+        return f"{value / 2**30:.1f} GiB"
+    return str(value)

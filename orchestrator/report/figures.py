@@ -1,0 +1,117 @@
+"""What all charts have in common: Plotly figures as plain dicts, harmless labels, short numbers.
+
+Figures carry no colour of text, ground or grid: the page adds those of its theme (assets/report.js).
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.report.palette import NEUTRAL
+from orchestrator.report.text import plain
+
+Figure = dict[str, Any]
+"""`data` and `layout`, as Plotly.js takes them."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A switch above a chart."""
+
+    name: str
+    options: Sequence[tuple[str, str]]
+    """Key and label."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure for every combination of choices; keys are joined by "|"."""
+
+    title: str
+    figures: Mapping[str, Figure]
+    choices: Sequence[Choice] = ()
+    height: int = 340
+    caption: str = ""
+    describes: str = ""
+    """For readers who cannot see it."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(figure["data"] for figure in self.figures.values())
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a figure."""
+
+    title: str = ""
+    log: bool = False
+    span: tuple[float, float] | None = None
+    ticks: Sequence[str] | None = None
+    """Names at 0, 1, 2, ...: Plotly would take names such as "1" or "2026-01" for numbers and dates."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def layout(self) -> dict[str, Any]:
+        axis: dict[str, Any] = {"title": {"text": label(self.title, 60)}, "zeroline": False, "automargin": True}
+        if self.log:
+            # 1, 2 and 5 of each decade, so that a short axis has more than one number.
+            axis |= {"type": "log", "dtick": "D2", "exponentformat": "power"}
+        if self.span is not None:
+            axis["range"] = [math.log10(end) for end in self.span] if self.log else list(self.span)
+        if self.ticks is not None:
+            axis |= {
+                "tickmode": "array",
+                "tickvals": list(range(len(self.ticks))),
+                "ticktext": [label(name, 22) for name in self.ticks],
+                "showgrid": False,
+            }
+        return axis | dict(self.extra)
+
+
+def figure(data: Sequence[dict[str, Any]], x: Axis, y: Axis, **layout: Any) -> Figure:
+    base = {
+        "xaxis": x.layout(),
+        "yaxis": y.layout(),
+        "margin": {"l": 8, "r": 12, "t": 8, "b": 8},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "hovermode": "closest",
+        "showlegend": False,
+    }
+    return {"data": list(data), "layout": {**base, **layout}}
+
+
+def label(name: object, longest: int = 40) -> str:
+    """A name for Plotly, which takes `<b>` and `<a href>` in any text for markup."""
+    return html.escape(plain(name, longest), quote=False)
+
+
+def short(values: Iterable[float | None]) -> list[float | None]:
+    """Five significant digits; what is not finite is null, since JSON has no other word for it."""
+    return [None if v is None or not math.isfinite(v) else float(f"{v:.5g}") for v in values]
+
+
+def span_of(values: Iterable[float], *, log: bool = False, room: float = 0.06) -> tuple[float, float] | None:
+    """Where an axis begins and ends so that the values have some room; null without values."""
+    finite = [v for v in values if math.isfinite(v) and (v > 0 or not log)]
+    if not finite:
+        return None
+    low, high = min(finite), max(finite)
+    if log:
+        factor = max((high / low) ** room, 1.05)
+        return low / factor, high * factor
+    pad = (high - low) * room or abs(high) * room or 1.0
+    return low - pad, high + pad
+
+
+def rule(at: float, text: str, *, vertical: bool = False) -> dict[str, Any]:
+    """A dashed line across the chart, and its name: layout `shapes` and `annotations`."""
+    along, across = ("y", "x") if vertical else ("x", "y")
+    line = {"type": "line", across + "0": at, across + "1": at, along + "0": 0, along + "1": 1}
+    line |= {along + "ref": "paper", "line": {"color": NEUTRAL, "width": 1, "dash": "dash"}}
+    note = {across: at, along: 1, along + "ref": "paper", "text": label(text, 60), "showarrow": False}
+    note |= {"xanchor": "right", "yanchor": "bottom", "font": {"size": 11, "color": NEUTRAL}}
+    return {"shapes": [line], "annotations": [note]}

@@ -1,0 +1,120 @@
+"""report.html: one file that opens offline, in which nothing is ever fetched from anywhere.
+
+Three things see to that. Plotly.js is inlined, with the addresses it holds for maps and logos taken out; a
+Content-Security-Policy forbids the page every request; and the only scripts it allows are the two written here,
+by their hashes, so that markup smuggled in by a job's name would not run either.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from functools import cache
+from importlib import resources
+
+from orchestrator.report import sections
+from orchestrator.report.environment import version
+from orchestrator.report.markup import Html, el, join
+from orchestrator.report.repeating import repeat
+from orchestrator.report.stored import Study
+from orchestrator.report.text import plain, plural
+
+SECTIONS: tuple[Callable[[Study], Html | None], ...] = (
+    sections.verdict,
+    sections.standing,
+    sections.learning,
+    sections.time,
+    sections.utilisation,
+    sections.staleness,
+    sections.stability,
+    sections.answers,
+    sections.runs,
+    repeat,
+)
+"""In the order a reader meets them. A section answers null where it has nothing to say."""
+_ADDRESS = re.compile(r"https?://(?!www\.w3\.org/)")
+"""Names of XML namespaces stay: they are no place, and drawing SVG needs them."""
+
+
+def page(study: Study) -> str:
+    """The whole file, 5 MB, nearly all of it Plotly.js."""
+    shown = [(build.__name__, section) for build in SECTIONS if (section := build(study)) is not None]
+    scripts = [Html(plotly()), Html(_asset("report.js"))]
+    title = f"{study.job}: {'comparison' if study.comparison else 'run'} {study.name}"
+    head = el(
+        "head",
+        el("meta", charset="utf-8"),
+        el("meta", http_equiv="Content-Security-Policy", content=policy(scripts)),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("meta", name="referrer", content="no-referrer"),
+        el("link", rel="icon", href="data:,"),
+        el("title", plain(title, 120)),
+        el("style", Html(_asset("report.css"))),
+    )
+    body = el(
+        "body",
+        _header(study),
+        el("main", (section for _, section in shown)),
+        _footer(),
+        el("noscript", "The charts are drawn by a script; the tables and the verdict are here without it."),
+        (el("script", script) for script in scripts),
+    )
+    return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"
+
+
+def policy(scripts: list[Html]) -> str:
+    """Nothing may be fetched; styles and pictures come from the page itself, and only these scripts run."""
+    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
+    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def plotly() -> str:
+    """Plotly.js as shipped in the Python package, without outside addresses."""
+    from plotly.offline import get_plotlyjs
+
+    script = _ADDRESS.sub("", get_plotlyjs().replace("\r\n", "\n"))
+    if "</script" in script.lower() or "<!--" in script:
+        raise AssertionError("this Plotly.js cannot be inlined: it holds the end of a script")
+    return script.strip()
+
+
+def _asset(name: str) -> str:
+    return resources.files("orchestrator.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _header(study: Study) -> Html:
+    words = [plural(len(study.runs), "run")]
+    if study.comparison is not None:
+        words.append(plural(len(study.comparison.seeds), "seed"))
+    links = [
+        ("glance", "At a glance"),
+        ("learning", "Learning"),
+        ("time", "Time"),
+        ("utilisation", "Utilisation"),
+        ("stability", "Stability"),
+        ("runs", "Runs"),
+        ("repeat", "To repeat it"),
+    ]
+    return el(
+        "header",
+        el(
+            "div",
+            el("h1", f"{plain(study.job, 120)}: {', '.join(plain(name, 40) for name in study.modes)}"),
+            el("p", f"{plain(study.name, 120)}, {', '.join(words)}", class_="meta"),
+            el("nav", (el("a", text, href=f"#{anchor}") for anchor, text in links)),
+        ),
+        el("button", "Dark", id="theme", type="button", aria_label="Switch between dark and light"),
+        class_="page",
+    )
+
+
+def _footer() -> Html:
+    words = f"Made by Regatta {version('regatta') or ''}".strip()
+    return join([el("footer", el("p", f"{words}. This file is whole: it asks no other place for anything."), class_="page")])

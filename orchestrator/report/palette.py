@@ -1,0 +1,20 @@
+"""One colour per variant, the same in every chart and table; legible on white and on near-black."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+# Okabe & Ito's set for colour-blind readers (2008), darkened or lightened to a contrast of 3 on both grounds.
+COLOURS = ("#2b7fd4", "#e0760a", "#0f9d74", "#cc4f94", "#8262cf", "#8d8b1c", "#1b9fb8", "#b4623a")
+NEUTRAL = "#8a8f98"
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """By order, so that the baseline is blue; with more than eight names colours come round again."""
+    return {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
+
+
+def faded(colour: str, share: float) -> str:
+    """The colour with an opacity, as CSS and Plotly write it."""
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{share:g})"

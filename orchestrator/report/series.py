@@ -1,0 +1,151 @@
+"""What a run measured over time, thinned to what a chart can show. SQLite does the averaging: runs may be long."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Literal, NamedTuple
+
+from orchestrator.report.recovery import evaluated
+from orchestrator.report.stored import StoredRun
+
+Axis = Literal["seconds", "samples", "updates"]
+_GPU_KEY = "task || ' ' || COALESCE(name, 'GPU') || COALESCE(' ' || SUBSTR(uuid, 1, 12), '')"
+AXES: tuple[Axis, ...] = ("seconds", "samples", "updates")
+
+
+class Curve(NamedTuple):
+    """One run's values; `x` rises."""
+
+    x: list[float]
+    y: list[float]
+
+
+def extent(run: StoredRun, axis: Axis) -> float:
+    """How far the run's steps go; 0 where none are known."""
+    column = "clock" if axis == "seconds" else "step"
+    rows = run.rows(f"SELECT MAX({column}) FROM steps")  # noqa: S608 - our own name
+    return float(rows[0][0] or 0) * _scale(run, axis) if rows else 0.0
+
+
+def loss_curve(run: StoredRun, axis: Axis, width: float) -> Curve:
+    """The training loss, averaged over bins of `width`; bins without a step are absent.
+
+    A step whose loss was not finite is stored as null, and left out. Steps that a later attempt repeated count
+    once, as it took them.
+    """
+    scale = _scale(run, axis)
+    column = "clock" if axis == "seconds" else "step"
+    bin_width = width / scale if scale else 0
+    if bin_width <= 0:
+        return Curve([], [])
+    lines = []
+    for attempt, before in _kept(run):
+        lines += run.rows(
+            f"SELECT AVG({column}), AVG(loss) FROM steps WHERE loss IS NOT NULL AND attempt = ? "  # noqa: S608
+            f"AND step < ? GROUP BY CAST({column} / ? AS INT) ORDER BY 1",
+            attempt,
+            before,
+            bin_width,
+        )
+    return _rising([(x * scale, y) for x, y in lines])
+
+
+def metric_curves(run: StoredRun, axis: Axis) -> dict[str, Curve]:
+    """Every metric of every evaluation."""
+    points: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    rows = run.rows("SELECT step, samples, clock, metrics FROM evaluations ORDER BY attempt, step")
+    for step, samples, clock, metrics in rows:
+        x = {"seconds": clock, "samples": samples, "updates": step}[axis]
+        for name, value in evaluated(metrics).items():
+            if x is not None:
+                points[name].append((float(x), value))
+    return {name: _rising(sorted(values)) for name, values in points.items()}
+
+
+def staleness_shares(runs: list[StoredRun]) -> dict[int, float]:
+    """Share of updates by staleness, over all updates of these runs; empty where none was measured."""
+    counts: dict[int, int] = defaultdict(int)
+    query = "SELECT CAST(ROUND(staleness) AS INT), COUNT(*) FROM steps WHERE staleness IS NOT NULL GROUP BY 1"
+    for run in runs:
+        for value, count in run.rows(query):
+            counts[value] += count
+    total = sum(counts.values())
+    return {value: counts[value] / total for value in sorted(counts)}
+
+
+class Usage(NamedTuple):
+    """A replica's timeline; x is seconds since training began."""
+
+    cpu_percent: dict[str, Curve]
+    memory_gib: dict[str, Curve]
+    network_mib_per_s: dict[str, Curve]
+    gpu_percent: dict[str, Curve]
+    notes: list[str]
+
+
+def usage(run: StoredRun, points: int) -> Usage:
+    """Host and GPU samples by task, averaged to at most `points` per line."""
+    began = _training_began(run)
+    span = run.rows("SELECT MIN(time), MAX(time) FROM host_samples")
+    if not span or span[0][0] is None:
+        return Usage({}, {}, {}, {}, _notes(run))
+    first, last = span[0]
+    zero = first if began is None else began
+    width = max((last - first) / points, 1e-3)
+    columns = "AVG(cpu_percent), AVG(rss_bytes) / 1073741824.0, AVG(net_sent_per_s + net_received_per_s) / 1048576.0"
+    cpu, memory, network = _timelines(run, "host_samples", "task", columns, zero, width)
+    gpus = _timelines(run, "gpu_samples", _GPU_KEY, "AVG(utilization_percent)", zero, width)
+    return Usage(cpu, memory, network, gpus[0], _notes(run))
+
+
+def gpu_names(run: StoredRun) -> list[str]:
+    return [str(row[0]) for row in run.rows("SELECT DISTINCT name FROM gpu_samples WHERE name IS NOT NULL")]
+
+
+def _timelines(run: StoredRun, table: str, key: str, columns: str, zero: float, width: float) -> list[dict[str, Curve]]:
+    """One set of lines per column; a line that was never measured is absent."""
+    count = columns.count("AVG")
+    lines: list[dict[str, list[tuple[float, float]]]] = [defaultdict(list) for _ in range(count)]
+    rows = run.rows(
+        f"SELECT {key}, AVG(time) - ?, {columns} FROM {table} "  # noqa: S608 - our own names
+        "GROUP BY 1, CAST((time - ?) / ? AS INT) ORDER BY 1, 2",
+        zero,
+        zero,
+        width,
+    )
+    for task, x, *values in rows:
+        for line, value in zip(lines, values, strict=True):
+            if value is not None:
+                line[str(task)].append((x, value))
+    return [{task: _rising(values) for task, values in line.items()} for line in lines]
+
+
+def _training_began(run: StoredRun) -> float | None:
+    rows = run.rows("SELECT MIN(time) FROM events WHERE kind = 'leg_started'")
+    return float(rows[0][0]) if rows and rows[0][0] is not None else None
+
+
+def _notes(run: StoredRun) -> list[str]:
+    """Why something could not be measured, in the sampler's words."""
+    query = "SELECT DISTINCT value FROM host_samples, json_each(notes) ORDER BY 1 LIMIT 20"
+    return [str(row[0]) for row in run.rows(query)]
+
+
+def _kept(run: StoredRun) -> list[tuple[int, float]]:
+    """Attempts, and the step from which a later attempt took over."""
+    begun = run.rows("SELECT attempt, MIN(step) FROM steps GROUP BY attempt ORDER BY attempt")
+    return [(attempt, min((step for _, step in begun[i + 1 :]), default=float("inf"))) for i, (attempt, _) in enumerate(begun)]
+
+
+def _scale(run: StoredRun, axis: Axis) -> float:
+    """Of the stored column to the axis; 0 where the samples of a step are not known."""
+    return 1.0 if axis != "samples" else (run.samples_per_step or 0.0)
+
+
+def _rising(points: list[tuple[float, float]]) -> Curve:
+    """Points whose x does not rise are dropped: interpolation needs it to."""
+    kept: list[tuple[float, float]] = []
+    for x, y in points:
+        if not kept or x > kept[-1][0]:
+            kept.append((float(x), float(y)))
+    return Curve([x for x, _ in kept], [y for _, y in kept])

@@ -1,0 +1,130 @@
+"""One line per variant, as text: the table that the terminal, Markdown and HTML reports have in common."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.evidence import Modes, Quality, Race, plan_quality, plan_race, race_points
+from orchestrator.report.text import MISSING, factor, is_number, number, plain, seconds
+from orchestrator.result import Comparison, Interval, RunResult, Verdict
+from orchestrator.summary import summarize
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A variant's line; every value is ready to be shown."""
+
+    name: str
+    runs: str
+    reached: str
+    time: str
+    """Median over the seeds, a miss counted as later than all."""
+    speed: str
+    """How many times as fast as the baseline, with its interval."""
+    quality: str
+    rate: str
+    staleness: str
+    findings: str
+    jitter: str
+    cost: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """All lines, and what the columns mean in this comparison."""
+
+    lines: tuple[Standing, ...]
+    baseline: str | None
+    race: Race
+    quality: Quality | None
+
+    @property
+    def time_title(self) -> str:
+        return f"time to {self.race.goal}" if self.race.kind == "target" else "training time"
+
+    @property
+    def speed_title(self) -> str:
+        return f"speed vs {self.baseline}"
+
+    @property
+    def quality_title(self) -> str:
+        return f"final {self.quality.metric}" if self.quality else "final metric"
+
+    def used(self, column: str) -> bool:
+        """Whether any line has a value there."""
+        return any(getattr(line, column) != MISSING for line in self.lines)
+
+
+def standings(modes: Modes, comparison: Comparison | None = None) -> Table:
+    """The table of a comparison, or of runs that nobody judged."""
+    race, quality = plan_race(modes), plan_quality(modes)
+    verdict = comparison.verdict if comparison else None
+    baseline = comparison.baseline if comparison else None
+    lines = tuple(_line(name, runs, race, quality, _speed(name, baseline, verdict)) for name, runs in modes.items())
+    return Table(lines, baseline, race, quality)
+
+
+def _line(name: str, runs: Sequence[RunResult], race: Race, quality: Quality | None, speed: str) -> Standing:
+    summary = summarize(runs, race.horizon)
+    final = summary.final.get(quality.metric) if quality else None
+    return Standing(
+        name=plain(name),
+        runs=str(len(runs)),
+        reached=MISSING if summary.reached is None else f"{summary.reached}/{len(runs)}",
+        time=median_time(runs, race),
+        speed=speed,
+        quality=number(final),
+        rate=MISSING if summary.samples_per_s is None else f"{summary.samples_per_s:,.0f}",
+        staleness=number(summary.staleness_mean, 3),
+        findings=findings(runs),
+        jitter=number(summary.jitter, 3),
+        cost=number(summary.cost),
+    )
+
+
+def median_time(runs: Sequence[RunResult], race: Race) -> str:
+    """`1.82 s`; "missed" when half of the runs or more did not get there."""
+    if race.kind == "rate":
+        clocks = [run.seconds.training for run in runs if run.seconds.training is not None]
+        return seconds(statistics.median(clocks)) if clocks else MISSING
+    points = race_points(runs, race)
+    if not points:
+        return MISSING
+    median = statistics.median(math.inf if point.bad else point.value for point in points)
+    return seconds(median) if math.isfinite(median) else "missed"
+
+
+def findings(runs: Sequence[RunResult]) -> str:
+    """`2 spike, 1 failed`; runs by kind of finding. "none" only where runs were watched to their end."""
+    kinds = Counter(kind for run in runs for kind in {finding.kind for finding in run.stability.findings})
+    parts = [f"{count} {plain(kind, 30)}" for kind, count in kinds.most_common()]
+    failed = sum(run.status == "failed" for run in runs)
+    survived = sum(bool(run.failures) and run.status != "failed" for run in runs)
+    stopped = sum(run.status == "stopped" for run in runs)
+    for count, word in ((failed, "failed"), (survived, "restarted"), (stopped, "stopped")):
+        if count:
+            parts.append(f"{count} {word}")
+    return ", ".join(parts) or ("none" if runs else MISSING)
+
+
+def _speed(name: str, baseline: str | None, verdict: Verdict | None) -> str:
+    if verdict is None:
+        return MISSING
+    if name == baseline:
+        return "baseline"
+    for answer in verdict.answers:
+        if answer.question == "time" and answer.variant == name and answer.ratio is not None:
+            ratio = _inverse(answer.ratio) if answer.winner == baseline else answer.ratio
+            return factor(ratio.value, ratio.low, ratio.high)
+    return MISSING
+
+
+def _inverse(ratio: Interval) -> Interval:
+    def over(value: float | None) -> float | None:
+        return 1 / value if value and is_number(value) else None
+
+    return Interval(value=over(ratio.value), low=over(ratio.high), high=over(ratio.low))

@@ -1,0 +1,190 @@
+"""A comparison, or a run, for a person at a terminal. Right at 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from orchestrator.report import text
+from orchestrator.report.standing import Table, standings
+from orchestrator.result import Comparison, RunResult, Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+_STYLES = {"high": "bold green", "moderate": "bold cyan", "low": "bold yellow", "none": "bold"}
+_WIDE = 100
+_COLUMNS = (  # attribute, title, numbers to the right, whether it may be broken into lines
+    ("name", "mode", "left", True),
+    ("runs", "runs", "right", False),
+    ("reached", "reached\ntarget", "right", False),
+    ("time", "median\ntime", "right", False),
+    ("speed", "", "right", False),
+    ("quality", "", "right", False),
+    ("rate", "samples\nper s", "right", False),
+    ("staleness", "stale-\nness", "right", False),
+    ("cost", "cost", "right", False),
+    ("findings", "findings", "left", True),
+)
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """One line per variant, then the verdict: headline, confidence, reasons, what to try next."""
+    from rich.text import Text
+
+    modes = {name: mode.runs for name, mode in comparison.modes.items()}
+    seeds = text.plural(len(comparison.seeds), "seed")
+    console.print()
+    console.print(Text.assemble((text.plain(comparison.job, 200), "bold"), f": {', '.join(map(text.plain, modes))}; {seeds}"))
+    table = standings(modes, comparison)
+    _print_table(table, console)
+    if table.race.kind == "target":
+        console.print(Text(f"Times are to {text.plain(table.race.goal)}, on the training clock.", style="dim"))
+    _print_verdict(comparison.verdict, console)
+
+
+def print_run(result: RunResult, console: Console) -> None:
+    """What one run came to, a fact a line."""
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in run_facts(result):
+        grid.add_row(Text(text.plain(name)), Text(text.plain(value)))
+    console.print()
+    console.print(Text(text.plain(result.run_id), style="bold"))
+    console.print(grid)
+
+
+def run_facts(result: RunResult) -> list[tuple[str, str]]:
+    """Name and value of all that a run measured, and of what it was to measure and did not."""
+    tasks = ", ".join(f"{count} {kind}" for kind, count in result.tasks.items())
+    ended = result.status + (f" ({result.stop_reason})" if result.stop_reason else "")
+    clock, rate, stale = result.seconds, result.throughput, result.staleness
+    facts = [
+        ("job", result.job),
+        ("mode", f"{result.mode}, seed {result.seed}, {tasks}"),
+        ("ended", ended),
+        ("trained", f"{_count(result.steps)} steps, {_count(result.samples)} samples in {text.seconds(clock.training)}"),
+        ("speed", f"{text.number(rate.samples_per_s)} samples/s, {text.number(rate.steps_per_s)} steps/s"),
+        ("before training", f"launch {text.seconds(clock.launch)}, first step after {text.seconds(clock.to_first_step)}"),
+    ]
+    if result.target is not None:
+        facts.append(("target", target_text(result)))
+    facts.append(("final", ", ".join(f"{name} {text.number(value)}" for name, value in result.final.items()) or "-"))
+    if stale is not None:
+        spread = f"mean {stale.mean:.2f}, median {stale.p50:g}, 95 % under {stale.p95:g}, most {stale.max:g}"
+        facts.append(("staleness", f"{spread} updates"))
+    if result.stability.jitter is not None:
+        facts.append(("jitter", f"{100 * result.stability.jitter:.1f} % of the loss"))
+    if result.cost is not None:
+        facts.append(("cost", text.number(result.cost)))
+    facts += [("cpu", _use(result)), ("gpu", _gpu(result))]
+    facts += [(finding.kind, f"{finding.symptom} {finding.evidence}".strip()) for finding in result.stability.findings]
+    facts += [("failure", f"{f.task}, attempt {f.attempt}: {f.summary}") for f in result.failures]
+    return facts
+
+
+def target_text(result: RunResult) -> str:
+    target = result.target
+    if target is None:
+        return text.MISSING
+    goal = f"{target.metric} {target.op} {target.value:g}"
+    if not target.reached:
+        return f"{goal} not reached"
+    return f"{goal} reached in {text.seconds(target.seconds)}, {_count(target.samples)} samples"
+
+
+def _print_table(table: Table, console: Console) -> None:
+    from rich import box
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    titles = {"speed": f"speed vs\n{text.plain(table.baseline, 16)}", "quality": _two_lines(table)}
+    # "3/3" tells the number of runs as well; a ratio's interval goes below it where the line is short.
+    always = ("name", "findings") if table.used("reached") else ("name", "runs", "findings")
+    shown = [column for column in _COLUMNS if column[0] in always or (column[0] != "runs" and table.used(column[0]))]
+    narrow = console.width < _WIDE
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, show_edge=False)
+    for name, title, side, breaks in shown:
+        grid.add_column(
+            Text(titles.get(name, title)),
+            justify="right" if side == "right" else "left",
+            no_wrap=not breaks,
+            overflow="fold",
+            min_width=6 if name in ("name", "findings") else None,
+        )
+    for line in table.lines:
+        style = "bold" if line.name == table.baseline else ""
+        cells = {name: getattr(line, name) for name, *_ in shown}
+        if narrow and "speed" in cells:
+            cells["speed"] = cells["speed"].replace(" [", "\n[")
+        grid.add_row(*(Text(cell, style=style if name == "name" else "") for name, cell in cells.items()))
+    console.print()
+    console.print(grid)
+
+
+def _two_lines(table: Table) -> str:
+    metric = text.plain(table.quality.metric, 24) if table.quality else "metric"
+    return f"final\n{metric}"
+
+
+def _print_verdict(verdict: Verdict, console: Console) -> None:
+    from rich.text import Text
+
+    console.print()
+    console.print(
+        Text.assemble(
+            ("Verdict: ", "bold"),
+            (text.plain(verdict.headline), _STYLES[verdict.confidence]),
+            (f"  (confidence: {verdict.confidence})", "dim"),
+        )
+    )
+    _print_list("Why", verdict.reasons, console)
+    _print_list("Next", verdict.next_steps, console)
+
+
+def _print_list(title: str, items: Sequence[str], console: Console) -> None:
+    from rich.table import Table as Grid
+
+    if not items:
+        return
+    grid = Grid.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for item in items:
+        grid.add_row("-", _text(item))
+    console.print()
+    console.print(_text(title, "bold"))
+    console.print(grid)
+
+
+def _text(value: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(text.plain(value), style=style)
+
+
+def _count(value: int | None) -> str:
+    return text.MISSING if value is None else f"{value:,}"
+
+
+def _use(result: RunResult) -> str:
+    """`worker:0 87 %, 0.6 GiB; ...`."""
+    used = result.utilization
+    parts = []
+    for task, percent in used.cpu_percent.items():
+        share = "not measured" if percent is None else f"{percent:.0f} %"
+        parts.append(f"{task} {share} {text.gibibytes(used.rss_bytes.get(task))}".replace(" -", ""))
+    return "; ".join(parts) or "not measured"
+
+
+def _gpu(result: RunResult) -> str:
+    used = result.utilization
+    if used.gpu_percent:
+        known = {task: value for task, value in used.gpu_percent.items() if value is not None}
+        return "; ".join(f"{task} {value:.0f} %" for task, value in known.items()) or "not measured"
+    return f"not available{': ' + used.gpu_note.removeprefix('GPU: ') if used.gpu_note else ''}"

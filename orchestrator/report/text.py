@@ -1,0 +1,74 @@
+"""Names and numbers as text: names made harmless, numbers short, and "-" for what was not measured."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+MISSING = "-"
+_LONGEST = 2000
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Control characters, bidirectional overrides, lone surrogates, line separators."""
+
+
+def plain(value: object, longest: int = _LONGEST) -> str:
+    """One visible line of text: what would move a cursor, turn text around or break a line is spelled out.
+
+    Job names, labels and findings come from other people's code and files.
+    """
+    text = str(value)
+    if len(text) > longest:
+        text = f"{text[: longest - 3]}..."
+    return "".join(_visible(c) for c in text)
+
+
+def _visible(character: str) -> str:
+    if unicodedata.category(character) not in _UNSEEN:
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """`0.9722`, `12,345`, `1.2e-05`; "nan" and "inf" are measurements, and shown."""
+    if value is None:
+        return MISSING
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0 or 1e-3 <= abs(value) < 1000:
+        return f"{value:.{digits}g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.{digits - 1}g}"
+
+
+def seconds(value: float | None) -> str:
+    """`0.29 s`, `12.3 s`, `4 min 05 s`, `2 h 03 min`."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if value < 120:
+        return f"{value:.{2 if value < 10 else 1}f} s"
+    if value < 7200:
+        return f"{int(value // 60)} min {int(value % 60):02d} s"
+    return f"{int(value // 3600)} h {int(value % 3600 // 60):02d} min"
+
+
+def gibibytes(value: float | None) -> str:
+    return MISSING if value is None else f"{value / 2**30:.2f} GiB"
+
+
+def factor(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """`2.9x [2.8, 3.0]`; the bounds only where there are any."""
+    if value is None:
+        return MISSING
+    places = 2 if value < 2 else 1 if value < 100 else 0
+    if low is None or high is None:
+        return f"{value:.{places}f}x"
+    top = f"{high:.{places}f}" if high < 1000 else ">1000"
+    return f"{value:.{places}f}x [{low:.{places}f}, {top}]"
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

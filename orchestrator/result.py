@@ -1,0 +1,198 @@
+"""What a run and a comparison leave behind, and their JSON (DESIGN.md section 6: these names are promises).
+
+What was not measured is null, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+Status = Literal["succeeded", "failed", "stopped"]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Seconds(Frozen):
+    """Wall-clock seconds of a run's phases; launch and compile are never mixed into training."""
+
+    launch: float | None = None
+    """From the launch order to every task ready, compile included. Shared by all seeds of a group."""
+    to_first_step: float | None = None
+    """From the command's start to the end of the first training step; null for later seeds of a group."""
+    training: float | None = None
+    """Training clock at the last step."""
+    total: float | None = None
+
+
+class Throughput(Frozen):
+    steps_per_s: float | None = None
+    samples_per_s: float | None = None
+
+
+class TargetResult(Frozen):
+    """When the target was reached: stamps of the first snapshot that met it."""
+
+    metric: str
+    op: str
+    value: float
+    reached: bool
+    seconds: float | None = None
+    steps: int | None = None
+    samples: int | None = None
+
+
+class Staleness(Frozen):
+    """Updates applied by others between a step's read of the weights and its own update."""
+
+    mean: float
+    p50: float
+    p95: float
+    max: float
+
+
+class Finding(Frozen):
+    """One thing that went wrong with the loss or the speed, and what to do about it."""
+
+    kind: str
+    step: int | None = None
+    clock: float | None = None
+    symptom: str
+    evidence: str = ""
+    causes: tuple[str, ...] = ()
+    remedies: tuple[str, ...] = ()
+    action: str = "warned"
+
+
+class Stability(Frozen):
+    findings: tuple[Finding, ...] = ()
+    jitter: float | None = None
+    """Standard deviation of the detrended loss over its level."""
+
+
+class Utilization(Frozen):
+    """Means over the training time, by task; null where nothing could be measured."""
+
+    cpu_percent: Mapping[str, float | None] = Field(default_factory=dict)
+    rss_bytes: Mapping[str, int | None] = Field(default_factory=dict)
+    gpu_percent: Mapping[str, float | None] | None = None
+    gpu_note: str | None = None
+
+
+class FailureRecord(Frozen):
+    """A failure a run met, whether or not it survived it."""
+
+    task: str
+    kind: str
+    attempt: int
+    summary: str
+    log: str | None = None
+
+
+class RunResult(Frozen):
+    schema_: int = Field(default=SCHEMA_VERSION, alias="schema")
+    run_id: str
+    job: str
+    mode: str
+    seed: int
+    status: Status
+    stop_reason: str | None = None
+    tasks: Mapping[str, int]
+    steps: int | None = None
+    samples: int | None = None
+    seconds: Seconds = Seconds()
+    throughput: Throughput = Throughput()
+    target: TargetResult | None = None
+    final: Mapping[str, float] = Field(default_factory=dict)
+    stability: Stability = Stability()
+    staleness: Staleness | None = None
+    utilization: Utilization = Utilization()
+    cost: float | None = None
+    attempts: int = 1
+    failures: tuple[FailureRecord, ...] = ()
+    optimizer_iterations: int | None = None
+    doubled_updates: int | None = None
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class Interval(Frozen):
+    """A point estimate with its 95 % interval; null bounds when the data cannot give one."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class Summary(Frozen):
+    """One variant over its seeds."""
+
+    runs: int
+    succeeded: int
+    reached: int | None = None
+    """Runs that reached the target; null when there was none. A miss is counted, never dropped."""
+    horizon: float | None = None
+    """Seconds that a missed run counts as in `seconds_to_target`; the same for all variants compared."""
+    seconds_to_target: float | None = None
+    """Restricted mean: a missed run counts as the horizon. Null when every run missed."""
+    samples_to_target: float | None = None
+    training_seconds: float | None = None
+    samples_per_s: float | None = None
+    final: Mapping[str, float] = Field(default_factory=dict)
+    staleness_mean: float | None = None
+    jitter: float | None = None
+    cost: float | None = None
+
+
+class ModeResults(Frozen):
+    runs: tuple[RunResult, ...]
+    summary: Summary
+
+
+class Answer(Frozen):
+    """The verdict on one question; `winner` is null when the data do not say."""
+
+    question: Literal["time", "quality", "cost", "stability"]
+    winner: str | None
+    ratio: Interval | None = None
+    """Winner's advantage as a ratio of paired runs, e.g. 2.9 for "2.9x sooner"; no winner: the variant's."""
+    p_value: float | None = None
+    """Of "equal" (TOST) where quality is equal; else of the difference, adjusted for all questions (Holm)."""
+    variant: str | None = None
+    """Which variant was compared with the baseline; one answer per question and variant."""
+    difference: Interval | None = None
+    """Variant's advantage in final accuracy or its kin, in the metric's unit: above 0 is better."""
+    reason: str = ""
+
+
+class Verdict(Frozen):
+    winner: str | None
+    """The variant to use; null for "no difference" and for "not enough evidence"."""
+    headline: str
+    confidence: Literal["none", "low", "moderate", "high"]
+    answers: tuple[Answer, ...] = ()
+    reasons: tuple[str, ...] = ()
+    next_steps: tuple[str, ...] = ()
+
+
+class Comparison(Frozen):
+    schema_: int = Field(default=SCHEMA_VERSION, alias="schema")
+    comparison_id: str
+    job: str
+    baseline: str
+    seeds: tuple[int, ...]
+    modes: Mapping[str, ModeResults]
+    verdict: Verdict
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True)

@@ -1,0 +1,52 @@
+"""What adding workers brings, and what a slow one costs: closed forms. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from orchestrator.statistics import Estimate, geometric_mean_ratio
+
+
+def scaling_efficiency(
+    many: Sequence[float], few: Sequence[float], workers: float, *, paired: bool = True
+) -> Estimate:
+    """X_N / (N X_1), from the throughputs of runs with N times the workers (`many`) and with one (`few`).
+
+    1 is linear scaling. The geometric mean over paired seeds and its interval, over N; the p-value is of
+    "scaling is linear". `workers` may be a quotient, such as 8/2. Intervals and n < 2: as
+    `geometric_mean_ratio`. Source: Kumar, Grama, Gupta & Karypis, Introduction to Parallel Computing, 5.2.
+    """
+    if not (math.isfinite(workers) and workers > 0):
+        raise ValueError(f"workers must be above 0, not {workers}")
+    return geometric_mean_ratio(many, [workers * x for x in few], paired=paired)
+
+
+def sync_seconds(draws: Sequence[Sequence[float]], overhead: float = 0.0) -> float | None:
+    """Seconds that synchronous training needs under a straggler trace: sum over steps of the slowest draw.
+
+    `draws[step][worker]` are that worker's seconds in that step; `overhead` is what each step adds for all of
+    them (the all-reduce). Assumes a barrier at every step and workers that do not disturb each other.
+    No step, a step without workers, or a draw that is not finite or below 0: nothing.
+    Source: Dutta et al. (2018), Slow and Stale Gradients Can Win the Race, AISTATS, section 3.
+    """
+    slowest = [max(step) for step in draws if _is_complete(step)]
+    if not slowest or len(slowest) < len(draws):
+        return None
+    return math.fsum(slowest) + overhead * len(slowest)
+
+
+def waiting_share(draws: Sequence[Sequence[float]]) -> float | None:
+    """Share of the workers' time spent waiting at the barrier: 1 - sum of draws / (N sum of slowest draws).
+
+    One of 4 workers 4 times slower: 0.5625. Same assumptions and `None` as `sync_seconds`, and with time 0.
+    """
+    seconds = sync_seconds(draws)
+    if not seconds:
+        return None
+    busy = math.fsum(math.fsum(step) / len(step) for step in draws)
+    return 1 - busy / seconds
+
+
+def _is_complete(step: Sequence[float]) -> bool:
+    return bool(step) and all(math.isfinite(draw) and draw >= 0 for draw in step)

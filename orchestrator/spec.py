@@ -1,0 +1,210 @@
+"""The spec: the frozen, validated description of one run, and of a comparison.
+
+Every field can be given in YAML under its name and on the command line as a flag. Messages name the field, the
+value and what is allowed; nothing is started before a spec is valid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from orchestrator.errors import SpecError
+
+_Model = TypeVar("_Model", bound=BaseModel)
+ModeName = Literal["sync", "async"]
+_TARGET = re.compile(r"\s*([A-Za-z_][\w/.-]*)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Target(BaseModel):
+    """What ends a run early: `val_accuracy>=0.95`."""
+
+    model_config = ConfigDict(frozen=True)
+    metric: str
+    op: Literal[">=", "<=", ">", "<"]
+    value: float
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        match = _TARGET.fullmatch(text)
+        if match is None:
+            raise ValueError("write it as METRIC>=NUMBER, for example val_accuracy>=0.95 (or <=, >, <)")
+        metric, op, value = match.groups()
+        return cls(metric=metric, op=op, value=float(value))  # type: ignore[arg-type]  # the pattern's choice
+
+    def met_by(self, value: float) -> bool:
+        return {
+            ">=": value >= self.value,
+            "<=": value <= self.value,
+            ">": value > self.value,
+            "<": value < self.value,
+        }[self.op]
+
+    def __str__(self) -> str:
+        return f"{self.metric}{self.op}{self.value:g}"
+
+
+class RunSpec(BaseModel):
+    """One run: one mode, one seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    job: Annotated[str, Field(min_length=1, max_length=4096)]
+    """A built-in job's name, `path/file.py:Class` or `module:Class`."""
+    directory: str = "."
+    """Folder that job paths and modules are found from."""
+    params: Mapping[str, Any] = Field(default_factory=dict)
+    """The job's own settings."""
+    mode: ModeName = "sync"
+    workers: Annotated[int, Field(ge=1, le=1024)] = 2
+    ps: Annotated[int, Field(ge=0, le=256)] = 1
+    """Parameter servers; async only."""
+    gpus_per_worker: Annotated[int, Field(ge=0, le=64)] = 0
+    cpus_per_task: Annotated[float, Field(gt=0, le=1024)] = 1.0
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Samples per batch and replica."""
+    samples: Annotated[int, Field(ge=1)] | None = None
+    """Budget in training samples: comparable between modes."""
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    """Budget in passes over the training data, instead of `samples`."""
+    target: str | None = None
+    """End the run when an evaluation meets this: `val_accuracy>=0.95`."""
+    eval_every: Annotated[int, Field(ge=1)] | None = None
+    """Samples between evaluations; a twentieth of the budget when not given."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    steps_per_call: Annotated[int, Field(ge=1)] | None = None
+    """Fused steps per call; grown until a call takes about 100 ms when not given."""
+    sharding: Literal["auto", "off"] = "auto"
+    """`auto`: each worker gets its share of the batches; `off`: every worker gets all of them."""
+    address: str | None = None
+    """A Ray cluster to attach to (`auto`, `host:6379`, `ray://host:10001`); Ray starts itself without one."""
+    out: str | None = None
+    """Folder of this run; `runs/<run_id>` when not given."""
+    run_id: str | None = None
+    timeout: Annotated[float, Field(gt=0)] | None = None
+    """Seconds after which a run is stopped."""
+    launch_timeout: Annotated[float, Field(gt=0)] = 120.0
+    """Seconds that placing and starting all tasks may take."""
+
+    COMPARE_ONLY: ClassVar[tuple[str, ...]] = ("modes", "seeds")
+
+    @field_validator("target")
+    @classmethod
+    def _target_parses(cls, value: str | None) -> str | None:
+        return None if value is None else str(Target.parse(value))
+
+    @field_validator("run_id")
+    @classmethod
+    def _run_id_is_a_file_name(cls, value: str | None) -> str | None:
+        if value is not None and not _RUN_ID.fullmatch(value):
+            raise ValueError("letters, digits, '.', '_' and '-' only, starting with a letter or digit, up to 100")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.mode == "async" and self.ps == 0:
+            raise SpecError("ps", "0 does not work with mode async, which keeps its weights on ps: give 1 or more")
+        if self.samples is not None and self.epochs is not None:
+            raise SpecError("epochs", f"{self.epochs:g} given together with samples {self.samples}: give one of them")
+        return self
+
+    @property
+    def parsed_target(self) -> Target | None:
+        return None if self.target is None else Target.parse(self.target)
+
+    @property
+    def label(self) -> str:
+        return f"{self.mode}-s{self.seed}"
+
+    def resolved(self) -> dict[str, Any]:
+        """Every field with its value, for `spec.yaml`."""
+        return self.model_dump(mode="json")
+
+
+class CompareSpec(BaseModel):
+    """Several modes x several seeds of one job, with equal sample budgets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: RunSpec
+    """What all runs share; its mode and seed are replaced."""
+    modes: Annotated[tuple[ModeName, ...], Field(min_length=1)] = ("sync", "async")
+    """The first is the baseline."""
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Self:
+        for name, values in (("modes", self.modes), ("seeds", self.seeds)):
+            if len(set(values)) != len(values):
+                raise SpecError(name, f"{list(values)} names one twice")
+        for mode in self.modes:
+            self.variant(mode, self.seeds[0])
+        return self
+
+    def variant(self, mode: ModeName, seed: int) -> RunSpec:
+        """The run of one mode and seed."""
+        return make_run_spec(self.run.model_dump() | {"mode": mode, "seed": seed})
+
+
+def make_run_spec(values: Mapping[str, Any]) -> RunSpec:
+    """A validated spec from plain values.
+
+    Raises:
+        SpecError: names the first field that is wrong, its value and what is allowed.
+    """
+    check_field_names(values)
+    return _validated(RunSpec, values)
+
+
+def check_field_names(names: Iterable[str]) -> None:
+    """Refuse misspelt fields; also before a job's code runs, which may take seconds."""
+    known = [*RunSpec.model_fields, *RunSpec.COMPARE_ONLY]
+    for name in names:
+        if name in RunSpec.COMPARE_ONLY:
+            raise SpecError(name, "belongs to a comparison: use `regatta compare`, or remove it")
+        if name not in known:
+            raise SpecError(name, f"there is no such field{_nearest(name, known)}. Fields: {', '.join(known)}")
+
+
+def make_compare_spec(values: Mapping[str, Any]) -> CompareSpec:
+    """As `make_run_spec`, with `modes` and `seeds` beside the run's own fields."""
+    own = {key: values[key] for key in RunSpec.COMPARE_ONLY if values.get(key) is not None}
+    run = make_run_spec({key: value for key, value in values.items() if key not in RunSpec.COMPARE_ONLY})
+    if isinstance(own.get("seeds"), int):
+        own["seeds"] = range(run.seed, run.seed + own["seeds"])
+    return _validated(CompareSpec, {"run": run, **{key: tuple(value) for key, value in own.items()}})
+
+
+def spec_schema() -> dict[str, Any]:
+    """JSON Schema of a spec file: a run's fields, and those of a comparison."""
+    schema = RunSpec.model_json_schema()
+    comparison = CompareSpec.model_json_schema()["properties"]
+    schema["properties"]["modes"] = comparison["modes"]
+    schema["properties"]["seeds"] = {"anyOf": [comparison["seeds"], {"type": "integer", "minimum": 1}]}
+    schema["title"] = "Regatta spec"
+    return schema
+
+
+def _validated(model: type[_Model], values: Mapping[str, Any]) -> _Model:
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "spec"
+        allowed = first["msg"].removeprefix("Value error, ")
+        raise SpecError(field, f"{_shown(first['input'])} is not allowed: {allowed}") from None
+
+
+def _nearest(word: str, words: list[str]) -> str:
+    close = get_close_matches(word, words, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,69 @@
+"""Small tables for the terminal: a plan, the jobs, the runs, the doctor's findings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import UsageError
+from orchestrator.store import COMPARISON, RESULT, find_runs, load_comparison, load_result
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_rows(rows: Sequence[Sequence[str]], console: Console) -> None:
+    """Columns without a frame; text is never taken for markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+
+
+def print_plan(plan: dict[str, Any], console: Console) -> None:
+    names = [f"{task['type']}:{task['index']}" for task in plan["tasks"]]
+    uses = [task["resources"] for task in plan["tasks"]]
+    rows = [(name, f"{use['cpu']:g}", f"{use['gpu']:g}") for name, use in zip(names, uses, strict=True)]
+    print_rows([("TASK", "CPU", "GPU"), *rows], console)
+    for name, task in zip(names, plan["tasks"], strict=True):
+        text = f"\nTF_CONFIG of {name}\n{json.dumps(task['tf_config'])}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    budget, requires = plan["budget"], plan["requires"]
+    if budget["steps"] is None:
+        amount = f"{budget['epochs']:g} epochs"
+    else:
+        amount = f"{budget['samples']:,} samples = {budget['steps']:,} steps of {budget['samples_per_step']}"
+    until = f", or until {budget['target']}" if budget["target"] else ""
+    console.print(f"\nmode {plan['mode']}; budget {amount}{until}", markup=False, highlight=False)
+    console.print(
+        f"the cluster must offer {requires['cpu']:g} CPUs and {requires['gpu']:g} GPUs at once",
+        markup=False,
+        highlight=False,
+    )
+
+
+def list_runs(root: Path) -> list[dict[str, str]]:
+    """Path, kind and outcome of every run and comparison in `root`, oldest first."""
+    return [{"path": str(path), "kind": _kind(path), "outcome": _outcome(path)} for path in find_runs(root)]
+
+
+def _kind(path: Path) -> str:
+    return "comparison" if (path / COMPARISON).exists() or (path / "runs").is_dir() else "run"
+
+
+def _outcome(path: Path) -> str:
+    from orchestrator.live import outcome
+
+    try:
+        if (path / COMPARISON).exists():
+            return load_comparison(path).verdict.headline
+        if (path / RESULT).exists():
+            return outcome(load_result(path))
+    except (UsageError, ValueError) as error:
+        return f"unreadable: {str(error).splitlines()[0]}"
+    return "unfinished: still running, or its driver was killed"

@@ -1,0 +1,144 @@
+"""Which variant wins, how sure that is, and why: the rules of docs/verdict.md as one pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.advice import next_steps
+from orchestrator.contrast import Contrast, Contrasts, Margins
+from orchestrator.decision import Rulings, decide, decide_all
+from orchestrator.errors import UsageError
+from orchestrator.evidence import Modes, Quality, Race, plan_quality, plan_race
+from orchestrator.result import Answer, Interval, Verdict
+from orchestrator.statistics import Estimate, holm
+from orchestrator.summary import summarize
+from orchestrator.wording import (
+    FEWEST_SEEDS,
+    Ruling,
+    cost_reason,
+    finding_reasons,
+    quality_reason,
+    stability_reason,
+    time_reason,
+)
+
+__all__ = ["judge", "summarize"]
+
+ALPHA = 0.05
+
+
+def judge(
+    modes: Modes,
+    baseline: str,
+    margin: float = 0.005,
+    *,
+    relative_margin: float = 0.05,
+    time_margin: float = 0.05,
+    metric: str | None = None,
+    paired: bool = True,
+    notes: Sequence[str] = (),
+) -> Verdict:
+    """The verdict on any number of variants, each against the baseline.
+
+    `margin`: accuracies closer than this are equal (absolute); `relative_margin`: losses and other unbounded
+    metrics; `time_margin`: times and costs. `metric` judges quality, by default the target's, then validation
+    accuracy, then validation loss. `paired=False` for runs of different days: equal seeds are then no pairs.
+    `notes` are put before the reasons, for what is known beyond the runs.
+    Raises UsageError when the baseline is unknown or a margin is not above 0.
+    """
+    if baseline not in modes:
+        raise UsageError(f"baseline: {baseline!r} is not one of the variants: {', '.join(modes) or 'none'}")
+    for name, value in (
+        ("margin", margin),
+        ("relative_margin", relative_margin),
+        ("time_margin", time_margin),
+    ):
+        if not 0 < value < float("inf"):
+            raise UsageError(f"{name}: {value} is not above 0")
+    race, quality = plan_race(modes), plan_quality(modes, metric)
+    margins = Margins(margin, relative_margin, time_margin)
+    contrasts = Contrasts(modes, race, quality, margins, by_seed=paired)
+    variants = [name for name in modes if name != baseline]
+    if not variants:
+        return Verdict(winner=None, headline="Not enough evidence: only one variant", confidence="none")
+    ruled = rule_all([contrasts.of(name, baseline) for name in variants])
+    answers = [answer for rulings in ruled for answer in to_answers(rulings, race, quality)]
+    final = decide_all(
+        [decide(rulings, race, quality) for rulings in ruled],
+        lambda best, rest: [
+            decide(rulings, race, quality) for rulings in rule_all([contrasts.of(best, name) for name in rest])
+        ],
+    )
+    return Verdict(
+        winner=final.winner,
+        headline=f"Use {final.winner}: {final.clause}" if final.winner else final.clause,
+        confidence=final.confidence,
+        answers=tuple(answers),
+        reasons=(*notes, *(answer.reason for answer in answers), *finding_reasons(modes)),
+        next_steps=tuple(next_steps(modes, ruled, race, quality)),
+    )
+
+
+def rule_all(groups: Sequence[Sequence[Contrast]]) -> list[Rulings]:
+    """Judge every contrast, p-values adjusted within time and quality, and within cost and stability."""
+    ruled: list[Rulings] = [{} for _ in groups]
+    for family in (("time", "quality"), ("cost", "stability")):
+        members = [(i, c) for i, group in enumerate(groups) for c in group if c.question in family]
+        adjusted = iter(holm([p for _, c in members for p in _tests(c) if p is not None]))
+        for i, c in members:
+            size, counts = (None if p is None else next(adjusted) for p in _tests(c))
+            ruled[i][c.question] = rule(c, size, counts)
+    return ruled
+
+
+def rule(c: Contrast, p_size: float | None, p_counts: float | None) -> Ruling:
+    """Counts first (who misses or loses runs), then the size of the advantage."""
+    (bad_x, bad_y), (n_x, n_y) = c.counts.bad, c.counts.runs
+    if min(n_x, n_y) < FEWEST_SEEDS:
+        return Ruling(c)
+    shown = c.p_equal is not None and c.p_equal < ALPHA
+    equal = shown and c.pairs.n >= FEWEST_SEEDS and not any(c.counts.bad)
+    total = (bad_x, bad_y) in {(0, n_y), (n_x, 0)}
+    if total or (p_counts is not None and p_counts < ALPHA):
+        fewer = c.variant if bad_x * n_y < bad_y * n_x else c.other
+        return Ruling(c, fewer, by_counts=True, p_value=p_counts)
+    favoured = c.favours()
+    significant = p_size is not None and p_size < ALPHA and c.excludes_neutral() and c.matters()
+    if equal or favoured is None or not significant or c.loses_more(favoured):
+        return Ruling(c, p_value=p_size, equal=equal)
+    return Ruling(c, favoured, p_value=p_size)
+
+
+def to_answers(rulings: Rulings, race: Race, quality: Quality | None) -> list[Answer]:
+    answers = []
+    for question, ruling in rulings.items():
+        c = ruling.contrast
+        if question == "time":
+            reason = time_reason(ruling, race)
+        elif question == "quality" and quality is not None:
+            reason = quality_reason(ruling, quality)
+        else:
+            reason = cost_reason(ruling, race) if question == "cost" else stability_reason(ruling)
+        of_ratio = bool(c.neutral) and c.advantage.value is not None
+        answers.append(
+            Answer(
+                question=question,
+                variant=c.variant,
+                winner=ruling.winner,
+                ratio=_interval(c.seen_from(ruling.winner or c.variant)) if of_ratio else None,
+                difference=None if c.neutral else _interval(c.advantage),
+                p_value=c.p_equal if ruling.equal else ruling.p_value,
+                reason=reason,
+            )
+        )
+    return answers
+
+
+def _tests(c: Contrast) -> tuple[float | None, float | None]:
+    """p-values that can name a winner: of the advantage, and of the counts."""
+    sized = c.pairs.n >= FEWEST_SEEDS and not (c.question == "quality" and c.at_target)
+    return (c.advantage.p_value if sized else None), c.counts.p_value
+
+
+def _interval(estimate: Estimate) -> Interval:
+    return Interval(value=estimate.value, low=estimate.low, high=estimate.high)

@@ -1,0 +1,185 @@
+"""A worker group: the launched tasks of one attempt, and how to talk to them.
+
+What a group does is the same wherever its replicas run; how a replica is reached differs. `LocalGroup` keeps
+the supervisors in this process, `RayGroup` in Ray actors. The processes that train are real in both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from orchestrator.cluster import Placement
+from orchestrator.errors import ClusterError
+from orchestrator.topology import TaskPlan
+from workers.messages import Assignment, FailureKind, Leg, ReplicaState, ReplicaStatus, Stamp, Task, TaskFailure
+from workers.replica import Replica
+
+_ANSWER_SECONDS = 5.0
+_STOP_SECONDS = 10.0
+
+Assign = Callable[[Task, Mapping[Task, str]], Assignment]
+"""From a task and everybody's addresses to what the task has to know."""
+
+SnapshotHandle = Any
+"""A snapshot, or a reference to one that can be handed to another replica without passing through here."""
+
+
+class WorkerGroup(ABC):
+    """Tasks that start together and end together."""
+
+    def __init__(self, plans: Sequence[TaskPlan]) -> None:
+        self.plans = tuple(plans)
+        self.tasks = tuple(plan.task for plan in plans)
+
+    def launch(self, assign: Assign) -> None:
+        """Reserve an address for every task, tell each its place, and start all processes."""
+        addresses = {task: self._ask(task, "reserve") for task in self.tasks}
+        addresses = {task: self._answer(answer) for task, answer in addresses.items()}
+        started = [self._ask(task, "start", assign(task, addresses)) for task in self.tasks]
+        for answer in started:
+            self._answer(answer)
+
+    def train(self, leg: Leg, tasks: Sequence[Task]) -> None:
+        self._tell(tasks, "train", leg)
+
+    def request_stop(self, reason: str, tasks: Sequence[Task]) -> None:
+        self._tell(tasks, "request_stop", reason)
+
+    def snapshot(self, task: Task, stamp: Stamp) -> SnapshotHandle:
+        """The snapshot that `task` announced, to be handed to `score`."""
+        return self._ask(task, "take_snapshot", stamp)
+
+    def score(self, task: Task, stamp: Stamp, snapshot: SnapshotHandle) -> None:
+        """Have the evaluator score a snapshot; the `Evaluation` comes with a later poll."""
+        self._ask(task, "score", stamp, snapshot)
+
+    def _tell(self, tasks: Sequence[Task], method: str, *arguments: Any) -> None:
+        for answer in [self._ask(task, method, *arguments) for task in tasks]:
+            self._answer(answer)
+
+    @abstractmethod
+    def poll(self, wait: float) -> list[ReplicaStatus]:
+        """News of every task that answers within `wait` seconds; never raises for a dead task."""
+
+    @abstractmethod
+    def shutdown(self) -> None:
+        """End every process of the group and give back what it held. Safe to call twice."""
+
+    @abstractmethod
+    def _ask(self, task: Task, method: str, *arguments: Any) -> Any:
+        """Call a `Replica` method; what comes back is for `_answer`, `score`, or to be dropped."""
+
+    @abstractmethod
+    def _answer(self, asked: Any) -> Any:
+        """The value of what `_ask` returned."""
+
+
+class LocalGroup(WorkerGroup):
+    """Supervisors in this process: for tests, and for looking into a job without Ray."""
+
+    def __init__(self, plans: Sequence[TaskPlan], session: str) -> None:
+        super().__init__(plans)
+        self._replicas = {task: Replica(task, session) for task in self.tasks}
+
+    def poll(self, wait: float) -> list[ReplicaStatus]:
+        time.sleep(wait)
+        return [replica.poll() for replica in self._replicas.values()]
+
+    def shutdown(self) -> None:
+        for replica in self._replicas.values():
+            with contextlib.suppress(OSError):
+                replica.stop()
+
+    def _ask(self, task: Task, method: str, *arguments: Any) -> Any:
+        return getattr(self._replicas[task], method)(*arguments)
+
+    def _answer(self, asked: Any) -> Any:
+        return asked
+
+
+class RayGroup(WorkerGroup):
+    """Supervisors in Ray actors, one per task, each in its place of a placement group."""
+
+    def __init__(
+        self,
+        plans: Sequence[TaskPlan],
+        session: str,
+        placement: Placement,
+        first_place: int,
+        host: str | None,
+        deadline: float,
+    ) -> None:
+        """Tasks take the places of `placement` from `first_place` on, in order.
+
+        `host` is what they publish as their address; None for the address of the node each lands on.
+        """
+        super().__init__(plans)
+        import ray
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        self._ray = ray
+        self._deadline = deadline
+        actor = ray.remote(_Seat)
+        self._actors = {
+            plan.task: actor.options(
+                num_cpus=plan.cpus,
+                num_gpus=plan.gpus,
+                max_restarts=0,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(placement.group, place),
+            ).remote(plan.task, session, host)
+            for place, plan in enumerate(plans, first_place)
+        }
+        self._polls: dict[Any, Task] = {}
+
+    def poll(self, wait: float) -> list[ReplicaStatus]:
+        asked = set(self._polls.values())
+        for task, actor in self._actors.items():
+            if task not in asked:
+                self._polls[actor.poll.remote()] = task
+        time.sleep(wait)
+        # A host that does not answer keeps its question open and holds nobody else up.
+        answered, _ = self._ray.wait(list(self._polls), num_returns=len(self._polls), timeout=_ANSWER_SECONDS)
+        return [self._status(self._polls.pop(reference), reference) for reference in answered]
+
+    def shutdown(self) -> None:
+        actors, self._actors = self._actors, {}
+        with contextlib.suppress(Exception):
+            stops = [actor.stop.remote() for actor in actors.values()]
+            self._ray.wait(stops, num_returns=len(stops), timeout=_STOP_SECONDS)
+        for actor in actors.values():
+            with contextlib.suppress(Exception):
+                self._ray.kill(actor)
+
+    def _ask(self, task: Task, method: str, *arguments: Any) -> Any:
+        return getattr(self._actors[task], method).remote(*arguments)
+
+    def _answer(self, asked: Any) -> Any:
+        try:
+            return self._ray.get(asked, timeout=max(1.0, self._deadline - time.monotonic()))
+        except self._ray.exceptions.RayError as error:
+            raise ClusterError(f"A task's Ray actor did not answer: {_first_line(error)}") from error
+
+    def _status(self, task: Task, reference: Any) -> ReplicaStatus:
+        try:
+            status: ReplicaStatus = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            failure = TaskFailure(task, FailureKind.INFRASTRUCTURE, f"its Ray actor died: {_first_line(error)}")
+            return ReplicaStatus(task, ReplicaState.FAILED, failure=failure)
+        return status
+
+
+class _Seat(Replica):
+    """A replica's supervisor as Ray makes it: on whichever node there was a place."""
+
+    def __init__(self, task: Task, session: str, host: str | None) -> None:
+        import ray
+
+        super().__init__(task, session, host or ray.util.get_node_ip_address())
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,38 @@
+"""Shared by all tests: where our packages are, and that nothing of ours outlives the suite."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Children find the same code the tests import, installed or not.
+os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p)
+
+
+def regatta(*arguments: str | Path, cwd: Path, timeout: float = 150, **env: str) -> subprocess.CompletedProcess[str]:
+    """The command a user would type, run to its end."""
+    return subprocess.run(
+        [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"COLUMNS": "100"} | env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@pytest.fixture
+def cli(tmp_path: Path):
+    """`regatta` in an empty folder."""
+
+    def call(*arguments: str | Path, cwd: Path = tmp_path, **options: object) -> subprocess.CompletedProcess[str]:
+        return regatta(*arguments, cwd=cwd, **options)
+
+    return call

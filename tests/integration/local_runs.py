@@ -1,0 +1,111 @@
+"""Training runs with real TensorFlow processes under the real coordinator, without Ray in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orchestrator import topology
+from orchestrator.coordinator import Coordinator, Tick
+from orchestrator.fleet import assigner, training_plans
+from orchestrator.spec import make_run_spec
+from orchestrator.states import Ended
+from orchestrator.worker_group import LocalGroup
+from workers.messages import Evaluation, Leg, Stamp, StepBatch
+from workers.snapshot import Snapshot
+
+JOBS = Path(__file__).parent / "jobs_under_test"
+SESSION = f"tests-{time.monotonic_ns():x}"
+"""One zygote serves the whole test session: TensorFlow is imported once."""
+
+
+@dataclass
+class Trained:
+    """All that one leg sent."""
+
+    ended: Ended | None = None
+    batches: list[StepBatch] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    snapshots: dict[Stamp, Snapshot] = field(default_factory=dict)
+
+    @property
+    def losses(self) -> np.ndarray:
+        """By step."""
+        steps = np.concatenate([batch.steps for batch in self.batches])
+        return np.concatenate([batch.losses for batch in self.batches])[np.argsort(steps)]
+
+    @property
+    def steps(self) -> np.ndarray:
+        return np.sort(np.concatenate([batch.steps for batch in self.batches]))
+
+    @property
+    def staleness(self) -> np.ndarray:
+        return np.concatenate([batch.staleness for batch in self.batches])
+
+    @property
+    def final(self) -> Snapshot:
+        return next(snapshot for stamp, snapshot in self.snapshots.items() if stamp.final)
+
+
+class KeepingGroup(LocalGroup):
+    """Keeps a copy of every snapshot that passes."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.kept: dict[Stamp, Snapshot] = {}
+
+    def snapshot(self, task: topology.Task, stamp: Stamp) -> Snapshot:
+        self.kept[stamp] = super().snapshot(task, stamp)
+        return self.kept[stamp]
+
+
+def train(job: str, seeds: Iterable[int] = (0,), *, steps_per_call: int | None = None, **fields: Any) -> list[Trained]:
+    """Train one leg per seed in one launched group; `fields` are the spec's."""
+    spec = make_run_spec({"job": job, "directory": str(JOBS), **fields})
+    plans = training_plans(spec)
+    evaluator_plan = topology.plan_evaluator(1)
+    group = KeepingGroup(plans, SESSION)
+    evaluator = LocalGroup([evaluator_plan], SESSION)
+    results: list[Trained] = []
+    log: dict[str, bytes] = {}
+    try:
+        coordinator = Coordinator(
+            group,
+            evaluator,
+            leader=topology.leader(spec.mode),
+            trainers=topology.trainers(spec.mode, spec.workers),
+        )
+
+        def listen(tick: Tick) -> None:
+            for status in tick.statuses:
+                log[str(status.task)] = log.get(str(status.task), b"") + status.log
+                if results:
+                    results[-1].batches += status.batches
+                    results[-1].evaluations += status.evaluations
+
+        evaluator.launch(assigner(spec, (evaluator_plan,)))
+        coordinator.launch(assigner(spec, plans))
+        coordinator.await_ready(time.monotonic() + 60, listen)
+        for seed in seeds:
+            trained = Trained()
+            results.append(trained)
+            leg = Leg(f"seed-{seed}", seed, spec.samples, spec.epochs, spec.eval_every, steps_per_call)
+            trained.ended = coordinator.run(leg, spec.parsed_target, time.monotonic() + 90, listen)
+            trained.snapshots = group.kept
+            group.kept = {}
+    except Exception:
+        print(_tails(log))
+        raise
+    finally:
+        group.shutdown()
+        evaluator.shutdown()
+    return results
+
+
+def _tails(log: Mapping[str, bytes]) -> str:
+    return "\n".join(f"--- {task}\n{text[-3000:].decode(errors='replace')}" for task, text in log.items())

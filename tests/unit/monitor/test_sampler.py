@@ -1,0 +1,236 @@
+"""The sampler's threads: samples keep coming, and the end comes soon, whatever NVML does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.monitor.nvml_world import TWO_GPUS, A, B, StandIn
+
+from workers.messages import GpuSample, HostSample
+from workers.monitor.gpu import GpuReader, GpuReading
+from workers.monitor.host import HostReading
+from workers.monitor.sampler import Sampler
+
+pytestmark = pytest.mark.unit
+
+EMPTY = HostSample(0.0, 1.0, 2, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
+GPU = GpuSample("GPU-1", None, 50.0, 1, 2, None, None, None)
+BLOCKED = "GPU: NVML call blocked for more than 5 s"
+NOT_YET = "GPU: NVML has not answered yet"
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Host:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def read(self, pid: int | None) -> HostReading:
+        if pid == 13:
+            raise RuntimeError("bad luck")
+        return HostReading(replace(EMPTY, time=self.clock()), frozenset({pid} if pid else ()))
+
+
+class Gpu:
+    """Answers at once until `gate` is cleared, then when it is set again."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.closed = threading.Event()
+        self.answered = threading.Semaphore(0)
+        self.pids: list[Collection[int]] = []
+
+    def read(self, pids: Collection[int]) -> GpuReading:
+        self.gate.wait(10)
+        self.pids.append(pids)
+        self.answered.release()
+        return GpuReading((GPU,), ("GPU 0: power: not supported",))
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def sampler(clock: Clock, gpu: Gpu | GpuReader, patience: float = 5.0, pid: int | None = 7) -> Sampler:
+    return Sampler(lambda: pid, host=Host(clock), gpu=gpu, clock=clock, patience=patience)
+
+
+def test_a_sample_is_host_and_gpus_together() -> None:
+    gpu = Gpu()
+    s = sampler(Clock(), gpu)
+    assert s.sample() == replace(EMPTY, time=100.0, gpus=(GPU,), notes=("GPU 0: power: not supported",))
+    assert gpu.pids == [{7}]
+    s.stop()
+    assert gpu.closed.wait(5)
+
+
+def test_every_interval_until_it_is_stopped_with_the_oldest_dropped() -> None:
+    clock, gpu = Clock(), Gpu()
+    naps: list[float] = []
+    enough, go_on = threading.Event(), threading.Event()
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        clock.now += seconds + (5.0 if len(naps) == 2 else 0.0)  # the machine was suspended once
+        if len(naps) == 6:
+            enough.set()
+            go_on.wait(10)
+
+    s = Sampler(lambda: 7, interval=2.0, capacity=4, host=Host(clock), gpu=gpu, clock=clock, sleep=sleep)
+    s.start()
+    s.start()
+    assert enough.wait(10)
+    assert [sample.time for sample in s.drain()] == [109.0, 111.0, 113.0, 115.0]
+    assert s.drain() == ()
+    assert naps == [2.0] * 6
+    go_on.set()
+    s.stop()
+    assert gpu.closed.wait(5)
+
+
+def test_what_the_owner_passes_in_cannot_break_it() -> None:
+    class Broken(Gpu):
+        def read(self, pids: Collection[int]) -> GpuReading:
+            raise OSError("gone")
+
+    s = sampler(Clock(), Broken(), pid=13)
+    sample = s.sample()
+    assert sample.notes == ("host: RuntimeError: bad luck", "GPU: not available (OSError: gone)")
+    assert (sample.cpu_percent, sample.host_memory_percent, sample.gpus) == (None, None, ())
+    s.stop()
+
+
+def test_a_blocked_call_never_stops_host_samples_and_is_named() -> None:
+    clock, gpu = Clock(), Gpu()
+    s = sampler(clock, gpu, patience=0.01)
+    gpu.gate.clear()
+    seen = []
+    for _ in range(8):
+        sample = s.sample()
+        assert (sample.cpu_percent, sample.gpus) == (1.0, ())
+        seen.append(sample.notes)
+        clock.now += 1.0
+    assert seen == [(NOT_YET,)] * 6 + [(BLOCKED,)] * 2
+    gpu.gate.set()
+    assert gpu.answered.acquire(timeout=5)
+    recovered = [s.sample().gpus for _ in range(3)]
+    assert recovered[0] == ()  # the answer to a question of 8 s ago
+    assert (GPU,) in recovered
+    s.stop()
+
+
+def test_a_slow_answer_is_handed_out_with_the_next_sample() -> None:
+    clock, gpu = Clock(), Gpu()
+    s = sampler(clock, gpu, patience=0.01)
+    gpu.gate.clear()
+    assert s.sample().notes == (NOT_YET,)
+    gpu.gate.set()
+    assert gpu.answered.acquire(timeout=5)
+    time.sleep(0.01)
+    clock.now += 1.0
+    assert s.sample().gpus == (GPU,)
+    s.stop()
+
+
+def test_stop_does_not_wait_for_a_blocked_call() -> None:
+    gpu = Gpu()
+    gpu.gate.clear()
+    s = Sampler(lambda: 7, interval=0.05, host=Host(Clock()), gpu=gpu)
+    s.start()
+    while not s.drain():
+        time.sleep(0.005)
+    started = time.monotonic()
+    s.stop()
+    assert time.monotonic() - started < 1.0
+    assert not gpu.closed.is_set()
+    gpu.gate.set()
+    assert gpu.closed.wait(5)  # and when the call does come back, NVML is given back
+
+
+@pytest.mark.parametrize(
+    "function", ["nvmlInitWithFlags", "nvmlDeviceGetCount_v2", "nvmlDeviceGetUUID", "nvmlDeviceGetPowerUsage"]
+)
+def test_nvml_itself_blocks_and_comes_back(stand_in: StandIn, function: str) -> None:
+    clock = Clock()
+    s = sampler(clock, GpuReader({}), patience=0.02)
+    stand_in.play(f"{TWO_GPUS}block.{function}=1\n")
+    assert s.sample().notes == (NOT_YET,)
+    clock.now += 6.0
+    assert s.sample().notes == (BLOCKED,)
+    stand_in.play(TWO_GPUS)
+    deadline = time.monotonic() + 5
+    while not (sample := s.sample()).gpus and time.monotonic() < deadline:
+        clock.now += 0.1
+    assert [gpu.uuid for gpu in sample.gpus] == [A, B]
+    s.stop()
+
+
+SCRIPT = """
+import dataclasses, json, os, sys, time
+from workers.monitor.sampler import Sampler
+patience, wanted = sys.argv[1:]
+sampler = Sampler(os.getpid, interval=0.05, blocked_after=0.1, patience=float(patience))
+sampler.start()
+samples = ()
+deadline = time.monotonic() + 10
+while time.monotonic() < deadline and not (len(samples) > 2 and wanted in repr(samples[-1])):
+    time.sleep(0.01)
+    samples += sampler.drain()
+sampler.stop()
+print(json.dumps([dataclasses.asdict(sample) for sample in samples]))
+"""
+
+
+def run(environment: dict[str, str], patience: float, wanted: str) -> list[dict[str, Any]]:
+    """The samples of a process of its own, up to one that shows what is wanted."""
+    command = [sys.executable, "-c", SCRIPT, str(patience), wanted]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=True)
+    assert answer.stderr == ""
+    samples: list[dict[str, Any]] = json.loads(answer.stdout)
+    return samples
+
+
+def test_a_whole_process_finds_the_library_as_a_replica_does(
+    nvml_environment: Callable[[str], dict[str, str]],
+) -> None:
+    """Nothing is put under pynvml here: the loader finds `libnvidia-ml.so.1`."""
+    environment = nvml_environment(TWO_GPUS)
+    last = run({**environment, "CUDA_VISIBLE_DEVICES": "GPU-aabb"}, patience=2.0, wanted=B)[-1]
+    assert [(gpu["uuid"], gpu["power_watts"]) for gpu in last["gpus"]] == [(B, 71.0)]
+    assert isinstance(last["rss_bytes"], int)
+
+
+def test_a_process_with_blocked_nvml_keeps_sampling_and_ends(
+    nvml_environment: Callable[[str], dict[str, str]],
+) -> None:
+    environment = nvml_environment(f"{TWO_GPUS}block.nvmlDeviceGetUtilizationRates=1\n")
+    blocked = "GPU: NVML call blocked for more than 0.1 s"
+    samples = run(environment, patience=0.01, wanted=blocked)
+    assert blocked in samples[-1]["notes"]
+    assert all(sample["host_memory_percent"] is not None for sample in samples)
+
+
+def test_a_process_without_the_library_says_so(
+    nvml_environment: Callable[[str], dict[str, str]], tmp_path: Path
+) -> None:
+    """A file that the loader refuses: it hides a real NVML where the machine has one."""
+    broken = tmp_path / "libnvidia-ml.so.1"
+    broken.write_bytes(b"")
+    environment = {**nvml_environment(TWO_GPUS), "LD_LIBRARY_PATH": str(tmp_path)}
+    samples = run(environment, patience=1.0, wanted="not available")
+    assert "GPU: not available (NVML library not found)" in samples[-1]["notes"]
+    assert all(sample["gpus"] == [] for sample in samples)

@@ -1,0 +1,221 @@
+"""What `machine` reads from a kernel's files, from sockets and from child processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestrator import machine
+from workers.monitor import gpu_report
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Any:
+    """Writes files below a root that stands for the machine's."""
+
+    def write(files: dict[str, str]) -> Path:
+        for name, text in files.items():
+            file = tmp_path / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        return tmp_path
+
+    return write
+
+
+V2 = "0::/user.slice/regatta.scope\n"
+V1 = "4:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n0::/\n"
+MEMINFO = "MemTotal: 1000 kB\nMemFree: 100 kB\nMemAvailable: 600 kB\nHugePages_Total: 0\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({}, None),
+        ({"proc/self/cgroup": V2, "sys/fs/cgroup/user.slice/cpu.max": "max 100000\n"}, None),
+        ({"proc/self/cgroup": V2, "sys/fs/cgroup/user.slice/cpu.max": "150000 100000\n"}, 1.5),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "200000 100000\n"}, 2.0),
+        (
+            {
+                "proc/self/cgroup": V1,
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            0.5,
+        ),
+        (
+            {
+                "proc/self/cgroup": V1,
+                "sys/fs/cgroup/cpu/docker/abc/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu/docker/abc/cpu.cfs_period_us": "100000\n",
+            },
+            None,
+        ),
+    ],
+)
+def test_cpu_quota(kernel: Any, files: dict[str, str], quota: float | None) -> None:
+    assert machine.cores(kernel(files)).quota == quota
+
+
+def test_the_tightest_cgroup_counts(kernel: Any) -> None:
+    root = kernel(
+        {
+            "proc/self/cgroup": V2,
+            "sys/fs/cgroup/user.slice/cpu.max": "100000 100000",
+            "sys/fs/cgroup/user.slice/regatta.scope/cpu.max": "800000 100000",
+        }
+    )
+    assert machine.cores(root).quota == 1.0
+
+
+def test_cores_of_this_process() -> None:
+    found = machine.cores()
+    assert 1 <= found.usable <= found.affinity <= found.machine
+
+
+def test_memory_of_the_machine(kernel: Any) -> None:
+    assert machine.memory(kernel({"proc/meminfo": MEMINFO})) == machine.Memory(1000 * 1024, 600 * 1024)
+
+
+def test_memory_of_a_limited_container(kernel: Any) -> None:
+    root = kernel(
+        {
+            "proc/meminfo": MEMINFO,
+            "proc/self/cgroup": "0::/\n",
+            "sys/fs/cgroup/memory.max": "512000\n",
+            "sys/fs/cgroup/memory.current": "112000\n",
+        }
+    )
+    assert machine.memory(root) == machine.Memory(512_000, 400_000)
+
+
+def test_memory_without_proc(kernel: Any) -> None:
+    found = machine.memory(kernel({}))
+    assert found is not None
+    assert found.total > 0
+
+
+def test_ports_below_the_ephemeral_range(kernel: Any) -> None:
+    found = machine.ports(kernel({"proc/sys/net/ipv4/ip_local_port_range": "20000\t60999\n"}), tries=8)
+    assert (found.low, found.high, found.tried) == (15000, 20000, 8)
+    assert found.free > 0
+
+
+def test_no_port_below_the_ephemeral_range(kernel: Any) -> None:
+    found = machine.ports(kernel({"proc/sys/net/ipv4/ip_local_port_range": "1024 65535"}))
+    assert (found.tried, found.free) == (0, 0)
+
+
+def test_a_taken_port_is_not_free() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        assert not machine._can_bind(socket.AF_INET, "", holder.getsockname()[1])
+
+
+def test_disk_looks_at_the_nearest_folder(tmp_path: Path) -> None:
+    nearest, free, writable = machine.disk_free(tmp_path / "a" / "b")
+    assert (nearest, writable) == (tmp_path, True)
+    assert free > 0
+    (tmp_path / "file").write_text("")
+    assert machine.disk_free(tmp_path / "file")[2] is False
+
+
+class TestChild:
+    def test_last_line_is_read(self) -> None:
+        found = machine.ask_child(["-c", "print('noise'); print('{\"a\": 1}')"], 30)
+        assert (found.answer, found.problem) == ({"a": 1}, "")
+
+    def test_failure_is_told_in_one_line(self) -> None:
+        found = machine.ask_child(["-c", "import no_such_module"], 30)
+        assert found.answer is None
+        assert found.problem == "ModuleNotFoundError: No module named 'no_such_module'"
+
+    def test_death_without_a_word(self) -> None:
+        assert machine.ask_child(["-c", "import os; os._exit(7)"], 30).problem == "exit code 7"
+
+    def test_silence(self) -> None:
+        assert machine.ask_child(["-c", "import time; time.sleep(60)"], 0.3).problem == "no answer within 0.3 s"
+
+    def test_the_current_folder_shadows_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "json.py").write_text("raise SystemExit('shadowed')")
+        (tmp_path / "workers").mkdir()
+        monkeypatch.chdir(tmp_path)
+        answer = machine.gpu_report().answer
+        assert answer is not None
+        assert set(answer) == {"state", "detail", "driver", "devices"}
+
+
+class NVMLError(Exception):
+    """The binding's error: a number, and words for it."""
+
+    def __init__(self, value: int) -> None:
+        super().__init__(f"error {value}")
+        self.value = value
+
+
+class FakeNVML(SimpleNamespace):
+    """The part of pynvml that gpu_report uses; `fails` maps a function's name to an error number."""
+
+    NVMLError = NVMLError
+    NVML_ERROR_NO_PERMISSION, NVML_ERROR_DRIVER_NOT_LOADED, NVML_ERROR_LIBRARY_NOT_FOUND = 4, 9, 12
+
+    def __getattr__(self, name: str) -> Any:
+        answers: dict[str, Any] = {
+            "nvmlDeviceGetCount": 1,
+            "nvmlDeviceGetName": b"NVIDIA H100",
+            "nvmlDeviceGetUUID": "GPU-1",
+            "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=80 * 2**30),
+            "nvmlSystemGetDriverVersion": "580.82",
+        }
+
+        def function(*_: Any) -> Any:
+            if name in self.fails:
+                raise NVMLError(self.fails[name])
+            return answers.get(name)
+
+        return function
+
+
+@pytest.mark.parametrize(
+    ("fails", "state", "devices"),
+    [
+        ({}, "ok", 1),
+        ({"nvmlInit": 12}, "no_library", 0),
+        ({"nvmlInit": 9}, "no_driver", 0),
+        ({"nvmlInit": 4}, "no_permission", 0),
+        ({"nvmlInit": 999}, "error", 0),
+        ({"nvmlDeviceGetCount": 999}, "error", 0),
+        ({"nvmlDeviceGetHandleByIndex": 15}, "error", 1),
+        ({"nvmlDeviceGetMemoryInfo": 3, "nvmlSystemGetDriverVersion": 3}, "ok", 1),
+    ],
+)
+def test_gpu_report(monkeypatch: pytest.MonkeyPatch, fails: dict[str, int], state: str, devices: int) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNVML(fails=fails))
+    report = gpu_report.report()
+    assert (report["state"], len(report["devices"])) == (state, devices)
+    if "nvmlDeviceGetMemoryInfo" in fails:
+        assert report["devices"][0]["memory_total_bytes"] is None
+        assert report["driver"] is None
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_gpu_report_without_the_binding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert gpu_report.report()["state"] == "no_binding"
+
+
+def test_children_do_not_inherit_tf_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    code = "import json, os; print(json.dumps({'seen': 'TF_CONFIG' in os.environ}))"
+    assert machine.ask_child(["-c", code], 30).answer == {"seen": False}
+    assert os.environ["TF_CONFIG"] == "{}"

@@ -1,0 +1,57 @@
+"""Reserving a port for TensorFlow's server.
+
+TensorFlow's gRPC server cannot take over a bound socket (it refuses SO_REUSEPORT), so the port is held until
+just before the server starts, and lies below the kernel's ephemeral range, where no outgoing connection of
+another process can take it in between. If somebody does all the same, the group is formed anew with new ports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+from pathlib import Path
+
+_LOWEST_PORT = 15_000
+_EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_TRIES = 200
+
+
+class Reservation:
+    """A held port; `release` lets go of it."""
+
+    def __init__(self, host: str) -> None:
+        self._socket, self.port = _bind()
+        self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    def release(self) -> None:
+        self._socket.close()
+
+
+def _bind() -> tuple[socket.socket, int]:
+    highest = _first_ephemeral_port() - 1
+    # TensorFlow's server listens on [::]:port, so that is what has to be free.
+    family, any_address = (socket.AF_INET6, "::") if _has_ipv6() else (socket.AF_INET, "")
+    for _ in range(_TRIES):
+        port = random.randint(_LOWEST_PORT, highest)  # noqa: S311
+        held = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            held.bind((any_address, port))
+        except OSError:
+            held.close()
+            continue
+        return held, port
+    raise OSError(f"no free port between {_LOWEST_PORT} and {highest} after {_TRIES} tries")
+
+
+def _has_ipv6() -> bool:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+        probe.bind(("::", 0))
+        return True
+    return False
+
+
+def _first_ephemeral_port() -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return max(_LOWEST_PORT + 1000, int(_EPHEMERAL_RANGE.read_text().split()[0]))
+    return 32_768

@@ -1,0 +1,57 @@
+"""The evaluator: scores snapshots in a process of its own, so that training never waits for it."""
+
+from __future__ import annotations
+
+import time
+
+from jobs.api import DataContext, Job
+from workers import snapshot as state
+from workers.data import checked, first_batch
+from workers.messages import Assignment, Evaluation, Stamp
+from workers.step import build
+
+
+class UnknownMetricError(ValueError):
+    """The spec's target names a metric that this model's evaluation does not report."""
+
+
+class Evaluator:
+    """The job's model, outside of any strategy, and its evaluation data."""
+
+    def __init__(self, assignment: Assignment, job: Job) -> None:
+        self._assignment = assignment
+        self._job = job
+
+    def prepare(self) -> None:
+        """Build the model and score its untrained weights once: compiles, and shows which metrics there are.
+
+        Raises:
+            UnknownMetricError: the target's metric is not among them.
+            DataError: the evaluation data are empty or not batched.
+        """
+        import keras
+        import tensorflow as tf
+
+        keras.utils.set_random_seed(self._assignment.seed)
+        dataset = self._job.eval_dataset(DataContext(self._assignment.batch_size))
+        self._dataset = checked(dataset, "eval_dataset").prefetch(tf.data.AUTOTUNE)
+        batch = first_batch(self._dataset, "eval_dataset")
+        self._model = self._job.build_model()
+        build(self._model, batch)
+        names = self._evaluate()
+        metric = self._assignment.target_metric
+        if metric is not None and metric not in names:
+            raise UnknownMetricError(
+                f"target: this model's evaluation reports no {metric!r}; it reports {', '.join(sorted(names))}. "
+                "Name one of these, or add the metric in compile(metrics=[...])."
+            )
+
+    def score(self, stamp: Stamp, snapshot: state.Snapshot) -> Evaluation:
+        started = time.monotonic()
+        state.write(state.state_variables(self._model), snapshot.weights, "weights")
+        metrics = self._evaluate()
+        return Evaluation(stamp, metrics, time.monotonic() - started)
+
+    def _evaluate(self) -> dict[str, float]:
+        values = self._model.evaluate(self._dataset, return_dict=True, verbose=0)
+        return {f"val_{name}": float(value) for name, value in values.items()}

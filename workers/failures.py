@@ -1,0 +1,57 @@
+"""From an exception in a replica to the `TaskFailure` the driver decides on: whose fault, and what to try."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from jobs.loading import JobNotFound, ParamsError
+from workers.data import DataError
+from workers.evaluation import UnknownMetricError
+from workers.messages import Assignment, FailureKind, TaskFailure
+from workers.step import NoLossError
+
+_OURS = str(Path(__file__).resolve().parent)
+
+_SPEC_ERRORS = (DataError, JobNotFound, NoLossError, ParamsError, UnknownMetricError)
+_ADDRESS_SIGNS = ("Could not start gRPC server", "Address already in use", "Failed to bind")
+_PEER_ERRORS = ("UnavailableError", "AbortedError", "DeadlineExceededError", "CancelledError")
+_PEER_SIGNS = ("Collective ops is aborted", "Connection reset by peer", "failed to connect to all addresses")
+
+
+def describe(error: BaseException, assignment: Assignment) -> TaskFailure:
+    kind = classify(error)
+    text = "" if kind is FailureKind.SPEC else user_traceback(error)
+    message = str(error).strip() or "no message"
+    summary = message if kind is FailureKind.SPEC else f"{type(error).__name__}: {_first_line(message)}"
+    return TaskFailure(assignment.task, kind, summary, text, _hint(error))
+
+
+def classify(error: BaseException) -> FailureKind:
+    """Whose fault `error` is. Types are compared by name where importing them would import TensorFlow."""
+    message = str(error)
+    if any(sign in message for sign in _ADDRESS_SIGNS):
+        return FailureKind.ADDRESS_TAKEN
+    if isinstance(error, _SPEC_ERRORS) or "You must call `compile()`" in message:
+        return FailureKind.SPEC
+    if type(error).__name__ in _PEER_ERRORS or any(sign in message for sign in _PEER_SIGNS):
+        return FailureKind.PEER
+    return FailureKind.USER
+
+
+def user_traceback(error: BaseException) -> str:
+    """The traceback from the first frame outside of Regatta on: the user's own code, as they would see it."""
+    frames = list(traceback.extract_tb(error.__traceback__))
+    theirs = next((i for i, frame in enumerate(frames) if not frame.filename.startswith(_OURS)), 0)
+    lines = traceback.format_list(traceback.StackSummary.from_list(frames[theirs:]))
+    return "".join(["Traceback (most recent call last):\n", *lines, *traceback.format_exception_only(error)])
+
+
+def _first_line(message: str) -> str:
+    return next((line.strip() for line in message.splitlines() if line.strip()), "")
+
+
+def _hint(error: BaseException) -> str:
+    if type(error).__name__ == "ResourceExhaustedError":
+        return "The device ran out of memory: lower --batch-size, or try --mixed-precision."
+    return ""

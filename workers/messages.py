@@ -1,0 +1,222 @@
+"""What crosses the wire between the driver and a replica: frozen dataclasses, and nothing else.
+
+Statuses are data, never exceptions: a replica that fails says so in `TaskFailure`, and the driver decides.
+This module imports neither TensorFlow nor Ray, so both sides can read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    FloatArray = npt.NDArray[np.float64]
+    IntArray = npt.NDArray[np.int64]
+
+
+class Task(NamedTuple):
+    """One process of a worker group, named as TensorFlow names it: `worker:1`."""
+
+    type: str
+    index: int  # type: ignore[assignment]  # TensorFlow's word; hides tuple.index, which nothing needs
+
+    def __str__(self) -> str:
+        return f"{self.type}:{self.index}"
+
+
+class ReplicaState(StrEnum):
+    """The life of a replica, in order."""
+
+    RESERVED = "reserved"  # an address is held, no process yet
+    STARTING = "starting"  # the process imports, builds and compiles
+    READY = "ready"  # waits for a leg, a snapshot to score, or (servers) for the chief
+    TRAINING = "training"
+    FAILED = "failed"  # it said why, in `ReplicaStatus.failure`
+    EXITED = "exited"  # the process is gone
+
+
+class FailureKind(StrEnum):
+    """Who has to act on a failure; decides the exit code and whether a new attempt makes sense."""
+
+    USER = "user"  # the job's own code raised
+    SPEC = "spec"  # the job and the spec do not fit: unknown metric, uncompiled model, empty data
+    ADDRESS_TAKEN = "address_taken"  # the reserved port was lost before TensorFlow's server bound it
+    PEER = "peer"  # another task of the group went away
+    INFRASTRUCTURE = "infrastructure"  # this process died
+
+
+@dataclass(frozen=True)
+class TaskFailure:
+    task: Task
+    kind: FailureKind
+    summary: str
+    """One line: the exception's type and message, or how the process ended."""
+    traceback: str = ""
+    """The frames of the job's own code first; empty when no Python exception was seen."""
+    hint: str = ""
+    """What to try, where it is known."""
+
+
+@dataclass(frozen=True)
+class JobSource:
+    """How a replica finds the job class. `file` jobs carry their text, so that every host can run them."""
+
+    target: str
+    """`digits`, `path/file.py:Class` or `module:Class`, as the user wrote it."""
+    directory: str = ""
+    """Folder of a `file.py` job, or the driver's working directory: searched for the job's imports."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Everything one task must know to take its place in a group; the same for all legs trained in it."""
+
+    task: Task
+    mode: str
+    tf_config: Mapping[str, Any]
+    job: JobSource
+    params: Mapping[str, Any]
+    batch_size: int
+    seed: int
+    """Seed of the first model built; every leg brings its own."""
+    cpus: float = 1.0
+    gpus: float = 0.0
+    sharding: str = "auto"
+    jit: bool = False
+    target_metric: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One run inside a launched group: a seed, a budget, and optionally where to start from."""
+
+    run_id: str
+    seed: int
+    samples: int | None
+    epochs: float | None
+    eval_every: int | None
+    """Samples between snapshots; None for a twentieth of the budget."""
+    steps_per_call: int | None
+    """Fused steps per call; None to grow until a call takes about 100 ms."""
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """The steps of one call, as arrays of equal length."""
+
+    run_id: str
+    worker: int
+    """Which worker took the steps; 0 for sync, where all take them together."""
+    steps: IntArray
+    """Number of each update in the run, from 1. Async: as applied, so gaps and interleaving are real."""
+    clock: FloatArray
+    """Training clock at the end of each step, seconds; interpolated within the call."""
+    losses: FloatArray
+    staleness: FloatArray | None
+    """Updates that others applied between this step's read of the weights and its own; None for sync."""
+    seconds: float
+    """Wall time of the call."""
+    logs: Mapping[str, float] = field(default_factory=dict)
+    """Mean over the call of what `train_step` returned, `loss` included."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """When a snapshot was taken, in every unit a comparison is made in."""
+
+    run_id: str
+    step: int
+    samples: int
+    clock: float
+    final: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    stamp: Stamp
+    metrics: Mapping[str, float]
+    """`val_loss`, `val_accuracy`, ...: means over the whole evaluation set."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LegStarted:
+    """The group is compiled, loaded and at the line: the training clock is at 0."""
+
+    run_id: str
+    total_steps: int
+    global_batch: int
+    """Samples per counted step: batch x replicas in sync, batch in async."""
+    eval_every_steps: int
+
+
+@dataclass(frozen=True)
+class LegFinished:
+    run_id: str
+    steps: int
+    samples: int
+    seconds: float
+    """Training clock at the last step."""
+    stopped: str | None
+    """Why it ended before its budget: `target`, `timeout`, `interrupted`, `callback`; None when it did not."""
+    optimizer_iterations: int
+    phases: Mapping[str, float] = field(default_factory=dict)
+    """Seconds by phase: `build`, `compile`, `load`, `train`, `snapshot`."""
+    doubled_updates: int = 0
+    """Async: updates applied more often than scheduled, because a worker died after applying one."""
+
+
+@dataclass(frozen=True)
+class HostSample:
+    """One look at what a replica uses; null is "could not be measured", with the reason in `notes`."""
+
+    time: float
+    """Seconds since the epoch, on the replica's host."""
+    cpu_percent: float | None
+    """Of the replica's process tree; 100 is one core."""
+    rss_bytes: int | None
+    host_cpu_percent: float | None
+    host_memory_percent: float | None
+    net_sent_per_s: float | None
+    net_received_per_s: float | None
+    disk_read_per_s: float | None
+    disk_written_per_s: float | None
+    gpus: tuple[GpuSample, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GpuSample:
+    uuid: str
+    name: str | None
+    utilization_percent: float | None
+    memory_used_bytes: int | None
+    memory_total_bytes: int | None
+    process_memory_bytes: int | None
+    power_watts: float | None
+    temperature_celsius: float | None
+
+
+@dataclass(frozen=True)
+class ReplicaStatus:
+    """A replica's answer to `poll`: its state now, and everything that happened since the poll before."""
+
+    task: Task
+    state: ReplicaState
+    pid: int | None = None
+    leg_started: tuple[LegStarted, ...] = ()
+    batches: tuple[StepBatch, ...] = ()
+    snapshots: tuple[Stamp, ...] = ()
+    """Snapshots held by this replica, ready to be handed to the evaluator."""
+    evaluations: tuple[Evaluation, ...] = ()
+    leg_finished: tuple[LegFinished, ...] = ()
+    samples: tuple[HostSample, ...] = ()
+    failure: TaskFailure | None = None
+    log: bytes = b""
+    """New bytes of the task's log."""

@@ -1,0 +1,96 @@
+"""Modes: how replicas combine their work. One file each, one line in `MODES`.
+
+A mode builds the job's model under its strategy, runs k fused steps per call, and moves its whole state in and
+out as a `Snapshot`. It is all the training loop (`workers.training`) knows of TensorFlow's strategies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+from jobs.api import Job
+from workers.messages import Assignment
+from workers.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import keras
+
+    from workers.messages import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the chief wants of the next call; a mode makes every replica obey it at the same step."""
+
+    steps: int = 1
+    stop: bool = False
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """The outcome of one call of fused steps."""
+
+    worker: int
+    steps: IntArray
+    """Number of each update within the run, from 1."""
+    logs: FloatArray
+    """What each step logged: shape (steps, names), `loss` first."""
+    started: float
+    ended: float
+    """Monotonic seconds on this process' clock."""
+    staleness: FloatArray | None = None
+
+
+@dataclass
+class Phases:
+    """Seconds spent per phase in this process, summed."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, phase: str, seconds: float) -> None:
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+
+
+class Mode(Protocol):
+    """One way of combining replicas, on one task of a group."""
+
+    leads: bool
+    """Whether this task reports losses and takes snapshots (`worker:0` in sync, `chief:0` in async)."""
+    batches_per_step: int
+    """Batches that make one counted step: all replicas' in sync, one in async."""
+    step: int
+    """Updates made in this leg, as far as this task knows."""
+    model: keras.Model
+    log_names: tuple[str, ...]
+    doubled_updates: int
+
+    def build(self) -> None:
+        """Strategy, model, optimizer and data of the first leg; compiles the step without taking one."""
+
+    def begin(self, start: Snapshot, seed: int) -> None:
+        """Load `start` everywhere and open fresh data for `seed`; every task returns when all are ready."""
+
+    def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
+        """Run one call. Sync stops at step `boundary` exactly; async may pass it, never `total`.
+
+        Returns what was completed, and the decision that holds for the call after.
+        """
+
+    def drain(self) -> Sequence[Call]:
+        """Wait for whatever is still in flight."""
+
+    def snapshot(self, clock: float) -> Snapshot:
+        """The whole state now. Sync: every task must call it, only the leader's counts."""
+
+
+MODES = {"sync": "workers.modes.sync:SyncMode", "async": "workers.modes.async_:AsyncMode"}
+
+
+def make_mode(assignment: Assignment, job: Job) -> Mode:
+    module, _, name = MODES[assignment.mode].partition(":")
+    mode: Mode = getattr(import_module(module), name)(assignment, job)
+    return mode

@@ -1,0 +1,278 @@
+"""Asynchronous: each worker pulls weights from the parameter servers and pushes its gradients when ready.
+
+The chief drives: it sends closures of k fused steps to whichever worker is free, through TensorFlow's
+ClusterCoordinator. Workers and parameter servers only run a TensorFlow server (`workers.server`).
+
+Two facts shape this file (FACTS.md). `keras.Variable.assign_add` is not atomic, so under concurrent workers
+`optimizer.iterations` loses counts: here a plain counter on the parameter servers is the truth, and Keras'
+`iterations` follows it inside every step. And operations on different variables are not ordered by themselves:
+the counter is read after the batch is there and before the weights are, and drawn after the gradients are
+applied, so that the difference is the staleness of that update.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from jobs.api import Job
+from workers import snapshot as state
+from workers.data import first_batch, training_stream
+from workers.failures import classify
+from workers.messages import Assignment, FailureKind
+from workers.modes import Call, Decision
+from workers.step import TrainStep, build
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+_T = TypeVar("_T")
+_CLOSURES_PER_WORKER = 2  # one running, one waiting: a worker never idles for a round trip to the chief
+_ERROR_CHECK_SECONDS = 0.5
+_NO_LIMIT = 2**62
+
+
+class AsyncMode:
+    """The chief of an asynchronous group."""
+
+    leads = True
+    batches_per_step = 1
+
+    def __init__(self, assignment: Assignment, job: Job) -> None:
+        self.step = 0
+        self._assignment = assignment
+        self._job = job
+        self._workers = len(assignment.tf_config["cluster"]["worker"])
+        self._completed: queue.SimpleQueue[Call] = queue.SimpleQueue()
+        self._warmed: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._errors: queue.SimpleQueue[Exception] = queue.SimpleQueue()
+        self._in_flight = 0
+        self._scheduled = 0
+
+    @property
+    def log_names(self) -> tuple[str, ...]:
+        return self._train_step.names
+
+    @property
+    def doubled_updates(self) -> int:
+        """Updates applied but not reported: a worker died after applying, and its closure ran again."""
+        return int(self._counter.numpy()) - self.step
+
+    def build(self) -> None:
+        import keras
+        import tensorflow as tf
+
+        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+        self._strategy = tf.distribute.ParameterServerStrategy(resolver)
+        self._coordinator = tf.distribute.coordinator.ClusterCoordinator(self._strategy)
+        seed = self._assignment.seed
+        stream = self._stream(seed, 0)
+        batch = first_batch(stream, "train_dataset")
+        with self._strategy.scope():
+            keras.utils.set_random_seed(seed)
+            self.model: keras.Model = self._job.build_model()
+            build(self.model, batch)
+            self._counter = tf.Variable(0, dtype=tf.int64, trainable=False, name="regatta_updates")
+        self._train_step = TrainStep(self.model)
+        self._run = self._make_run(stream.element_spec)
+        # One call for all of them: read one by one, 20 variables cost 100 ms.
+        self._read_weights = tf.function(lambda: _values(state.state_variables(self.model)))
+        self._read_optimizer = tf.function(lambda: _values(state.optimizer_variables(self.model)))
+        self._open_data(seed)
+        self._warm_up()
+
+    def begin(self, start: state.Snapshot, seed: int) -> None:
+        state.write(state.state_variables(self.model), start.weights, "weights")
+        state.write(state.optimizer_variables(self.model), start.optimizer, "optimizer variables")
+        self._counter.assign(start.step)
+        self.step = self._scheduled = start.step
+        self._open_data(seed)
+        self._warm_up()
+
+    def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
+        if proposal.learning_rate is not None:
+            self.model.optimizer.learning_rate.assign(proposal.learning_rate)
+        while self._in_flight < _CLOSURES_PER_WORKER * self._workers and self._scheduled < total:
+            self._schedule(min(proposal.steps, total - self._scheduled))
+        return self._collect(), proposal
+
+    def drain(self) -> Sequence[Call]:
+        calls: list[Call] = []
+        while self._in_flight:
+            calls += self._collect()
+        return calls
+
+    def snapshot(self, clock: float) -> state.Snapshot:
+        """Read while workers go on: each variable is whole, together they may be a few updates apart."""
+        step = int(self._counter.numpy())
+        _iterations(self.model).assign(step)
+        return state.Snapshot(
+            step=step,
+            samples=step * self._assignment.batch_size,
+            clock=clock,
+            weights=tuple(v.numpy() for v in self._read_weights()),
+            optimizer=tuple(v.numpy() for v in self._read_optimizer()),
+        )
+
+    def _stream(self, seed: int, worker: int) -> tf.data.Dataset:
+        return training_stream(
+            self._job,
+            batch_size=self._assignment.batch_size,
+            seed=seed,
+            num_shards=self._workers,
+            shard_index=worker,
+            sharding=self._assignment.sharding,
+        )
+
+    def _make_run(self, element_spec: Any) -> tf.types.experimental.ConcreteFunction:
+        """The closure's graph: k steps; per step what it logged, its number, and the updates it had seen."""
+        import tensorflow as tf
+
+        strategy, train_step, counter = self._strategy, self._train_step, self._counter
+        iterations = _iterations(self.model)
+
+        @tf.function
+        def run(iterator: Any, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            rows = tf.TensorArray(tf.float32, size=steps)
+            numbers = tf.TensorArray(tf.int64, size=steps, element_shape=[])
+            reads = tf.TensorArray(tf.int64, size=steps, element_shape=[])
+            for n in tf.range(steps):
+                batch = next(iterator)
+                seen = counter.read_value()
+                graph = tf.compat.v1.get_default_graph()
+                known = len(graph.get_operations())
+                with tf.control_dependencies([seen]):
+                    local = [(iterations, tf.cast(seen, iterations.dtype))]
+                    row = strategy.run(train_step, args=(batch, local))
+                effects = [op for op in graph.get_operations()[known:] if op.op_def.is_stateful]
+                with tf.control_dependencies([row, *effects]):
+                    # Atomic fetch-and-add. `assign_add` then a read would count others' updates in between.
+                    before = tf.raw_ops.ResourceCountUpTo(resource=counter.handle, limit=_NO_LIMIT, T=tf.int64)
+                rows = rows.write(n, row)
+                numbers = numbers.write(n, before + 1)
+                reads = reads.write(n, seen)
+            # A TensorArray without elements has no element shape to stack.
+            logs = tf.cond(steps > 0, lambda: tf.reshape(rows.stack(), [-1]), lambda: tf.zeros([0]))
+            return logs, numbers.stack(), reads.stack()
+
+        spec = tf.data.IteratorSpec(element_spec)
+        return run.get_concrete_function(spec, tf.TensorSpec([], tf.int32))
+
+    def _open_data(self, seed: int) -> None:
+        """Fresh iterators, each on its worker, over that worker's shard."""
+        import tensorflow as tf
+
+        functions = [
+            tf.function(lambda worker=worker: self._stream(seed, worker)).get_concrete_function()
+            for worker in range(self._workers)
+        ]
+
+        self._iterators = self._on_every_worker(lambda: iter(functions[current_worker()]()))
+
+    def _warm_up(self) -> None:
+        """Zero steps on every worker: functions are instantiated there and nothing is trained."""
+
+        def touch(iterator: Any) -> None:
+            self._call(iterator, 0)
+            self._warmed.put(current_worker())
+
+        self._on_every_worker(touch, self._iterators)
+        for _ in range(self._workers):
+            self._get(self._warmed)
+
+    def _on_every_worker(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """`function` run once on each worker, and again on one that comes back from a failure.
+
+        TensorFlow keeps such errors inside of the resource until somebody uses it; `_get` raises them.
+        """
+
+        def guarded(*received: Any) -> Any:
+            try:
+                return function(*received)
+            except Exception as error:
+                if classify(error) is not FailureKind.PEER:  # TensorFlow itself waits for a lost worker
+                    self._errors.put(error)
+                raise
+
+        return self._coordinator._create_per_worker_resources(guarded, args=arguments)
+
+    def _schedule(self, steps: int) -> None:
+        self._in_flight += 1
+        self._scheduled += steps
+        # The public `schedule` takes graphs only; the queue behind it runs Python functions as well.
+        self._coordinator._cluster.schedule(self._execute, args=(self._iterators, steps), kwargs={})
+
+    def _execute(self, iterator: Any, steps: int) -> None:
+        """Runs in the chief's dispatch thread for one worker, whose device is in scope.
+
+        Results go to a queue instead of a RemoteValue, so that the chief takes them in order of completion
+        and a slow worker holds nobody up.
+        """
+        started = time.monotonic()
+        logs, numbers, reads = self._call(iterator, steps)
+        self._completed.put(
+            Call(
+                worker=current_worker(),
+                steps=numbers,
+                logs=logs.reshape(len(numbers), -1).astype(np.float64),
+                started=started,
+                ended=time.monotonic(),
+                staleness=(numbers - 1 - reads).astype(np.float64),
+            )
+        )
+
+    def _call(self, iterator: Any, steps: int) -> list[Any]:
+        import tensorflow as tf
+
+        with tf.device("/job:chief/replica:0/task:0/device:CPU:0"):
+            wanted = tf.constant(steps)
+        outputs = self._run(iterator, wanted)
+        with tf.device("/job:chief/replica:0/task:0/device:CPU:0"):
+            return [tf.identity(output).numpy() for output in outputs]
+
+    def _collect(self) -> list[Call]:
+        """At least one completed call if any is in flight, and whatever else is there."""
+        if not self._in_flight:
+            return []
+        calls = [self._get(self._completed)]
+        while not self._completed.empty():
+            calls.append(self._completed.get())
+        self._in_flight -= len(calls)
+        self.step += sum(len(call.steps) for call in calls)
+        return calls
+
+    def _get(self, source: queue.SimpleQueue[_T]) -> _T:
+        """The next item; raises what a closure raised instead of waiting for ever."""
+        while True:
+            try:
+                return source.get(timeout=_ERROR_CHECK_SECONDS)
+            except queue.Empty:
+                if not self._errors.empty():
+                    raise self._errors.get() from None
+                self._coordinator.done()
+
+
+def current_worker() -> int:
+    """Which worker the closure in this dispatch thread runs on.
+
+    TensorFlow's public `experimental_get_current_worker_index` answers inside of a graph only.
+    """
+    from tensorflow.python.distribute.coordinator import coordinator_context
+
+    return int(coordinator_context.get_current_dispatch_context().worker_index)
+
+
+def _values(variables: list[keras.Variable]) -> list[tf.Tensor]:
+    import tensorflow as tf
+
+    return [tf.convert_to_tensor(variable.value) for variable in variables]
+
+
+def _iterations(model: keras.Model) -> keras.Variable:
+    """The counter that learning-rate schedules and bias corrections read, under any wrapping optimizer."""
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)._iterations

@@ -1,0 +1,195 @@
+"""Synchronous: every replica takes each step together, gradients summed by all-reduce.
+
+The topology decides the strategy: several workers form a MultiWorkerMirroredStrategy, one worker with several
+devices a MirroredStrategy, one device needs none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jobs.api import Job
+from workers import snapshot as state
+from workers.data import checked, first_batch, training_stream
+from workers.messages import Assignment
+from workers.modes import Call, Decision
+from workers.modes.packing import pack_gradients, sum_over_replicas
+from workers.step import TrainStep, build
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+_DECISION_FIELDS = 4
+
+
+class SyncMode:
+    """One worker of a synchronous group; `worker:0` leads."""
+
+    doubled_updates = 0
+
+    def __init__(self, assignment: Assignment, job: Job) -> None:
+        self.leads = assignment.task.index == 0
+        self.step = 0
+        self._assignment = assignment
+        self._job = job
+        self._workers = max(1, len(assignment.tf_config.get("cluster", {}).get("worker", ())))
+        self._agreed: Decision | None = None
+
+    @property
+    def log_names(self) -> tuple[str, ...]:
+        return self._train_step.names
+
+    def build(self) -> None:
+        import keras
+
+        self._strategy = self._make_strategy()
+        self._replicas = self._strategy.num_replicas_in_sync
+        self._local_replicas = self._replicas // self._workers
+        self.batches_per_step = self._replicas
+        seed = self._assignment.seed
+        stream = self._stream(seed)
+        batch = first_batch(stream, "train_dataset")
+        with self._strategy.scope():
+            keras.utils.set_random_seed(seed)
+            self.model: keras.Model = self._job.build_model()
+            build(self.model, batch)
+        if self._replicas > 1:
+            pack_gradients(self.model.optimizer)
+        self._train_step = TrainStep(self.model)
+        self._run = self._make_run()
+        self._iterator = self._iterate(stream)
+        self._run_call(0, Decision())
+
+    def begin(self, start: state.Snapshot, seed: int) -> None:
+        if self.leads:
+            state.write(state.state_variables(self.model), start.weights, "weights")
+            state.write(state.optimizer_variables(self.model), start.optimizer, "optimizer variables")
+        if self._workers > 1:
+            self._copy_from_leader()
+        self._iterator = self._iterate(self._stream(seed))
+        self.step = start.step
+        self._agreed = None
+        self._run_call(0, Decision())  # nobody starts the clock before everybody is here
+
+    def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
+        steps = min((self._agreed or proposal).steps, boundary - self.step)
+        started = time.monotonic()
+        logs, self._agreed = self._run_call(steps, proposal)
+        ended = time.monotonic()
+        first = self.step + 1
+        self.step += steps
+        if self._agreed.learning_rate is not None:
+            self.model.optimizer.learning_rate.assign(self._agreed.learning_rate)
+        numbers = np.arange(first, self.step + 1, dtype=np.int64)
+        return [Call(0, numbers, logs, started, ended)], self._agreed
+
+    def drain(self) -> Sequence[Call]:
+        return ()
+
+    def snapshot(self, clock: float) -> state.Snapshot:
+        samples = self.step * self._replicas * self._assignment.batch_size
+        return state.read(self.model, step=self.step, samples=samples, clock=clock)
+
+    def _make_strategy(self) -> tf.distribute.Strategy:
+        import tensorflow as tf
+
+        if self._workers > 1:
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        gpus = tf.config.list_logical_devices("GPU")
+        devices = gpus or tf.config.list_logical_devices("CPU")
+        if len(devices) > 1:
+            return tf.distribute.MirroredStrategy([device.name for device in devices])
+        return tf.distribute.get_strategy()
+
+    def _stream(self, seed: int) -> tf.data.Dataset:
+        stream = training_stream(
+            self._job,
+            batch_size=self._assignment.batch_size,
+            seed=seed,
+            num_shards=self._workers,
+            shard_index=self._assignment.task.index,
+            sharding=self._assignment.sharding,
+        )
+        return checked(stream, "train_dataset")
+
+    def _iterate(self, stream: tf.data.Dataset) -> Any:
+        """One batch per local replica and step. A worker with one device needs no distributed iterator."""
+        if self._local_replicas == 1:
+            return iter(stream)
+        return iter(self._strategy.distribute_datasets_from_function(lambda _: stream))
+
+    def _make_run(self) -> Any:
+        """The compiled call: k steps, then one collective that carries their losses and the decision.
+
+        Reducing the losses once per call instead of once per step saves a collective per step; the leader's
+        wishes for the next call (`Decision`) ride along, which is how all replicas obey at the same step.
+        """
+        import tensorflow as tf
+
+        strategy, train_step, replicas = self._strategy, self._train_step, self._replicas
+
+        @tf.function
+        def run(iterator: Any, steps: tf.Tensor, decision: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            rows = tf.TensorArray(tf.float32, size=steps)
+            for n in tf.range(steps):
+                row = strategy.run(train_step, args=(next(iterator),))
+                local = strategy.experimental_local_results(row)
+                rows = rows.write(n, tf.add_n(local) / replicas)
+            # A TensorArray without elements has no element shape to stack.
+            logs = tf.cond(steps > 0, lambda: tf.reshape(rows.stack(), [-1]), lambda: tf.zeros([0]))
+            flat = tf.concat([decision, logs], axis=0)
+            if self._workers > 1:
+                share = flat / self._local_replicas
+                flat = strategy.run(_all_reduce, args=(share,))
+                flat = strategy.experimental_local_results(flat)[0]
+            return flat[:_DECISION_FIELDS], flat[_DECISION_FIELDS:]
+
+        return run
+
+    def _run_call(self, steps: int, proposal: Decision) -> tuple[np.ndarray[Any, Any], Decision]:
+        import tensorflow as tf
+
+        wish = _encode(proposal) if self.leads else np.zeros(_DECISION_FIELDS, np.float32)
+        decision, logs = self._run(self._iterator, tf.constant(steps), tf.constant(wish))
+        width = max(1, len(self.log_names))
+        return logs.numpy().reshape(-1, width).astype(np.float64), _decode(decision.numpy())
+
+    def _copy_from_leader(self) -> None:
+        """Give every worker the leader's state, so that only the leader has to hold a snapshot."""
+        import tensorflow as tf
+
+        variables = [*state.state_variables(self.model), *state.optimizer_variables(self.model)]
+        mine = tf.constant(1 if self.leads else 0)
+        per_replica = self._local_replicas
+
+        @tf.function
+        def collect(values: list[tf.Tensor]) -> Any:
+            masked = [tf.where(mine > 0, v, tf.zeros_like(v)) for v in values]
+            return self._strategy.run(lambda: sum_over_replicas(masked))
+
+        values = [tf.constant(state.to_numpy(v)) for v in variables]
+        for variable, total in zip(variables, collect(values), strict=True):
+            local = self._strategy.experimental_local_results(total)[0]
+            variable.assign(tf.cast(local / per_replica if per_replica > 1 else local, variable.dtype))
+
+
+def _all_reduce(value: tf.Tensor) -> tf.Tensor:
+    import tensorflow as tf
+
+    here = tf.identity(value)  # on this replica's device: the collective asks for one
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, here)
+
+
+def _encode(decision: Decision) -> np.ndarray[Any, Any]:
+    rate = decision.learning_rate
+    return np.array([decision.steps, decision.stop, rate is not None, rate or 0.0], np.float32)
+
+
+def _decode(values: np.ndarray[Any, Any]) -> Decision:
+    steps, stop, has_rate, rate = (float(v) for v in values)
+    return Decision(max(1, int(steps)), stop > 0, rate if has_rate > 0 else None)

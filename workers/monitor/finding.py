@@ -1,0 +1,122 @@
+"""What a monitor has to say: one thing that went wrong, the evidence for it, and what to try.
+
+Workers may not import the driver, so this is the twin of `orchestrator.result.Finding`; the driver adds what
+it did about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Kind = Literal["nan", "spike", "divergence", "plateau", "oscillation", "overfitting", "input_bound", "straggler"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    kind: Kind
+    step: int | None
+    clock: float | None
+    symptom: str
+    """One sentence that an owner understands without knowing the rule."""
+    evidence: str
+    """The numbers behind it."""
+    causes: tuple[str, ...] = ()
+    remedies: tuple[str, ...] = ()
+
+
+class Advice(NamedTuple):
+    causes: tuple[str, ...]
+    remedies: tuple[str, ...]
+
+
+ADVICE: Mapping[Kind, Advice] = {
+    "nan": Advice(
+        (
+            "learning rate too high",
+            "log or division by zero in the loss",
+            "float16 overflow",
+            "bad input values",
+        ),
+        (
+            "halve the learning rate",
+            "clip gradients (clipnorm=1.0)",
+            "check the data for NaN and infinities",
+            "use loss scaling, bfloat16 or float32",
+        ),
+    ),
+    "spike": Advice(
+        ("an outlier batch", "learning rate near its limit", "stale gradients (async)", "corrupt samples"),
+        (
+            "clip gradients (clipnorm=1.0)",
+            "lower the learning rate",
+            "shuffle, and look at the batch's samples",
+        ),
+    ),
+    "divergence": Advice(
+        ("learning rate too high", "no warm-up", "staleness too large for this learning rate (async)"),
+        (
+            "halve the learning rate, or roll back with --on-instability rollback",
+            "warm the learning rate up",
+            "clip gradients (clipnorm=1.0)",
+            "fewer workers, or mode sync",
+        ),
+    ),
+    "plateau": Advice(
+        (
+            "learning rate too low, or so high that it bounces",
+            "inputs not normalised",
+            "labels do not match inputs",
+        ),
+        (
+            "change the learning rate by 3x to 10x, either way",
+            "normalise the inputs",
+            "check the labels, the last activation and the loss function",
+            "a larger model",
+        ),
+    ),
+    "oscillation": Advice(
+        ("batch size too small", "learning rate too high", "stale gradients (async)", "data not shuffled"),
+        (
+            "raise the batch size",
+            "lower the learning rate, or decay it",
+            "shuffle with a larger buffer",
+            "fewer workers, or mode sync",
+        ),
+    ),
+    "overfitting": Advice(
+        ("the model memorises the training data", "too little data for its size", "trained too long"),
+        (
+            "regularisation: weight decay, dropout",
+            "more data, or augmentation",
+            "a smaller model",
+            "stop at the best evaluation",
+        ),
+    ),
+    "input_bound": Advice(
+        (
+            "the input pipeline is slower than the model",
+            "decoding or augmentation on too few cores",
+            "slow storage",
+        ),
+        (
+            "dataset.prefetch, map(..., num_parallel_calls=AUTOTUNE), interleave",
+            "cache the dataset, or preprocess it once",
+            "more CPUs per worker",
+        ),
+    ),
+    "straggler": Advice(
+        ("a slower or shared host", "a throttled or busy GPU", "uneven shards", "a slow network link"),
+        (
+            "look at that worker's CPU, GPU clock and temperature, and network",
+            "move it to another host",
+            "mode async, which does not wait for the slowest",
+        ),
+    ),
+}
+
+
+def finding(kind: Kind, step: int | None, clock: float | None, symptom: str, evidence: str) -> Finding:
+    """A finding with the standing advice for its kind."""
+    return Finding(kind, step, clock, symptom, evidence, *ADVICE[kind])

@@ -1,0 +1,170 @@
+"""How far a loss strays from its baseline when nothing is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from workers.monitor.loss_baseline import LossScale, median
+from workers.monitor.stability_settings import StabilitySettings
+
+Floats = npt.NDArray[np.float64]
+
+NORMAL = 1.4826
+"""Median absolute deviation to standard deviation, for a normal distribution."""
+TAIL_FROM = 2.0
+TAIL_EXCESS, TAIL_SHARE = 0.373, 0.0228
+"""Mean excess over two sigma, and share of steps above it, of normal noise: the tail's prior."""
+MEMORY = 2048
+"""Steps of noise tail remembered."""
+
+
+class LossNoise:
+    """Standard deviation, skew and upper tail of the noise, learned from residuals every 64 steps.
+
+    - *Sigma* is the standard deviation of residuals winsorised at 3 robust ones (median absolute deviation;
+      Hampel 1974): spikes do not move it, and it errs by 5 % over 256 steps where the deviation alone errs
+      by 7 %. It is kept twice, relative to the level over 256 steps and absolute over 64, and a residual is
+      scored with the geometric mean of the two: in the fast fall at the start of a run relative noise grows
+      and absolute noise shrinks. Measured on 64 real SGD runs: 14 false alarms with both, 44 with relative
+      noise alone, 222 with absolute alone.
+    - *Skew*: batches of few samples make losses skewed to the right, the more so on a straight scale. The
+      power transformation `(ratio**power - 1) / power` that makes the 10 % and 90 % quantiles symmetric
+      (Hinkley 1975), drawn towards 1/2 where the noise is too small to tell.
+    - *Tail*: peaks over threshold (Siffer et al. 2017, SPOT) with an exponential tail: above two sigma the
+      mean excess `e` and share `p` give the height `2 + e * log(p / risk)` that noise passes with
+      probability `risk`.
+    """
+
+    def __init__(self, scale: LossScale, settings: StabilitySettings) -> None:
+        self._scale, self._floor = scale, settings.least_noise
+        self._lowest_threshold, self._risk = settings.spike_sigmas, settings.spike_risk
+        self._residuals: deque[float] = deque(maxlen=512)
+        self._rises: deque[float] = deque(maxlen=64)
+        self._tail: deque[tuple[int, float]] = deque()
+        self._outliers: deque[tuple[int, float]] = deque()
+        self._steps = 0
+        self._power = 1.0
+        self.sigma = self._absolute = 0.0
+        self.gate = math.inf
+        """Residuals up to here score less than `TAIL_FROM`."""
+        self.threshold = math.inf
+        """Score that makes a spike."""
+        self.ready = False
+        self.jitter = 0.0
+        """Standard deviation over level, of the last 256 steps, spikes winsorised."""
+        self.memory = 0.0
+        """Strongest correlation of residuals one to three steps apart, of the last 256 steps."""
+
+    def score(self, residual: float, rise: float) -> float:
+        """Sigmas that a step stands above its baseline; `rise` is the residual in units of the first loss."""
+        relative = self._transform(residual) / self.sigma
+        absolute = rise / self._absolute
+        if relative <= 0 or absolute <= 0:
+            return 0.0
+        return min(math.sqrt(relative) * math.sqrt(absolute), relative / 0.85, absolute / 0.85)
+
+    def learn(self, residuals: Sequence[float], rises: Sequence[float]) -> None:
+        self._residuals.extend(residuals)
+        self._rises.extend(rises)
+        self._steps += len(residuals)
+        if self._steps % 64 == 32:
+            self._update()
+
+    def learn_tail(self, score: float) -> None:
+        if TAIL_FROM < score <= self.threshold:
+            self._tail.append((self._steps, min(score, 20.0) - TAIL_FROM))
+
+    def learn_outlier(self, score: float) -> None:
+        """A spike began. Its first steps are no noise; but many spikes are, and then they shape the tail."""
+        while self._tail and self._tail[-1][0] >= self._steps - 8:
+            self._tail.pop()
+        self._outliers.append((self._steps, min(score, 20.0) - TAIL_FROM))
+
+    def _update(self) -> None:
+        residuals = np.array(self._residuals)
+        if not self._scale.signed:
+            tenth = len(residuals) // 10
+            ordered = np.sort(residuals)
+            low, high = float(ordered[tenth]), float(ordered[-1 - tenth])
+            power = (0.01 - 2 * (low + high)) / (0.02 + low * low + high * high)
+            self._power = min(max(power, -0.5), 1.0)
+        recent = residuals[-256:]
+        ratios = recent if self._scale.signed else np.expm1(np.minimum(recent, 50.0))
+        self.sigma = max(self._floor, winsorised_std(self._transform_all(recent)))
+        self.gate = self._inverse(0.85 * TAIL_FROM * self.sigma)
+        self._absolute = max(1e-6 * self._floor, winsorised_std(np.array(self._rises)))
+        self.jitter = winsorised_std(ratios)
+        self.memory = strongest_correlation(recent)
+        for remembered in (self._tail, self._outliers):
+            while remembered and remembered[0][0] < self._steps - MEMORY:
+                remembered.popleft()
+        tail = [excess for _, excess in self._tail]
+        if len(self._outliers) > MEMORY // 32:
+            tail += [excess for _, excess in self._outliers]
+        prior = 20.0
+        excess = (sum(tail) + prior * TAIL_EXCESS) / (len(tail) + prior)
+        share = (len(tail) + prior) / (min(self._steps, MEMORY) + prior / TAIL_SHARE)
+        self.threshold = max(self._lowest_threshold, TAIL_FROM + excess * math.log(share / self._risk))
+        self.ready = True
+
+    def _transform(self, residual: float) -> float:
+        if self._scale.signed or abs(self._power) < 1e-3:
+            return residual
+        return math.expm1(self._power * max(min(residual, 50.0), -50.0)) / self._power
+
+    def _inverse(self, transformed: float) -> float:
+        if self._scale.signed or abs(self._power) < 1e-3:
+            return transformed
+        inner = self._power * transformed
+        return math.log1p(inner) / self._power if inner > -1 else math.inf
+
+    def _transform_all(self, residuals: Floats) -> Floats:
+        if self._scale.signed or abs(self._power) < 1e-3:
+            return residuals
+        return np.expm1(self._power * np.clip(residuals, -50.0, 50.0)) / self._power
+
+
+class LevelNoise:
+    """Standard deviation of block medians from second differences: blind to the trend, not to slow noise."""
+
+    def __init__(self, floor: float) -> None:
+        self._medians: deque[float] = deque(maxlen=3)
+        self._differences: deque[float] = deque(maxlen=64)
+        self._floor, self._seen = floor, 0
+        self.sigma: float | None = None
+
+    def push(self, level: float) -> None:
+        self._medians.append(level)
+        if len(self._medians) < 3:
+            return
+        first, second, third = self._medians
+        self._differences.append(abs(first - 2 * second + third))
+        self._seen += 1
+        if self._seen % 8 == 4:
+            self.sigma = max(self._floor, NORMAL * median(self._differences) / math.sqrt(6))
+
+
+def winsorised(deviations: Floats) -> Floats:
+    """What lies beyond 3 robust standard deviations from 0, drawn in to there."""
+    limit = 3 * NORMAL * float(np.sort(np.abs(deviations))[len(deviations) // 2])
+    return np.clip(deviations, -limit, limit)
+
+
+def winsorised_std(deviations: Floats) -> float:
+    """Standard deviation about 0; 1.01 makes up for the winsorising of normal noise."""
+    drawn_in = winsorised(deviations)
+    return 1.01 * math.sqrt(float(np.mean(drawn_in * drawn_in)))
+
+
+def strongest_correlation(series: Floats) -> float:
+    series = winsorised(series)
+    squares = float(np.sum(series * series))
+    if not squares:
+        return 0.0
+    found = [float(np.sum(series[lag:] * series[:-lag])) / squares for lag in (1, 2, 3)]
+    return max(found, key=abs)

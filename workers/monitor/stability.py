@@ -1,0 +1,214 @@
+"""Is the loss well? An incremental detector: arrays of steps in, findings out, bounded memory.
+
+| kind | rule | where |
+|---|---|---|
+| nan | a loss that is NaN or infinite, at once; three such gradient norms in a row | here |
+| spike | robust z-score over 4.25 on the detrended loss, back again after | `loss_spikes` |
+| divergence | 32-step level 30 % and 9 standard errors above the lowest of 128 steps | `loss_rules` |
+| plateau | under 2 % fall over half the run, under half since the start | `loss_rules` |
+| oscillation | jitter over 0.8, correlated residuals, or a third rise that came back | `loss_rules` |
+| overfitting | validation loss 5 % over its best three times, training loss falling | `overfitting` |
+
+Each rule's docstring gives its thresholds and their source. One finding per episode, not per step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from workers.monitor.finding import Finding, Kind, finding
+from workers.monitor.loss_baseline import BLOCK, Block, LossScale, median
+from workers.monitor.loss_rules import LossRules
+from workers.monitor.overfitting import OverfittingRule
+from workers.monitor.stability_settings import StabilitySettings
+
+RECOVERED = 32
+"""Finite steps in a row that end an episode of NaN."""
+BAD_GRADIENTS = 3
+"""Gradient norms in a row that are not finite and make a finding."""
+
+
+class StabilityDetector:
+    """Feed it the loss of one run in the order it arrives, through restarts and rollbacks.
+
+    What it finds does not depend on how the stream is cut into calls. Async steps may be numbered out of
+    order: numbers only name steps in findings, the order of arrival is the time axis. It never raises on the
+    value of a float. Memory is bounded; a step costs about 3 microseconds.
+    """
+
+    def __init__(self, settings: StabilitySettings | None = None) -> None:
+        self.settings = settings or StabilitySettings()
+        self._found: Counter[Kind] = Counter()
+        self._pending = _Columns([], [], [], [], [])
+        self._has_gradients = False
+        self._rules: LossRules | None = None
+        self._overfitting = OverfittingRule(self.settings.overfitting_loss, self.settings.overfitting_evaluations)
+        self._last_finite: float | None = None
+        self._finite_in_a_row = RECOVERED
+        self._bad_gradients = 0
+        self._bad_evaluation = False
+        self._finished = False
+
+    @property
+    def jitter(self) -> float | None:
+        """Standard deviation of the detrended loss over its level, of the run so far; None before 88 steps.
+
+        Detrended with the local baseline of `loss_baseline`, so swings slower than about 64 steps do not
+        count.
+        """
+        return self._rules.spikes.jitter if self._rules else None
+
+    def observe(
+        self,
+        steps: npt.ArrayLike,
+        samples: npt.ArrayLike,
+        clock: npt.ArrayLike,
+        losses: npt.ArrayLike,
+        gradient_norms: npt.ArrayLike | None = None,
+    ) -> tuple[Finding, ...]:
+        """The next steps, as one-dimensional arrays of one length; raises ValueError on different lengths."""
+        loss = np.asarray(losses, dtype=np.float64)
+        gradient = np.asarray(np.zeros_like(loss) if gradient_norms is None else gradient_norms, np.float64)
+        columns = _Columns(
+            np.asarray(steps, dtype=np.int64).tolist(),
+            np.asarray(samples, dtype=np.int64).tolist(),
+            np.asarray(clock, dtype=np.float64).tolist(),
+            loss.tolist(),
+            np.where(np.isfinite(gradient), gradient, math.inf).tolist(),
+        )
+        if len({len(column) for column in columns}) != 1:
+            raise ValueError(f"arrays of different lengths: {[len(column) for column in columns]}")
+        self._has_gradients = gradient_norms is not None
+        bad = np.flatnonzero(~(np.isfinite(loss) & np.isfinite(gradient)))
+        return self._limited(self._observe(columns, bad.tolist()))
+
+    def observe_evaluation(self, step: int, clock: float, val_loss: float) -> tuple[Finding, ...]:
+        """A snapshot taken at `step` was scored; its training loss is looked up, so it may come late."""
+        return self._limited(self._evaluate(step, clock, val_loss))
+
+    def finish(self) -> tuple[Finding, ...]:
+        """The run is over: judge its last steps, and report how many findings were only counted."""
+        if self._finished:
+            return ()
+        self._finished = True
+        last = self._limited(self._rules.flush(self._block()) if self._rules else ())
+        limit = self.settings.findings_per_kind
+        rest = ((kind, count - limit) for kind, count in sorted(self._found.items()) if count > limit)
+        return last + tuple(
+            finding(kind, None, None, f"{count} more of kind {kind}", f"only the first {limit} are listed")
+            for kind, count in rest
+        )
+
+    def _limited(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+        kept = []
+        for found in findings:
+            self._found[found.kind] += 1
+            if self._found[found.kind] <= self.settings.findings_per_kind:
+                kept.append(found)
+        return tuple(kept)
+
+    def _observe(self, columns: _Columns, bad: list[int]) -> Iterator[Finding]:
+        at = 0
+        for stop in [*bad, len(columns.losses)]:
+            yield from self._feed(columns.cut(at, stop))
+            at = stop
+            if stop == len(columns.losses):
+                return
+            step, clock, loss = columns.steps[stop], columns.clock[stop], columns.losses[stop]
+            if math.isfinite(loss):
+                yield from self._bad_gradient(step, clock)
+            else:
+                yield from self._bad_loss(step, clock, loss)
+                at = stop + 1
+
+    def _feed(self, columns: _Columns) -> Iterator[Finding]:
+        count = len(columns.losses)
+        if not count:
+            return
+        self._finite_in_a_row += count
+        self._last_finite = columns.losses[-1]
+        if columns.gradients[-1] < math.inf:
+            self._bad_gradients = 0
+        at = 0
+        while at < count:
+            until = at + BLOCK - len(self._pending.losses)
+            self._pending.extend(columns.cut(at, until))
+            at = until
+            if len(self._pending.losses) == BLOCK:
+                yield from self._close_block()
+
+    def _close_block(self) -> Iterator[Finding]:
+        """A loss that turns negative is judged anew, on the scale for such losses, from this block on."""
+        losses = self._pending.losses
+        if self._rules is None:
+            self._rules = LossRules(self.settings, LossScale.of(losses, signed=False))
+        scale = self._rules.scale
+        if not scale.signed and any(map(scale.is_negative, losses)):
+            yield from self._rules.flush(None)
+            self._rules = LossRules(self.settings, replace(scale, signed=True))
+        block = self._block()
+        if block is not None:
+            self._pending = _Columns([], [], [], [], [])
+            yield from self._rules.on_block(block)
+
+    def _block(self) -> Block | None:
+        columns = self._pending
+        if self._rules is None or not columns.losses:
+            return None
+        judged = self._rules.scale.judge(columns.losses)
+        gradients = columns.gradients if self._has_gradients else None
+        return Block(columns.steps, columns.samples, columns.clock, columns.losses, judged, median(judged), gradients)
+
+    def _bad_loss(self, step: int, clock: float, loss: float) -> Iterator[Finding]:
+        if self._finite_in_a_row >= RECOVERED:
+            before = "the first loss" if self._last_finite is None else f"{self._last_finite:.4g} just before"
+            yield finding("nan", step, clock, f"the loss is {loss} at step {step}", before)
+        self._finite_in_a_row = 0
+
+    def _bad_gradient(self, step: int, clock: float) -> Iterator[Finding]:
+        """Loss scaling overflows now and then by design: only `BAD_GRADIENTS` in a row are worth a word."""
+        self._bad_gradients += 1
+        if self._bad_gradients == BAD_GRADIENTS:
+            symptom = f"the gradients are not finite at step {step}"
+            yield finding("nan", step, clock, symptom, f"{BAD_GRADIENTS} steps in a row, the loss still finite")
+
+    def _evaluate(self, step: int, clock: float, val_loss: float) -> Iterator[Finding]:
+        if not math.isfinite(val_loss):
+            if not self._bad_evaluation:
+                symptom = f"the validation loss is {val_loss} at step {step}"
+                yield finding("nan", step, clock, symptom, "weights or validation data are not finite")
+            self._bad_evaluation = True
+            return
+        self._bad_evaluation = False
+        training = self._rules.training_level(step) if self._rules else None
+        found = self._overfitting.on_evaluation(step, clock, val_loss, training)
+        if found is not None:
+            yield found
+
+
+class _Columns(NamedTuple):
+    steps: list[int]
+    samples: list[int]
+    clock: list[float]
+    losses: list[float]
+    gradients: list[float]
+
+    def cut(self, start: int, stop: int) -> _Columns:
+        part = slice(start, stop)
+        return _Columns(
+            self.steps[part], self.samples[part], self.clock[part], self.losses[part], self.gradients[part]
+        )
+
+    def extend(self, other: _Columns) -> None:
+        self.steps.extend(other.steps)
+        self.samples.extend(other.samples)
+        self.clock.extend(other.clock)
+        self.losses.extend(other.losses)
+        self.gradients.extend(other.gradients)

@@ -1,0 +1,195 @@
+"""A replica's supervisor: a plain class that holds one task's address, process, log and news.
+
+It runs in the Ray actor (or in the driver, for the in-process group) and never imports TensorFlow, so that it
+answers while the task's process computes, hangs or is stopped. See docs/adr/0001-supervised-processes.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections import defaultdict
+from multiprocessing.connection import Connection
+from typing import Any
+
+from workers import process as processes
+from workers.addresses import Reservation
+from workers.messages import (
+    Assignment,
+    Evaluation,
+    FailureKind,
+    Leg,
+    LegFinished,
+    LegStarted,
+    ReplicaState,
+    ReplicaStatus,
+    Stamp,
+    StepBatch,
+    Task,
+    TaskFailure,
+)
+from workers.monitor.sampler import Sampler
+from workers.runtime import environment
+from workers.snapshot import Snapshot
+from workers.wire import AddressReleased, Ready, ReleaseAddress, Score, SnapshotTaken, StopLeg, Train
+
+LOG_BYTES_PER_POLL = 1 << 20
+
+
+class Replica:
+    """One task. Every method returns at once, except `stop`, which waits for the process to be gone."""
+
+    def __init__(self, task: Task, session: str, host: str = "127.0.0.1") -> None:
+        self._task = task
+        self._session = session
+        self._host = host
+        self._lock = threading.Lock()
+        self._state = ReplicaState.RESERVED
+        self._news: defaultdict[type, list[Any]] = defaultdict(list)
+        self._snapshots: dict[Stamp, Snapshot] = {}
+        self._failure: TaskFailure | None = None
+        self._process: processes.Process | None = None
+        self._sampler = Sampler(self._pid)
+        self._stopping = False
+        self._log_read = 0
+
+    def reserve(self) -> str:
+        """Hold a port on this host; returns `host:port`, where this task's peers will reach it."""
+        self._reservation = Reservation(self._host)
+        return self._reservation.address
+
+    def start(self, assignment: Assignment) -> None:
+        """Start the task's process. What becomes of it is told by `poll`."""
+        directory = processes.session_directory(self._session)
+        log = directory / f"{self._task.type}-{self._task.index}-{os.getpid()}-{id(self)}.log"
+        mine, theirs = socket.socketpair()
+        env = processes.python_environment() | environment(assignment)
+        self._log = log.open("wb+")
+        self._state = ReplicaState.STARTING
+        try:
+            with theirs:
+                self._process = processes.start(
+                    self._session,
+                    env,
+                    assignment.job.directory,
+                    theirs,
+                    self._log.fileno(),
+                    gpus=assignment.gpus,
+                )
+        except OSError as error:
+            self._fail(FailureKind.INFRASTRUCTURE, f"its process could not be started: {error}")
+            return
+        finally:
+            log.unlink()  # the open descriptors keep it; nothing is left behind, whatever happens
+        self._connection = Connection(mine.detach())
+        self._connection.send(assignment)
+        threading.Thread(target=self._listen, name=f"regatta-{self._task}", daemon=True).start()
+        self._sampler.start()
+
+    def train(self, leg: Leg) -> None:
+        self._state = ReplicaState.TRAINING
+        self._send(Train(leg))
+
+    def score(self, stamp: Stamp, snapshot: Snapshot) -> None:
+        self._send(Score(stamp, snapshot))
+
+    def request_stop(self, reason: str) -> None:
+        """End the leg at its next call."""
+        self._send(StopLeg(reason))
+
+    def take_snapshot(self, stamp: Stamp) -> Snapshot:
+        """Hand over a snapshot announced in a status; it is forgotten here."""
+        with self._lock:
+            return self._snapshots.pop(stamp)
+
+    def poll(self) -> ReplicaStatus:
+        with self._lock:
+            news, self._news = self._news, defaultdict(list)
+            return ReplicaStatus(
+                task=self._task,
+                state=self._state,
+                pid=self._pid(),
+                leg_started=tuple(news[LegStarted]),
+                batches=tuple(news[StepBatch]),
+                snapshots=tuple(taken.stamp for taken in news[SnapshotTaken]),
+                evaluations=tuple(news[Evaluation]),
+                leg_finished=tuple(news[LegFinished]),
+                samples=self._sampler.drain(),
+                failure=self._failure,
+                log=self._read_log(),
+            )
+
+    def stop(self) -> None:
+        """End the process and everything it started, and let go of the address."""
+        self._stopping = True
+        if hasattr(self, "_reservation"):
+            self._reservation.release()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(5)
+        self._sampler.stop()
+
+    def _pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def _listen(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._hear(self._connection.recv())
+        self._report_exit()
+
+    def _hear(self, event: Any) -> None:
+        if isinstance(event, ReleaseAddress):
+            self._reservation.release()
+            self._send(AddressReleased())
+            return
+        with self._lock:
+            if isinstance(event, TaskFailure):
+                self._failure = event
+                self._state = ReplicaState.FAILED
+                return
+            if isinstance(event, Ready):
+                self._state = ReplicaState.READY
+            if isinstance(event, SnapshotTaken):
+                self._snapshots[event.stamp] = event.snapshot
+            self._news[type(event)].append(event)
+
+    def _report_exit(self) -> None:
+        process = self._process
+        code = process.wait(10) if process else None
+        if self._failure is None and not self._stopping:
+            self._fail(FailureKind.INFRASTRUCTURE, f"its process {_describe_exit(code)}", _exit_hint(code))
+        self._state = ReplicaState.FAILED if self._failure else ReplicaState.EXITED
+
+    def _fail(self, kind: FailureKind, summary: str, hint: str = "") -> None:
+        with self._lock:
+            self._failure = TaskFailure(self._task, kind, summary, hint=hint)
+            self._state = ReplicaState.FAILED
+
+    def _send(self, command: Any) -> None:
+        with contextlib.suppress(OSError):  # the process is gone; `poll` tells
+            self._connection.send(command)
+
+    def _read_log(self) -> bytes:
+        if self._process is None:
+            return b""
+        data = os.pread(self._log.fileno(), LOG_BYTES_PER_POLL, self._log_read)
+        self._log_read += len(data)
+        return data
+
+
+def _describe_exit(code: int | None) -> str:
+    if code is None:
+        return "closed its connection but did not end"
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
+
+
+def _exit_hint(code: int | None) -> str:
+    if code in (-signal.SIGKILL, 137):
+        return "If nobody killed it, the kernel did, for want of memory: lower --batch-size or --workers."
+    return ""

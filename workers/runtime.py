@@ -1,0 +1,44 @@
+"""What a replica's process is set up with before TensorFlow does anything in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from workers.messages import Assignment
+
+
+def environment(assignment: Assignment) -> dict[str, str]:
+    """Environment variables of the task's process, on top of what its supervisor has."""
+    return {
+        "TF_CONFIG": json.dumps(assignment.tf_config),
+        "KERAS_BACKEND": "tensorflow",
+        # A proxy between hosts breaks TensorFlow's gRPC.
+        "no_grpc_proxy": "*",
+        "PYTHONUNBUFFERED": "1",
+        "REGATTA_TASK": str(assignment.task),
+        **assignment.env,
+    }
+
+
+def configure_tensorflow(assignment: Assignment) -> None:
+    """Settings that must precede TensorFlow's first operation in this process."""
+    import keras
+    import tensorflow as tf
+
+    # Read at import: wrong only if the user's own keras.json says otherwise.
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(f"Keras runs on {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
+    threads = max(1, round(assignment.cpus))
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    if assignment.gpus == 0:
+        tf.config.set_visible_devices([], "GPU")
+    for gpu in tf.config.get_visible_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def restore_argv(task: str) -> None:
+    """Name the process for `ps` and for a job that looks at `sys.argv`."""
+    sys.argv = [f"regatta-{task}"]
+    os.environ.pop("REGATTA_ZYGOTE", None)

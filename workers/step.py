@@ -1,0 +1,105 @@
+"""One training step: `model.train_step` as the user's model has it, made safe to repeat on any replica.
+
+Keras' `train_step` keeps running means in metric variables. That gives the mean since the epoch began instead
+of this step's loss, and under ParameterServerStrategy each update of one is a racy remote write. `StepScope`
+keeps chosen variables local to the step: they start from a given value, are updated as tensors, and are
+forgotten afterwards. Every other variable behaves as always, so a custom `train_step` works unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    Logs = dict[str, tf.Tensor]
+    Step = Callable[[Any], tf.Tensor]
+
+
+class NoLossError(ValueError):
+    """The model's `train_step` did not return a dict with a `loss`."""
+
+
+def step_scope(local: Iterable[tuple[keras.Variable, tf.Tensor]]) -> Any:
+    """A scope in which the `local` variables are plain tensors, starting at the values given.
+
+    Built on `keras.StatelessScope`, which redirects reads and `assign`s of Keras variables. All others are
+    assigned directly, as outside of any scope. `get_current_value` answers for every variable because Keras'
+    weight regularisers read through it.
+    """
+    import keras
+
+    class StepScope(keras.StatelessScope):  # type: ignore[misc]
+        def __init__(self) -> None:
+            pairs = list(local)
+            super().__init__(state_mapping=pairs, collect_losses=True, initialize_variables=False)
+            self._local = {id(variable) for variable, _ in pairs}
+
+        def add_update(self, update: tuple[keras.Variable, tf.Tensor]) -> None:
+            variable, value = update
+            if id(variable) in self._local:
+                super().add_update(update)
+            else:
+                variable._direct_assign(value)
+
+        def get_current_value(self, variable: keras.Variable) -> Any:
+            value = super().get_current_value(variable)
+            return variable._value if value is None else value
+
+    return StepScope()
+
+
+class TrainStep:
+    """`model.train_step` as a function from a batch to one float vector, `names` telling what is in it."""
+
+    def __init__(self, model: keras.Model) -> None:
+        self.model = model
+        self.names: tuple[str, ...] = ()
+        """What the vector holds, `loss` first; known once the step has been traced."""
+
+    def __call__(self, batch: Any, local: Iterable[tuple[keras.Variable, tf.Tensor]] = ()) -> tf.Tensor:
+        """Take one step and return what it logged, for this batch alone. Call inside a `tf.function`."""
+        import tensorflow as tf
+
+        # As Keras' own `fit` does: autograph would rewrite the user's code and blur their tracebacks.
+        return tf.autograph.experimental.do_not_convert(self._take)(batch, local)
+
+    def _take(self, batch: Any, local: Iterable[tuple[keras.Variable, tf.Tensor]]) -> tf.Tensor:
+        import tensorflow as tf
+
+        zeros = [(v, tf.zeros(v.shape, v.dtype)) for v in self.model.metrics_variables]
+        with step_scope([*zeros, *local]):
+            for metric in self.model.metrics:
+                metric.reset_state()
+            logs = self.model.train_step(batch)
+        if not isinstance(logs, dict) or "loss" not in logs:
+            raise NoLossError(
+                f"{type(self.model).__name__}.train_step returned {_describe(logs)}; Regatta needs a dict with "
+                'the step\'s loss in it: return {"loss": loss, ...}'
+            )
+        scalars = {name: tf.cast(value, tf.float32) for name, value in logs.items() if _is_scalar(value)}
+        if "loss" not in scalars:
+            raise NoLossError(
+                f"the loss that {type(self.model).__name__}.train_step returned has shape {logs['loss'].shape}; "
+                "it has to be one number: take the mean over the batch"
+            )
+        self.names = ("loss", *(name for name in scalars if name != "loss"))
+        return tf.stack([scalars[name] for name in self.names])
+
+
+def _is_scalar(value: Any) -> bool:
+    return len(getattr(value, "shape", ())) == 0
+
+
+def _describe(logs: object) -> str:
+    return f"a dict with {sorted(logs)}" if isinstance(logs, dict) else f"{type(logs).__name__}"
+
+
+def build(model: keras.Model, batch: Any) -> None:
+    """Create every variable of a compiled model and its optimizer, as `fit` would before its first step."""
+    model._symbolic_build(data_batch=batch)
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)

@@ -1,0 +1,136 @@
+"""The process of one task: takes commands from its supervisor, sends events back.
+
+Three roles: a *trainer* (every sync worker, the async chief) trains legs; a *server* (async worker, ps) lends
+its devices to the chief; the *evaluator* scores snapshots. Whatever goes wrong leaves as a `TaskFailure`.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from jobs.api import Job
+from workers.failures import describe
+from workers.messages import Assignment
+from workers.wire import AddressReleased, Ready, ReleaseAddress, StopLeg
+
+
+class Wire:
+    """Both directions of the control socket. The supervisor's end closing ends this process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._connection: Connection = Connection(descriptor)
+        self._lock = threading.Lock()
+        self.commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.on_stop = lambda _reason: None
+        self.assignment: Assignment = self._connection.recv()
+        threading.Thread(target=self._listen, name="regatta-commands", daemon=True).start()
+
+    def send(self, event: Any) -> None:
+        with self._lock:
+            self._connection.send(event)
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                command = self._connection.recv()
+            except (EOFError, OSError):
+                os._exit(0)  # the supervisor is gone, and nobody is left to work for
+            if isinstance(command, StopLeg):
+                self.on_stop(command.reason)
+            else:
+                self.commands.put(command)
+
+
+def main(descriptor: int) -> int:
+    """Run the task whose control socket is `descriptor`; returns its exit code."""
+    wire = Wire(descriptor)
+    sys.argv = [f"regatta {wire.assignment.task}"]
+    try:
+        _run(wire)
+    except BaseException as error:  # noqa: BLE001 - reported to the driver, as data
+        failure = describe(error, wire.assignment)
+        print(failure.traceback or failure.summary, file=sys.stderr, flush=True)  # noqa: T201 - the task's log
+        wire.send(failure)
+        return 1
+    return 0
+
+
+def _run(wire: Wire) -> None:
+    from workers.runtime import configure_tensorflow
+
+    assignment = wire.assignment
+    configure_tensorflow(assignment)
+    if assignment.task.type == "evaluator":
+        _evaluate(wire)
+    elif assignment.mode == "async" and assignment.task.type != "chief":
+        _serve(wire)
+    else:
+        _train(wire)
+
+
+def _train(wire: Wire) -> None:
+    from workers.modes import make_mode
+    from workers.training import Trainer
+
+    job = _load_job(wire.assignment)
+    trainer = Trainer(wire.assignment, job, make_mode(wire.assignment, job), wire.send)
+    wire.on_stop = trainer.request_stop
+    _release_address(wire)
+    trainer.prepare()
+    wire.send(Ready())
+    for command in _commands(wire):
+        trainer.train(command.leg)
+        wire.send(Ready())
+
+
+def _evaluate(wire: Wire) -> None:
+    from workers.evaluation import Evaluator
+
+    evaluator = Evaluator(wire.assignment, _load_job(wire.assignment))
+    evaluator.prepare()
+    wire.send(Ready())
+    for command in _commands(wire):
+        wire.send(evaluator.score(command.stamp, command.snapshot))
+
+
+def _serve(wire: Wire) -> None:
+    import tensorflow as tf
+
+    assignment = wire.assignment
+    _release_address(wire)
+    tf.distribute.Server(
+        dict(assignment.tf_config["cluster"]),
+        job_name=assignment.task.type,
+        task_index=assignment.task.index,
+        protocol="grpc",
+    )
+    wire.send(Ready())
+    threading.Event().wait()  # a TensorFlow server cannot be stopped: it ends with its process
+
+
+def _commands(wire: Wire) -> Iterator[Any]:
+    while True:
+        yield wire.commands.get()
+
+
+def _release_address(wire: Wire) -> None:
+    wire.send(ReleaseAddress())
+    if not isinstance(wire.commands.get(), AddressReleased):
+        raise RuntimeError("a command came before the address was released")
+
+
+def _load_job(assignment: Assignment) -> Job:
+    from jobs.loading import load_job_class, validate_params
+
+    job_class = load_job_class(assignment.job.target, assignment.job.directory)
+    return job_class(validate_params(job_class, assignment.params))
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,53 @@
+"""What crosses the control socket between a supervisor and its task's process, beside `workers.messages`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workers.messages import Leg, Stamp
+from workers.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Train:
+    """Command, to trainers: run this leg. Answered by `LegStarted`, `StepBatch`es, ..., `Ready`."""
+
+    leg: Leg
+
+
+@dataclass(frozen=True)
+class Score:
+    """Command, to the evaluator. Answered by an `Evaluation`."""
+
+    stamp: Stamp
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
+class StopLeg:
+    """Command, to trainers: end the leg at its next call."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class ReleaseAddress:
+    """Event: TensorFlow is about to bind the port; let go of it. Answered by `AddressReleased`."""
+
+
+@dataclass(frozen=True)
+class AddressReleased:
+    """Command: the port is free."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Event: waiting for a command; sent once everything paid once per group is done, and after each leg."""
+
+
+@dataclass(frozen=True)
+class SnapshotTaken:
+    """Event: the supervisor keeps the snapshot until the driver asks for it."""
+
+    stamp: Stamp
+    snapshot: Snapshot
