@@ -2,7 +2,7 @@
 
 The driver never imports a job's code. It runs this module, which loads the job, validates its params and
 answers with one JSON document on the file descriptor it was given (standard output belongs to the user's
-module, which may print while it is imported).
+module, which may print while it is imported). The request comes on standard input.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from jobs.api import Job
 from jobs.catalog import CATALOG
 from jobs.loading import JobNotFound, ParamsError, load_job_class, validate_params
+from jobs.staged import as_written
 
 
 def describe(target: str, directory: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -24,6 +25,13 @@ def describe(target: str, directory: str, params: dict[str, Any]) -> dict[str, A
     try:
         job_class = load_job_class(target, directory)
         validated = validate_params(job_class, params)
+        return {
+            "name": target if target in CATALOG else job_class.__name__,
+            "summary": _summary(target, job_class),
+            "defaults": dict(job_class.defaults),
+            "params": validated.model_dump(mode="json"),
+            "schema": job_class.Params.model_json_schema(),
+        }
     except JobNotFound as error:
         return {"error": "job", "message": str(error)}
     except ParamsError as error:
@@ -32,15 +40,8 @@ def describe(target: str, directory: str, params: dict[str, Any]) -> dict[str, A
         return {
             "error": "user",
             "message": f"{type(error).__name__}: {error}",
-            "traceback": _traceback(error),
+            "traceback": as_written(_traceback(error), target, directory),
         }
-    return {
-        "name": target if target in CATALOG else job_class.__name__,
-        "summary": _summary(target, job_class),
-        "defaults": dict(job_class.defaults),
-        "params": validated.model_dump(mode="json"),
-        "schema": job_class.Params.model_json_schema(),
-    }
 
 
 def _summary(target: str, job_class: type[Job]) -> str:
@@ -59,11 +60,13 @@ def _traceback(error: BaseException) -> str:
 
 
 def main() -> None:
-    request = json.loads(sys.argv[2])
+    os.set_inheritable(int(sys.argv[1]), False)  # a process that the user's module starts would hold it open
+    request = json.load(sys.stdin)
     requests = [request] if request else [{"target": name, "directory": ".", "params": {}} for name in CATALOG]
     answers = [describe(**one) for one in requests]
+    text = json.dumps(answers, default=str)  # whole or not at all
     with os.fdopen(int(sys.argv[1]), "w") as answer:
-        json.dump(answers, answer)
+        answer.write(text)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from jobs.api import Job
 from jobs.catalog import CATALOG
+from jobs.staged import here, job_file, users_folder
 
 
 class JobNotFound(ValueError):  # noqa: N818 - reads as what happened
@@ -53,14 +54,16 @@ def load_job_class(target: str, directory: str) -> type[Job]:
     if target in CATALOG:
         module_name, _, class_name = CATALOG[target].target.partition(":")
         return _job_class(importlib.import_module(module_name), class_name, where=module_name)
-    if in_file := re.fullmatch(r"(?P<path>.+\.py)(?::(?P<name>.*))?", target):
-        path = Path(directory, in_file["path"])
+    folder = users_folder(target, directory)
+    if in_file := job_file(target):
+        written = Path(directory, in_file[0])
+        path = here(folder) / written.name
         if not path.is_file():
-            raise JobNotFound(f"job {target!r}: there is no file {path}{_nearest_file(path)}")
-        return _job_class(_module_from_file(path.resolve()), in_file["name"] or "", where=str(path))
+            raise JobNotFound(f"job {target!r}: there is no file {written}{_nearest_file(written)}")
+        return _job_class(_module_from_file(path.resolve()), in_file[1], where=str(written))
     module_name, colon, class_name = target.partition(":")
     if colon and all(part.isidentifier() for part in module_name.split(".")):
-        return _job_class(_module_by_name(module_name, directory), class_name, where=module_name)
+        return _job_class(_module_by_name(module_name, here(folder)), class_name, where=module_name)
     raise JobNotFound(
         f"job {target!r} is not a built-in job{_nearest(target, CATALOG)}. "
         f"Built-in jobs: {_listed(CATALOG)}. A job of your own is path/file.py:Class or module:Class"
@@ -133,14 +136,14 @@ def _module_from_file(path: Path) -> ModuleType:
     return module
 
 
-def _module_by_name(name: str, directory: str) -> ModuleType:
-    _look_in(str(Path(directory).resolve()))
+def _module_by_name(name: str, directory: Path) -> ModuleType:
+    _look_in(str(directory.resolve()))
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # the module is there; something that it imports is not
-        places = f"the installed packages and {Path(directory).resolve()}"
+        places = f"the installed packages and {directory.resolve()}"
         raise JobNotFound(f"there is no module {error.name!r} in {places}") from None
 
 

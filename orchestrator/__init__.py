@@ -5,7 +5,7 @@ The Python API; the command line is a thin layer over it:
     from orchestrator import RunSpec, compare, plan, run
 
     result = run(RunSpec(job="digits", mode="async", workers=2))
-    comparison = compare(CompareSpec(run=RunSpec(job="my_job.py:MyJob"), modes=("sync", "async"), seeds=(0, 1, 2)))
+    comparison = compare(CompareSpec(run=RunSpec(job="my_job.py:MyJob"), seeds=(0, 1, 2)))
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.api import compare, plan, run
+    from orchestrator.compare_spec import CompareSpec
     from orchestrator.result import Comparison, RunResult
-    from orchestrator.spec import CompareSpec, RunSpec
+    from orchestrator.spec import RunSpec
 
 __all__ = ["CompareSpec", "Comparison", "RunResult", "RunSpec", "compare", "plan", "run"]
 
@@ -24,7 +25,7 @@ _HOMES = {
     "compare": "orchestrator.api",
     "plan": "orchestrator.api",
     "RunSpec": "orchestrator.spec",
-    "CompareSpec": "orchestrator.spec",
+    "CompareSpec": "orchestrator.compare_spec",
     "RunResult": "orchestrator.result",
     "Comparison": "orchestrator.result",
 }

@@ -35,17 +35,23 @@ def compare(
     target: opt.Target,
     modes: opt.Modes = None,
     seeds: opt.Seeds = None,
-    workers: opt.Workers = None,
+    vary: opt.Vary = None,
+    margin: opt.Margin = None,
+    tune_lr: opt.TuneLr = None,
+    workers: opt.WorkerCounts = None,
     ps: opt.Ps = None,
     gpus_per_worker: opt.GpusPerWorker = None,
     cpus_per_task: opt.CpusPerTask = None,
-    batch_size: opt.BatchSize = None,
+    batch_size: opt.BatchSizes = None,
     samples: opt.Samples = None,
     epochs: opt.Epochs = None,
     target_metric: opt.TargetMetric = None,
     eval_every: opt.EvalEvery = None,
     seed: opt.Seed = None,
     set_: opt.Set = None,
+    learning_rate: opt.LearningRate = None,
+    straggler: opt.Straggler = None,
+    price: opt.Price = None,
     steps_per_call: opt.StepsPerCall = None,
     sharding: opt.Sharding = None,
     address: opt.Address = None,
@@ -63,8 +69,9 @@ def compare(
     from orchestrator.report.terminal import print_comparison
     from orchestrator.target import resolve_comparison
 
+    spec = resolve_comparison(target, given)
     with _view(quiet, verbose) as view:
-        comparison = compare_runs(resolve_comparison(target, given), view)
+        comparison = compare_runs(spec, view)
     _finish(comparison.to_json(), as_json, lambda console: print_comparison(comparison, console))
 
 
@@ -83,6 +90,9 @@ def run(
     eval_every: opt.EvalEvery = None,
     seed: opt.Seed = None,
     set_: opt.Set = None,
+    learning_rate: opt.LearningRate = None,
+    straggler: opt.Straggler = None,
+    price: opt.Price = None,
     steps_per_call: opt.StepsPerCall = None,
     sharding: opt.Sharding = None,
     address: opt.Address = None,
@@ -100,8 +110,9 @@ def run(
     from orchestrator.report.terminal import print_run
     from orchestrator.target import resolve_run
 
+    spec = resolve_run(target, given)
     with _view(quiet, verbose) as view:
-        result = run_once(resolve_run(target, given), view)
+        result = run_once(spec, view)
     _finish(result.to_json(), as_json, lambda console: print_run(result, console))
 
 
@@ -193,7 +204,7 @@ def doctor(as_json: opt.Json = False) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a spec file."""
-    from orchestrator.spec import spec_schema
+    from orchestrator.compare_spec import spec_schema
 
     typer.echo(json.dumps(spec_schema(), indent=2))
 
@@ -201,7 +212,7 @@ def schema() -> None:
 def main() -> None:
     """Entry point: errors become one paragraph and an exit code, never a bare traceback."""
     try:
-        app()
+        app(prog_name="regatta")
     except RegattaError as error:
         if isinstance(error, JobError) and error.traceback:
             typer.echo(error.traceback, err=True)
@@ -235,7 +246,9 @@ def _raise_interrupt() -> None:
 def _finish(document: Any, as_json: bool, show: Callable[[Console], None]) -> None:
     """The outcome: one JSON document on stdout, or text for a person."""
     if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        from orchestrator.documents import to_text
+
+        typer.echo(to_text(document))
         return
     from rich.console import Console
 

@@ -6,7 +6,9 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from typing import Any
 from orchestrator.errors import ClusterError, ResourcesError
 from orchestrator.topology import TaskPlan, count_by_type
 from workers.process import PACKAGES
+from workers.zygote import SESSION_MARK
 
 OUR_PACKAGES = ("orchestrator", "workers", "jobs")
 _SMALL = 1e-9
@@ -37,7 +40,10 @@ class Placement:
 class Cluster:
     """A connection to Ray, for as long as the `with` block lasts."""
 
-    def __init__(self, address: str | None, plans: Sequence[TaskPlan], job_file: Path | None = None) -> None:
+    def __init__(
+        self, session: str, address: str | None, plans: Sequence[TaskPlan], job_file: Path | None = None
+    ) -> None:
+        self._session = session
         self._address = address
         self._plans = plans
         self._job_file = job_file
@@ -116,11 +122,10 @@ class Cluster:
         # Tasks of one machine share its cores, as they would under any process launcher: Ray counts seats here,
         # and is given as many as the tasks need. On a cluster its counts are real and are kept.
         cpus = max(os.cpu_count() or 1, int(sum(plan.cpus for plan in self._plans)) + 1)
-        with _working_in(self._empty.name):
+        with _working_in(self._empty.name), _own_signal_handlers(), _marked(self._session):
             ray.init(
                 num_cpus=cpus,
                 include_dashboard=False,
-                _node_ip_address="127.0.0.1",
                 object_store_memory=_object_store_bytes(),
                 **common,
             )
@@ -128,7 +133,7 @@ class Cluster:
     def _attach(self, ray: Any, common: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(prefix="regatta-stage-") as folder:
             stage(Path(folder), self._job_file)
-            with _working_in(self._empty.name):
+            with _working_in(self._empty.name), _own_signal_handlers():
                 ray.init(address=self._address, runtime_env={"working_dir": folder}, **common)
 
     def _refuse_impossible(self, plans: Sequence[TaskPlan]) -> None:
@@ -162,6 +167,25 @@ def _working_in(folder: str) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+
+
+@contextlib.contextmanager
+def _marked(session: str) -> Iterator[None]:
+    """Processes started inside bear the session's mark; see `workers.zygote`."""
+    os.environ[SESSION_MARK] = session
+    try:
+        yield
+    finally:
+        del os.environ[SESSION_MARK]
+
+
+@contextlib.contextmanager
+def _own_signal_handlers() -> Iterator[None]:
+    """Keep what the command does on SIGTERM: `ray.init` would replace it by an exit with code 15."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _object_store_bytes() -> int:

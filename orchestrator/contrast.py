@@ -142,9 +142,7 @@ class Contrasts:
             made.append(self._ratio("cost", variant, other, cost_x, cost_y))
         return [*made, self._trouble(variant, other)]
 
-    def _ratio(
-        self, question: Question, variant: str, other: str, x: Sequence[Point], y: Sequence[Point]
-    ) -> Contrast:
+    def _ratio(self, question: Question, variant: str, other: str, x: Sequence[Point], y: Sequence[Point]) -> Contrast:
         """Less is better: the advantage is the other's value over the variant's."""
         pairs = pair(x, y, self._by_seed)
         advantage = geometric_mean_ratio(pairs.y, pairs.x, paired=pairs.paired)

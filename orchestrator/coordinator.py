@@ -117,7 +117,8 @@ class Coordinator:
             now = self._clock()
             if deadline is not None and now > deadline and gives_up is None:
                 gives_up = now + STOP_GRACE_SECONDS
-                self._group.request_stop("timeout", self._trainers)
+                if not (isinstance(state, Training) and (state.stopping or state.finished)):
+                    self._group.request_stop("timeout", self._trainers)
             if gives_up is not None and now > gives_up:
                 raise ClusterError(
                     f"The timeout passed, and the tasks did not stop within {STOP_GRACE_SECONDS:.0f} s of being "

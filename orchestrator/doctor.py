@@ -120,9 +120,7 @@ def gpu(nvml: machine.ChildAnswer, imported: machine.ChildAnswer) -> Check:
     name = "GPU"
     usable = 0 if imported.answer is None else imported.answer["gpus"]
     if nvml.answer is None:
-        return Check(
-            name, Status.WARN, f"NVML: {nvml.problem}", "run nvidia-smi; if it hangs too, restart the machine"
-        )
+        return Check(name, Status.WARN, f"NVML: {nvml.problem}", "run nvidia-smi; if it hangs too, restart the machine")
     state, detail, devices = (nvml.answer[key] for key in ("state", "detail", "devices"))
     if state in ("no_library", "no_driver") and not usable:
         return Check(name, Status.OK, f"not available ({detail}): everything runs on the CPU")
@@ -137,9 +135,7 @@ def gpu(nvml: machine.ChildAnswer, imported: machine.ChildAnswer) -> Check:
     seen = ", ".join(_gpu_words(device) for device in devices)
     if imported.answer is not None and usable < len(devices):
         detail = f"{seen}; TensorFlow can use {usable} of {len(devices)}"
-        return Check(
-            name, Status.WARN, detail, "pip install 'tensorflow[and-cuda]', and look at CUDA_VISIBLE_DEVICES"
-        )
+        return Check(name, Status.WARN, detail, "pip install 'tensorflow[and-cuda]', and look at CUDA_VISIBLE_DEVICES")
     return Check(name, Status.OK, f"{seen}; driver {nvml.answer['driver']}")
 
 

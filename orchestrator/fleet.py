@@ -75,7 +75,7 @@ class Crew:
 
 
 class Fleet:
-    """Crews for `specs` (one per mode) and the evaluator they share."""
+    """Crews for `specs`, one per variant, and the evaluator they share."""
 
     def __init__(self, specs: Iterable[RunSpec]) -> None:
         self._specs = tuple(specs)
@@ -83,7 +83,7 @@ class Fleet:
         self._session = f"{os.getpid()}-{time.monotonic_ns():x}"
         self._evaluator_plan = topology.plan_evaluator(first.cpus_per_task)
         self._all_plans = [*(p for spec in self._specs for p in training_plans(spec)), self._evaluator_plan]
-        self._cluster = Cluster(first.address, self._all_plans, job_file(first))
+        self._cluster = Cluster(self._session, first.address, self._all_plans, job_file(first))
         self._cleanup = contextlib.ExitStack()
         self._placement: Placement | None = None
 
@@ -102,7 +102,7 @@ class Fleet:
             self.crews: dict[str, Crew] = {}
             place = 0
             for spec in self._specs:
-                crew = self.crews[spec.mode] = Crew(self, spec, place)
+                crew = self.crews[spec.variant_name] = Crew(self, spec, place)
                 undo.callback(crew.shutdown)
                 place += len(crew.plans)
             self._cleanup = undo.pop_all()
@@ -137,6 +137,7 @@ def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...]) -> Assign:
             gpus=resources[task].gpus,
             sharding=spec.sharding,
             target_metric=target.metric if target else None,
+            straggler=spec.straggler,
         )
 
     return assign

@@ -119,7 +119,7 @@ def outcome(result: RunResult) -> str:
     """One line on how a run ended."""
     parts: list[str] = [result.status if result.status != "succeeded" else "done"]
     target = result.target
-    if target is not None and target.reached:
+    if target is not None and target.reached and target.seconds is not None:
         parts.append(f"reached {target.metric}{target.op}{target.value:g} in {target.seconds:.2f} s")
     elif target is not None and result.status == "succeeded":
         parts.append(f"did not reach {target.metric}{target.op}{target.value:g}")

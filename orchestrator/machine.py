@@ -181,7 +181,7 @@ def ask_child(arguments: Sequence[str], timeout: float) -> ChildAnswer:
     }  # as replicas have it
     environment.pop("TF_CONFIG", None)
     try:
-        child = subprocess.run(  # noqa: S603 - our own interpreter on our own code
+        child = subprocess.run(
             [sys.executable, "-P", *arguments],
             capture_output=True,
             text=True,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.errors import SpecError, UsageError
+from orchestrator.price import parse_prices
 
 Target = Annotated[
     str, typer.Argument(metavar="TARGET", help="A built-in job, spec.yaml, path/file.py:Class or module:Class.")
@@ -37,14 +38,28 @@ Out = Annotated[str | None, typer.Option(help="Folder for the results; runs/<run
 RunId = Annotated[str | None, typer.Option(help="Name of the run.")]
 Timeout = Annotated[float | None, typer.Option(help="Seconds after which training is stopped.")]
 LaunchTimeout = Annotated[float | None, typer.Option(help="Seconds that starting all tasks may take.")]
+Vary = Annotated[
+    list[str] | None,
+    typer.Option("--vary", metavar="FIELD=A,B", help="Compare values of a field, or of params.x; may be repeated."),
+]
+Margin = Annotated[float | None, typer.Option(help="Accuracies closer than this are equal; 0.005.")]
+TuneLr = Annotated[bool | None, typer.Option("--tune-lr", help="First find each variant's learning rate.")]
+LearningRate = Annotated[float | None, typer.Option(help="Instead of the job's own.")]
+Straggler = Annotated[str | None, typer.Option(help="Slow workers: persistent:worker=1,factor=4; see docs.")]
+Price = Annotated[str | None, typer.Option(help="Dollars per hour: cpu=0.04,gpu=2.5, or a YAML file.")]
+WorkerCounts = Annotated[str | None, typer.Option("--workers", help="Worker replicas; 1,2,4 compares.")]
+BatchSizes = Annotated[str | None, typer.Option("--batch-size", help="Samples per batch and replica; 32,64 compares.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; text goes to stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also evaluations, findings and task states.")]
 
 
+_NOT_FIELDS = ("target", "target_metric", "set_", "seeds", "modes", "vary", "price")
+
+
 def to_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     """A command's arguments as fields of the spec; what was not given is None."""
-    fields = {k: v for k, v in given.items() if k not in ("target", "target_metric", "set_", "seeds", "modes")}
+    fields = {name: value for name, value in given.items() if name not in _NOT_FIELDS}
     fields["target"] = given.get("target_metric")
     if given.get("set_"):
         fields["params"] = parse_settings(given["set_"])
@@ -52,16 +67,28 @@ def to_fields(given: Mapping[str, Any]) -> dict[str, Any]:
         fields["seeds"] = parse_seeds(given["seeds"])
     if given.get("modes") is not None:
         fields["modes"] = tuple(name.strip() for name in given["modes"].split(","))
+    if given.get("price") is not None:
+        fields["price"] = parse_prices(given["price"])
+    vary = {name: values.split(",") for name, values in parse_settings(given.get("vary") or (), "--vary").items()}
+    for name in ("workers", "batch_size"):  # `compare` takes lists of these two directly
+        if isinstance(fields.get(name), str):
+            values = fields.pop(name).split(",")
+            if len(values) == 1:
+                fields[name] = values[0]
+            else:
+                vary[name] = values
+    if vary:
+        fields["vary"] = vary
     return fields
 
 
-def parse_settings(settings: Sequence[str]) -> dict[str, str]:
+def parse_settings(settings: Sequence[str], flag: str = "--set") -> dict[str, str]:
     """`["hidden=64"]` to `{"hidden": "64"}`; types are the job's to give."""
     pairs = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name.strip():
-            raise UsageError(f"--set: {setting!r} is not allowed: write it as name=value, for example hidden=64")
+            raise UsageError(f"{flag}: {setting!r} is not allowed: write it as name=value, for example hidden=64")
         pairs[name.strip()] = value
     return pairs
 

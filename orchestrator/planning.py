@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from orchestrator import topology
@@ -37,7 +36,7 @@ def _budget(spec: RunSpec) -> dict[str, Any]:
         "samples": spec.samples,
         "epochs": None if spec.samples is not None else (spec.epochs or 1.0),
         "samples_per_step": global_batch,
-        "steps": None if spec.samples is None else math.ceil(spec.samples / global_batch),
+        "steps": None if spec.samples is None else -(-spec.samples // global_batch),
         "target": spec.target,
         "timeout": spec.timeout,
     }

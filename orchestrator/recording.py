@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
 from orchestrator.coordinator import Tick
-from orchestrator.planning import plan_document
+from orchestrator.fleet import training_plans
+from orchestrator.price import cost
 from orchestrator.result import (
     FailureRecord,
     Finding,
@@ -25,6 +26,7 @@ from orchestrator.result import (
 from orchestrator.spec import RunSpec
 from orchestrator.states import Ended
 from orchestrator.store import Metrics, RunStore
+from orchestrator.topology import TaskPlan, count_by_type, plan_evaluator
 from workers.messages import StepBatch, TaskFailure
 from workers.monitor.stability import StabilityDetector
 
@@ -87,18 +89,16 @@ class Recorder:
         self._keep(self._attempts, self._detector.finish())
         finished = ended.finished if ended else None
         self._store.event(self._attempts, status, reason=reason)
-        tasks: dict[str, int] = defaultdict(int)
-        for task in plan_document(self._spec)["tasks"]:
-            tasks[task["type"]] += 1
         self._store.commit()
         return RunResult(
             run_id=self._run_id,
             job=self._spec.job,
             mode=self._spec.mode,
+            variant=self._spec.variant,
             seed=self._spec.seed,
             status=status,
             stop_reason=reason,
-            tasks=tasks,
+            tasks=count_by_type(_plans(self._spec)),
             steps=finished.steps if finished else self._steps or None,
             samples=finished.samples if finished else None,
             seconds=Seconds(
@@ -113,6 +113,7 @@ class Recorder:
             stability=Stability(findings=tuple(self._findings), jitter=self._detector.jitter),
             staleness=staleness(self._store.path),
             utilization=utilization(self._store.path),
+            cost=cost(self._spec.price, _plans(self._spec), finished.seconds if finished else None),
             attempts=self._attempts,
             failures=tuple(self._failures),
             optimizer_iterations=finished.optimizer_iterations if finished else None,
@@ -135,13 +136,15 @@ class Recorder:
             self._store.event(attempt, "finding", finding=finding.kind, step=finding.step, symptom=finding.symptom)
 
 
+def _plans(spec: RunSpec) -> tuple[TaskPlan, ...]:
+    return (*training_plans(spec), plan_evaluator(spec.cpus_per_task))
+
+
 def _throughput(ended: Ended | None) -> Throughput:
     if ended is None or ended.finished.seconds <= 0:
         return Throughput()
     finished = ended.finished
-    return Throughput(
-        steps_per_s=finished.steps / finished.seconds, samples_per_s=finished.samples / finished.seconds
-    )
+    return Throughput(steps_per_s=finished.steps / finished.seconds, samples_per_s=finished.samples / finished.seconds)
 
 
 def _target(spec: RunSpec, ended: Ended | None) -> TargetResult | None:
@@ -161,17 +164,17 @@ def _target(spec: RunSpec, ended: Ended | None) -> TargetResult | None:
 
 
 def _final(run: Path, ended: Ended | None) -> dict[str, float]:
-    """The last evaluation, and the mean training loss of the last calls that make up 1 % of the steps."""
+    """The last evaluation, and the mean training loss of the last 1 % of the steps: NaN if one of them was."""
     final = dict(ended.last.metrics) if ended and ended.last else {}
     metrics = Metrics(run)
     try:
         losses = metrics.column(
-            "SELECT loss FROM steps WHERE loss IS NOT NULL ORDER BY step DESC LIMIT "
-            "(SELECT MAX(1, COUNT(*) / 100) FROM steps)"
+            "SELECT loss FROM steps ORDER BY step DESC LIMIT (SELECT MAX(1, COUNT(*) / 100) FROM steps)"
         )
     finally:
         metrics.close()
-    return {"loss": fmean(losses), **final} if losses else final
+    # SQLite keeps NaN as null. A run that diverged must not show the last loss it had before.
+    return {"loss": fmean(math.nan if loss is None else loss for loss in losses), **final} if losses else final
 
 
 def staleness(run: Path) -> Staleness | None:

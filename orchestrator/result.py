@@ -99,6 +99,8 @@ class RunResult(Frozen):
     run_id: str
     job: str
     mode: str
+    variant: str | None = None
+    """What the run is compared as; null for its mode."""
     seed: int
     status: Status
     stop_reason: str | None = None

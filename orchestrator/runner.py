@@ -19,6 +19,7 @@ from orchestrator.spec import RunSpec
 from orchestrator.states import Ended
 from orchestrator.store import RunStore
 from workers.messages import FailureKind, Leg, TaskFailure
+from workers.stragglers import Profile
 
 
 class Watcher(Protocol):
@@ -95,7 +96,9 @@ class Runner:
             samples=spec.samples,
             epochs=spec.epochs if spec.samples is None else None,
             eval_every=spec.eval_every,
-            steps_per_call=spec.steps_per_call,
+            steps_per_call=1 if Profile.parse(spec.straggler).paces else spec.steps_per_call,
+            learning_rate=spec.learning_rate,
+            learning_rate_scale=spec.learning_rate_scale,
         )
 
         def listen(tick: Tick) -> None:
@@ -140,9 +143,7 @@ def explain(cause: TaskFailure, failures: Sequence[TaskFailure], log: Path) -> R
         case FailureKind.SPEC:
             return SpecError("job", f"{cause.summary} ({where}; its log: {log})")
         case FailureKind.USER:
-            return JobError(
-                f"The job failed in {where}: {cause.summary}. Its log: {log}.{tail}", cause.traceback, log
-            )
+            return JobError(f"The job failed in {where}: {cause.summary}. Its log: {log}.{tail}", cause.traceback, log)
         case FailureKind.ADDRESS_TAKEN:
             return ClusterError(
                 f"{where} could not bind its port: another process took it between reserving and starting, in every "

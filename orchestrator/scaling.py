@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from orchestrator.statistics import Estimate, geometric_mean_ratio
 
 
-def scaling_efficiency(
-    many: Sequence[float], few: Sequence[float], workers: float, *, paired: bool = True
-) -> Estimate:
+def scaling_efficiency(many: Sequence[float], few: Sequence[float], workers: float, *, paired: bool = True) -> Estimate:
     """X_N / (N X_1), from the throughputs of runs with N times the workers (`many`) and with one (`few`).
 
     1 is linear scaling. The geometric mean over paired seeds and its interval, over N; the p-value is of

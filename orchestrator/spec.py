@@ -6,7 +6,9 @@ value and what is allowed; nothing is started before a spec is valid.
 
 from __future__ import annotations
 
+import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
@@ -14,11 +16,17 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from orchestrator.errors import SpecError
+from orchestrator.variants import file_name
+from workers.stragglers import Profile
 
 _Model = TypeVar("_Model", bound=BaseModel)
 ModeName = Literal["sync", "async"]
 _TARGET = re.compile(r"\s*([A-Za-z_][\w/.-]*)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+Count = Annotated[int, Field(ge=1, lt=2**53)]
+"""Samples or steps; JSON readers hold no larger number exactly."""
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Target(BaseModel):
@@ -35,6 +43,8 @@ class Target(BaseModel):
         if match is None:
             raise ValueError("write it as METRIC>=NUMBER, for example val_accuracy>=0.95 (or <=, >, <)")
         metric, op, value = match.groups()
+        if not math.isfinite(float(value)):
+            raise ValueError("the number is too large")
         return cls(metric=metric, op=op, value=float(value))  # type: ignore[arg-type]  # the pattern's choice
 
     def met_by(self, value: float) -> bool:
@@ -46,7 +56,8 @@ class Target(BaseModel):
         }[self.op]
 
     def __str__(self) -> str:
-        return f"{self.metric}{self.op}{self.value:g}"
+        """As typed, to the last digit: `parse` of it gives the same target."""
+        return f"{self.metric}{self.op}{str(self.value).removesuffix('.0')}"
 
 
 class RunSpec(BaseModel):
@@ -66,18 +77,18 @@ class RunSpec(BaseModel):
     """Parameter servers; async only."""
     gpus_per_worker: Annotated[int, Field(ge=0, le=64)] = 0
     cpus_per_task: Annotated[float, Field(gt=0, le=1024)] = 1.0
-    batch_size: Annotated[int, Field(ge=1)] = 32
+    batch_size: Count = 32
     """Samples per batch and replica."""
-    samples: Annotated[int, Field(ge=1)] | None = None
+    samples: Count | None = None
     """Budget in training samples: comparable between modes."""
-    epochs: Annotated[float, Field(gt=0)] | None = None
+    epochs: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Budget in passes over the training data, instead of `samples`."""
     target: str | None = None
     """End the run when an evaluation meets this: `val_accuracy>=0.95`."""
-    eval_every: Annotated[int, Field(ge=1)] | None = None
+    eval_every: Count | None = None
     """Samples between evaluations; a twentieth of the budget when not given."""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    steps_per_call: Annotated[int, Field(ge=1)] | None = None
+    seed: Seed = 0
+    steps_per_call: Count | None = None
     """Fused steps per call; grown until a call takes about 100 ms when not given."""
     sharding: Literal["auto", "off"] = "auto"
     """`auto`: each worker gets its share of the batches; `off`: every worker gets all of them."""
@@ -86,17 +97,48 @@ class RunSpec(BaseModel):
     out: str | None = None
     """Folder of this run; `runs/<run_id>` when not given."""
     run_id: str | None = None
-    timeout: Annotated[float, Field(gt=0)] | None = None
+    timeout: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Seconds after which a run is stopped."""
-    launch_timeout: Annotated[float, Field(gt=0)] = 120.0
+    launch_timeout: Annotated[float, Field(gt=0, le=1e6)] = 120.0
     """Seconds that placing and starting all tasks may take."""
 
-    COMPARE_ONLY: ClassVar[tuple[str, ...]] = ("modes", "seeds")
+    learning_rate: Annotated[float, Field(gt=0, lt=1e6)] | None = None
+    """Instead of the one the job's optimizer was made with."""
+    learning_rate_scale: Annotated[float, Field(gt=0, lt=1e6)] = 1.0
+    """Multiplies the learning rate; `--tune-lr` finds it."""
+    straggler: str = "none"
+    """Slow workers as an experimental condition: see docs/comparison.md."""
+    price: Mapping[str, float] | None = None
+    """Dollars per hour of `cpu`, `gpu`, or of a whole task type; no price, no cost."""
+    variant: str | None = None
+    """The variant of a comparison that this run is one of."""
+
+    COMPARE_ONLY: ClassVar[tuple[str, ...]] = ("modes", "vary", "variants", "seeds", "margin", "tune_lr")
 
     @field_validator("target")
     @classmethod
     def _target_parses(cls, value: str | None) -> str | None:
         return None if value is None else str(Target.parse(value))
+
+    @field_validator("job", "directory", "address", "out")
+    @classmethod
+    def _is_text(cls, value: str | None) -> str | None:
+        if value is not None and any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+            raise ValueError("it holds control characters, or bytes that are not text")
+        return value
+
+    @field_validator("straggler")
+    @classmethod
+    def _straggler_parses(cls, value: str) -> str:
+        Profile.parse(value)
+        return value
+
+    @field_validator("price")
+    @classmethod
+    def _prices_are_known(cls, value: Mapping[str, float] | None) -> Mapping[str, float] | None:
+        from orchestrator.price import check_prices
+
+        return None if value is None else check_prices(value)
 
     @field_validator("run_id")
     @classmethod
@@ -118,37 +160,17 @@ class RunSpec(BaseModel):
         return None if self.target is None else Target.parse(self.target)
 
     @property
+    def variant_name(self) -> str:
+        """What this run is compared as: its variant, or its mode."""
+        return self.variant or self.mode
+
+    @property
     def label(self) -> str:
-        return f"{self.mode}-s{self.seed}"
+        return f"{file_name(self.variant_name)}-s{self.seed}"
 
     def resolved(self) -> dict[str, Any]:
         """Every field with its value, for `spec.yaml`."""
         return self.model_dump(mode="json")
-
-
-class CompareSpec(BaseModel):
-    """Several modes x several seeds of one job, with equal sample budgets."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    run: RunSpec
-    """What all runs share; its mode and seed are replaced."""
-    modes: Annotated[tuple[ModeName, ...], Field(min_length=1)] = ("sync", "async")
-    """The first is the baseline."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
-
-    @model_validator(mode="after")
-    def _no_repeats(self) -> Self:
-        for name, values in (("modes", self.modes), ("seeds", self.seeds)):
-            if len(set(values)) != len(values):
-                raise SpecError(name, f"{list(values)} names one twice")
-        for mode in self.modes:
-            self.variant(mode, self.seeds[0])
-        return self
-
-    def variant(self, mode: ModeName, seed: int) -> RunSpec:
-        """The run of one mode and seed."""
-        return make_run_spec(self.run.model_dump() | {"mode": mode, "seed": seed})
 
 
 def make_run_spec(values: Mapping[str, Any]) -> RunSpec:
@@ -158,7 +180,7 @@ def make_run_spec(values: Mapping[str, Any]) -> RunSpec:
         SpecError: names the first field that is wrong, its value and what is allowed.
     """
     check_field_names(values)
-    return _validated(RunSpec, values)
+    return validated(RunSpec, values)
 
 
 def check_field_names(names: Iterable[str]) -> None:
@@ -171,40 +193,22 @@ def check_field_names(names: Iterable[str]) -> None:
             raise SpecError(name, f"there is no such field{_nearest(name, known)}. Fields: {', '.join(known)}")
 
 
-def make_compare_spec(values: Mapping[str, Any]) -> CompareSpec:
-    """As `make_run_spec`, with `modes` and `seeds` beside the run's own fields."""
-    own = {key: values[key] for key in RunSpec.COMPARE_ONLY if values.get(key) is not None}
-    run = make_run_spec({key: value for key, value in values.items() if key not in RunSpec.COMPARE_ONLY})
-    if isinstance(own.get("seeds"), int):
-        own["seeds"] = range(run.seed, run.seed + own["seeds"])
-    return _validated(CompareSpec, {"run": run, **{key: tuple(value) for key, value in own.items()}})
-
-
-def spec_schema() -> dict[str, Any]:
-    """JSON Schema of a spec file: a run's fields, and those of a comparison."""
-    schema = RunSpec.model_json_schema()
-    comparison = CompareSpec.model_json_schema()["properties"]
-    schema["properties"]["modes"] = comparison["modes"]
-    schema["properties"]["seeds"] = {"anyOf": [comparison["seeds"], {"type": "integer", "minimum": 1}]}
-    schema["title"] = "Regatta spec"
-    return schema
-
-
-def _validated(model: type[_Model], values: Mapping[str, Any]) -> _Model:
+def validated(model: type[_Model], values: Mapping[str, Any]) -> _Model:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "spec"
-        allowed = first["msg"].removeprefix("Value error, ")
-        raise SpecError(field, f"{_shown(first['input'])} is not allowed: {allowed}") from None
+        allowed = first["msg"].removeprefix("Value error, ").replace("tuple", "list").replace("Tuple", "List")
+        raise SpecError(field, f"{shown(first['input'])} is not allowed: {allowed}") from None
 
 
 def _nearest(word: str, words: list[str]) -> str:
     close = get_close_matches(word, words, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as a message names it, cut to one line."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator import documents
 from orchestrator.errors import UsageError
 from workers.messages import Evaluation, HostSample, ReplicaStatus, StepBatch, Task
 
@@ -34,6 +36,7 @@ RESULT, COMPARISON, SPEC, PLAN, METRICS = (
     "plan.json",
     "metrics.db",
 )
+_CLAIM = ".claim"
 _COMMIT_SECONDS = 1.0
 _SCHEMA = """
 CREATE TABLE steps (attempt INT, step INT, worker INT, clock REAL, loss REAL, staleness REAL);
@@ -56,24 +59,31 @@ def new_id(name: str) -> str:
 
 
 def claim_directory(path: Path) -> Path:
-    """Make `path` this run's own folder.
+    """Make `path` this run's own folder; of two commands that claim it, one gets it.
+
+    The claim is a file, there until the folder holds something else or this process ends: launching takes
+    seconds, in which the folder is empty.
 
     Raises:
         UsageError: it holds something already, or cannot be written to.
     """
+    claim = path / _CLAIM
     try:
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
-            raise UsageError(
-                f"out: {path} is not empty. Every run has a folder of its own: name another one, or remove it first."
-            )
-        (path / ".claim").touch(exist_ok=False)  # of two runs started at once, one gets it
-        (path / ".claim").unlink()
+            raise FileExistsError
+        claim.touch(exist_ok=False)
+    except FileExistsError:
+        raise UsageError(
+            f"out: {path} is taken: it is not empty, or not a folder. Every run has a folder of its own: "
+            "name another one, or remove it first."
+        ) from None
     except OSError as error:
         raise UsageError(
             f"out: {path} cannot be written to ({error.strerror}). Name a folder that you may write to, "
             "or change its permissions."
         ) from None
+    atexit.register(claim.absolute().unlink, missing_ok=True)
     return path
 
 
@@ -91,7 +101,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def to_json(document: Any) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return documents.to_text(document, indent=2) + "\n"
 
 
 class RunStore:
@@ -108,6 +118,7 @@ class RunStore:
         self._db.executescript(_SCHEMA)
         self._db.execute("BEGIN")
         self._committed = time.monotonic()
+        (path / _CLAIM).unlink(missing_ok=True)  # the files above say that the folder is taken
 
     def log_path(self, task: Task | str) -> Path:
         return self.logs / f"{str(task).replace(':', '-')}.log"
@@ -193,7 +204,8 @@ class Metrics:
     """A run's metrics.db, open for reading; also while the run is on."""
 
     def __init__(self, run: Path) -> None:
-        self._db = sqlite3.connect(f"file:{run / METRICS}?mode=ro", uri=True)
+        # As a URI the path may hold any character; `#` or `?` would end a plain one.
+        self._db = sqlite3.connect(f"{(run / METRICS).absolute().as_uri()}?mode=ro", uri=True)
 
     def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
         return self._db.execute(query, arguments).fetchall()
@@ -217,27 +229,20 @@ def load_result(path: Path) -> RunResult:
     """
     from orchestrator.result import RunResult
 
-    return RunResult.model_validate(_read_json(path / RESULT))
+    return documents.load(RunResult, path / RESULT)
 
 
 def load_comparison(path: Path) -> Comparison:
+    """As `load_result`, for a comparison's folder."""
     from orchestrator.result import Comparison
 
-    return Comparison.model_validate(_read_json(path / COMPARISON))
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path.parent} holds no {path.name}: it is not the folder of a finished run.") from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
+    return documents.load(Comparison, path / COMPARISON)
 
 
 def find_runs(root: Path) -> Iterable[Path]:
     """Folders of runs and comparisons under `root`, oldest first."""
     if not root.is_dir():
         return []
-    found = [p.parent for p in root.glob(f"*/{SPEC}")] + [p.parent for p in root.glob(f"*/{COMPARISON}")]
-    return sorted(set(found), key=lambda p: p.stat().st_mtime)
+    found = {p.parent for name in (SPEC, COMPARISON) for p in root.glob(f"*/{name}")}
+    found |= {p.parents[2] for p in root.glob(f"*/runs/*/{SPEC}")}  # comparisons that are not finished
+    return sorted(found, key=lambda p: p.stat().st_mtime)

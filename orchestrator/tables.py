@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,16 @@ if TYPE_CHECKING:
 
 
 def print_rows(rows: Sequence[Sequence[str]], console: Console) -> None:
-    """Columns without a frame; text is never taken for markup."""
+    """Columns without a frame; text is never taken for markup, and not wrapped where a program reads it."""
     from rich.table import Table
     from rich.text import Text
 
+    if not console.is_terminal:
+        widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+        for row in rows:
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+            console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+        return
     table = Table.grid(padding=(0, 2))
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
@@ -39,12 +46,11 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
     else:
         amount = f"{budget['samples']:,} samples = {budget['steps']:,} steps of {budget['samples_per_step']}"
     until = f", or until {budget['target']}" if budget["target"] else ""
-    console.print(f"\nmode {plan['mode']}; budget {amount}{until}", markup=False, highlight=False)
-    console.print(
-        f"the cluster must offer {requires['cpu']:g} CPUs and {requires['gpu']:g} GPUs at once",
-        markup=False,
-        highlight=False,
+    text = (
+        f"\nmode {plan['mode']}; budget {amount}{until}"
+        f"\nthe cluster must offer {requires['cpu']:g} CPUs and {requires['gpu']:g} GPUs at once"
     )
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def list_runs(root: Path) -> list[dict[str, str]]:

@@ -9,17 +9,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from orchestrator.compare_spec import CompareSpec, make_compare_spec
 from orchestrator.errors import JobError, SpecError, UsageError
-from orchestrator.spec import CompareSpec, RunSpec, check_field_names, make_compare_spec, make_run_spec
+from orchestrator.spec import RunSpec, check_field_names, make_run_spec, shown
 from workers.process import python_environment
 
 MAX_SPEC_BYTES = 1 << 20
 _BUDGETS = ("samples", "epochs")
+_Spec = TypeVar("_Spec", RunSpec, CompareSpec)
 
 
 @dataclass(frozen=True)
@@ -36,24 +39,38 @@ class JobDescription:
 
 def resolve_run(target: str, flags: Mapping[str, Any]) -> RunSpec:
     """The spec of one run. `flags` holds the fields given on the command line, None where not given."""
-    return make_run_spec(_gather(target, flags))
+    return _resolve(make_run_spec, target, flags)
 
 
 def resolve_comparison(target: str, flags: Mapping[str, Any]) -> CompareSpec:
-    return make_compare_spec(_gather(target, flags))
+    spec = _resolve(make_compare_spec, target, flags)
+    variants = {name: _with_valid_params(spec, name) for name in spec.variants}
+    return spec.model_copy(update={"variants": variants})
 
 
-def _gather(target: str, flags: Mapping[str, Any]) -> dict[str, Any]:
+def _resolve(make: Callable[[Mapping[str, Any]], _Spec], target: str, flags: Mapping[str, Any]) -> _Spec:
     given = _from_target(target)
     wanted = {key: value for key, value in flags.items() if value is not None}
     wanted["params"] = {**_params(given), **wanted.get("params", {})}
-    check_field_names([key for key in given if key not in RunSpec.COMPARE_ONLY])
+    check_field_names(key for key in given if key not in RunSpec.COMPARE_ONLY)
     values = _merge(given, wanted)
-    job, directory = values.get("job"), values.get("directory", ".")
-    if not isinstance(job, str):
-        raise SpecError("job", f"{job!r} is not allowed: name a built-in job, path/file.py:Class or module:Class")
-    description = describe_job(job, str(directory), values["params"])
-    return _merge(dict(description.defaults), values | {"params": dict(description.params)})
+    if not isinstance(job := values.get("job"), str):
+        ways = "name a built-in job, path/file.py:Class or module:Class"
+        raise SpecError("job", f"{shown(job)} is not allowed: {ways}")
+    checked = make(values)  # before the job's code runs, which may take seconds
+    run = checked if isinstance(checked, RunSpec) else checked.run
+    description = describe_job(run.job, run.directory, values["params"])
+    return make(_merge(dict(description.defaults), values | {"params": dict(description.params)}))
+
+
+def _with_valid_params(spec: CompareSpec, name: str) -> Mapping[str, Any]:
+    """A variant's overrides, its params validated by the job as the shared ones were."""
+    overrides = spec.variants[name]
+    run = spec.variant(name, spec.seeds[0])
+    if run.params == spec.run.params:
+        return overrides
+    kept = {field: value for field, value in overrides.items() if field.partition(".")[0] != "params"}
+    return {**kept, "params": dict(describe_job(run.job, run.directory, run.params).params)}
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,42 +90,37 @@ def _from_target(target: str) -> dict[str, Any]:
 def _params(values: Mapping[str, Any]) -> dict[str, Any]:
     params = values.get("params") or {}
     if not isinstance(params, dict):
-        raise SpecError("params", f"{params!r} is not allowed: give a mapping of names to values")
+        raise SpecError("params", f"{shown(params)} is not allowed: give a mapping of names to values")
     return params
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A spec file's mapping; job paths in it are relative to it.
+    """A spec file's mapping; job paths in it, and its `directory`, are relative to it.
 
     Raises:
         UsageError: there is no such file, it is too large, or it is not plain YAML.
     """
-    import yaml
+    from orchestrator import plain_yaml
 
     try:
-        if path.stat().st_size > MAX_SPEC_BYTES:
+        with path.open("rb") as file:
+            data = file.read(MAX_SPEC_BYTES + 1)
+        if len(data) > MAX_SPEC_BYTES:
             raise UsageError(f"{path} is larger than {MAX_SPEC_BYTES} bytes; a spec is a page of text.")
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = data.decode("utf-8")
     except FileNotFoundError:
         raise UsageError(f"There is no spec file {path}.") from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
-    except RecursionError:
-        raise UsageError(f"{path} is nested too deeply for a spec.") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not plain YAML: {_yaml_problem(error)}") from None
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+    try:
+        values = plain_yaml.load(text)
+    except ValueError as error:
+        raise UsageError(f"{path} is not a spec in plain YAML: {error}") from None
+    if not isinstance(values, dict):
         raise UsageError(f"{path} has to hold fields and their values, such as `job: digits`.")
-    values.setdefault("directory", str(path.resolve().parent))
+    if isinstance(folder := values.setdefault("directory", ""), str):
+        values["directory"] = str(path.resolve().parent / folder)
     return values
-
-
-def _yaml_problem(error: Any) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-    problem = getattr(error, "problem", None) or str(error)
-    tag = "; tags that name Python objects are not allowed in a spec" if "constructor" in str(problem) else ""
-    return f"{problem}{where}{tag}"
 
 
 def describe_job(job: str, directory: str, params: Mapping[str, Any]) -> JobDescription:
@@ -125,22 +137,33 @@ def describe_job(job: str, directory: str, params: Mapping[str, Any]) -> JobDesc
 def _ask_child(request: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """The answers of `jobs.describe`: on one job, or on all built-in ones."""
     reader, writer = os.pipe()
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "jobs.describe", str(writer), json.dumps(request, default=str)],
-        pass_fds=[writer],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=python_environment() | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"},
-    ) as child:
-        os.close(writer)
-        with os.fdopen(reader) as answer:
-            text = answer.read()
-        errors = child.stderr.read().decode(errors="replace") if child.stderr else ""
-    if not text:
-        raise JobError(f"The process that loads jobs ended with code {child.returncode}.", errors)
-    answers: list[dict[str, Any]] = json.loads(text)
-    return answers
+    # Files, not pipes: whatever a user's module prints while it is imported, nobody waits for anybody.
+    with tempfile.TemporaryFile() as question, tempfile.TemporaryFile() as errors:
+        question.write(json.dumps(request, default=str).encode())
+        question.seek(0)
+        with subprocess.Popen(
+            [sys.executable, "-P", "-m", "jobs.describe", str(writer)],
+            pass_fds=[writer],
+            stdin=question,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=python_environment() | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        ) as child:
+            os.close(writer)
+            try:
+                with os.fdopen(reader) as answer:
+                    text = answer.read()
+            except KeyboardInterrupt:
+                child.kill()
+                raise
+            if text:
+                child.kill()  # a thread that the user's module started would keep it
+        if text:
+            answers: list[dict[str, Any]] = json.loads(text)
+            return answers
+        errors.seek(0)
+        said = errors.read().decode(errors="replace")
+    raise JobError(f"The process that loads jobs ended with code {child.returncode}.", said)
 
 
 def list_jobs() -> list[dict[str, Any]]:

@@ -20,28 +20,77 @@ class DataError(ValueError):
 
 
 def training_stream(
-    job: Job, *, batch_size: int, seed: int, num_shards: int = 1, shard_index: int = 0, sharding: str = "auto"
+    job: Job,
+    *,
+    batch_size: int,
+    seed: int,
+    num_shards: int = 1,
+    shard_index: int = 0,
+    sharding: str = "auto",
+    cache: bool = False,
+    prefetch: bool = True,
 ) -> tf.data.Dataset:
     """Worker `shard_index`'s endless batches, each of exactly `batch_size` samples.
 
-    `sharding`: `auto` deals out whole batches unless the job took its shard itself; `off` gives every worker
-    the whole stream.
+    `sharding`: `auto` deals out whole batches unless the job takes its shard itself; `data` deals them out in any
+    case, and the job sees one shard; `file` has each worker read its own input files; `off` gives every worker the
+    whole stream. `cache` keeps an epoch's batches in memory, in the order of the first epoch.
     """
     import keras
     import tensorflow as tf
 
     # Unseeded shuffles draw their seed from the global one: equal on every worker, they keep shards disjoint.
     keras.utils.set_random_seed(seed)
-    context = DataContext(batch_size, num_shards=num_shards, shard_index=shard_index, seed=seed)
+    mine = {"num_shards": num_shards, "shard_index": shard_index} if sharding == "auto" else {}
+    context = DataContext(batch_size, seed=seed, **mine)
     dataset = checked(job.train_dataset(context), "train_dataset")
     endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
+    if sharding == "file" and num_shards > 1:
+        dataset = shard_by_file(dataset, num_shards, shard_index)
+    if cache:
+        if endless:
+            raise DataError("train_dataset never ends, so it cannot be cached: leave out --cache.")
+        dataset = dataset.cache()
     if not endless:
         dataset = dataset.repeat()
     if not (endless and _batch_dimension(dataset) == batch_size):
         dataset = dataset.rebatch(batch_size, drop_remainder=True)
-    if sharding == "auto" and num_shards > 1 and not context.sharded_by_job:
+    if num_shards > 1 and (sharding == "data" or (sharding == "auto" and not context.sharded_by_job)):
         dataset = dataset.shard(num_shards, shard_index)
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    if job.class_weight is not None:
+        dataset = _weighted_by_class(dataset, dict(job.class_weight))
+    return dataset.prefetch(tf.data.AUTOTUNE) if prefetch else dataset
+
+
+def shard_by_file(dataset: tf.data.Dataset, num_shards: int, shard_index: int) -> tf.data.Dataset:
+    """Every `num_shards`-th of the files that `dataset` reads, wherever in its pipeline it reads them.
+
+    Raises:
+        DataError: it reads no files through a reader of tf.data, or fewer than there are workers.
+    """
+    import tensorflow as tf
+    from tensorflow.python.data.experimental.ops.distribute import _AutoShardDataset
+
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.FILE
+    try:
+        sharded = _AutoShardDataset(dataset.with_options(options), num_shards, shard_index)
+        if tf.executing_eagerly():
+            if next(iter(sharded.take(1)), None) is None:
+                raise DataError(f"--sharding file: train_dataset reads fewer files than the {num_shards} workers.")
+    except tf.errors.NotFoundError:
+        raise DataError(
+            "--sharding file: train_dataset reads no files through a reader of tf.data (TFRecordDataset, "
+            "TextLineDataset, FixedLengthRecordDataset). Use --sharding data or auto."
+        ) from None
+    except tf.errors.InvalidArgumentError as error:
+        if "FILE based sharding" not in str(error):
+            raise
+        raise DataError(
+            f"--sharding file: train_dataset reads fewer files than the {num_shards} workers. Use --sharding data or "
+            "auto, or split the data into more files."
+        ) from None
+    return sharded
 
 
 def first_batch(dataset: tf.data.Dataset, name: str) -> Any:
@@ -57,17 +106,39 @@ def first_batch(dataset: tf.data.Dataset, name: str) -> Any:
 
 
 def samples_per_epoch(job: Job, batch_size: int) -> int:
-    """Samples in one pass over the training data, counted by making that pass.
+    """Samples in one pass over the training data: what the job says, else what tf.data knows, else counted.
 
     Raises:
-        DataError: the dataset never ends.
+        DataError: the dataset never ends, or is empty.
     """
     import tensorflow as tf
 
-    dataset = checked(job.train_dataset(DataContext(batch_size)), "train_dataset")
-    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise DataError("train_dataset never ends, so epochs mean nothing: give the budget as --samples.")
-    return sum(int(tf.shape(tf.nest.flatten(batch)[0])[0]) for batch in dataset)
+    if job.samples_per_epoch is not None:
+        return job.samples_per_epoch
+
+    def make(size: int) -> tf.data.Dataset:
+        return checked(job.train_dataset(DataContext(size)), "train_dataset")
+
+    dataset = make(batch_size)
+    batches = int(dataset.cardinality())
+    if batches == tf.data.INFINITE_CARDINALITY:
+        raise DataError(
+            "train_dataset never ends, so there are no epochs: give the budget as --samples, and say in the job how "
+            "many samples its callbacks shall take for an epoch (samples_per_epoch = ...)."
+        )
+    if batches > 1:
+        # Batches of one are as many as there are samples, unless the job batches in its own way: then the number
+        # does not follow the batch size.
+        samples, halves = int(make(1).cardinality()), int(make(2).cardinality())
+        if samples > 1 and halves in (samples // 2, -(-samples // 2)):
+            if batches == -(-samples // batch_size):
+                return samples
+            if batches == samples // batch_size:  # the job drops the remainder
+                return batches * batch_size
+    count = sum(int(tf.shape(tf.nest.flatten(batch)[0])[0]) for batch in dataset)
+    if count == 0:
+        raise DataError("train_dataset is empty: it yields no batch at all. Check its source and its filters.")
+    return count
 
 
 def checked(dataset: Any, name: str) -> tf.data.Dataset:
@@ -88,12 +159,32 @@ def checked(dataset: Any, name: str) -> tf.data.Dataset:
     return dataset
 
 
-def _batch_dimension(dataset: tf.data.Dataset) -> int | None:
-    size = tf_first_spec(dataset).shape[0]
-    return None if size is None else int(size)
+def _weighted_by_class(dataset: tf.data.Dataset, weights: dict[int, float]) -> tf.data.Dataset:
+    """(x, y) to (x, y, sample weight by y), by the code that `fit(class_weight=...)` uses.
+
+    Raises:
+        DataError: the dataset has sample weights of its own, or no labels.
+    """
+    import tensorflow as tf
+    from keras.src.trainers.data_adapters.data_adapter_utils import make_class_weight_map_fn
+
+    spec = dataset.element_spec
+    if not isinstance(spec, tuple) or len(spec) != 2 or len(tf.nest.flatten(spec[1])) != 1:
+        raise DataError(
+            "class_weight is for datasets of (x, y) with one y: this one's elements are "
+            f"{_described(spec)}. Give the weights as a third part, (x, y, sample_weight), without class_weight."
+        )
+    return dataset.map(make_class_weight_map_fn(weights), num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def tf_first_spec(dataset: tf.data.Dataset) -> Any:
+def _described(spec: Any) -> str:
     import tensorflow as tf
 
-    return tf.nest.flatten(dataset.element_spec)[0]
+    return str(tf.nest.map_structure(lambda part: str(part.shape), spec))
+
+
+def _batch_dimension(dataset: tf.data.Dataset) -> int | None:
+    import tensorflow as tf
+
+    size = tf.nest.flatten(dataset.element_spec)[0].shape[0]
+    return None if size is None else int(size)

@@ -6,14 +6,28 @@ import traceback
 from pathlib import Path
 
 from jobs.loading import JobNotFound, ParamsError
+from jobs.staged import as_written
 from workers.data import DataError
 from workers.evaluation import UnknownMetricError
 from workers.messages import Assignment, FailureKind, TaskFailure
-from workers.step import NoLossError
+from workers.modes.joined import UnsupportedOptimizerError
+from workers.step import NoLossError, NotCompiledError
+from workers.stragglers import ProfileError
+from workers.training import LearningRateError
 
 _OURS = str(Path(__file__).resolve().parent)
 
-_SPEC_ERRORS = (DataError, JobNotFound, NoLossError, ParamsError, UnknownMetricError)
+_SPEC_ERRORS = (
+    DataError,
+    JobNotFound,
+    LearningRateError,
+    NoLossError,
+    NotCompiledError,
+    ParamsError,
+    ProfileError,
+    UnknownMetricError,
+    UnsupportedOptimizerError,
+)
 _ADDRESS_SIGNS = ("Could not start gRPC server", "Address already in use", "Failed to bind")
 _PEER_ERRORS = ("UnavailableError", "AbortedError", "DeadlineExceededError", "CancelledError")
 _PEER_SIGNS = ("Collective ops is aborted", "Connection reset by peer", "failed to connect to all addresses")
@@ -24,6 +38,8 @@ def describe(error: BaseException, assignment: Assignment) -> TaskFailure:
     text = "" if kind is FailureKind.SPEC else user_traceback(error)
     message = str(error).strip() or "no message"
     summary = message if kind is FailureKind.SPEC else f"{type(error).__name__}: {_first_line(message)}"
+    target, directory = assignment.job.target, assignment.job.directory
+    summary, text = (as_written(words, target, directory) for words in (summary, text))
     return TaskFailure(assignment.task, kind, summary, text, _hint(error))
 
 
@@ -32,7 +48,7 @@ def classify(error: BaseException) -> FailureKind:
     message = str(error)
     if any(sign in message for sign in _ADDRESS_SIGNS):
         return FailureKind.ADDRESS_TAKEN
-    if isinstance(error, _SPEC_ERRORS) or "You must call `compile()`" in message:
+    if isinstance(error, _SPEC_ERRORS):
         return FailureKind.SPEC
     if type(error).__name__ in _PEER_ERRORS or any(sign in message for sign in _PEER_SIGNS):
         return FailureKind.PEER

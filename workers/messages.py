@@ -89,6 +89,8 @@ class Assignment:
     sharding: str = "auto"
     jit: bool = False
     target_metric: str | None = None
+    straggler: str = "none"
+    """Profile of slow workers (`workers.stragglers`)."""
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -104,6 +106,9 @@ class Leg:
     """Samples between snapshots; None for a twentieth of the budget."""
     steps_per_call: int | None
     """Fused steps per call; None to grow until a call takes about 100 ms."""
+    learning_rate: float | None = None
+    """Instead of the one the job's optimizer was made with."""
+    learning_rate_scale: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from workers.zygote import MAX_REQUEST
+from workers.zygote import MAX_REQUEST, SESSION_MARK
 
 PACKAGES = Path(__file__).resolve().parent.parent
 """Where `workers`, `jobs` and `orchestrator` lie: first on a replica's path, so that nothing shadows them."""
@@ -58,7 +58,8 @@ def start_zygote(session: str) -> socket.socket:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=python_environment() | {"OPENBLAS_NUM_THREADS": "1", "KERAS_BACKEND": "tensorflow"},
+                env=python_environment()
+                | {SESSION_MARK: session, "OPENBLAS_NUM_THREADS": "1", "KERAS_BACKEND": "tensorflow"},
             )
         # Reaped by a thread of its own, or it would stay as a zombie while this process lives.
         threading.Thread(target=process.wait, daemon=True).start()

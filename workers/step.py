@@ -23,6 +23,10 @@ class NoLossError(ValueError):
     """The model's `train_step` did not return a dict with a `loss`."""
 
 
+class NotCompiledError(ValueError):
+    """The job's model has no loss and no optimizer."""
+
+
 def step_scope(local: Iterable[tuple[keras.Variable, tf.Tensor]]) -> Any:
     """A scope in which the `local` variables are plain tensors, starting at the values given.
 
@@ -80,7 +84,7 @@ class TrainStep:
                 f"{type(self.model).__name__}.train_step returned {_describe(logs)}; Regatta needs a dict with "
                 'the step\'s loss in it: return {"loss": loss, ...}'
             )
-        scalars = {name: tf.cast(value, tf.float32) for name, value in logs.items() if _is_scalar(value)}
+        scalars = {name: tf.cast(value, tf.float32) for name, value in _flat(logs).items() if _is_scalar(value)}
         if "loss" not in scalars:
             raise NoLossError(
                 f"the loss that {type(self.model).__name__}.train_step returned has shape {logs['loss'].shape}; "
@@ -88,6 +92,14 @@ class TrainStep:
             )
         self.names = ("loss", *(name for name in scalars if name != "loss"))
         return tf.stack([scalars[name] for name in self.names])
+
+
+def _flat(logs: dict[str, Any]) -> dict[str, Any]:
+    """As Keras' own `fit` does: `{m.name: m.result() for m in self.metrics}` has a dict for all compiled metrics."""
+    flat: dict[str, Any] = {}
+    for name, value in logs.items():
+        flat |= _flat(value) if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def _is_scalar(value: Any) -> bool:
@@ -100,6 +112,11 @@ def _describe(logs: object) -> str:
 
 def build(model: keras.Model, batch: Any) -> None:
     """Create every variable of a compiled model and its optimizer, as `fit` would before its first step."""
+    if not getattr(model, "compiled", False):
+        raise NotCompiledError(
+            f"build_model returned a {type(model).__name__} that is not compiled: end it with "
+            "model.compile(optimizer=..., loss=..., metrics=[...])."
+        )
     model._symbolic_build(data_batch=batch)
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)

@@ -10,7 +10,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -24,10 +24,10 @@ class Wire:
     """Both directions of the control socket. The supervisor's end closing ends this process."""
 
     def __init__(self, descriptor: int) -> None:
-        self._connection: Connection = Connection(descriptor)
+        self._connection: Any = Connection(descriptor)
         self._lock = threading.Lock()
         self.commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.on_stop = lambda _reason: None
+        self.on_stop: Callable[[str], None] = lambda _reason: None
         self.assignment: Assignment = self._connection.recv()
         threading.Thread(target=self._listen, name="regatta-commands", daemon=True).start()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from workers.modes import Call, Decision, Mode, Phases
 from workers.step import build
 from workers.wire import SnapshotTaken
 
+if TYPE_CHECKING:
+    import keras
+
 TARGET_CALL_SECONDS = 0.1
 _MAX_GROWTH = 4.0
 _DEFAULT_EVALUATIONS = 20
@@ -27,6 +30,10 @@ _DEFAULT_EVALUATIONS = 20
 
 Send = Callable[[Any], None]
 """Hands an event to the replica's supervisor."""
+
+
+class LearningRateError(ValueError):
+    """The spec sets a learning rate that this job's optimizer cannot be given."""
 
 
 class CallTuner:
@@ -71,7 +78,7 @@ class Trainer:
         self._stop = None
         begun = time.monotonic()
         plan = self._plan(leg)
-        mode.begin(initial_state(self._job, leg.seed, self._assignment.batch_size), leg.seed)
+        mode.begin(initial_state(self._job, leg, self._assignment.batch_size), leg.seed)
         phases.add("load", time.monotonic() - begun)
         if mode.leads:
             self._send(plan)
@@ -158,16 +165,34 @@ def step_batch(run_id: str, call: Call, names: Sequence[str], start: float) -> S
     )
 
 
-def initial_state(job: Job, seed: int, batch_size: int) -> state.Snapshot:
-    """The state every mode starts from for `seed`: the same weights in every mode and on every worker.
+def initial_state(job: Job, leg: Leg, batch_size: int) -> state.Snapshot:
+    """The state every mode starts from for the leg's seed: the same weights in every mode and on every worker.
 
     The model is built once more, on this process' own devices, and only its values are kept; the compiled
     model of the group takes them over, so a further seed costs no further compilation.
     """
     import keras
 
-    batch = first_batch(training_stream(job, batch_size=batch_size, seed=seed), "train_dataset")
-    keras.utils.set_random_seed(seed)
+    batch = first_batch(training_stream(job, batch_size=batch_size, seed=leg.seed), "train_dataset")
+    keras.utils.set_random_seed(leg.seed)
     model = job.build_model()
     build(model, batch)
+    set_learning_rate(model, leg.learning_rate, leg.learning_rate_scale)
     return state.read(model)
+
+
+def set_learning_rate(model: keras.Model, rate: float | None, scale: float) -> None:
+    """Give the optimizer `rate`, or its own, times `scale`.
+
+    Raises:
+        LearningRateError: it follows a schedule, which holds its rates itself.
+    """
+    if rate is None and scale == 1.0:
+        return
+    variable: Any = getattr(model.optimizer, "_learning_rate", None)
+    if not hasattr(variable, "assign"):
+        raise LearningRateError(
+            "learning_rate: this job's optimizer follows a schedule, whose rates cannot be replaced from outside; "
+            "make the schedule's rate one of the job's params and use --set."
+        )
+    variable.assign((float(variable.numpy()) if rate is None else rate) * scale)

@@ -8,7 +8,8 @@ device; both are checked by a test. The zygote itself never runs a TensorFlow op
 Wire: a SOCK_SEQPACKET unix socket. A client sends one JSON request with two file descriptors (the replica's
 control socket, its log) and gets `{"pid": n}`, later `{"exit": status}`. When the client's end closes or is
 shut down, for whatever reason, its replica is killed: nothing outlives its supervisor. With no client left,
-the zygote ends.
+the zygote kills what else bears the session's mark, and ends: where the driver itself was killed, Ray's agents
+would otherwise stay for a minute (they try to tell a head that is gone).
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 IDLE_SECONDS = 5.0
+SESSION_MARK = "REGATTA_SESSION"
+"""Environment variable that marks the processes of one invocation."""
 MAX_REQUEST = 180_000  # bytes; a unix socket's default send buffer is 208 KiB
 _PR_SET_PDEATHSIG = 1
 
@@ -70,6 +73,7 @@ class Zygote:
             self._reap()
             if self._clients:
                 last_busy = time.monotonic()
+        sweep(os.environ.get(SESSION_MARK))
         self._path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
@@ -147,6 +151,17 @@ class Zygote:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+
+
+def sweep(session: str | None) -> None:
+    """Kill every process, but this one, that was started with the mark of `session` in its environment."""
+    if not session:
+        return
+    mark = f"{SESSION_MARK}={session}".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int(entry.name) != os.getpid() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                os.kill(int(entry.name), signal.SIGKILL)
 
 
 def preload() -> None:

@@ -9,21 +9,24 @@ from typing import Any
 
 from orchestrator.evidence import plan_race, race_points
 from orchestrator.report.figures import Axis, Chart, figure, label, short
-from orchestrator.report.palette import NEUTRAL, colours, faded
+from orchestrator.report.palette import colours, faded
 from orchestrator.report.series import staleness_shares
+from orchestrator.report.standing import median_of
 from orchestrator.report.stored import Study
 from orchestrator.report.text import seconds
 from orchestrator.result import RunResult
 
 _MOST_BARS = 40
-PHASES = ("launch", "until the first step", "training")
+PHASES = {"launch": "#b4bac4", "until the first step": "#7d848f", "training": None}
+"""And their colours, which either theme can bear; training has its variant's."""
+_INKS = ("#1b1d21", "#ffffff", "#ffffff")
 
 
 def time_chart(study: Study) -> Chart:
     """Every run a dot: seconds to the target, or to the end of the budget; a miss is a cross at the horizon."""
     race = plan_race(study.results)
     scale, unit = (1000.0, "seconds per 1,000 samples") if race.kind == "rate" else (1.0, "seconds of training")
-    names = list(reversed(study.modes))
+    names = list(study.modes)[::-1]
     colour = colours(study.modes)
     data: list[dict[str, Any]] = []
     for row, name in enumerate(names):
@@ -40,15 +43,15 @@ def time_chart(study: Study) -> Chart:
                     "text": [f"seed {p.seed}: {words or seconds(p.value * scale)}" for p in chosen],
                     "hovertemplate": "%{text}<extra></extra>",
                     "marker": {
-                        "color": faded(colour[name], 0.75),
+                        "color": faded(colour[name], 0.85),
                         "size": 11,
                         "symbol": "x-thin-open" if missed else "circle",
                         "line": {"width": 2 if missed else 0, "color": colour[name]},
                     },
                 }
             )
-        median = statistics.median(math.inf if p.bad else p.value for p in points) if points else math.inf
-        if math.isfinite(median):
+        median = median_of(points)
+        if median is not None:
             data.append(_tick(median * scale, row, colour[name]))
     title = f"Time to {race.goal}" if race.kind == "target" else "Time for the same samples"
     title = "Time per sample" if race.kind == "rate" else title
@@ -64,11 +67,11 @@ def time_chart(study: Study) -> Chart:
 
 
 def phase_chart(study: Study) -> Chart:
-    names = list(reversed(study.modes))
+    names = list(study.modes)[::-1]
     colour = colours(study.modes)
     shares = {name: phases(study.results[name]) for name in names}
     data = []
-    for phase, shade in zip(PHASES, (faded(NEUTRAL, 0.45), faded(NEUTRAL, 0.85), None), strict=True):
+    for (phase, shade), ink in zip(PHASES.items(), _INKS, strict=True):
         values = [shares[name][phase] for name in names]
         data.append(
             {
@@ -80,7 +83,8 @@ def phase_chart(study: Study) -> Chart:
                 "text": ["" if value is None else f"{phase} {seconds(value)}" for value in values],
                 "textposition": "inside",
                 "insidetextanchor": "middle",
-                "constraintext": "none",
+                "insidetextfont": {"color": ink},
+                "textangle": 0,
                 "hovertemplate": "%{text}<extra></extra>",
                 "marker": {"color": shade or [colour[name] for name in names]},
                 "width": 0.55,
@@ -138,11 +142,11 @@ def staleness_chart(study: Study) -> Chart:
                 "hovertemplate": "%{y:.1f} % of updates<extra></extra>",
             }
         )
-    ticks = {"dtick": 1} if most <= 12 else {}
+    ticks: dict[str, Any] = {"showgrid": False} | ({"dtick": 1} if most <= 12 else {})
     title = "updates by others in between" + (f" (bars of {width})" if width > 1 else "")
     x, y = Axis(title, extra=ticks), Axis("% of updates", extra={"rangemode": "tozero"})
     return Chart(
-        "Staleness",
+        "Share of updates",
         {"": figure(data, x, y, showlegend=len(data) > 1, bargap=0.25)},
         height=280,
         describes="Histogram of staleness",

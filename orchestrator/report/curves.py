@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.evidence import plan_quality
-from orchestrator.report.bands import band, thinned
+from orchestrator.report.bands import Band, band, thinned
 from orchestrator.report.figures import Axis, Chart, Choice, Figure, figure, label, rule, short, span_of
 from orchestrator.report.palette import colours, faded
 from orchestrator.report.series import AXES, Curve, extent, loss_curve, metric_curves
@@ -15,8 +15,11 @@ from orchestrator.report.stored import StoredRun, Study
 from orchestrator.result import TargetResult
 
 BINS = 120
-_MOST_NUMBERS = 60_000
-"""In all figures of one chart: about 0.5 MB."""
+_MOST_NUMBERS = 50_000
+"""In all figures of one chart: about 0.4 MB."""
+_FEWEST_POINTS = 24
+_COMMON = 0.2
+"""Share of the longest run that all runs of a variant have to cover for their mean to be drawn."""
 _MOST_METRICS = 5
 _LOG_FROM = 10
 """Highest over lowest loss from which a straight axis would hide the end of training."""
@@ -29,7 +32,7 @@ Curves = Mapping[str, Sequence[Curve]]
 
 def loss_chart(study: Study) -> Chart:
     bins = resolution(study, figures=len(AXES))
-    figures = {}
+    figures: dict[str, Figure] = {}
     for unit in AXES:
         figures[unit] = curve_figure(loss_curves(study, unit, bins), study, _TITLES[unit], "training loss", bins)
     return Chart(
@@ -94,15 +97,28 @@ def target_on(study: Study, metric: str) -> TargetResult | None:
 
 
 def resolution(study: Study, figures: int) -> int:
-    """Points per line, so that many runs do not make a huge file."""
+    """Points per line, so that many runs do not make a huge file; with fewest, single runs are not drawn."""
     lines = sum(len(runs) + 4 for runs in study.modes.values()) * 2
-    return max(24, min(BINS, _MOST_NUMBERS // max(1, lines * figures)))
+    return max(_FEWEST_POINTS, min(BINS, _MOST_NUMBERS // max(1, lines * figures)))
 
 
 def complete(runs: Sequence[StoredRun], curves: Sequence[Curve]) -> list[Curve]:
     """Curves that a mean over seeds is made of: those of runs that ended well, where there are any."""
     whole = [c for run, c in zip(runs, curves, strict=False) if run.result.status == "succeeded" and len(c.x) > 1]
     return whole or [curve for curve in curves if len(curve.x) > 1]
+
+
+def middle(curves: Sequence[Curve], points: int, *, geometric: bool) -> Band:
+    """Their mean with its interval; a single curve as it was measured.
+
+    None where the runs have little in common: they stopped at the target at very different times, and a mean over
+    the moment when all were there would look like a result.
+    """
+    if len(curves) == 1:
+        return Band(*thinned(curves[0], points), [], [])
+    mean = band(curves, points, geometric=geometric)
+    whole = max((c.x[-1] for c in curves), default=0.0) - min((c.x[0] for c in curves), default=0.0)
+    return mean if mean.x and mean.x[-1] - mean.x[0] >= _COMMON * whole else Band([], [], [], [])
 
 
 def is_steep(curves: Curves) -> bool:
@@ -120,23 +136,25 @@ def curve_figure(
     under: list[dict[str, Any]] = []
     over: list[dict[str, Any]] = []
     for name, lines in curves.items():
-        mean = band(complete(study.modes[name], lines), bins, geometric=positive and "loss" in y_title)
+        mean = middle(complete(study.modes[name], lines), bins, geometric=positive and "loss" in y_title)
         shared = {"name": label(name), "legendgroup": label(name), "type": "scatter", "mode": "lines"}
         if mean.low:
             under.append(_ribbon(mean.x, mean.low, mean.high, colour[name]) | shared)
         alone = not mean.x
-        if len([line for line in lines if line.x]) > 1 or alone:
+        many = len([line for line in lines if line.x]) > 1 and bins > _FEWEST_POINTS
+        if many or alone:
             under.append(_seeds(lines, bins, colour[name], alone) | shared)
         if mean.x:
             line = {"color": colour[name], "width": 2.5}
-            over.append({"x": short(mean.x), "y": short(mean.mean), "line": line, "hovertemplate": "%{y:.4g}"} | shared)
-    drawn = [trace for trace in (*under, *over) if trace["x"]]
+            drawn = {"x": short(mean.x), "y": short(mean.mean), "line": line, "hovertemplate": "%{y:.4g}"}
+            over.append(drawn | shared)
+    data = [trace for trace in (*under, *over) if trace["x"]]
     values = [y for lines in curves.values() for curve in lines for y in curve.y]
     marks = rule(target.value, f"target {target.value:g}") if target is not None and not log else {}
     span = span_of([*values, *([target.value] if target and not log else [])], log=log)
     x = Axis(x_title, extra={"rangemode": "tozero"})
     y = Axis(y_title, log=log, span=span)
-    return figure(drawn, x, y, showlegend=len(curves) > 1, hovermode="x unified", **marks)
+    return figure(data, x, y, showlegend=len(curves) > 1, hovermode="x unified", **marks)
 
 
 def _ribbon(x: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str) -> dict[str, Any]:
@@ -162,7 +180,7 @@ def _seeds(lines: Sequence[Curve], bins: int, colour: str, alone: bool) -> dict[
     return {
         "x": x if any(line.x for line in lines) else [],
         "y": y,
-        "line": {"color": faded(colour, 0.4), "width": 1},
+        "line": {"color": faded(colour, 0.75 if alone else 0.4), "width": 1.4 if alone else 1},
         "hoverinfo": "skip",
         "showlegend": alone,
     }
@@ -173,4 +191,5 @@ def _explained(study: Study) -> str:
     if most < 2:
         return ""
     ribbon = " with its 95 % interval" if most >= 3 else ""
-    return f"Thin lines are single runs; the thick line is their mean{ribbon}, as far as all runs of the variant go."
+    mean = f"the thick line is their mean{ribbon}, as far as all runs of the variant go"
+    return f"Thin lines are single runs; {mean}, and only where that is a fifth of the longest."

@@ -7,6 +7,7 @@ import re
 from orchestrator.report.figures import Chart
 from orchestrator.report.markup import Child, Html, data_block, el
 from orchestrator.report.palette import NEUTRAL
+from orchestrator.report.text import plain
 
 
 def section(title: str, *children: Child, id_: str) -> Html:
@@ -15,7 +16,7 @@ def section(title: str, *children: Child, id_: str) -> Html:
 
 def chip(name: str, colour: str | None) -> Html:
     """A variant's name behind a square of its colour."""
-    return el("span", el("i", style=f"background:{colour or NEUTRAL}"), name, class_="chip")
+    return el("span", el("i", style=f"background:{colour or NEUTRAL}"), plain(name, 40), class_="chip")
 
 
 def drawn(chart: Chart, empty: str | None = None) -> Html:

@@ -16,6 +16,7 @@ FILE = "environment.json"
 PACKAGES = ("tensorflow", "keras", "ray", "numpy", "pydantic", "tensorboard", "protobuf", "grpcio")
 _GIT_SECONDS = 5.0
 _MAX_BYTES = 1 << 20
+_MOST_FACTS = 100
 
 
 def environment(directory: Path | None = None, root: Path = machine.ROOT) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def _git(directory: Path, *arguments: str) -> str | None:
     # A repository's own configuration may name programs to run: none of them here.
     safe = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "--no-optional-locks")
     try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments
+        done = subprocess.run(
             ["git", "-C", str(directory), *safe, *arguments],  # noqa: S607 - git of the user's own PATH
             capture_output=True,
             text=True,
@@ -113,7 +114,7 @@ def facts(stored: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     for key, value in (stored or {}).items():
         parts = value.items() if isinstance(value, Mapping) else [("", value)]
         rows += [(f"{key} {part}".strip(), _fact(key, fact)) for part, fact in parts]
-    return rows
+    return rows[:_MOST_FACTS]
 
 
 def _fact(key: str, value: Any) -> str:

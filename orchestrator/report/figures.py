@@ -58,8 +58,10 @@ class Axis:
     def layout(self) -> dict[str, Any]:
         axis: dict[str, Any] = {"title": {"text": label(self.title, 60)}, "zeroline": False, "automargin": True}
         if self.log:
-            # 1, 2 and 5 of each decade, so that a short axis has more than one number.
-            axis |= {"type": "log", "dtick": "D2", "exponentformat": "power"}
+            axis["type"] = "log"
+        if self.log and self.span is not None:
+            ticks = log_ticks(self.span)
+            axis |= {"tickmode": "array", "tickvals": list(ticks), "ticktext": list(ticks.values())}
         if self.span is not None:
             axis["range"] = [math.log10(end) for end in self.span] if self.log else list(self.span)
         if self.ticks is not None:
@@ -92,6 +94,15 @@ def label(name: object, longest: int = 40) -> str:
 def short(values: Iterable[float | None]) -> list[float | None]:
     """Five significant digits; what is not finite is null, since JSON has no other word for it."""
     return [None if v is None or not math.isfinite(v) else float(f"{v:.5g}") for v in values]
+
+
+def log_ticks(span: tuple[float, float]) -> dict[float, str]:
+    """1, 2 and 5 of each decade in plain figures, where Plotly would write "2" for 0.02; over wide spans only 1."""
+    low, high = (math.floor(math.log10(end)) for end in span)
+    steps = (1, 2, 5) if high - low <= 3 else (1,)
+    decades = range(low, high + 1, max(1, (high - low) // 8))
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    return {tick: f"{tick:g}" for tick in ticks if span[0] <= tick <= span[1]}
 
 
 def span_of(values: Iterable[float], *, log: bool = False, room: float = 0.06) -> tuple[float, float] | None:

@@ -16,13 +16,14 @@ from importlib import resources
 
 from orchestrator.report import sections
 from orchestrator.report.environment import version
-from orchestrator.report.markup import Html, el, join
+from orchestrator.report.markup import Html, el
 from orchestrator.report.repeating import repeat
 from orchestrator.report.stored import Study
 from orchestrator.report.text import plain, plural
 
 SECTIONS: tuple[Callable[[Study], Html | None], ...] = (
     sections.verdict,
+    sections.run,
     sections.standing,
     sections.learning,
     sections.time,
@@ -34,13 +35,23 @@ SECTIONS: tuple[Callable[[Study], Html | None], ...] = (
     repeat,
 )
 """In the order a reader meets them. A section answers null where it has nothing to say."""
+_LINKS = (
+    ("run", "The run"),
+    ("glance", "At a glance"),
+    ("learning", "Learning"),
+    ("time", "Time"),
+    ("utilisation", "Utilisation"),
+    ("stability", "Stability"),
+    ("runs", "Runs"),
+    ("repeat", "To repeat it"),
+)
 _ADDRESS = re.compile(r"https?://(?!www\.w3\.org/)")
 """Names of XML namespaces stay: they are no place, and drawing SVG needs them."""
 
 
 def page(study: Study) -> str:
     """The whole file, 5 MB, nearly all of it Plotly.js."""
-    shown = [(build.__name__, section) for build in SECTIONS if (section := build(study)) is not None]
+    shown = [section for build in SECTIONS if (section := build(study)) is not None]
     scripts = [Html(plotly()), Html(_asset("report.js"))]
     title = f"{study.job}: {'comparison' if study.comparison else 'run'} {study.name}"
     head = el(
@@ -55,8 +66,8 @@ def page(study: Study) -> str:
     )
     body = el(
         "body",
-        _header(study),
-        el("main", (section for _, section in shown)),
+        _header(study, shown),
+        el("main", shown),
         _footer(),
         el("noscript", "The charts are drawn by a script; the tables and the verdict are here without it."),
         (el("script", script) for script in scripts),
@@ -89,26 +100,18 @@ def _asset(name: str) -> str:
     return resources.files("orchestrator.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def _header(study: Study) -> Html:
+def _header(study: Study, shown: list[Html]) -> Html:
     words = [plural(len(study.runs), "run")]
     if study.comparison is not None:
         words.append(plural(len(study.comparison.seeds), "seed"))
-    links = [
-        ("glance", "At a glance"),
-        ("learning", "Learning"),
-        ("time", "Time"),
-        ("utilisation", "Utilisation"),
-        ("stability", "Stability"),
-        ("runs", "Runs"),
-        ("repeat", "To repeat it"),
-    ]
+    there = [(anchor, text) for anchor, text in _LINKS if any(f'<section id="{anchor}">' in part for part in shown)]
     return el(
         "header",
         el(
             "div",
             el("h1", f"{plain(study.job, 120)}: {', '.join(plain(name, 40) for name in study.modes)}"),
             el("p", f"{plain(study.name, 120)}, {', '.join(words)}", class_="meta"),
-            el("nav", (el("a", text, href=f"#{anchor}") for anchor, text in links)),
+            el("nav", (el("a", text, href=f"#{anchor}") for anchor, text in there)),
         ),
         el("button", "Dark", id="theme", type="button", aria_label="Switch between dark and light"),
         class_="page",
@@ -116,5 +119,6 @@ def _header(study: Study) -> Html:
 
 
 def _footer() -> Html:
-    words = f"Made by Regatta {version('regatta') or ''}".strip()
-    return join([el("footer", el("p", f"{words}. This file is whole: it asks no other place for anything."), class_="page")])
+    maker = f"Made by Regatta {version('regatta') or ''}".strip()
+    words = f"{maker}. This file is whole: it asks no other place for anything."
+    return el("footer", el("p", words), class_="page")

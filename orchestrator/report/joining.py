@@ -9,20 +9,29 @@ from typing import Any, NamedTuple
 
 from orchestrator.errors import UsageError
 from orchestrator.evidence import plan_race
-from orchestrator.report.stored import Study, StoredRun, load_run, run_folders, stored_comparison
+from orchestrator.report.stored import (
+    StoredRun,
+    Study,
+    joined_folders,
+    load_run,
+    run_folders,
+    stored_comparison,
+)
 from orchestrator.report.text import plain, plural
 from orchestrator.result import Comparison, ModeResults
 from orchestrator.verdict import judge, summarize
 
-_OF_ONE_RUN = frozenset({"seed", "out", "run_id", "directory", "address", "timeout", "launch_timeout", "mode"})
+_OF_ONE_RUN = frozenset(
+    {"seed", "out", "run_id", "directory", "address", "timeout", "launch_timeout", "mode", "variant", "price"}
+)
 """Fields of a spec in which runs of one variant may differ."""
 
 
 def rebuild(paths: Sequence[Path], baseline: str | None = None) -> Comparison:
     """The comparison of all runs stored in `paths`: folders of comparisons or of single runs.
 
-    Runs of several folders are judged unpaired: the machine was another one that day, or busier. Variants are
-    named by their mode, and by what sets them apart where one mode ran with several settings. The baseline is
+    Runs of several folders are judged unpaired: the machine was another one that day, or busier. Variants keep
+    their names, with what sets them apart where one name ran with several settings. The baseline is
     the named variant, else the first comparison's, else that of the run which began first.
     Raises UsageError when there is no run, jobs differ, or the baseline is unknown.
     """
@@ -60,24 +69,27 @@ def join(paths: Sequence[Path], baseline: str | None = None) -> Study:
         job=jobs.pop(),
         baseline=first,
         seeds=tuple(sorted({run.result.seed for run in runs})),
-        modes={name: ModeResults(runs=members, summary=summarize(members, horizon)) for name, members in ordered.items()},
+        modes={
+            name: ModeResults(runs=members, summary=summarize(members, horizon)) for name, members in ordered.items()
+        },
         verdict=judge(ordered, first, paired=len(sources) == 1, notes=notes),
     )
-    return Study(comparison.comparison_id, comparison.job, {n: modes[n] for n in ordered}, comparison, notes)
+    joined = tuple(paths) if len(paths) > 1 else ()
+    return Study(comparison.comparison_id, comparison.job, {n: modes[n] for n in ordered}, comparison, joined=joined)
 
 
 def group(runs: Iterable[StoredRun]) -> dict[str, list[StoredRun]]:
-    """Runs by variant, in the order given: `sync`; or `sync workers=2` and `sync workers=4`."""
-    runs = list(runs)
-    by_mode: dict[str, list[StoredRun]] = {}
+    """Runs by variant, in the order given; one that was several things becomes `sync workers=2`, `sync workers=4`."""
+    by_name: dict[str, list[StoredRun]] = {}
     for run in runs:
-        by_mode.setdefault(run.result.mode, []).append(run)
+        by_name.setdefault(run.variant, []).append(run)
     named: dict[str, list[StoredRun]] = {}
-    for mode, members in by_mode.items():
+    for name, members in by_name.items():
         settings = [_settings(run.spec) for run in members]
-        differing = [key for key in dict.fromkeys(k for s in settings for k in s) if len({s.get(key) for s in settings}) > 1]
+        known = dict.fromkeys(key for setting in settings for key in setting)
+        differing = [key for key in known if len({setting.get(key) for setting in settings}) > 1]
         for run, setting in zip(members, settings, strict=True):
-            label = " ".join([mode, *(f"{key}={setting.get(key, '?')}" for key in differing)])
+            label = " ".join([name, *(f"{key}={setting.get(key, '?')}" for key in differing)])
             named.setdefault(label, []).append(run)
     return named
 
@@ -89,7 +101,7 @@ def whole(path: Path, comparison: Comparison) -> Study:
         name: [replace(folders.get(result.run_id, StoredRun(result)), result=result) for result in mode.runs]
         for name, mode in comparison.modes.items()
     }
-    return Study(comparison.comparison_id, comparison.job, modes, comparison)
+    return Study(comparison.comparison_id, comparison.job, modes, comparison, is_stored=True)
 
 
 def study(path: Path) -> Study:
@@ -98,11 +110,14 @@ def study(path: Path) -> Study:
     Raises:
         UsageError: it holds neither.
     """
+    sources = joined_folders(path)
+    if sources:
+        return join(sources)
     stored = stored_comparison(path)
     folders = run_folders(path)
     if stored is None and folders == [path]:
         run = load_run(path)
-        return Study(run.result.run_id, run.result.job, {run.result.mode: [run]})
+        return Study(run.result.run_id, run.result.job, {run.variant: [run]})
     if stored is not None:
         known = {result.run_id for mode in stored.modes.values() for result in mode.runs}
         if all(run.result.run_id in known for run in _load(path).runs if _was_trained(run)):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
-from orchestrator.recording import staleness, utilization
 from orchestrator.report.text import is_number
 from orchestrator.result import RunResult, Seconds, TargetResult, Throughput
 from orchestrator.spec import Target
@@ -35,6 +34,8 @@ def recover(path: Path, spec: Mapping[str, Any], plan: Mapping[str, Any]) -> Run
 
 
 def _recover(path: Path, spec: Mapping[str, Any], plan: Mapping[str, Any]) -> RunResult:
+    from orchestrator.recording import staleness, utilization  # loads numpy
+
     metrics = Metrics(path)
     try:
         steps, clock = metrics.rows("SELECT MAX(step), MAX(clock) FROM steps")[0]
@@ -53,6 +54,7 @@ def _recover(path: Path, spec: Mapping[str, Any], plan: Mapping[str, Any]) -> Ru
         run_id=str(spec.get("run_id") or path.name),
         job=spec["job"],
         mode=str(spec.get("mode", "?")),
+        variant=str(spec.get("variant") or spec.get("mode", "?")),
         seed=spec["seed"] if isinstance(spec.get("seed"), int) else 0,
         status="stopped",
         stop_reason=REASON,
@@ -76,7 +78,7 @@ def _target(text: object, evaluations: list[tuple[Any, ...]]) -> TargetResult | 
         target = Target.parse(text)
     except ValueError:
         return None
-    wanted = {"metric": target.metric, "op": target.op, "value": target.value}
+    wanted: dict[str, Any] = {"metric": target.metric, "op": target.op, "value": target.value}
     for step, samples, clock, metrics in evaluations:
         value = evaluated(metrics).get(target.metric)
         if value is not None and target.met_by(value):
@@ -90,4 +92,5 @@ def evaluated(text: object) -> dict[str, float]:
         read = json.loads(str(text))
     except ValueError:
         return {}
-    return {str(name): float(value) for name, value in read.items() if is_number(value)} if isinstance(read, dict) else {}
+    numbers = read.items() if isinstance(read, dict) else ()
+    return {str(name): float(value) for name, value in numbers if is_number(value)}

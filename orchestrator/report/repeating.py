@@ -2,34 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from orchestrator.report.drawing import section
 from orchestrator.report.environment import facts
-from orchestrator.report.markup import Html, el, preformatted, table
+from orchestrator.report.markup import Child, Html, el, preformatted, table
 from orchestrator.report.series import gpu_names
 from orchestrator.report.stored import StoredRun, Study
 
-_OF_ONE_RUN = ("run_id", "out", "directory")
+_TITLES = {
+    "regatta": "Regatta",
+    "python": "Python",
+    "cpu model": "processor",
+    "cpu cores": "cores",
+    "cpu usable": "cores usable",
+    "memory_bytes": "memory",
+    "commit regatta": "commit of Regatta",
+    "commit job": "commit of the job's folder",
+}
+_ABSENT = object()
+_OF_ONE_RUN = ("run_id", "out", "directory", "seed", "variant")
 """Where and as what a run was stored: another's run has its own."""
 
 
 def spec_text(study: Study) -> str | None:
-    """A spec.yaml that trains this again; null where no run kept its spec. Differing fields become a comment."""
+    """A spec.yaml that trains this again; null where no run kept its spec."""
     import yaml
 
-    specs = [dict(run.spec) for _, run in study.runs if run.spec]
+    specs = {name: _flat(runs[0].spec) for name, runs in study.modes.items() if runs and runs[0].spec}
     if not specs:
         return None
-    keys = [key for key in specs[0] if key not in (*_OF_ONE_RUN, "mode", "seed")]
-    same = {key: specs[0][key] for key in keys if all(spec.get(key) == specs[0][key] for spec in specs)}
-    shown = {key: value for key, value in same.items() if value is not None}
-    modes = list(dict.fromkeys(str(spec.get("mode")) for spec in specs))
-    seeds = sorted({spec["seed"] for spec in specs if isinstance(spec.get("seed"), int)})
-    shown |= {"modes": modes, "seeds": seeds} if study.comparison else {"mode": modes[0], "seed": (seeds or [0])[0]}
-    differing = [key for key in keys if key not in same]
-    lines = [f"# differs between the runs: {', '.join(differing)}"] if differing else []
-    return "\n".join([yaml.safe_dump(shown, sort_keys=False, allow_unicode=False).rstrip(), *lines])
+    common = {key: value for key, value in next(iter(specs.values())).items() if _agree(key, specs.values())}
+    own = {name: {key: value for key, value in spec.items() if key not in common} for name, spec in specs.items()}
+    document = _nested({key: value for key, value in common.items() if value is not None})
+    seeds = sorted({run.result.seed for _, run in study.runs})
+    if study.comparison is None:
+        document |= next(iter(own.values())) | {"seed": seeds[0]}
+    elif all(fields == {"mode": name} for name, fields in own.items()):
+        document |= {"modes": list(own), "seeds": seeds}
+    else:
+        document |= {"variants": own, "seeds": seeds}
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=False, default_flow_style=None).rstrip()
+
+
+def _flat(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Params as `params.x`, the way a variant names them; without what belongs to one run."""
+    flat: dict[str, Any] = {}
+    for key, value in spec.items():
+        if key == "params" and isinstance(value, Mapping):
+            flat |= {f"params.{name}": inner for name, inner in value.items()}
+        elif key not in _OF_ONE_RUN:
+            flat[key] = value
+    return flat
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        if key.startswith("params."):
+            nested.setdefault("params", {})[key.removeprefix("params.")] = value
+        else:
+            nested[key] = value
+    return nested
+
+
+def _agree(key: str, specs: Iterable[Mapping[str, Any]]) -> bool:
+    values = [spec.get(key, _ABSENT) for spec in specs]
+    return all(value == values[0] for value in values)
 
 
 def command(study: Study) -> str:
@@ -39,11 +79,10 @@ def command(study: Study) -> str:
 def repeat(study: Study) -> Html | None:
     """Spec and environment."""
     spec = spec_text(study)
-    text = (
-        [el("p", "Save this as ", el("code", "spec.yaml"), " and run ", el("code", command(study)), "."), preformatted(spec)]
-        if spec
-        else el("p", "The spec was not recorded.")
-    )
+    text: Child = el("p", "The spec was not recorded.")
+    if spec:
+        how = el("p", "Save this as ", el("code", "spec.yaml"), " and run ", el("code", command(study)), ".")
+        text = [how, preformatted(spec)]
     return section("To repeat it", el("h3", "Spec"), text, el("h3", "Environment"), environments(study), id_="repeat")
 
 
@@ -73,6 +112,4 @@ def _gpus(runs: Sequence[StoredRun]) -> str:
 
 
 def _title(key: str) -> str:
-    return key.removeprefix("packages ").replace("_bytes", "").replace("_", " ")
-
-
+    return _TITLES.get(key, key.removeprefix("packages ").replace("_", " "))

@@ -8,14 +8,21 @@ from orchestrator.report import text
 from orchestrator.report.bars import PHASES, phase_chart, phases, staleness_chart, time_chart
 from orchestrator.report.curves import loss_chart, metric_chart
 from orchestrator.report.drawing import chip, drawn, section
+from orchestrator.report.findings import Sighting, sightings
 from orchestrator.report.markup import Child, Html, el, table
 from orchestrator.report.palette import colours
 from orchestrator.report.standing import standings
 from orchestrator.report.stored import Study
 from orchestrator.report.terminal import run_facts
 from orchestrator.report.timelines import usage_chart, usage_notes
-from orchestrator.result import Answer, Interval
+from orchestrator.result import Answer
+from orchestrator.statistics import Estimate
+from orchestrator.wording import points
 
+_MOST_ITEMS = 8
+_LONG = 220
+_MOST_COLUMNS = 4
+_MOST_RUNS = 200
 _CONFIDENCE = {
     "none": "No confidence: the data do not say",
     "low": "Low confidence",
@@ -32,7 +39,7 @@ def verdict(study: Study) -> Html | None:
     return el(
         "section",
         el("p", "Verdict", class_="kicker"),
-        el("h2", found.headline, class_="headline"),
+        el("h2", found.headline, class_="headline" + (" long" if len(found.headline) > _LONG else "")),
         el("p", _CONFIDENCE[found.confidence], class_=f"badge {found.confidence}"),
         _listed("Why", found.reasons),
         _listed("What to try next", found.next_steps),
@@ -41,7 +48,9 @@ def verdict(study: Study) -> Html | None:
 
 
 def standing(study: Study) -> Html | None:
-    """The variants side by side: a column each, so that two fit on a phone."""
+    """The variants side by side: a column each, so that two fit on a phone; many of them a row each."""
+    if is_single(study):
+        return None
     lines = standings(study.results, study.comparison)
     titles = {
         "runs": "runs",
@@ -56,13 +65,14 @@ def standing(study: Study) -> Html | None:
         "findings": "findings",
     }
     colour = colours(study.modes)
-    head = ["", *(chip(name, colour[name]) for name in study.modes)]
-    rows = [
-        [title, *(getattr(line, key) for line in lines.lines)]
-        for key, title in titles.items()
-        if lines.used(key)
-    ]
-    return section("At a glance", table(head, rows, numeric=range(1, len(lines.lines) + 1)), id_="glance")
+    chips = [chip(name, colour[name]) for name in study.modes]
+    shown = {key: title for key, title in titles.items() if lines.used(key)}
+    cells: list[list[Child]] = [[getattr(line, key) for line in lines.lines] for key in shown]
+    head: list[Child] = ["", *chips]
+    rows = [[title, *values] for title, values in zip(shown.values(), cells, strict=True)]
+    if len(chips) > _MOST_COLUMNS:
+        head, rows = ["variant", *shown.values()], [list(row) for row in zip(chips, *cells, strict=True)]
+    return section("At a glance", table(head, rows, numeric=range(1, len(head))), id_="glance")
 
 
 def answers(study: Study) -> Html | None:
@@ -83,7 +93,12 @@ def answers(study: Study) -> Html | None:
     head = ["question", f"compared with {study.comparison.baseline}", "winner", "advantage, 95 % interval", "p"]
     return section(
         "Question by question",
-        el("p", "The advantage is the winner's; without a winner, the variant's.", class_="note"),
+        el(
+            "p",
+            "The advantage is the winner's, or the variant's where nobody won; p is of the difference, or of "
+            "equality (TOST) where quality is equal.",
+            class_="note",
+        ),
         table(head, rows),
         id_="answers",
     )
@@ -95,10 +110,9 @@ def learning(study: Study) -> Html | None:
 
 def time(study: Study) -> Html | None:
     rows = [
-        [name, *(text.seconds(phases(results)[phase]) for phase in PHASES)]
-        for name, results in study.results.items()
+        [name, *(text.seconds(phases(results)[phase]) for phase in PHASES)] for name, results in study.results.items()
     ]
-    head = ["mean of the runs", *PHASES]
+    head = ["mean of the runs", *(chip(phase, shade) if shade else phase for phase, shade in PHASES.items())]
     return section(
         "Time",
         drawn(time_chart(study)) if len(study.runs) > 1 else None,
@@ -126,7 +140,7 @@ def staleness(study: Study) -> Html | None:
     if chart.is_empty:
         return None
     fresh = [name for name, results in study.results.items() if not any(result.staleness for result in results)]
-    note = f"{' and '.join(fresh)}: no update is ever stale, or it was not measured." if fresh else None
+    note = f"{' and '.join(fresh)}: none measured; updates that are made together have none." if fresh else None
     return section(
         "Staleness of updates",
         drawn(chart),
@@ -138,35 +152,39 @@ def staleness(study: Study) -> Html | None:
 def stability(study: Study) -> Html | None:
     """Findings about the loss and the speed, and failures, run by run."""
     colour = colours(study.modes)
-    rows: list[list[Child]] = []
-    for name, run in study.runs:
-        result = run.result
-        for found in result.stability.findings:
-            said = [found.symptom, found.evidence]
-            advice = [el("p", f"{title}: {'; '.join(items)}", class_="note") for title, items in
-                      (("Possible causes", found.causes), ("Remedies", found.remedies)) if items]
-            where = text.MISSING if found.step is None else f"{found.step:,}"
-            rows.append([chip(name, colour[name]), result.seed, found.kind, where,
-                         [el("p", ": ".join(part for part in said if part)), advice], found.action])
-        for failure in result.failures:
-            log = f" Log: {failure.log}" if failure.log else ""
-            rows.append([chip(name, colour[name]), result.seed, f"failure of {failure.task}",
-                         f"attempt {failure.attempt}", f"{failure.kind}: {failure.summary}.{log}", text.MISSING])
+    rows = [
+        [chip(seen.variant, colour[seen.variant]), seen.kind, f"{seen.runs} of {seen.of}", _seen(seen)]
+        for seen in sightings(study.results)
+    ]
     if not rows:
         return section("Stability", el("p", "No finding and no failure in any run."), id_="stability")
-    head = ["variant", "seed", "finding", "step", "what was seen", "action"]
-    return section("Stability", table(head, rows, numeric=(1, 3)), id_="stability")
+    return section("Stability", table(["variant", "finding", "runs", "what was seen"], rows), id_="stability")
+
+
+def _seen(sighting: Sighting) -> list[Html]:
+    parts = [el("p", said) for said in sighting.seen]
+    for title, items in (("Possible causes", sighting.causes), ("Remedies", sighting.remedies)):
+        if items:
+            parts.append(el("p", f"{title}: {'; '.join(items)}.", class_="note"))
+    return parts
+
+
+def run(study: Study) -> Html | None:
+    """A single run as a list of facts."""
+    if not is_single(study):
+        return None
+    facts = run_facts(study.runs[0][1].result)
+    return section("The run", el("dl", ([el("dt", name), el("dd", value)] for name, value in facts)), id_="run")
 
 
 def runs(study: Study) -> Html | None:
-    """Every run with all its numbers; a single one as a list of facts."""
-    if len(study.runs) == 1:
-        facts = run_facts(study.runs[0][1].result)
-        return section("The run", el("dl", ([el("dt", name), el("dd", value)] for name, value in facts)), id_="runs")
+    """Every run with all its numbers."""
+    if is_single(study):
+        return None
     metrics = list(dict.fromkeys(name for _, run in study.runs for name in run.result.final))[:6]
     colour = colours(study.modes)
     rows = []
-    for name, run in study.runs:
+    for name, run in study.runs[:_MOST_RUNS]:
         result, target = run.result, run.result.target
         rows.append([
             chip(name, colour[name]),
@@ -183,28 +201,34 @@ def runs(study: Study) -> Html | None:
         ])  # fmt: skip
     head = ["variant", "seed", "ended", "to target", "training", "steps", "samples", "samples/s"]
     head += [*metrics, "staleness", "attempts", "run"]
+    left_out = len(study.runs) - len(rows)
     return section(
-        "Runs", table(head, rows, numeric=(1, *range(3, len(head) - 1))), id_="runs"
+        "Runs",
+        table(head, rows, numeric=(1, *range(3, len(head) - 1))),
+        el("p", f"{left_out} more are in comparison.json.", class_="note") if left_out else None,
+        id_="runs",
     )
 
 
+def is_single(study: Study) -> bool:
+    return study.comparison is None and len(study.runs) == 1
+
+
 def _listed(title: str, items: Sequence[str]) -> Html | None:
-    return el("div", el("h3", title), el("ul", (el("li", item) for item in items))) if items else None
+    if not items:
+        return None
+    first, rest = items[:_MOST_ITEMS], items[_MOST_ITEMS:]
+    more = el("details", el("summary", f"{len(rest)} more"), el("ul", (el("li", item) for item in rest)))
+    return el("div", el("h3", title), el("ul", (el("li", item) for item in first)), more if rest else None)
 
 
 def _advantage(answer: Answer) -> str:
     if answer.ratio is not None:
         return text.factor(answer.ratio.value, answer.ratio.low, answer.ratio.high)
     if answer.difference is not None:
-        return _difference(answer.difference)
+        found = answer.difference
+        return points(Estimate(found.value, found.low, found.high))
     return text.MISSING
-
-
-def _difference(found: Interval) -> str:
-    if found.value is None:
-        return text.MISSING
-    bounds = "" if found.low is None or found.high is None else f" [{found.low:+.4f}, {found.high:+.4f}]"
-    return f"{found.value:+.4f}{bounds}"
 
 
 def _p(answer: Answer) -> str:

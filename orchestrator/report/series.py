@@ -9,6 +9,8 @@ from orchestrator.report.recovery import evaluated
 from orchestrator.report.stored import StoredRun
 
 Axis = Literal["seconds", "samples", "updates"]
+_BEFORE = 1.0
+"""Seconds before training that are shown: the minute of launching would push it to the edge."""
 _GPU_KEY = "task || ' ' || COALESCE(name, 'GPU') || COALESCE(' ' || SUBSTR(uuid, 1, 12), '')"
 AXES: tuple[Axis, ...] = ("seconds", "samples", "updates")
 
@@ -84,17 +86,18 @@ class Usage(NamedTuple):
 
 
 def usage(run: StoredRun, points: int) -> Usage:
-    """Host and GPU samples by task, averaged to at most `points` per line."""
+    """Host and GPU samples by task while it trained, averaged to at most `points` per line."""
     began = _training_began(run)
     span = run.rows("SELECT MIN(time), MAX(time) FROM host_samples")
     if not span or span[0][0] is None:
         return Usage({}, {}, {}, {}, _notes(run))
     first, last = span[0]
     zero = first if began is None else began
-    width = max((last - first) / points, 1e-3)
+    start = max(first, zero - _BEFORE) if last >= zero else first
+    window = _Window(zero, start, max((last - start) / points, 1e-3))
     columns = "AVG(cpu_percent), AVG(rss_bytes) / 1073741824.0, AVG(net_sent_per_s + net_received_per_s) / 1048576.0"
-    cpu, memory, network = _timelines(run, "host_samples", "task", columns, zero, width)
-    gpus = _timelines(run, "gpu_samples", _GPU_KEY, "AVG(utilization_percent)", zero, width)
+    cpu, memory, network = _timelines(run, "host_samples", "task", columns, window)
+    gpus = _timelines(run, "gpu_samples", _GPU_KEY, "AVG(utilization_percent)", window)
     return Usage(cpu, memory, network, gpus[0], _notes(run))
 
 
@@ -102,16 +105,25 @@ def gpu_names(run: StoredRun) -> list[str]:
     return [str(row[0]) for row in run.rows("SELECT DISTINCT name FROM gpu_samples WHERE name IS NOT NULL")]
 
 
-def _timelines(run: StoredRun, table: str, key: str, columns: str, zero: float, width: float) -> list[dict[str, Curve]]:
+class _Window(NamedTuple):
+    """Seconds since the epoch: what counts as 0, where to begin, and the width of a bin."""
+
+    zero: float
+    start: float
+    width: float
+
+
+def _timelines(run: StoredRun, table: str, key: str, columns: str, window: _Window) -> list[dict[str, Curve]]:
     """One set of lines per column; a line that was never measured is absent."""
     count = columns.count("AVG")
     lines: list[dict[str, list[tuple[float, float]]]] = [defaultdict(list) for _ in range(count)]
     rows = run.rows(
-        f"SELECT {key}, AVG(time) - ?, {columns} FROM {table} "  # noqa: S608 - our own names
+        f"SELECT {key}, AVG(time) - ?, {columns} FROM {table} WHERE time >= ? "  # noqa: S608 - our own names
         "GROUP BY 1, CAST((time - ?) / ? AS INT) ORDER BY 1, 2",
-        zero,
-        zero,
-        width,
+        window.zero,
+        window.start,
+        window.start,
+        window.width,
     )
     for task, x, *values in rows:
         for line, value in zip(lines, values, strict=True):
@@ -126,15 +138,21 @@ def _training_began(run: StoredRun) -> float | None:
 
 
 def _notes(run: StoredRun) -> list[str]:
-    """Why something could not be measured, in the sampler's words."""
-    query = "SELECT DISTINCT value FROM host_samples, json_each(notes) ORDER BY 1 LIMIT 20"
+    """Why something could not be measured, in the sampler's words; what was so in most samples of a task."""
+    query = (
+        "SELECT DISTINCT value FROM host_samples h, json_each(h.notes) GROUP BY task, value HAVING COUNT(*) * 2 > "
+        "(SELECT COUNT(*) FROM host_samples t WHERE t.task = h.task) ORDER BY 1 LIMIT 20"
+    )
     return [str(row[0]) for row in run.rows(query)]
 
 
 def _kept(run: StoredRun) -> list[tuple[int, float]]:
     """Attempts, and the step from which a later attempt took over."""
     begun = run.rows("SELECT attempt, MIN(step) FROM steps GROUP BY attempt ORDER BY attempt")
-    return [(attempt, min((step for _, step in begun[i + 1 :]), default=float("inf"))) for i, (attempt, _) in enumerate(begun)]
+    return [
+        (attempt, min((step for _, step in begun[i + 1 :]), default=float("inf")))
+        for i, (attempt, _) in enumerate(begun)
+    ]
 
 
 def _scale(run: StoredRun, axis: Axis) -> float:

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.evidence import Modes, Quality, Race, plan_quality, plan_race, race_points
-from orchestrator.report.text import MISSING, factor, is_number, number, plain, seconds
+from orchestrator.evidence import Modes, Point, Quality, Race, plan_quality, plan_race, race_points
+from orchestrator.report.text import MISSING, dollars, factor, is_number, number, plain, seconds
 from orchestrator.result import Comparison, Interval, RunResult, Verdict
 from orchestrator.summary import summarize
 
@@ -29,6 +29,8 @@ class Standing:
     rate: str
     staleness: str
     findings: str
+    troubled: str
+    """How many runs had any."""
     jitter: str
     cost: str
 
@@ -81,8 +83,9 @@ def _line(name: str, runs: Sequence[RunResult], race: Race, quality: Quality | N
         rate=MISSING if summary.samples_per_s is None else f"{summary.samples_per_s:,.0f}",
         staleness=number(summary.staleness_mean, 3),
         findings=findings(runs),
+        troubled=f"{sum(bool(run.stability.findings or run.failures) for run in runs)}/{len(runs)}",
         jitter=number(summary.jitter, 3),
-        cost=number(summary.cost),
+        cost=dollars(summary.cost),
     )
 
 
@@ -94,8 +97,14 @@ def median_time(runs: Sequence[RunResult], race: Race) -> str:
     points = race_points(runs, race)
     if not points:
         return MISSING
-    median = statistics.median(math.inf if point.bad else point.value for point in points)
-    return seconds(median) if math.isfinite(median) else "missed"
+    median = median_of(points)
+    return "missed" if median is None else seconds(median)
+
+
+def median_of(points: Sequence[Point]) -> float | None:
+    """The median, a miss being later than all; null when it is one."""
+    median = statistics.median(math.inf if point.bad else point.value for point in points) if points else math.inf
+    return median if math.isfinite(median) else None
 
 
 def findings(runs: Sequence[RunResult]) -> str:

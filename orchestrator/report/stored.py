@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import UsageError
 from orchestrator.report.environment import load_environment
 from orchestrator.report.recovery import recover
 from orchestrator.result import Comparison, RunResult
 from orchestrator.store import COMPARISON, METRICS, PLAN, RESULT, SPEC, Metrics, load_comparison, load_result
+
+JOINED = "joined.json"
+"""In the folder of a report on the runs of other folders: which ones."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class StoredRun:
     spec: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] | None = None
+
+    @property
+    def variant(self) -> str:
+        """What it is compared as."""
+        return self.result.variant or self.result.mode
 
     @property
     def samples_per_step(self) -> float | None:
@@ -71,7 +78,10 @@ class Study:
     modes: Mapping[str, Sequence[StoredRun]]
     comparison: Comparison | None = None
     """Null for a single run."""
-    notes: tuple[str, ...] = ()
+    is_stored: bool = False
+    """Whether the comparison is the one in comparison.json; else it was put together again."""
+    joined: tuple[Path, ...] = ()
+    """Folders whose runs were joined; empty for the runs of one folder."""
 
     @property
     def runs(self) -> list[tuple[str, StoredRun]]:
@@ -89,26 +99,13 @@ def load_run(path: Path) -> StoredRun:
         UsageError: it is not the folder of a run, or a file in it cannot be read.
     """
     spec, plan = _yaml(path / SPEC), _json(path / PLAN)
-    result = load_valid(path) if (path / RESULT).is_file() else recover(path, spec, plan)
+    result = load_result(path) if (path / RESULT).is_file() else recover(path, spec, plan)
     return StoredRun(result, path, spec, plan, load_environment(path))
-
-
-def load_valid(path: Path) -> RunResult:
-    """As `load_result`; a result of another shape is the reader's problem too, not a bug."""
-    try:
-        return load_result(path)
-    except ValueError as error:
-        raise UsageError(f"{path / RESULT} is not a run's result: {_first_line(error)}") from None
 
 
 def stored_comparison(path: Path) -> Comparison | None:
     """The comparison.json in folder `path`; null when there is none."""
-    if not (path / COMPARISON).is_file():
-        return None
-    try:
-        return load_comparison(path)
-    except ValueError as error:
-        raise UsageError(f"{path / COMPARISON} is not a comparison: {_first_line(error)}") from None
+    return load_comparison(path) if (path / COMPARISON).is_file() else None
 
 
 def is_run(path: Path) -> bool:
@@ -126,6 +123,13 @@ def run_folders(path: Path) -> list[Path]:
     return sorted(folder for folder in (path / "runs").glob("*") if is_run(folder))
 
 
+def joined_folders(path: Path) -> list[Path]:
+    """The folders that a joined comparison in `path` was made of; empty when it is none, or they are gone."""
+    named = _json(path / JOINED).get("folders")
+    folders = [Path(name) for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    return folders if folders and all(folder.is_dir() for folder in folders) else []
+
+
 def _json(path: Path) -> Mapping[str, Any]:
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
@@ -135,15 +139,10 @@ def _json(path: Path) -> Mapping[str, Any]:
 
 
 def _yaml(path: Path) -> Mapping[str, Any]:
-    import yaml
+    from orchestrator import plain_yaml
 
     try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        read = plain_yaml.load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return read if isinstance(read, dict) else {}
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return "; ".join(line.strip() for line in lines[:3])

@@ -26,6 +26,7 @@ _COLUMNS = (  # attribute, title, numbers to the right, whether it may be broken
     ("staleness", "stale-\nness", "right", False),
     ("cost", "cost", "right", False),
     ("findings", "findings", "left", True),
+    ("troubled", "runs w/\nfindings", "right", False),
 )
 
 
@@ -36,7 +37,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     modes = {name: mode.runs for name, mode in comparison.modes.items()}
     seeds = text.plural(len(comparison.seeds), "seed")
     console.print()
-    console.print(Text.assemble((text.plain(comparison.job, 200), "bold"), f": {', '.join(map(text.plain, modes))}; {seeds}"))
+    console.print(
+        Text.assemble((text.plain(comparison.job, 200), "bold"), f": {', '.join(map(text.plain, modes))}; {seeds}")
+    )
     table = standings(modes, comparison)
     _print_table(table, console)
     if table.race.kind == "target":
@@ -61,16 +64,19 @@ def print_run(result: RunResult, console: Console) -> None:
 
 def run_facts(result: RunResult) -> list[tuple[str, str]]:
     """Name and value of all that a run measured, and of what it was to measure and did not."""
+    of_variant = f"{result.variant}: " if result.variant not in (None, result.mode) else ""
     tasks = ", ".join(f"{count} {kind}" for kind, count in result.tasks.items())
     ended = result.status + (f" ({result.stop_reason})" if result.stop_reason else "")
     clock, rate, stale = result.seconds, result.throughput, result.staleness
+    trained = f"{_count(result.steps)} steps, {_count(result.samples)} samples in {text.seconds(clock.training)}"
+    before = f"launch {text.seconds(clock.launch)}, first step after {text.seconds(clock.to_first_step)}"
     facts = [
         ("job", result.job),
-        ("mode", f"{result.mode}, seed {result.seed}, {tasks}"),
+        ("mode", f"{of_variant}{result.mode}, seed {result.seed}, {tasks}"),
         ("ended", ended),
-        ("trained", f"{_count(result.steps)} steps, {_count(result.samples)} samples in {text.seconds(clock.training)}"),
+        ("trained", trained),
         ("speed", f"{text.number(rate.samples_per_s)} samples/s, {text.number(rate.steps_per_s)} steps/s"),
-        ("before training", f"launch {text.seconds(clock.launch)}, first step after {text.seconds(clock.to_first_step)}"),
+        ("before training", before),
     ]
     if result.target is not None:
         facts.append(("target", target_text(result)))
@@ -81,9 +87,9 @@ def run_facts(result: RunResult) -> list[tuple[str, str]]:
     if result.stability.jitter is not None:
         facts.append(("jitter", f"{100 * result.stability.jitter:.1f} % of the loss"))
     if result.cost is not None:
-        facts.append(("cost", text.number(result.cost)))
+        facts.append(("cost", text.dollars(result.cost)))
     facts += [("cpu", _use(result)), ("gpu", _gpu(result))]
-    facts += [(finding.kind, f"{finding.symptom} {finding.evidence}".strip()) for finding in result.stability.findings]
+    facts += [(found.kind, f"{found.symptom} {found.evidence}".strip()) for found in result.stability.findings]
     facts += [("failure", f"{f.task}, attempt {f.attempt}: {f.summary}") for f in result.failures]
     return facts
 
@@ -105,17 +111,17 @@ def _print_table(table: Table, console: Console) -> None:
 
     titles = {"speed": f"speed vs\n{text.plain(table.baseline, 16)}", "quality": _two_lines(table)}
     # "3/3" tells the number of runs as well; a ratio's interval goes below it where the line is short.
-    always = ("name", "findings") if table.used("reached") else ("name", "runs", "findings")
-    shown = [column for column in _COLUMNS if column[0] in always or (column[0] != "runs" and table.used(column[0]))]
     narrow = console.width < _WIDE
-    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, show_edge=False)
+    dropped = {"findings" if narrow else "troubled", "runs" if table.used("reached") else ""}
+    shown = [column for column in _COLUMNS if column[0] not in dropped and table.used(column[0])]
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0 if narrow else 1), show_edge=False)
     for name, title, side, breaks in shown:
         grid.add_column(
             Text(titles.get(name, title)),
             justify="right" if side == "right" else "left",
             no_wrap=not breaks,
             overflow="fold",
-            min_width=6 if name in ("name", "findings") else None,
+            min_width=min(12, max(len(getattr(line, name)) for line in table.lines)) if breaks else None,
         )
     for line in table.lines:
         style = "bold" if line.name == table.baseline else ""

@@ -34,13 +34,15 @@ def is_number(value: object) -> bool:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """`0.9722`, `12,345`, `1.2e-05`; "nan" and "inf" are measurements, and shown."""
+    """`0.9722`, `0.9700`, `12,345`, `1.2e-05`; "nan" and "inf" are measurements, and shown."""
     if value is None:
         return MISSING
     if not math.isfinite(value):
         return str(value)
-    if value == 0 or 1e-3 <= abs(value) < 1000:
-        return f"{value:.{digits}g}"
+    if value == 0:
+        return "0"
+    if 1e-3 <= abs(value) < 1000:
+        return f"{value:#.{digits}g}".removesuffix(".")
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.{digits - 1}g}"
 
 
@@ -53,6 +55,10 @@ def seconds(value: float | None) -> str:
     if value < 7200:
         return f"{int(value // 60)} min {int(value % 60):02d} s"
     return f"{int(value // 3600)} h {int(value % 3600 // 60):02d} min"
+
+
+def dollars(value: float | None) -> str:
+    return MISSING if value is None else f"${number(value, 3)}"
 
 
 def gibibytes(value: float | None) -> str:

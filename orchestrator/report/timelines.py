@@ -10,8 +10,8 @@ from orchestrator.report.palette import NEUTRAL
 from orchestrator.report.series import Curve, Usage, usage
 from orchestrator.report.stored import StoredRun, Study
 
-_MOST_NUMBERS = 60_000
-_POINTS = 200
+_MOST_NUMBERS = 50_000
+_POINTS, _ENOUGH_POINTS, _FEWEST_POINTS = 200, 40, 8
 _WORKERS = ("#2f9fb8", "#a866bd", "#5c9e4c", "#c9605c", "#b58a2a", "#6478cf")
 _OTHERS = {"chief": "dash", "ps": "dot", "evaluator": "dashdot"}
 QUANTITIES = (
@@ -40,7 +40,7 @@ def usage_chart(study: Study) -> Chart:
         choices.append(Choice("of", [(key, title) for key, title, _ in kinds]))
     left_out = f" The first {taken} of {rounds} runs are shown." if taken < rounds else ""
     return Chart(
-        "Utilisation",
+        "Timelines",
         figures,
         choices,
         height=70 + 170 * len(study.modes),
@@ -62,10 +62,8 @@ def _usage(runs: Sequence[StoredRun], index: int, points: int) -> Usage | None:
 def _affordable(study: Study, rounds: int) -> tuple[int, int]:
     """How many runs of each variant can be shown, and with how many points per line."""
     lines = sum(sum(runs[0].result.tasks.values()) for runs in study.modes.values() if runs) * len(QUANTITIES) * 2
-    points = _MOST_NUMBERS // max(1, lines * max(1, rounds))
-    if points >= 40:
-        return rounds, min(_POINTS, points)
-    return max(1, min(rounds, _MOST_NUMBERS // max(1, lines * 40))), 40
+    taken = max(1, min(rounds, _MOST_NUMBERS // max(1, lines * _ENOUGH_POINTS)))
+    return taken, max(_FEWEST_POINTS, min(_POINTS, _MOST_NUMBERS // max(1, lines * taken)))
 
 
 def _keys(index: int, kind: str, rounds: int, kinds: int) -> list[str]:
@@ -110,16 +108,27 @@ def _rows(lines: Mapping[str, Mapping[str, Curve]], unit: str) -> Figure:
             **({"matches": "x"} if row else {}),
         }
         layout["annotations"].append(_strip_title(name, top - height * 0.12, bool(tasks)))
-        for task, curve in sorted(tasks.items()):
-            data.append(_line(task, curve, suffix, first=task not in known))
+        for task in sorted(tasks, key=_order):
+            data.append(_line(task, tasks[task], suffix, first=task not in known))
             known.add(task)
     return {"data": data, "layout": layout}
 
 
-def _line(task: str, curve: Curve, suffix: str, *, first: bool) -> dict[str, Any]:
+def _order(task: str) -> tuple[int, str, int, str]:
+    kind, number = _parts(task)
+    ranks = ["worker", *_OTHERS]
+    return ranks.index(kind) if kind in ranks else len(ranks), kind, number, task
+
+
+def _parts(task: str) -> tuple[str, int]:
+    """`worker:1 NVIDIA H100` is worker number 1."""
     kind, _, rest = task.partition(":")
     number = rest.partition(" ")[0]
-    index = int(number) if number.isdecimal() else 0
+    return kind, int(number) if number.isdecimal() and len(number) < 9 else 0
+
+
+def _line(task: str, curve: Curve, suffix: str, *, first: bool) -> dict[str, Any]:
+    kind, index = _parts(task)
     is_worker = kind == "worker"
     return {
         "type": "scatter",

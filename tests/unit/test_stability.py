@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.loss_corpus import HEALTHY, Curve, corpus, curve, sgd_run
 
+from tests.unit.loss_corpus import HEALTHY, Curve, corpus, curve, sgd_run
 from workers.monitor.finding import ADVICE, Finding
 from workers.monitor.noise_scale import simple_noise_scale
 from workers.monitor.pace import input_bound, straggler, straggler_index

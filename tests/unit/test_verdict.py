@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.simulated_runs import STEADY, a_run, some_runs
 
 from orchestrator.errors import UsageError
 from orchestrator.result import Finding, RunResult, Stability, Verdict
 from orchestrator.verdict import judge, summarize
+from tests.unit.simulated_runs import STEADY, a_run, some_runs
 
 pytestmark = pytest.mark.unit
 

@@ -26,6 +26,7 @@ from workers.failures import classify
 from workers.messages import Assignment, FailureKind
 from workers.modes import Call, Decision
 from workers.step import TrainStep, build
+from workers.stragglers import Pace, pace_of
 
 if TYPE_CHECKING:
     import keras
@@ -53,6 +54,7 @@ class AsyncMode:
         self._errors: queue.SimpleQueue[Exception] = queue.SimpleQueue()
         self._in_flight = 0
         self._scheduled = 0
+        self._paces: list[Pace | None] = []
 
     @property
     def log_names(self) -> tuple[str, ...]:
@@ -90,6 +92,7 @@ class AsyncMode:
         state.write(state.state_variables(self.model), start.weights, "weights")
         state.write(state.optimizer_variables(self.model), start.optimizer, "optimizer variables")
         self._counter.assign(start.step)
+        self._paces = [pace_of(self._assignment.straggler, seed, worker) for worker in range(self._workers)]
         self.step = self._scheduled = start.step
         self._open_data(seed)
         self._warm_up()
@@ -213,11 +216,15 @@ class AsyncMode:
         Results go to a queue instead of a RemoteValue, so that the chief takes them in order of completion
         and a slow worker holds nobody up.
         """
+        worker = current_worker()
+        pace = self._paces[worker]
         started = time.monotonic()
+        if pace is not None:
+            time.sleep(sum(pace.seconds() for _ in range(steps)))
         logs, numbers, reads = self._call(iterator, steps)
         self._completed.put(
             Call(
-                worker=current_worker(),
+                worker=worker,
                 steps=numbers,
                 logs=logs.reshape(len(numbers), -1).astype(np.float64),
                 started=started,

@@ -17,8 +17,10 @@ from workers import snapshot as state
 from workers.data import checked, first_batch, training_stream
 from workers.messages import Assignment
 from workers.modes import Call, Decision
-from workers.modes.packing import pack_gradients, sum_over_replicas
+from workers.modes.joined import as_if_alone, count_sums_for_all, refuse_unsupported
+from workers.modes.packing import average_gradients, sum_over_replicas
 from workers.step import TrainStep, build
+from workers.stragglers import Pace, pace_of
 
 if TYPE_CHECKING:
     import keras
@@ -39,6 +41,7 @@ class SyncMode:
         self._job = job
         self._workers = max(1, len(assignment.tf_config.get("cluster", {}).get("worker", ())))
         self._agreed: Decision | None = None
+        self._pace: Pace | None = None
 
     @property
     def log_names(self) -> tuple[str, ...]:
@@ -59,7 +62,9 @@ class SyncMode:
             self.model: keras.Model = self._job.build_model()
             build(self.model, batch)
         if self._replicas > 1:
-            pack_gradients(self.model.optimizer)
+            refuse_unsupported(self.model.optimizer)
+            average_gradients(self.model.optimizer, self._replicas)
+            count_sums_for_all(self.model, self._replicas)
         self._train_step = TrainStep(self.model)
         self._run = self._make_run()
         self._iterator = self._iterate(stream)
@@ -74,11 +79,14 @@ class SyncMode:
         self._iterator = self._iterate(self._stream(seed))
         self.step = start.step
         self._agreed = None
+        self._pace = pace_of(self._assignment.straggler, seed, self._assignment.task.index)
         self._run_call(0, Decision())  # nobody starts the clock before everybody is here
 
     def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
         steps = min((self._agreed or proposal).steps, boundary - self.step)
         started = time.monotonic()
+        if self._pace is not None:
+            time.sleep(sum(self._pace.seconds() for _ in range(steps)))
         logs, self._agreed = self._run_call(steps, proposal)
         ended = time.monotonic()
         first = self.step + 1
@@ -137,7 +145,9 @@ class SyncMode:
         def run(iterator: Any, steps: tf.Tensor, decision: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             rows = tf.TensorArray(tf.float32, size=steps)
             for n in tf.range(steps):
-                row = strategy.run(train_step, args=(next(iterator),))
+                batch = next(iterator)
+                with as_if_alone(strategy):
+                    row = strategy.run(train_step, args=(batch,))
                 local = strategy.experimental_local_results(row)
                 rows = rows.write(n, tf.add_n(local) / replicas)
             # A TensorArray without elements has no element shape to stack.

@@ -30,9 +30,7 @@ class NoiseScale:
     """Simple noise scale: their ratio, in samples."""
 
 
-def simple_noise_scale(
-    small: npt.ArrayLike, big: npt.ArrayLike, small_batch: int, big_batch: int
-) -> NoiseScale | None:
+def simple_noise_scale(small: npt.ArrayLike, big: npt.ArrayLike, small_batch: int, big_batch: int) -> NoiseScale | None:
     """Square norms of gradients over `small_batch` and over `big_batch` samples, any number of each.
 
     Signal and noise are averaged over all steps given before the ratio is taken, because one step's ratio is

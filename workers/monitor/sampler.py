@@ -36,9 +36,7 @@ class GpuWatch:
     thread that never comes back is a daemon and is left behind.
     """
 
-    def __init__(
-        self, source: GpuSource, *, blocked_after: float, patience: float, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, source: GpuSource, *, blocked_after: float, patience: float, clock: Callable[[], float]) -> None:
         self._source = source
         self._blocked_after = blocked_after
         self._patience = patience

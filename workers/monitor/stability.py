@@ -202,9 +202,7 @@ class _Columns(NamedTuple):
 
     def cut(self, start: int, stop: int) -> _Columns:
         part = slice(start, stop)
-        return _Columns(
-            self.steps[part], self.samples[part], self.clock[part], self.losses[part], self.gradients[part]
-        )
+        return _Columns(self.steps[part], self.samples[part], self.clock[part], self.losses[part], self.gradients[part])
 
     def extend(self, other: _Columns) -> None:
         self.steps.extend(other.steps)

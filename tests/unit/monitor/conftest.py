@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.unit.monitor.nvml_world import TWO_GPUS, StandIn
 
 SOURCE = Path(__file__).with_name("nvml_stand_in.c")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.monitor.nvml_world import CODES, FIRST, H100, SECOND, TWO_GPUS, A, StandIn, read
 
+from tests.unit.monitor.nvml_world import CODES, FIRST, H100, SECOND, TWO_GPUS, A, StandIn, read
 from workers.messages import GpuSample
 from workers.monitor.gpu import STATES, GpuReader, GpuReading
 

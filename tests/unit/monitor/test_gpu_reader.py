@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.monitor.nvml_world import CODES, FIRST, GIB, H100, SECOND, TWO_GPUS, A, B, StandIn, read
 
+from tests.unit.monitor.nvml_world import CODES, FIRST, GIB, H100, SECOND, TWO_GPUS, A, B, StandIn, read
 from workers.messages import GpuSample
 from workers.monitor.gpu import GpuReader, GpuReading
 

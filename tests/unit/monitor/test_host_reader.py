@@ -120,9 +120,7 @@ def test_what_cannot_be_read_is_none_with_a_reason_and_alone(
     assert None not in [value for name, value in vars(sample).items() if name not in fields]
 
 
-def test_a_volume_does_not_count_again_what_its_disk_counts(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_volume_does_not_count_again_what_its_disk_counts(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     real = {"/sys/block/sda/device", "/sys/block/nvme0n1/device"}
     monkeypatch.setattr("workers.monitor.host.Path.exists", lambda path: str(path) in real)
     clock = Clock()

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.monitor.nvml_world import TWO_GPUS, A, B, StandIn
 
+from tests.unit.monitor.nvml_world import TWO_GPUS, A, B, StandIn
 from workers.messages import GpuSample, HostSample
 from workers.monitor.gpu import GpuReader, GpuReading
 from workers.monitor.host import HostReading

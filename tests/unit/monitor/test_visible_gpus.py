@@ -11,9 +11,7 @@ from workers.monitor.visible_gpus import Device, choose
 pytestmark = pytest.mark.unit
 
 H100, L4 = "NVIDIA H100", "NVIDIA L4"
-GPUS = tuple(
-    Device(f"GPU {i}", f"GPU-{uuid}", H100, handle=i) for i, uuid in enumerate(["aaaa11", "aabb22", "cccc33"])
-)
+GPUS = tuple(Device(f"GPU {i}", f"GPU-{uuid}", H100, handle=i) for i, uuid in enumerate(["aaaa11", "aabb22", "cccc33"]))
 INSTANCES = tuple(
     Device(f"GPU 1 MIG {i}", f"MIG-{i}f00", H100, handle=f"m{i}", parent=1, old_name=f"MIG-GPU-aabb22/{i + 1}/0")
     for i in range(2)

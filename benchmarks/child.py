@@ -1,0 +1,119 @@
+"""Contenders run in processes of their own: how one is started, told to go, heard and ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+ROOT = Path(__file__).resolve().parents[1]
+_TAIL = 4_000
+
+
+class ChildFailed(RuntimeError):  # noqa: N818 - an event, like `CalledProcessError`
+    """A contender's process ended without an answer; the end of what it printed is in the message."""
+
+
+class Child:
+    """A running program of ours. It reads its request from stdin and answers on a pipe, a line of JSON each."""
+
+    def __init__(self, module: str, request: Mapping[str, Any], env: Mapping[str, str] | None = None) -> None:
+        self._module = module
+        self._home = tempfile.TemporaryDirectory(prefix="regatta-benchmark-")
+        self._log = Path(self._home.name, "log").open("wb+")
+        reader, writer = os.pipe()
+        path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
+        folder = Path(self._home.name, "empty")
+        folder.mkdir()
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", module, str(writer)],
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=[writer],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "2", **(env or {})},
+            start_new_session=True,
+            text=True,
+        )
+        os.close(writer)
+        self._answers: TextIO = os.fdopen(reader)
+        self._say(json.dumps(request))
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        self.end()
+
+    def answer(self) -> dict[str, Any]:
+        """The next thing it says.
+
+        Raises:
+            ChildFailed: it ended instead.
+        """
+        line = self._answers.readline()
+        if not line:
+            code = self.process.wait()
+            self._log.seek(0)
+            tail = self._log.read()[-_TAIL:].decode(errors="replace")
+            raise ChildFailed(f"{self._module} ended with exit code {code}:\n{tail}")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def go(self) -> None:
+        """Let it go on: it waits in `Line.ready`."""
+        self._say("go")
+
+    def finish(self) -> float:
+        """Wait until it has ended by itself; returns the seconds since it was started."""
+        self.process.wait()
+        return time.monotonic() - self.started
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._answers.close()
+        self._log.close()
+        self._home.cleanup()
+
+    def _say(self, line: str) -> None:
+        if self.process.stdin is None:
+            raise RuntimeError("a child is started with a pipe to its standard input")
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # `answer` tells why it ended
+
+
+class Line:
+    """The other end, in the child."""
+
+    def __init__(self) -> None:
+        self._answers = os.fdopen(int(sys.argv[1]), "w")
+        self.request: dict[str, Any] = json.loads(sys.stdin.readline())
+        if (core := self.request.get("core")) is not None:
+            os.sched_setaffinity(0, {int(core)})  # before any library starts threads
+
+    def ready(self) -> None:
+        """Warmed up: wait until all that run side by side are."""
+        self.answer(ready=True)
+        sys.stdin.readline()
+
+    def answer(self, **values: Any) -> None:
+        self._answers.write(json.dumps(values) + "\n")
+        self._answers.flush()

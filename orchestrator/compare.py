@@ -1,0 +1,98 @@
+"""Plans the runs of a comparison, finds learning rates if asked to, and puts results together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.compare_spec import CompareSpec
+from orchestrator.evidence import plan_race
+from orchestrator.execution import Planned, Schedule
+from orchestrator.result import Comparison, ModeResults, RunResult
+from orchestrator.spec import RunSpec
+from orchestrator.verdict import judge, summarize
+
+LEARNING_RATE_SCALES = (1.0, 0.3, 3.0)
+"""The grid of `--tune-lr`, times the job's own rate; the job's own first, which wins ties."""
+
+TUNING_SEED_OFFSET = 1_000_003
+"""Far from any seed that is scored."""
+
+
+def schedule(spec: CompareSpec, path: Path, results: list[RunResult]) -> tuple[list[Planned], Schedule]:
+    """The first run of each variant, and all runs in order; scored results are appended to `results`.
+
+    Seeds are the outer loop, so that the variants take turns (ABAB): a machine that drifts hurts all of them.
+    """
+    tuning = {name: _tuning_runs(spec, name, path) for name in spec.variants} if spec.tune_lr else {}
+    seed = spec.seeds[0]
+    scored = [_scored(spec.variant(name, seed), path) for name in spec.variants]
+    firsts = [runs[0] for runs in tuning.values()] or scored
+
+    def plan() -> Schedule:
+        scales = {}
+        tried: dict[str, list[RunResult]] = {name: [] for name in tuning}
+        for turn in range(len(LEARNING_RATE_SCALES) if tuning else 0):
+            for name, runs in tuning.items():
+                tried[name].append((yield runs[turn]))
+        for name, outcomes in tried.items():
+            scales[name] = LEARNING_RATE_SCALES[best(outcomes)]
+        for seed in spec.seeds:
+            for name in spec.variants:
+                run = spec.variant(name, seed)
+                scale = run.learning_rate_scale * scales.get(name, 1.0)
+                results.append((yield _scored(run.model_copy(update={"learning_rate_scale": scale}), path)))
+
+    return firsts, plan()
+
+
+def best(outcomes: Sequence[RunResult]) -> int:
+    """The position of the run to follow: soonest at the target, else the best at the end of the equal budget."""
+
+    def rank(result: RunResult) -> tuple[float, ...]:
+        failed = result.status == "failed"
+        target = result.target
+        seconds = target.seconds if target and target.reached and target.seconds is not None else math.inf
+        loss = result.final.get("val_loss", result.final.get("loss", math.inf))
+        quality = result.final.get(target.metric, math.nan) if target else math.nan
+        signed = (-quality if target and target.op in (">=", ">") else quality) if math.isfinite(quality) else math.inf
+        return (failed, seconds, signed, loss if math.isfinite(loss) else math.inf)
+
+    return min(range(len(outcomes)), key=lambda position: rank(outcomes[position]))
+
+
+def assemble(
+    comparison_id: str, spec: CompareSpec, results: Sequence[RunResult], *, interleaved: bool = True
+) -> Comparison:
+    """Results, summaries and verdict of a comparison."""
+    by_variant: dict[str, tuple[RunResult, ...]] = {
+        name: tuple(result for result in results if (result.variant or result.mode) == name) for name in spec.variants
+    }
+    horizon = plan_race(by_variant).horizon
+    notes = [] if interleaved else ["variants ran one after another: the cluster could not hold all at once"]
+    return Comparison(
+        comparison_id=comparison_id,
+        job=spec.run.job,
+        baseline=spec.baseline,
+        seeds=spec.seeds,
+        modes={
+            name: ModeResults(runs=runs, summary=summarize(runs, horizon=horizon)) for name, runs in by_variant.items()
+        },
+        verdict=judge(by_variant, spec.baseline, spec.margin, notes=notes),
+    )
+
+
+def _scored(run: RunSpec, path: Path) -> Planned:
+    run_id = f"{path.name}-{run.label}"
+    return Planned(run, path / "runs" / run_id, run_id)
+
+
+def _tuning_runs(spec: CompareSpec, name: str, path: Path) -> list[Planned]:
+    run = spec.variant(name, spec.seeds[0] + TUNING_SEED_OFFSET)
+    planned = []
+    for scale in LEARNING_RATE_SCALES:
+        tried = run.model_copy(update={"learning_rate_scale": run.learning_rate_scale * scale})
+        run_id = f"{path.name}-{tried.label}-lr-x{scale:g}"
+        planned.append(Planned(tried, path / "tuning" / run_id, run_id))
+    return planned

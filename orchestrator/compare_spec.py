@@ -1,0 +1,91 @@
+"""The spec of a comparison: what is compared, over which seeds, and how it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from orchestrator.errors import SpecError
+from orchestrator.spec import RunSpec, Seed, make_run_spec, shown, validated
+from orchestrator.variants import expand, merge
+
+MAX_SEEDS = 1000
+
+
+class CompareSpec(BaseModel):
+    """Several variants x several seeds of one job, with equal sample budgets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: RunSpec
+    """What all runs share; each variant replaces some fields, and each run the seed."""
+    variants: Mapping[str, Mapping[str, Any]] = Field(default_factory=lambda: expand(None, None, None))
+    """Name to fields that differ (`orchestrator.variants`); the first is the baseline."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MAX_SEEDS)] = (0, 1, 2)
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.005
+    """Accuracies closer than this count as equal."""
+    tune_lr: bool = False
+    """First find each variant's learning rate, with equal budgets, on a seed that is not scored."""
+
+    @model_validator(mode="after")
+    def _every_variant_is_a_run(self) -> Self:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise SpecError("seeds", f"{list(self.seeds)} names one twice")
+        for name in self.variants:
+            self.variant(name, self.seeds[0])
+        return self
+
+    @property
+    def baseline(self) -> str:
+        return next(iter(self.variants))
+
+    def variant(self, name: str, seed: int) -> RunSpec:
+        """The run of one variant and seed."""
+        return make_run_spec(merge(self.run.model_dump(), self.variants[name]) | {"variant": name, "seed": seed})
+
+
+def make_compare_spec(values: Mapping[str, Any]) -> CompareSpec:
+    """As `make_run_spec`, with the comparison's own fields (`RunSpec.COMPARE_ONLY`) beside the run's."""
+    own = {key: values[key] for key in RunSpec.COMPARE_ONLY if values.get(key) is not None}
+    run = make_run_spec({key: value for key, value in values.items() if key not in RunSpec.COMPARE_ONLY})
+    if isinstance(count := own.get("seeds"), int):
+        if isinstance(count, bool) or not 1 <= count <= MAX_SEEDS:
+            raise SpecError("seeds", f"{shown(count)} is not allowed: give a number from 1 to {MAX_SEEDS}, or a list")
+        own["seeds"] = tuple(range(run.seed, run.seed + count))
+    own["variants"] = expand(own.pop("modes", None), own.pop("vary", None), own.pop("variants", None))
+    return validated(CompareSpec, {"run": run, **own})
+
+
+def spec_schema() -> dict[str, Any]:
+    """JSON Schema of a spec file: a run's fields, and those of a comparison."""
+    schema = RunSpec.model_json_schema()
+    comparison = CompareSpec.model_json_schema()["properties"]
+    fields: dict[str, Any] = {"type": "object"}
+    modes = {"type": "string", "enum": ["sync", "async"]}
+    number = {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS}
+    schema["properties"] |= {
+        "modes": {
+            "anyOf": [
+                {"type": "array", "items": modes, "minItems": 1, "uniqueItems": True},
+                {
+                    "type": "object",
+                    "propertyNames": modes,
+                    "additionalProperties": {"anyOf": [fields, {"type": "null"}]},
+                },
+            ],
+            "description": "Modes to compare, the baseline first; or each with fields of its own.",
+        },
+        "vary": {
+            "type": "object",
+            "additionalProperties": {"type": "array", "minItems": 1},
+            "description": "Fields and the values to compare.",
+        },
+        "variants": {"type": "object", "additionalProperties": fields, "minProperties": 1},
+        "seeds": {"anyOf": [comparison["seeds"], number]},
+        "margin": comparison["margin"],
+        "tune_lr": comparison["tune_lr"],
+    }
+    schema["title"] = "Regatta spec"
+    return schema

@@ -1,0 +1,48 @@
+"""Result documents as JSON that every reader takes, and back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.errors import UsageError
+
+_Document = TypeVar("_Document", bound=BaseModel)
+
+
+def to_text(document: Any, indent: int | None = None) -> str:
+    """JSON; infinities and NaN, which JSON has no numbers for, as strings that pydantic reads back as floats."""
+    return json.dumps(_spelled(document), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def load(model: type[_Document], path: Path) -> _Document:
+    """The document in file `path`.
+
+    Raises:
+        UsageError: there is none, or it is not of this kind.
+    """
+    try:
+        return model.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UsageError(f"{path.parent} holds no {path.name}: it is not the folder of a finished run.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the document"
+        raise UsageError(f"{path} is not one of Regatta's: {field}: {first['msg']}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+
+
+def _spelled(document: Any) -> Any:
+    if isinstance(document, Mapping):
+        return {key: _spelled(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_spelled(value) for value in document]
+    if isinstance(document, float) and not math.isfinite(document):
+        return "NaN" if math.isnan(document) else "Infinity" if document > 0 else "-Infinity"
+    return document

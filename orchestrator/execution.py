@@ -1,0 +1,131 @@
+"""Executes planned runs, each variant in one launched group that all its seeds share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.coordinator import Tick
+from orchestrator.errors import RegattaError, ResourcesError
+from orchestrator.fleet import Fleet
+from orchestrator.result import RunResult
+from orchestrator.runner import Clock, Runner, Watcher
+from orchestrator.spec import RunSpec
+from orchestrator.store import claim_directory
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run to be made, and the folder it is made in."""
+
+    spec: RunSpec
+    path: Path
+    run_id: str
+
+
+Schedule = Generator[Planned, RunResult, None]
+"""Yields runs one by one and is sent each result, so that what comes next can depend on it."""
+
+
+class Silent:
+    """A watcher that does not look."""
+
+    def run_begins(self, spec: RunSpec, run_id: str) -> None: ...
+
+    def launching(self, tick: Tick) -> None: ...
+
+    def training(self, tick: Tick) -> None: ...
+
+    def run_ended(self, result: RunResult) -> None: ...
+
+
+class UnstartedError(RegattaError):
+    """Another run failed before this one began to train."""
+
+    def __init__(self) -> None:
+        super().__init__("not trained, because another run of the comparison failed")
+
+
+class Execution:
+    """One command: its clock, its watcher, and the fleet it launches."""
+
+    def __init__(self, timeout: float | None, watcher: Watcher | None) -> None:
+        started = time.monotonic()
+        self._clock = Clock(started, None if timeout is None else started + timeout)
+        self._watcher = watcher or Silent()
+        self.interleaved = True
+        """Whether the variants took turns; else they ran one after another, for want of places."""
+
+    def run(self, firsts: Sequence[Planned], schedule: Schedule) -> None:
+        """Run all of `schedule`. `firsts` is the first run of each variant in it.
+
+        All groups are launched before the first run trains, so that no launch disturbs a run's clock. Where the
+        cluster cannot hold all at once, one is launched at a time and the schedule's order is given up.
+        """
+        try:
+            self._together(firsts, schedule)
+        except ResourcesError:
+            if len(firsts) == 1 or self._begun:
+                raise
+            self.interleaved = False
+            self._one_by_one(firsts, schedule)
+
+    _begun = False
+
+    def _together(self, firsts: Sequence[Planned], schedule: Schedule) -> None:
+        waiting: dict[str, Runner] = {}
+        current: Runner | None = None
+        try:
+            with Fleet([planned.spec for planned in firsts]) as fleet:
+                self._begun = True
+                for planned in firsts:
+                    current = waiting[planned.run_id] = self._runner(planned)
+                    current.prepare(fleet.crews[planned.spec.variant_name])
+                for planned in firsts:
+                    current = waiting[planned.run_id]
+                    current.await_ready(fleet.crews[planned.spec.variant_name], self._deadline(fleet.deadline))
+                result: RunResult | None = None
+                while (planned_next := _advance(schedule, result)) is not None:
+                    current = waiting.get(planned_next.run_id) or self._runner(planned_next)
+                    waiting[planned_next.run_id] = current
+                    result = current.train(fleet.crews[planned_next.spec.variant_name])
+                    del waiting[planned_next.run_id]
+        except BaseException as error:
+            for runner in waiting.values():
+                runner.abandon(error if runner is current else UnstartedError())
+            raise
+
+    def _one_by_one(self, firsts: Sequence[Planned], schedule: Schedule) -> None:
+        """Variant after variant. A schedule whose later runs depend on earlier results works as well."""
+        result: RunResult | None = None
+        planned = _advance(schedule, result)
+        while planned is not None:
+            with Fleet([planned.spec]) as fleet:
+                self._begun = True
+                runner = self._runner(planned)
+                crew = fleet.crews[planned.spec.variant_name]
+                try:
+                    runner.prepare(crew)
+                    runner.await_ready(crew, self._deadline(fleet.deadline))
+                    result = runner.train(crew)
+                except BaseException as error:
+                    runner.abandon(error)
+                    raise
+            planned = _advance(schedule, result)
+
+    def _runner(self, planned: Planned) -> Runner:
+        nested = planned.path.parent.name in ("runs", "tuning")
+        path = claim_directory(planned.path) if nested else planned.path
+        return Runner(planned.spec, path, planned.run_id, self._watcher, self._clock)
+
+    def _deadline(self, launch: float) -> float:
+        return launch if self._clock.deadline is None else min(launch, self._clock.deadline)
+
+
+def _advance(schedule: Schedule, result: RunResult | None) -> Planned | None:
+    try:
+        return next(schedule) if result is None else schedule.send(result)
+    except StopIteration:
+        return None

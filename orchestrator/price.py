@@ -1,0 +1,64 @@
+"""What a run costs: prices per hour times what its tasks hold while it trains. No price, no cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from orchestrator.errors import SpecError
+from orchestrator.topology import TaskPlan
+
+SECONDS_PER_HOUR = 3600.0
+RESOURCES = ("cpu", "gpu")
+TASK_TYPES = ("chief", "worker", "ps", "evaluator")
+
+
+def parse_prices(text: str) -> dict[str, float]:
+    """`cpu=0.04,gpu=2.5,worker=1.2`, or the name of a YAML file that holds the same.
+
+    `cpu` and `gpu` are dollars per hour of one; a task type is dollars per hour of a whole instance that runs one
+    such task, instead of its CPUs and GPUs.
+    """
+    if text.endswith((".yaml", ".yml")):
+        from orchestrator.target import read_yaml
+
+        values = {key: value for key, value in read_yaml(Path(text)).items() if key != "directory"}
+    else:
+        values = dict(part.partition("=")[::2] for part in text.split(",") if part.strip())
+    return check_prices(values)
+
+
+def check_prices(values: Mapping[str, object]) -> dict[str, float]:
+    """Raises SpecError for a name that is no resource or task type, or a value that is no price."""
+    prices = {}
+    for key, value in values.items():
+        name = str(key).strip()
+        if name not in (*RESOURCES, *TASK_TYPES):
+            allowed = ", ".join((*RESOURCES, *TASK_TYPES))
+            raise SpecError("price", f"{name!r} is not allowed: prices are dollars per hour of {allowed}")
+        try:
+            prices[name] = float(str(value))
+        except ValueError:
+            raise SpecError("price", f"{name}={value!r} is not allowed: give a number of dollars per hour") from None
+        if not 0 <= prices[name] < 1e6:
+            raise SpecError("price", f"{name}={value} is not allowed: give a number from 0 to 1,000,000")
+    if not prices:
+        raise SpecError("price", "it is empty: write it as cpu=0.04,gpu=2.5")
+    return prices
+
+
+def dollars_per_hour(prices: Mapping[str, float], plans: Sequence[TaskPlan]) -> float:
+    """What all tasks of a run cost in an hour. A resource without a price is free."""
+    return sum(
+        prices[plan.task.type]
+        if plan.task.type in prices
+        else plan.cpus * prices.get("cpu", 0.0) + plan.gpus * prices.get("gpu", 0.0)
+        for plan in plans
+    )
+
+
+def cost(prices: Mapping[str, float] | None, plans: Sequence[TaskPlan], seconds: float | None) -> float | None:
+    """Dollars for `seconds` of training; null without prices, or when nothing was trained."""
+    if not prices or seconds is None:
+        return None
+    return dollars_per_hour(prices, plans) * seconds / SECONDS_PER_HOUR

@@ -1,0 +1,62 @@
+"""Our packages and the user's code, laid out in one folder that other hosts get a copy of.
+
+What it looks like there is `jobs.staged`'s to know; a host that has the same files uses its own.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobs.staged import FOLDER, here, job_file, users_folder
+from orchestrator.errors import UsageError
+from workers.process import PACKAGES
+
+OUR_PACKAGES = ("orchestrator", "workers", "jobs")
+MAX_USER_BYTES = 20 << 20
+
+
+def stage(folder: Path, target: str, directory: str) -> None:
+    """Put our packages and the Python code of job `target` into `folder`.
+
+    Raises:
+        UsageError: the user's code is larger than `MAX_USER_BYTES`.
+    """
+    for package in OUR_PACKAGES:
+        shutil.copytree(PACKAGES / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    source = _code_of(target, directory)
+    if source is None:
+        return
+    total = 0
+    for file in _modules(source):
+        total += file.stat().st_size
+        if total > MAX_USER_BYTES:
+            raise UsageError(
+                f"The Python files in {source} and its packages are larger than {MAX_USER_BYTES >> 20} MiB, too "
+                "many to send to other hosts: keep the job and what it imports in a folder of its own."
+            )
+        copy = folder / FOLDER / file.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+
+
+def _code_of(target: str, directory: str) -> Path | None:
+    """The folder with the user's code; None for a job that is installed, built in or elsewhere."""
+    folder = here(users_folder(target, directory))
+    if job_file(target):
+        return folder
+    module, colon, _ = target.partition(":")
+    if not colon:
+        return None
+    path = folder.joinpath(*module.split("."))
+    return folder if path.is_dir() or path.with_suffix(".py").is_file() else None
+
+
+def _modules(folder: Path) -> Iterator[Path]:
+    """Python files in `folder`, and in the packages in it."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix == ".py":
+            yield path
+        elif path.is_dir() and (path / "__init__.py").is_file():
+            yield from sorted(file for file in path.rglob("*.py") if file.is_file())

@@ -1,0 +1,106 @@
+"""What a comparison compares: named variants, each a few fields that differ from the shared run. Pure.
+
+    modes: [sync, async]                                two variants, `sync` and `async`
+    modes: {sync: {}, async: {learning_rate: 0.001}}    the same, with a field of its own for one
+    vary: {workers: [1, 2, 4]}                          every mode with every value: `sync workers=1`, ...
+    vary: {params.loop: [fit, custom]}                  a param of the job
+    variants: {small: {batch_size: 16}, large: {...}}   anything, by name
+
+The first variant is the baseline.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from orchestrator.errors import SpecError
+
+Overrides = Mapping[str, Any]
+MODES = ("sync", "async")
+MAX_VARIANTS = 50
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
+
+
+def expand(
+    modes: Sequence[str] | Mapping[str, Overrides] | None,
+    vary: Mapping[str, Sequence[Any]] | None,
+    variants: Mapping[str, Overrides] | None,
+) -> dict[str, dict[str, Any]]:
+    """Variants by name, in order; what they override is checked when each becomes a run's spec.
+
+    Raises:
+        SpecError: a variant is named twice, has no proper name, or there are too many.
+    """
+    if variants is not None:
+        if modes is not None or vary:
+            raise SpecError("variants", "given together with modes or vary: name every variant, or none")
+        expanded = {name: dict(_mapping(f"variants.{name}", overrides)) for name, overrides in variants.items()}
+    else:
+        expanded = dict(_combine(_by_mode(modes), vary or {}))
+    if not 1 <= len(expanded) <= MAX_VARIANTS:
+        raise SpecError("variants", f"there are {len(expanded)}; give 1 to {MAX_VARIANTS}")
+    for name in expanded:
+        if not _NAME.fullmatch(name):
+            raise SpecError(
+                "variants", f"{name!r} is not allowed as a name: up to 80 characters, no control characters"
+            )
+    return expanded
+
+
+def file_name(variant: str) -> str:
+    """A variant's name as part of a file name: `sync workers=2` to `sync-workers-2`."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", variant).strip("-.") or "variant"
+
+
+def merge(run: Mapping[str, Any], overrides: Overrides) -> dict[str, Any]:
+    """A run's fields with a variant's in their place; `params.x` and `params` reach into the job's params."""
+    merged = dict(run)
+    for field, value in overrides.items():
+        if field.startswith("params."):
+            merged["params"] = {**merged.get("params", {}), field.removeprefix("params."): value}
+        elif field == "params":
+            merged["params"] = {**merged.get("params", {}), **_mapping("params", value)}
+        else:
+            merged[field] = value
+    for budget, other in (("samples", "epochs"), ("epochs", "samples")):
+        if overrides.get(budget) is not None and overrides.get(other) is None:
+            merged[other] = None
+    return merged
+
+
+def _by_mode(modes: Sequence[str] | Mapping[str, Overrides] | None) -> dict[str, dict[str, Any]]:
+    if modes is None:
+        modes = MODES
+    if isinstance(modes, str) or not isinstance(modes, Mapping | Sequence) or not modes:
+        raise SpecError("modes", f"{modes!r} is not allowed: give a list, such as [sync, async]")
+    for name in modes:
+        if name not in MODES:
+            raise SpecError("modes", f"{name!r} is not allowed: {' or '.join(map(repr, MODES))}")
+    if isinstance(modes, Mapping):
+        return {name: {"mode": name, **_mapping(f"modes.{name}", own or {})} for name, own in modes.items()}
+    if len(set(modes)) < len(modes):
+        raise SpecError("modes", f"{list(modes)} names one twice")
+    return {name: {"mode": name} for name in modes}
+
+
+def _combine(
+    modes: Mapping[str, dict[str, Any]], vary: Mapping[str, Sequence[Any]]
+) -> Iterable[tuple[str, dict[str, Any]]]:
+    for field, values in vary.items():
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            raise SpecError(f"vary.{field}", f"{values!r} is not allowed: give a list of values")
+        if len({repr(value) for value in values}) != len(values):
+            raise SpecError(f"vary.{field}", f"{list(values)} names a value twice")
+    for (mode, own), values in product(modes.items(), product(*vary.values())):
+        chosen = dict(zip(vary, values, strict=True))
+        label = " ".join(f"{field.removeprefix('params.')}={value}" for field, value in chosen.items())
+        yield " ".join(filter(None, (mode, label))), {**own, **chosen}
+
+
+def _mapping(field: str, value: object) -> Overrides:
+    if not isinstance(value, Mapping):
+        raise SpecError(field, f"{value!r} is not allowed: give fields and their values")
+    return value

@@ -1,0 +1,33 @@
+"""Which processes of ours are there: to prove that nothing outlives a command."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+OURS = ("raylet", "gcs_server", "workers.zygote", "workers.task", "ray::", "regatta")
+
+
+def marked(mark: str) -> dict[int, str]:
+    """Living processes with `mark` in their environment: pid to command line."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            environment = (entry / "environ").read_bytes()
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if mark.encode() in environment and command.strip():
+            found[int(entry.name)] = command
+    return found
+
+
+def all_gone(mark: str, seconds: float = 20.0) -> dict[int, str]:
+    """What is left of `mark` after waiting for up to `seconds`; empty when all is well."""
+    deadline = time.monotonic() + seconds
+    while (left := marked(mark)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return left

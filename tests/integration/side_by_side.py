@@ -1,0 +1,112 @@
+"""Regatta's synchronous mode and plain Keras on the same data, both in this one process.
+
+    python -m tests.integration.side_by_side REPLICAS JOB.py ANSWER.json [PARAMS, as JSON]...
+
+With two replicas, two logical CPUs stand for two devices of one worker (a MirroredStrategy). They can only be made
+before TensorFlow starts, hence a process of its own, which serves many jobs one after another.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.integration.local_runs import JOBS
+
+BATCH, STEPS, SEED = 16, 24, 3
+
+
+def compare(replicas: int, job: str, params: Sequence[Mapping[str, Any]], answer: Path) -> list[dict[str, Any]]:
+    """For each of `params`: `ours` and `plain`, each with `logs` (one dict per step) and `weights`; or `error`."""
+    command = [sys.executable, "-P", "-m", "tests.integration.side_by_side", str(replicas), job, str(answer)]
+    done = subprocess.run(
+        [*command, *map(json.dumps, params)], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    answers: list[dict[str, Any]] = json.loads(answer.read_text())
+    return answers
+
+
+def main(replicas: int, job: str, answer: Path, params: Iterable[str]) -> None:
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+    share_one_strategy()
+    answers = []
+    for given in map(json.loads, params):
+        try:
+            answers.append({"ours": ours(job, given, replicas), "plain": plain(job, given, replicas)})
+        except Exception as error:
+            import traceback
+
+            traceback.print_exc()
+            answers.append({"error": f"{type(error).__name__}: {error}"[:2000]})
+    answer.write_text(json.dumps(answers))
+
+
+def share_one_strategy() -> None:
+    """A second MirroredStrategy in one process would use the first one's collective keys again."""
+    from functools import cache
+
+    from workers.modes.sync import SyncMode
+
+    make = SyncMode._make_strategy
+    shared = cache(lambda: make(SyncMode.__new__(SyncMode)))
+    SyncMode._workers = 1
+    SyncMode._make_strategy = lambda _: shared()
+
+
+def load(job: str, params: Mapping[str, Any]) -> Any:
+    from jobs.loading import load_job_class, validate_params
+
+    job_class = load_job_class(job, str(JOBS))
+    return job_class(validate_params(job_class, params))
+
+
+def ours(job: str, params: Mapping[str, Any], replicas: int) -> dict[str, Any]:
+    from workers.messages import Assignment, JobSource, Leg, StepBatch, Task
+    from workers.modes.sync import SyncMode
+    from workers.training import Trainer
+    from workers.wire import SnapshotTaken
+
+    loaded = load(job, params)
+    config = {"cluster": {"worker": ["localhost:1"]}, "task": {"type": "worker", "index": 0}}
+    assignment = Assignment(Task("worker", 0), "sync", config, JobSource(job), params, BATCH, SEED)
+    events: list[Any] = []
+    trainer = Trainer(assignment, loaded, SyncMode(assignment, loaded), events.append)
+    trainer.prepare()
+    trainer.train(Leg("leg", SEED, STEPS * BATCH * replicas, None, None, 1))
+    logs = [dict(event.logs) for event in events if isinstance(event, StepBatch)]
+    final = next(e.snapshot for e in events if isinstance(e, SnapshotTaken) and e.stamp.final)
+    return {"logs": logs, "weights": [array.tolist() for array in final.weights]}
+
+
+def plain(job: str, params: Mapping[str, Any], replicas: int) -> dict[str, Any]:
+    import keras
+    from keras.src.utils.python_utils import pythonify_logs
+
+    from jobs.api import DataContext
+    from workers.snapshot import state_variables
+
+    loaded = load(job, params)
+    keras.utils.set_random_seed(SEED)
+    dataset = loaded.train_dataset(DataContext(BATCH * replicas, seed=SEED))
+    keras.utils.set_random_seed(SEED)
+    model = loaded.build_model()
+    logs = []
+    model.make_train_function()
+    batches = iter(dataset.repeat())
+    for _ in range(STEPS):
+        model.reset_metrics()
+        step = model.train_function(batches)
+        logs.append({name: float(value) for name, value in pythonify_logs(step).items()})
+    return {"logs": logs, "weights": [variable.numpy().tolist() for variable in state_variables(model)]}
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4:])

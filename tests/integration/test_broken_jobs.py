@@ -1,0 +1,53 @@
+"""What a user's mistake looks like, as the failure a real replica reports."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.coordinator import GroupBroken
+from tests.integration.local_runs import train
+from workers.messages import FailureKind
+
+SHORT = {"mode": "sync", "workers": 1, "batch_size": 64, "samples": 6400}
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ("NotCompiled", "not compiled"),
+        ("Empty", "dataset is empty"),
+        ("NotBatched", "is not batched"),
+    ],
+)
+def test_a_job_that_does_not_fit_is_a_mistake_in_the_spec(job: str, words: str) -> None:
+    with pytest.raises(GroupBroken) as broken:
+        train(f"broken.py:{job}", **SHORT)
+    assert broken.value.cause.kind is FailureKind.SPEC
+    assert words in broken.value.cause.summary
+
+
+def test_a_metric_nobody_reports_is_named_with_those_that_are() -> None:
+    with pytest.raises(GroupBroken) as broken:
+        train("exact.py", **SHORT, target="val_acuracy>=0.5")
+    assert broken.value.cause.kind is FailureKind.SPEC
+    assert "val_acuracy" in broken.value.cause.summary
+    assert "val_loss, val_mae" in broken.value.cause.summary
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_users_exception_comes_with_the_users_frames(mode: str) -> None:
+    with pytest.raises(GroupBroken) as broken:
+        train("broken.py:RaisesInModel", **SHORT | {"mode": mode})
+    cause = broken.value.cause
+    assert cause.kind is FailureKind.USER
+    assert cause.summary == "RuntimeError: no such layer in this house"
+    assert 'raise RuntimeError("no such layer in this house")' in cause.traceback
+    assert "workers/" not in cause.traceback.replace(__file__, "")
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_an_exception_while_training_is_the_users(mode: str) -> None:
+    with pytest.raises(GroupBroken) as broken:
+        train("broken.py:RaisesInTraining", **SHORT | {"mode": mode, "workers": 2})
+    assert broken.value.cause.kind is FailureKind.USER
+    assert "the disk with the data went away" in broken.value.cause.summary + broken.value.cause.traceback

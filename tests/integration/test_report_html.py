@@ -1,0 +1,172 @@
+"""report.html in a real browser: drawn, readable on a phone, in both themes, and silent towards the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.report import write_reports
+from orchestrator.result import Finding, Seconds, Stability
+from tests.integration import chromium_pipe
+from tests.integration.chromium_pipe import Chromium
+from tests.unit.stored_runs import store_run
+
+HOSTILE = "<img src=http://evil.example/x onerror='window.hacked=1'><a href=http://evil.example>x</a>"
+SECTIONS = ("verdict", "glance", "learning", "time", "utilisation", "staleness", "stability", "runs", "repeat")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    program = chromium_pipe.find()
+    if program is None:
+        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
+    started = Chromium(program, tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two variants, three seeds, with host and GPU samples, and a finding."""
+    folder = tmp_path_factory.mktemp("made") / "c"
+    finding = Finding(kind="straggler", symptom="worker:1 runs 3.9x slower than the median", remedies=("use async",))
+    for seed in range(3):
+        for mode, slow in (("sync", 10.0), ("async", 4.0)):
+            phases = Seconds(launch=3.0, to_first_step=8.0, training=slow * 1.2)
+            found = Stability(findings=(finding,) if mode == "sync" else ())
+            store_run(
+                folder, mode, seed, slow + seed / 10, hosts=True, gpu="NVIDIA H100", phases=phases, stability=found
+            )
+    write_reports(folder)
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def hostile_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hostile") / "c"
+    finding = Finding(kind=HOSTILE, symptom=HOSTILE, evidence=HOSTILE, causes=(HOSTILE,), remedies=(HOSTILE,))
+    for mode in ("sync", HOSTILE.replace("/", "")):
+        for seed in range(3):
+            found = Stability(findings=(finding,))
+            store_run(
+                folder, mode, seed, 4.0 + seed, hosts=True, gpu=HOSTILE, job=HOSTILE, run_id=HOSTILE, stability=found
+            )
+    write_reports(folder)
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_report_is_drawn_and_readable(browser: Chromium, report: Path, width: int, theme: str) -> None:
+    assert report.stat().st_size < 6_000_000
+    browser.open(report, width, theme=theme)
+    assert browser.complaints == []
+    assert browser.requests == []
+
+    assert browser.evaluate("document.querySelectorAll('.chart').length") == 6
+    drawn = browser.evaluate(
+        "[...document.querySelectorAll('.chart')].map(c => [c.id, c.querySelectorAll("
+        "'.scatterlayer path, .barlayer path').length, c.querySelector('.main-svg')?.clientWidth])"
+    )
+    assert all(paths > 0 and 0.75 * width - 200 < wide <= width for _, paths, wide in drawn), drawn
+
+    text = browser.evaluate("document.body.innerText")
+    assert "Use async: it reached val_accuracy >= 0.95" in text
+    assert "worker:1 runs 3.9x slower than the median" in text
+    assert "High confidence" in text or "Low confidence" in text
+    assert all(browser.evaluate(f"document.getElementById('{name}').clientHeight > 0") for name in SECTIONS)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width  # only tables scroll sideways
+    assert browser.evaluate("parseFloat(getComputedStyle(document.querySelector('li')).fontSize)") >= 15
+
+
+def test_ink_stands_out_from_the_ground_in_both_themes(browser: Chromium, report: Path) -> None:
+    """The contrast that WCAG asks of text, for text, notes and the words of a chart."""
+    for theme in ("light", "dark"):
+        browser.open(report, 1280, theme=theme)
+        ground = _rgb(browser.evaluate("getComputedStyle(document.body).backgroundColor"))
+        inks = browser.evaluate(
+            "['h2', 'li', 'figcaption', 'thead th', '.xtick text', '.badge'].map(s => { const e = "
+            "document.querySelector(s), c = getComputedStyle(e); return s.includes('tick') ? c.fill : c.color })"
+        )
+        assert min(_contrast(_rgb(ink), ground) for ink in inks) >= 4.5, (theme, inks)
+
+
+def test_theme_can_be_switched(browser: Chromium, report: Path) -> None:
+    browser.open(report, 1280, theme="light")
+    look = (
+        "[document.body, document.querySelector('.xtick text')].map(e => getComputedStyle(e))"
+        ".map(c => [c.backgroundColor, c.fill])"
+    )
+    before = browser.evaluate(look)
+    assert browser.evaluate("document.getElementById('theme').innerText") == "Dark"
+    browser.evaluate("document.getElementById('theme').click()")
+    browser.settle()
+    after = browser.evaluate(look)
+    assert before[0][0] != after[0][0]
+    assert before[1][1] != after[1][1]
+    assert browser.evaluate("document.getElementById('theme').innerText") == "Light"
+    browser.evaluate("document.getElementById('theme').click()")
+    browser.settle()
+    assert browser.evaluate(look) == before
+    browser.evaluate("localStorage.clear()")
+    assert browser.complaints == []
+
+
+def test_charts_can_be_switched(browser: Chromium, report: Path) -> None:
+    browser.open(report, 1280)
+    title = "document.querySelector('#chart-evaluation .xtitle').textContent"
+    values = "document.querySelector('#chart-evaluation .ytitle').textContent"
+    assert (browser.evaluate(title), browser.evaluate(values)) == ("seconds of training", "val_accuracy")
+    buttons = "[...document.querySelectorAll('#learning figure:last-of-type button')]"
+    press = buttons + ".find(b => b.innerText === '{}').click()"
+    browser.evaluate(press.format("Samples"))
+    browser.evaluate(press.format("val_loss"))
+    browser.settle()
+    assert (browser.evaluate(title), browser.evaluate(values)) == ("samples", "val_loss")
+    last = "Math.max(...document.querySelector('#chart-evaluation').data.flatMap(t => t.x))"
+    assert browser.evaluate(last) == 10_000
+    assert browser.complaints == []
+
+
+def test_no_name_is_obeyed(browser: Chromium, hostile_report: Path) -> None:
+    for width in (390, 1280):
+        browser.open(hostile_report, width)
+        assert browser.evaluate("window.hacked") is None
+        assert browser.evaluate("document.querySelectorAll('img, iframe, a:not([href^=\"#\"])').length") == 0
+        assert browser.evaluate("document.querySelectorAll('svg a').length") == 0
+        assert browser.complaints == []
+        assert browser.requests == []
+        assert "<img src=http://evil.example/x onerror=" in browser.evaluate("document.body.innerText")
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        # As Plotly's own text, not as markup.
+        assert "<img" in browser.evaluate("document.getElementById('chart-timelines').textContent")
+
+
+def test_policy_stops_what_was_smuggled_in(browser: Chromium, report: Path, tmp_path: Path) -> None:
+    """Also the proof that the tests above would have seen a request or a complaint."""
+    smuggled = "<script>window.hacked=1</script><img src='http://127.0.0.1:9/x' onerror='window.hacked=1'><main>"
+    page = tmp_path / "smuggled.html"
+    page.write_text(report.read_text().replace("<main>", smuggled, 1))
+    browser.open(page, 1280)
+    assert browser.evaluate("window.hacked") is None
+    assert any("Content Security Policy" in complaint for complaint in browser.complaints)
+
+    page.write_text("<html data-drawn=1><img src='http://127.0.0.1:9/x'></html>")
+    browser.open(page, 1280)
+    assert browser.requests == ["http://127.0.0.1:9/x"]
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in colour.partition("(")[2].rstrip(")").split(",")[:3])
+
+
+def _contrast(ink: tuple[float, ...], ground: tuple[float, ...]) -> float:
+    def luminance(colour: tuple[float, ...]) -> float:
+        shares = [c / 255 for c in colour]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(ink), luminance(ground)), reverse=True)
+    return (high + 0.05) / (low + 0.05)

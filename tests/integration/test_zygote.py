@@ -1,0 +1,23 @@
+"""The facts that forking replicas rests on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROBE = """
+import os, sys
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+from workers.zygote import preload
+preload()
+threads = len(os.listdir("/proc/self/task"))
+links = [f"/proc/self/fd/{d}" for d in os.listdir("/proc/self/fd")]
+devices = [os.readlink(link) for link in links if os.path.exists(link)]
+from tensorflow.python.eager import context
+print(threads, any("nvidia" in d for d in devices), context.context()._initialized, "ray" in sys.modules)
+"""
+
+
+def test_what_the_zygote_imports_starts_no_thread_and_opens_no_device() -> None:
+    done = subprocess.run([sys.executable, "-P", "-c", PROBE], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["1", "False", "False", "False"]

@@ -1,0 +1,66 @@
+"""A worker group without processes: what its tasks do is written down, or made up as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from orchestrator.topology import TaskPlan
+from orchestrator.worker_group import WorkerGroup
+from workers.messages import Leg, ReplicaStatus, Stamp, Task
+
+
+class FakeClock:
+    """Time that passes only when somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeGroup(WorkerGroup):
+    """Answers polls from `news`, and keeps what it was told."""
+
+    def __init__(
+        self, tasks: Iterable[Task], clock: FakeClock, news: Callable[[], Sequence[ReplicaStatus]] = list
+    ) -> None:
+        super().__init__([TaskPlan(task, 1.0, 0.0) for task in tasks])
+        self.clock = clock
+        self.news = news
+        self.waits: list[float] = []
+        self.told: list[tuple[str, Task, tuple[Any, ...]]] = []
+
+    def poll(self, wait: float) -> list[ReplicaStatus]:
+        self.waits.append(wait)
+        self.clock.now += wait
+        return list(self.news())
+
+    def shutdown(self) -> None:
+        self.told.append(("shutdown", self.tasks[0], ()))
+
+    def _ask(self, task: Task, method: str, *arguments: Any) -> Any:
+        self.told.append((method, task, arguments))
+        return f"{task}'s address" if method == "reserve" else f"{method} of {task}"
+
+    def _answer(self, asked: Any) -> Any:
+        return asked
+
+    @property
+    def legs(self) -> list[tuple[Task, Leg]]:
+        return [(task, arguments[0]) for method, task, arguments in self.told if method == "train"]
+
+    @property
+    def stops(self) -> list[tuple[Task, str]]:
+        return [(task, arguments[0]) for method, task, arguments in self.told if method == "request_stop"]
+
+    @property
+    def scored(self) -> list[Stamp]:
+        return [arguments[0] for method, _, arguments in self.told if method == "score"]
+
+
+def script(*polls: Sequence[ReplicaStatus]) -> Callable[[], Sequence[ReplicaStatus]]:
+    """News that comes one poll after another; then nothing more does."""
+    left = list(polls)
+    return lambda: left.pop(0) if left else ()

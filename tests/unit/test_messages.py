@@ -1,0 +1,136 @@
+"""What crosses the wire is frozen, pickles, and is the same on the other side."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from enum import Enum
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from workers import messages, wire
+from workers.messages import (
+    Assignment,
+    Evaluation,
+    FailureKind,
+    GpuSample,
+    HostSample,
+    JobSource,
+    Leg,
+    LegFinished,
+    LegStarted,
+    ReplicaState,
+    ReplicaStatus,
+    Stamp,
+    StepBatch,
+    Task,
+    TaskFailure,
+)
+from workers.snapshot import Snapshot
+
+pytestmark = pytest.mark.unit
+
+W0 = Task("worker", 0)
+STAMP = Stamp("r", 10, 640, 0.5, final=True)
+LEG = Leg("r", 1, 100, None, None, 5)
+BATCH = StepBatch("r", 0, np.arange(3), np.arange(3.0), np.ones(3), np.zeros(3), 0.1, {"loss": 1.0})
+FAILURE = TaskFailure(W0, FailureKind.USER, "KeyError: 'x'", "Traceback ...", "try this")
+GPU = GpuSample("GPU-1", None, 1.0, 2, 3, None, None, None)
+SAMPLE = HostSample(1.0, None, 2, None, None, None, None, None, None, (GPU,), ("a note",))
+EVALUATION = Evaluation(STAMP, {"val_loss": 1.0}, 0.1)
+STARTED, FINISHED = LegStarted("r", 10, 64, 5), LegFinished("r", 10, 640, 0.5, None, 10, {"train": 0.5})
+SNAPSHOT = Snapshot(10, 640, 0.5, (np.ones((2, 2), np.float32),), (np.array(3, np.int64),))
+EXAMPLES: list[Any] = [
+    Assignment(W0, "sync", {"cluster": {"worker": ["a:1"]}}, JobSource("digits"), {"hidden": 3}, 32, 0),
+    JobSource("x.py:Mine", "/here"),
+    LEG,
+    STAMP,
+    BATCH,
+    FAILURE,
+    GPU,
+    SAMPLE,
+    EVALUATION,
+    STARTED,
+    FINISHED,
+    ReplicaStatus(
+        W0,
+        ReplicaState.FAILED,
+        7,
+        (STARTED,),
+        (BATCH,),
+        (STAMP,),
+        (EVALUATION,),
+        (FINISHED,),
+        (SAMPLE,),
+        FAILURE,
+        b"log",
+    ),
+    wire.Train(LEG),
+    wire.Score(STAMP, SNAPSHOT),
+    wire.StopLeg("target"),
+    wire.ReleaseAddress(),
+    wire.AddressReleased(),
+    wire.Ready(),
+    wire.SnapshotTaken(STAMP, SNAPSHOT),
+]
+
+
+def classes(module: ModuleType) -> set[type]:
+    return {
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and value.__module__ == module.__name__ and not issubclass(value, Enum | tuple)
+    }
+
+
+def test_there_is_an_example_of_each() -> None:
+    assert {type(example) for example in EXAMPLES} == classes(messages) | classes(wire)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: type(example).__name__)
+def test_it_is_frozen_and_pickles(example: Any) -> None:
+    assert dataclasses.is_dataclass(example)
+    assert type(example).__dataclass_params__.frozen  # type: ignore[attr-defined]
+    copy = pickle.loads(pickle.dumps(example))
+    assert type(copy) is type(example)
+    assert repr(copy) == repr(example)  # arrays do not compare to one truth
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: type(example).__name__)
+def test_no_field_holds_what_only_one_side_has(example: Any) -> None:
+    """Plain values, tuples, mappings, arrays and messages: no function, file, tensor or exception."""
+    allowed = (type(None), bool, int, float, str, bytes, dict, tuple, np.ndarray)
+    stack = [example]
+    while stack:
+        value = stack.pop()
+        if dataclasses.is_dataclass(value):
+            stack += [getattr(value, field.name) for field in dataclasses.fields(value)]
+        else:
+            assert isinstance(value, allowed), value
+            stack += value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
+
+
+def test_stamps_and_tasks_are_the_same_key_on_both_sides() -> None:
+    for key in (STAMP, W0):
+        copy = pickle.loads(pickle.dumps(key))
+        assert copy is not key
+        assert {key: 1}[copy] == 1
+    assert {W0: 1}[Task("worker", 0)] == 1
+    assert dataclasses.replace(STAMP, final=False) != STAMP
+
+
+def test_states_and_kinds_are_words() -> None:
+    assert f"{ReplicaState.READY}" == "ready"
+    assert f"{FailureKind.ADDRESS_TAKEN}" == "address_taken"
+    assert pickle.loads(pickle.dumps(FailureKind.PEER)) is FailureKind.PEER
+
+
+def test_a_snapshot_knows_its_size_and_whether_it_can_be_kept() -> None:
+    assert SNAPSHOT.nbytes == 16 + 8
+    assert SNAPSHOT.is_finite()
+    for bad in (np.nan, np.inf):
+        broken = dataclasses.replace(SNAPSHOT, optimizer=(np.array([1.0, bad]),))
+        assert not broken.is_finite()

@@ -1,0 +1,304 @@
+"""The spec: what is allowed, what is said about the rest, and that it survives being written and read."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from orchestrator.compare_spec import MAX_SEEDS, CompareSpec, make_compare_spec, spec_schema
+from orchestrator.errors import SpecError
+from orchestrator.spec import RunSpec, Target, make_run_spec
+
+pytestmark = pytest.mark.unit
+
+METRICS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_/.-]{0,20}", fullmatch=True)
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+TARGETS = st.builds(lambda m, op, v: f"{m}{op}{v!r}", METRICS, st.sampled_from([">=", "<=", ">", "<"]), FINITE)
+COUNTS = st.integers(1, 2**53 - 1)
+
+
+SCHEMA = jsonschema.Draft202012Validator(spec_schema())
+
+
+def run_fields(**fixed: Any) -> st.SearchStrategy[dict[str, Any]]:
+    optional = {
+        "params": st.dictionaries(st.text(max_size=5), st.none() | st.booleans() | FINITE | st.text(max_size=9)),
+        "mode": st.sampled_from(["sync", "async"]),
+        "workers": st.integers(1, 1024),
+        "ps": st.integers(1, 256),
+        "cpus_per_task": st.floats(0.01, 1024),
+        "batch_size": COUNTS,
+        "samples": st.none() | COUNTS,
+        "target": st.none() | TARGETS,
+        "eval_every": st.none() | COUNTS,
+        "seed": st.integers(0, 2**31 - 1),
+        "steps_per_call": st.none() | COUNTS,
+        "sharding": st.sampled_from(["auto", "off"]),
+        "run_id": st.none() | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}", fullmatch=True),
+        "timeout": st.none() | st.floats(0.001, 1e9),
+    }
+    return st.fixed_dictionaries({"job": st.just("digits")}, optional=optional).map(lambda fields: fields | fixed)
+
+
+@given(run_fields())
+@settings(deadline=None)
+def test_a_resolved_spec_is_the_same_spec(fields: dict[str, Any]) -> None:
+    spec = make_run_spec(fields)
+    written = json.loads(json.dumps(spec.resolved()))
+    assert make_run_spec(written) == spec
+    assert set(written) == set(RunSpec.model_fields)
+
+
+def test_it_is_frozen() -> None:
+    with pytest.raises(ValidationError):
+        make_run_spec({"job": "digits"}).workers = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        make_compare_spec({"job": "digits"}).seeds = (1,)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("job", "", "at least 1 character"),
+        ("job", "x" * 5000, "at most 4096"),
+        ("job", "dig\0its", "control characters"),
+        ("job", 3, "valid string"),
+        ("directory", "a\0b", "control characters"),
+        ("out", "a\x1b[31m", "control characters"),
+        ("out", "\udcff", "not text"),
+        ("address", "a\nb", "control characters"),
+        ("mode", "sycn", "'sync' or 'async'"),
+        ("workers", 0, "greater than or equal to 1"),
+        ("workers", "many", "valid integer"),
+        ("workers", 1.5, "valid integer"),
+        ("workers", 10**400, "less than or equal to 1024"),
+        ("ps", -1, "greater than or equal to 0"),
+        ("gpus_per_worker", -1, "greater than or equal to 0"),
+        ("cpus_per_task", 0, "greater than 0"),
+        ("cpus_per_task", math.nan, "less than or equal to 1024"),
+        ("cpus_per_task", math.inf, "less than or equal to 1024"),
+        ("batch_size", 0, "greater than or equal to 1"),
+        ("samples", 0, "greater than or equal to 1"),
+        ("samples", 10**400, "less than 9007199254740992"),
+        ("epochs", 0, "greater than 0"),
+        ("epochs", math.inf, "less than or equal to 1000000000"),
+        ("epochs", math.nan, "less than or equal to 1000000000"),
+        ("eval_every", 0, "greater than or equal to 1"),
+        ("steps_per_call", 0, "greater than or equal to 1"),
+        ("seed", -1, "greater than or equal to 0"),
+        ("seed", 2**31, "less than 2147483648"),
+        ("sharding", "on", "'auto' or 'off'"),
+        ("timeout", 0, "greater than 0"),
+        ("timeout", math.inf, "less than or equal to"),
+        ("launch_timeout", math.inf, "less than or equal to"),
+        ("target", "accuracy", "val_accuracy>=0.95"),
+        ("target", "acc=>0.9", "val_accuracy>=0.95"),
+        ("target", "acc>=1e999", "too large"),
+        ("target", "acc>=nan", "METRIC>=NUMBER"),
+        ("run_id", "../up", "letters, digits"),
+        ("run_id", "a/b", "letters, digits"),
+        ("run_id", ".", "letters, digits"),
+        ("run_id", ".hidden", "letters, digits"),
+        ("run_id", "-rf", "letters, digits"),
+        ("run_id", "a\n", "letters, digits"),
+        ("run_id", "a\0", "letters, digits"),
+        ("run_id", "x" * 101, "up to 100"),
+        ("run_id", "", "letters, digits"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(field: str, value: object, allowed: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(allowed)) as caught:
+        make_run_spec({"job": "digits", field: value})
+    assert caught.value.field == field
+    assert caught.value.message.startswith(f"{field}: ")
+    assert "\n" not in caught.value.message
+    assert len(caught.value.message) < 300
+    if not isinstance(value, str) or len(value) < 80:
+        assert repr(value)[:70] in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("worker", "did you mean 'workers'?"),
+        ("batchsize", "did you mean 'batch_size'?"),
+        ("seeds", "regatta compare"),
+        ("modes", "regatta compare"),
+        ("zzz", "Fields: job, directory"),
+    ],
+)
+def test_a_key_that_is_not_a_field(key: str, said: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(said)) as caught:
+        make_run_spec({"job": "digits", key: 1})
+    assert caught.value.field == key
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [({"mode": "async", "ps": 0}, "ps"), ({"samples": 10, "epochs": 2}, "epochs")],
+)
+def test_fields_that_do_not_go_together(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        make_run_spec({"job": "digits", **fields})
+    assert caught.value.field == field
+
+
+def test_no_ps_is_fine_where_none_is_needed() -> None:
+    assert make_run_spec({"job": "digits", "mode": "sync", "ps": 0}).ps == 0
+
+
+@given(METRICS, st.sampled_from([">=", "<=", ">", "<"]), FINITE)
+@settings(deadline=None)
+def test_a_target_is_kept_to_the_last_digit(metric: str, op: str, value: float) -> None:
+    target = Target.parse(f" {metric} {op} {value!r} ")
+    assert (target.metric, target.op, target.value) == (metric, op, value)
+    assert Target.parse(str(target)) == target
+    assert make_run_spec({"job": "digits", "target": str(target)}).parsed_target == target
+
+
+def test_targets_read_as_typed() -> None:
+    for text in ("val_accuracy>=0.95", "val_loss<0.123456789", "val_accuracy>=1"):
+        assert str(Target.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "below", "at", "above"),
+    [
+        ("m>=1", False, True, True),
+        ("m>1", False, False, True),
+        ("m<=1", True, True, False),
+        ("m<1", True, False, False),
+    ],
+)
+def test_when_a_target_is_met(text: str, below: bool, at: bool, above: bool) -> None:
+    target = Target.parse(text)
+    assert [target.met_by(value) for value in (0.5, 1.0, 1.5)] == [below, at, above]
+    assert not target.met_by(math.nan)
+
+
+@given(run_fields(mode="sync"), st.integers(1, 50))
+@settings(deadline=None)
+def test_a_comparison_varies_mode_and_seed_alone(fields: dict[str, Any], count: int) -> None:
+    first = fields["seed"] = min(fields.get("seed", 0), 2**31 - 1 - count)
+    spec = make_compare_spec(fields | {"seeds": count})
+    assert spec.seeds == tuple(range(first, first + count))
+    own = {"mode", "seed", "variant"}
+    for mode in spec.variants:
+        run = spec.variant(mode, spec.seeds[-1])
+        assert (run.mode, run.seed, run.variant) == (mode, spec.seeds[-1], mode)
+        assert run.model_dump(exclude=own) == spec.run.model_dump(exclude=own)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "said"),
+    [
+        ({"seeds": 0}, "seeds", "from 1 to 1000"),
+        ({"seeds": -3}, "seeds", "from 1 to 1000"),
+        ({"seeds": MAX_SEEDS + 1}, "seeds", "from 1 to 1000"),
+        ({"seeds": 10**12}, "seeds", "from 1 to 1000"),
+        ({"seeds": True}, "seeds", "from 1 to 1000"),
+        ({"seeds": 2.5}, "seeds", "valid list"),
+        ({"seeds": "0,1"}, "seeds", "valid list"),
+        ({"seeds": []}, "seeds", "at least 1 item"),
+        ({"seeds": [0, -1]}, "seeds.1", "greater than or equal to 0"),
+        ({"seeds": [0, 2**31]}, "seeds.1", "less than 2147483648"),
+        ({"seeds": 2, "seed": 2**31 - 1}, "seeds.1", "less than 2147483648"),
+        ({"seeds": [4, 4]}, "seeds", "twice"),
+        ({"modes": "sync"}, "modes", "give a list"),
+        ({"modes": 5}, "modes", "give a list"),
+        ({"modes": []}, "modes", "give a list"),
+        ({"modes": ["sync", "sycn"]}, "modes", "'sync' or 'async'"),
+        ({"modes": {"async": {"workres": 3}}}, "workres", "did you mean 'workers'?"),
+        ({"modes": ["sync"], "variants": {"a": {}}}, "variants", "together with modes"),
+        ({"vary": {"workers": 3}}, "vary.workers", "give a list"),
+        ({"vary": {"workers": [1, 1]}}, "vary.workers", "twice"),
+        ({"variants": {"a\nb": {}}}, "variants", "control characters"),
+        ({"margin": 0}, "margin", "greater than 0"),
+        ({"modes": ["sync", "sync"]}, "modes", "twice"),
+        ({"ps": 0}, "ps", "mode async"),
+        ({"worker": 3}, "worker", "did you mean 'workers'?"),
+    ],
+)
+def test_a_wrong_comparison(fields: dict[str, Any], field: str, said: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(said)) as caught:
+        make_compare_spec({"job": "digits", **fields})
+    assert caught.value.field == field
+
+
+def test_a_comparison_of_one_mode_needs_only_what_that_mode_needs() -> None:
+    assert make_compare_spec({"job": "digits", "modes": ["sync"], "ps": 0}).baseline == "sync"
+
+
+def test_values_of_a_field_are_compared_in_every_mode() -> None:
+    spec = make_compare_spec({"job": "digits", "vary": {"workers": ["1", "2"], "params.hidden": [64]}})
+    assert list(spec.variants) == [
+        "sync workers=1 hidden=64", "sync workers=2 hidden=64", "async workers=1 hidden=64", "async workers=2 hidden=64",
+    ]  # fmt: skip
+    run = spec.variant("async workers=2 hidden=64", 7)
+    assert (run.mode, run.workers, run.params["hidden"], run.seed) == ("async", 2, 64, 7)
+    assert run.label == "async-workers-2-hidden-64-s7"
+
+
+def test_one_mode_can_have_fields_of_its_own() -> None:
+    spec = make_compare_spec({"job": "digits", "modes": {"sync": None, "async": {"learning_rate": 0.1, "epochs": 2}}})
+    assert spec.variant("sync", 0).learning_rate is None
+    own = spec.variant("async", 0)
+    assert (own.learning_rate, own.epochs) == (0.1, 2)
+
+
+def test_the_python_api_checks_as_well() -> None:
+    with pytest.raises(SpecError, match="ps: 0"):
+        RunSpec(job="digits", mode="async", ps=0)
+    with pytest.raises(SpecError, match="ps: 0"):
+        CompareSpec(run=RunSpec(job="digits", ps=0))
+
+
+def test_the_schema_is_one() -> None:
+    SCHEMA.check_schema(SCHEMA.schema)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"workers": 4, "params": {"hidden": 64}, "target": "val_loss<=1"},
+        {"samples": None, "epochs": 2.5},
+        {"seeds": 3},
+        {"seeds": [1, 5], "modes": ["async", "sync"]},
+        {"modes": {"async": {"learning_rate": 0.1}}, "margin": 0.01, "tune_lr": True},
+        {"vary": {"workers": [1, 2]}, "straggler": "persistent:worker=0,factor=2", "price": {"cpu": 0.04}},
+        {"variants": {"small": {"batch_size": 16}, "large": {"batch_size": 64}}},
+    ],
+)
+def test_the_schema_takes_what_we_take(fields: dict[str, Any]) -> None:
+    SCHEMA.validate({"job": "digits", **fields})
+    make_compare_spec({"job": "digits", **fields})
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"job": 3},
+        {"job": "digits", "worker": 4},
+        {"job": "digits", "workers": 0},
+        {"job": "digits", "samples": 0},
+        {"job": "digits", "seeds": 0},
+        {"job": "digits", "seeds": 10**9},
+        {"job": "digits", "seeds": []},
+        {"job": "digits", "modes": ["sycn"]},
+    ],
+)
+def test_the_schema_refuses_what_we_refuse(document: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        SCHEMA.validate(document)
+    with pytest.raises(SpecError):
+        make_compare_spec(document)

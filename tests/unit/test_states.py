@@ -1,0 +1,302 @@
+"""The moves between a worker group's states, and what holds whatever comes in whatever order."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from orchestrator.spec import Target
+from orchestrator.states import (
+    CAUSE_GRACE_SECONDS,
+    Broken,
+    Ended,
+    Failing,
+    Idle,
+    Launching,
+    Order,
+    ScoreSnapshot,
+    State,
+    StopLeg,
+    Training,
+    advance,
+)
+from workers.messages import (
+    Evaluation,
+    FailureKind,
+    LegFinished,
+    LegStarted,
+    ReplicaState,
+    ReplicaStatus,
+    Stamp,
+    Task,
+    TaskFailure,
+)
+
+pytestmark = pytest.mark.unit
+
+CHIEF, WORKER, EVALUATOR = Task("chief", 0), Task("worker", 1), Task("evaluator", 0)
+RUN = "digits-sync-s0"
+TARGET = Target.parse("val_accuracy>=0.9")
+
+
+def status(task: Task = CHIEF, state: ReplicaState = ReplicaState.TRAINING, **news: object) -> ReplicaStatus:
+    return ReplicaStatus(task, state, **news)  # type: ignore[arg-type]
+
+
+def stamp(step: int, *, final: bool = False, run_id: str = RUN) -> Stamp:
+    return Stamp(run_id, step, 64 * step, step / 100, final)
+
+
+def scored(of: Stamp, accuracy: float = 0.5) -> Evaluation:
+    return Evaluation(of, {"val_loss": 1.0, "val_accuracy": accuracy}, 0.1)
+
+
+def finished(step: int = 100, run_id: str = RUN, stopped: str | None = None) -> LegFinished:
+    return LegFinished(run_id, step, 64 * step, step / 100, stopped, step)
+
+
+def failed(task: Task, kind: FailureKind) -> ReplicaStatus:
+    return status(task, ReplicaState.FAILED, failure=TaskFailure(task, kind, f"{kind} in {task}"))
+
+
+def test_launching_waits_for_every_task() -> None:
+    state: State = Launching(frozenset({CHIEF, WORKER}))
+    state, orders = advance(state, [status(CHIEF, ReplicaState.READY), status(WORKER, ReplicaState.STARTING)], 0)
+    assert (state, orders) == (Launching(frozenset({WORKER})), ())
+    assert advance(state, [], 0)[0] == state
+    assert advance(state, [status(WORKER, ReplicaState.READY)], 0)[0] == Idle()
+
+
+def test_a_task_that_fails_while_launching() -> None:
+    state, _ = advance(Launching(frozenset({CHIEF})), [failed(CHIEF, FailureKind.USER)], 0)
+    assert isinstance(state, Broken)
+
+
+def test_a_leg_from_start_to_end() -> None:
+    state: State = Training(RUN)
+    plan = LegStarted(RUN, 100, 64, 50)
+    state, orders = advance(state, [status(leg_started=(plan,), snapshots=(stamp(50),))], 0)
+    assert orders == (ScoreSnapshot(stamp(50)),)
+    state, orders = advance(state, [status(snapshots=(stamp(100, final=True),), leg_finished=(finished(),))], 0)
+    assert orders == (ScoreSnapshot(stamp(100, final=True)),)
+    assert isinstance(state, Training)
+    state, _ = advance(state, [status(EVALUATOR, evaluations=(scored(stamp(50)),))], 0)
+    assert isinstance(state, Training)
+    last = scored(stamp(100, final=True), 0.8)
+    state, _ = advance(state, [status(EVALUATOR, evaluations=(last,))], 0)
+    assert state == Ended(finished(), plan, reached=None, last=last, stopping=None)
+
+
+def test_news_of_another_run_is_not_ours() -> None:
+    other = stamp(50, run_id="other")
+    news = status(
+        snapshots=(other,), leg_finished=(finished(run_id="other"),), leg_started=(LegStarted("other", 1, 1, 1),)
+    )
+    state, orders = advance(Training(RUN, TARGET), [news, status(EVALUATOR, evaluations=(scored(other, 1.0),))], 0)
+    assert (state, orders) == (Training(RUN, TARGET), ())
+
+
+def test_a_target_that_is_reached_stops_the_leg_once() -> None:
+    state: State = Training(RUN, TARGET)
+    state, _ = advance(state, [status(snapshots=(stamp(50), stamp(60)))], 0)
+    state, orders = advance(state, [status(EVALUATOR, evaluations=(scored(stamp(60), 0.95),))], 0)
+    assert orders == (StopLeg("target"),)
+    # The earlier snapshot is scored later, and is the one that counts.
+    state, orders = advance(state, [status(EVALUATOR, evaluations=(scored(stamp(50), 0.9),))], 0)
+    assert orders == ()
+    state, _ = advance(state, [status(leg_finished=(finished(70, stopped="target"),))], 0)
+    assert isinstance(state, Ended)
+    assert state.reached == scored(stamp(50), 0.9)
+    assert state.last == scored(stamp(60), 0.95)
+
+
+def test_a_target_reached_by_the_last_snapshot_stops_nothing() -> None:
+    end = stamp(100, final=True)
+    state, _ = advance(Training(RUN, TARGET), [status(snapshots=(end,), leg_finished=(finished(),))], 0)
+    state, orders = advance(state, [status(EVALUATOR, evaluations=(scored(end, 1.0),))], 0)
+    assert orders == ()
+    assert isinstance(state, Ended)
+    assert state.reached == scored(end, 1.0)
+
+
+def test_a_score_may_come_in_the_poll_that_announces_its_snapshot() -> None:
+    news = [status(EVALUATOR, evaluations=(scored(stamp(50)),)), status(snapshots=(stamp(50),))]
+    state, _ = advance(Training(RUN), news, 0)
+    assert isinstance(state, Training)
+    assert state.pending == frozenset()
+    assert state.last == scored(stamp(50))
+
+
+@pytest.mark.parametrize("value", [math.nan, None])
+def test_a_metric_that_is_not_a_number_reaches_nothing(value: float | None) -> None:
+    metrics = {} if value is None else {"val_accuracy": value}
+    state, _ = advance(Training(RUN, TARGET), [status(snapshots=(stamp(50),))], 0)
+    state, orders = advance(state, [status(EVALUATOR, evaluations=(Evaluation(stamp(50), metrics, 0.1),))], 0)
+    assert orders == ()
+    assert isinstance(state, Training)
+    assert state.reached is None
+
+
+def test_a_lost_peer_waits_for_the_cause() -> None:
+    state: State = Training(RUN)
+    state, _ = advance(state, [failed(CHIEF, FailureKind.PEER)], 10.0)
+    assert isinstance(state, Failing)
+    state, _ = advance(state, [], 10.0 + CAUSE_GRACE_SECONDS - 0.01)
+    assert isinstance(state, Failing)
+    state, _ = advance(state, [failed(CHIEF, FailureKind.PEER), failed(WORKER, FailureKind.INFRASTRUCTURE)], 12.0)
+    assert isinstance(state, Broken)
+    assert state.cause.task == WORKER
+    assert [failure.task for failure in state.failures] == [CHIEF, WORKER]
+
+
+def test_a_lost_peer_is_all_there_is() -> None:
+    state, _ = advance(Training(RUN), [failed(CHIEF, FailureKind.PEER)], 10.0)
+    state, _ = advance(state, [], 10.0 + CAUSE_GRACE_SECONDS)
+    assert isinstance(state, Broken)
+    assert state.cause.kind is FailureKind.PEER
+
+
+def test_the_likeliest_cause_comes_first() -> None:
+    kinds = [FailureKind.PEER, FailureKind.INFRASTRUCTURE, FailureKind.ADDRESS_TAKEN, FailureKind.USER]
+    state, _ = advance(Idle(), [failed(Task("worker", i), kind) for i, kind in enumerate(kinds)], 0)
+    assert isinstance(state, Broken)
+    assert state.cause.kind is FailureKind.USER
+    assert len(state.failures) == 4
+
+
+@pytest.mark.parametrize(
+    "state",
+    [Ended(finished(), None, None, None, None), Broken(TaskFailure(CHIEF, FailureKind.USER, "why")), Idle()],
+)
+def test_what_is_over_stays_so(state: State) -> None:
+    news = status(snapshots=(stamp(50),), leg_finished=(finished(),))
+    assert advance(state, [news], 0) == (state, ())
+    if not isinstance(state, Idle):
+        assert advance(state, [failed(CHIEF, FailureKind.USER)], 0) == (state, ())
+
+
+def test_a_state_is_never_changed_in_place() -> None:
+    state = Training(RUN, TARGET)
+    before = replace(state)
+    advance(state, [status(snapshots=(stamp(50),), leg_finished=(finished(),))], 0)
+    assert state == before
+
+
+class AnyLeg(RuleBasedStateMachine):
+    """A leader, an evaluator and failing tasks, in any order that the wire allows."""
+
+    @initialize(wanted=st.sampled_from([None, TARGET]))
+    def begin(self, wanted: Target | None) -> None:
+        self.state: State = Training(RUN, wanted)
+        self.target = wanted
+        self.orders: list[Order] = []
+        self.now = 0.0
+        self.step = 0
+        self.announced: list[Stamp] = []
+        self.unscored: list[Stamp] = []
+        self.evaluations: list[Evaluation] = []
+        self.finished = False
+        self.failures: dict[Task, TaskFailure] = {}
+        self.first_failure: float | None = None
+
+    def poll(self, *news: ReplicaStatus) -> None:
+        for failure in self.failures.values():  # a replica repeats its failure at every poll
+            news = (*news, status(failure.task, ReplicaState.FAILED, failure=failure))
+        self.state, orders = advance(self.state, news, self.now)
+        self.orders += orders
+        self.unscored += [order.stamp for order in orders if isinstance(order, ScoreSnapshot)]
+
+    @precondition(lambda self: not self.finished)
+    @rule(steps=st.integers(1, 50), ends=st.booleans(), count=st.integers(1, 3))
+    def leader_trains(self, steps: int, ends: bool, count: int) -> None:
+        stamps = []
+        for _ in range(count):
+            self.step += steps
+            stamps.append(stamp(self.step))
+        if ends:
+            stamps.append(stamp(self.step, final=True))
+            self.finished = True
+        if isinstance(self.state, Training):
+            self.announced += stamps
+        self.poll(status(snapshots=tuple(stamps), leg_finished=(finished(self.step),) if ends else ()))
+
+    @precondition(lambda self: bool(self.unscored))
+    @rule(accuracies=st.lists(st.sampled_from([0.1, 0.9, 1.0, math.nan]), min_size=1, max_size=3))
+    def evaluator_scores(self, accuracies: list[float]) -> None:
+        evaluations = [scored(self.unscored.pop(0), accuracy) for accuracy in accuracies if self.unscored]
+        if isinstance(self.state, Training):
+            self.evaluations += evaluations
+        self.poll(status(EVALUATOR, evaluations=tuple(evaluations)))
+
+    @rule(
+        index=st.integers(0, 2),
+        kind=st.sampled_from([FailureKind.PEER, FailureKind.PEER, FailureKind.USER, FailureKind.INFRASTRUCTURE]),
+    )
+    def a_task_fails(self, index: int, kind: FailureKind) -> None:
+        task = Task("worker", index)
+        if isinstance(self.state, Training | Failing) and task not in self.failures:
+            self.failures[task] = TaskFailure(task, kind, "why")
+            self.first_failure = self.now if self.first_failure is None else self.first_failure
+            self.poll()
+
+    @rule(seconds=st.floats(0, 2))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.poll()
+
+    @invariant()
+    def every_snapshot_is_handed_out_once(self) -> None:
+        handed = [order.stamp for order in self.orders if isinstance(order, ScoreSnapshot)]
+        assert handed == self.announced
+
+    @invariant()
+    def no_evaluation_is_lost(self) -> None:
+        if isinstance(self.state, Training | Ended) and self.evaluations:
+            assert self.state.last is not None
+            assert self.state.last.stamp.step == max(e.stamp.step for e in self.evaluations)
+            met = [e for e in self.evaluations if self.target and self.target.met_by(e.metrics["val_accuracy"])]
+            assert (self.state.reached is None) == (not met)
+            if self.state.reached:
+                assert self.state.reached.stamp.step == min(e.stamp.step for e in met)
+
+    @invariant()
+    def it_ends_when_all_is_scored_and_not_before(self) -> None:
+        if isinstance(self.state, Ended):
+            assert self.finished
+            assert not self.unscored
+            assert {e.stamp for e in self.evaluations} == set(self.announced)
+        if isinstance(self.state, Training):
+            assert not (self.finished and not self.unscored)
+            assert self.state.pending == frozenset(self.unscored)
+
+    @invariant()
+    def a_leg_is_stopped_at_most_once_and_for_a_reason(self) -> None:
+        stops = [order for order in self.orders if isinstance(order, StopLeg)]
+        assert len(stops) <= 1
+        if stops:
+            assert self.target is not None
+
+    @invariant()
+    def a_failure_ends_it_soon_and_its_cause_is_known(self) -> None:
+        if self.first_failure is None:
+            assert not isinstance(self.state, Failing | Broken)
+            return
+        assert isinstance(self.state, Failing | Broken)
+        causes = {failure.kind for failure in self.failures.values()} - {FailureKind.PEER}
+        if isinstance(self.state, Failing):
+            assert not causes
+            assert self.now - self.first_failure < CAUSE_GRACE_SECONDS
+        else:
+            assert self.state.cause in self.state.failures
+            assert (self.state.cause.kind is FailureKind.PEER) == (not causes)
+            tasks = [failure.task for failure in self.state.failures]
+            assert len(set(tasks)) == len(tasks)
+
+
+TestAnyLeg = AnyLeg.TestCase
+TestAnyLeg.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
