@@ -27,7 +27,7 @@ class Child:
     def __init__(self, module: str, request: Mapping[str, Any], env: Mapping[str, str] | None = None) -> None:
         self._module = module
         self._home = tempfile.TemporaryDirectory(prefix="regatta-benchmark-")
-        self._log = Path(self._home.name, "log").open("wb+")
+        self._log = Path(self._home.name, "log").open("wb+")  # noqa: SIM115 - closed by `end`
         reader, writer = os.pipe()
         path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
         folder = Path(self._home.name, "empty")

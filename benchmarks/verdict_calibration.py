@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from orchestrator.result import RunResult, Seconds, TargetResult, Throughput
-from orchestrator.statistics import Estimate, equivalence, geometric_mean_ratio, paired_difference
 from orchestrator.verdict import judge
+from orchestrator.verdict.statistics import Estimate, equivalence, geometric_mean_ratio, paired_difference
 
 Draw = Callable[[int], Any]
 

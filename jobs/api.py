@@ -7,6 +7,7 @@ same class runs unchanged in every mode.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -57,8 +58,27 @@ class Job:
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Spec fields this job proposes (`samples`, `batch_size`, `target`, ...). A YAML file and flags win."""
 
+    class_weight: Mapping[int, float] | None = None
+    """As `fit(class_weight=...)`: how much a sample of each class counts in the training loss."""
+
+    samples_per_epoch: int | None = None
+    """How many samples make an epoch. Needed where `train_dataset` never ends; else it is counted."""
+
+    validate_each_epoch: bool = False
+    """Give every callback the `val_*` logs at each epoch's end. A callback that monitors one gets them anyway."""
+
+    devices_per_replica: ClassVar[int] = 1
+    """Devices of a worker that the model places its layers on by itself. Where it is more than one, a worker is one
+    replica whatever devices it has, and without GPUs it gets as many logical CPUs."""
+
+    run_directory: Path | None = None
+    """The run's folder, known while training: own callbacks write below it."""
+
     def __init__(self, params: Any = None) -> None:
         self.params: Any = self.Params() if params is None else params
+
+    def check_data(self) -> None:
+        """Raise `DataFileError` if the data are missing. Called before any process starts, without TensorFlow."""
 
     def build_model(self) -> keras.Model:
         """A compiled, ordinary Keras 3 model."""
@@ -73,5 +93,8 @@ class Job:
         raise NotImplementedError(f"{type(self).__name__} has to define eval_dataset(context)")
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
-        """Keras callbacks for training; see docs/jobs.md for when each hook runs."""
+        """Keras callbacks for training, made anew for each run; docs/callbacks.md tells when each hook runs."""
         return []
+
+    def after_training(self, model: keras.Model, directory: Path) -> None:
+        """Called once, with the trained model and the run's folder: plot, export, whatever a run shall leave."""

@@ -14,11 +14,12 @@ import typer
 
 from orchestrator import options as opt
 from orchestrator.errors import Interrupted, JobError, RegattaError
+from orchestrator.watch import commands as watching
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from orchestrator.live import LiveView
+    from orchestrator.watch.live import LiveView
 
 app = typer.Typer(
     name="regatta",
@@ -51,9 +52,21 @@ def compare(
     set_: opt.Set = None,
     learning_rate: opt.LearningRate = None,
     straggler: opt.Straggler = None,
+    on_instability: opt.OnInstability = None,
+    monitor: opt.Monitor = None,
+    sample_seconds: opt.SampleSeconds = None,
+    mlflow: opt.Mlflow = None,
     price: opt.Price = None,
     steps_per_call: opt.StepsPerCall = None,
     sharding: opt.Sharding = None,
+    cache: opt.Cache = None,
+    prefetch: opt.Prefetch = None,
+    mixed_precision: opt.MixedPrecision = None,
+    jit: opt.Jit = None,
+    placement: opt.Placement = None,
+    worker_label: opt.WorkerLabel = None,
+    resources: opt.Resources = None,
+    interface: opt.Interface = None,
     address: opt.Address = None,
     out: opt.Out = None,
     run_id: opt.RunId = None,
@@ -65,14 +78,21 @@ def compare(
 ) -> None:
     """Train a job in several modes with several seeds, and say which mode wins."""
     given = opt.to_fields(_spec_arguments(locals()))
+    from orchestrator.api import RUNS
     from orchestrator.api import compare as compare_runs
     from orchestrator.report.terminal import print_comparison
     from orchestrator.target import resolve_comparison
 
     spec = resolve_comparison(target, given)
     with _view(quiet, verbose) as view:
-        comparison = compare_runs(spec, view)
-    _finish(comparison.to_json(), as_json, lambda console: print_comparison(comparison, console))
+        comparison = compare_runs(spec, view, resolved=True)
+    folder = Path(spec.run.out) if spec.run.out else RUNS / comparison.comparison_id
+
+    def show(console: Console) -> None:
+        print_comparison(comparison, console)
+        console.print(f"\nReport: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+    _finish(comparison.to_json(), as_json, show)
 
 
 @app.command()
@@ -92,9 +112,21 @@ def run(
     set_: opt.Set = None,
     learning_rate: opt.LearningRate = None,
     straggler: opt.Straggler = None,
+    on_instability: opt.OnInstability = None,
+    monitor: opt.Monitor = None,
+    sample_seconds: opt.SampleSeconds = None,
+    mlflow: opt.Mlflow = None,
     price: opt.Price = None,
     steps_per_call: opt.StepsPerCall = None,
     sharding: opt.Sharding = None,
+    cache: opt.Cache = None,
+    prefetch: opt.Prefetch = None,
+    mixed_precision: opt.MixedPrecision = None,
+    jit: opt.Jit = None,
+    placement: opt.Placement = None,
+    worker_label: opt.WorkerLabel = None,
+    resources: opt.Resources = None,
+    interface: opt.Interface = None,
     address: opt.Address = None,
     out: opt.Out = None,
     run_id: opt.RunId = None,
@@ -112,7 +144,7 @@ def run(
 
     spec = resolve_run(target, given)
     with _view(quiet, verbose) as view:
-        result = run_once(spec, view)
+        result = run_once(spec, view, resolved=True)
     _finish(result.to_json(), as_json, lambda console: print_run(result, console))
 
 
@@ -129,15 +161,19 @@ def plan(
     epochs: opt.Epochs = None,
     target_metric: opt.TargetMetric = None,
     set_: opt.Set = None,
+    placement: opt.Placement = None,
+    worker_label: opt.WorkerLabel = None,
+    resources: opt.Resources = None,
+    address: opt.Address = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Show the tasks, their resources and TF_CONFIG, and what the cluster must offer. Starts nothing."""
+    """Show the tasks, their hosts, resources and TF_CONFIG. Starts nothing."""
     given = opt.to_fields(_spec_arguments(locals()))
-    from orchestrator.planning import plan_document
+    from orchestrator.planning import plan_where
     from orchestrator.tables import print_plan
     from orchestrator.target import resolve_run
 
-    document = plan_document(resolve_run(target, given))
+    document = plan_where(resolve_run(target, given))
     _finish(document, as_json, lambda console: print_plan(document, console))
 
 
@@ -209,6 +245,9 @@ def schema() -> None:
     typer.echo(json.dumps(spec_schema(), indent=2))
 
 
+watching.register(app)
+
+
 def main() -> None:
     """Entry point: errors become one paragraph and an exit code, never a bare traceback."""
     try:
@@ -229,7 +268,7 @@ def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
     """The live view on stderr. Ctrl-C and SIGTERM inside of it end the command with exit code 130."""
     from rich.console import Console
 
-    from orchestrator.live import LiveView
+    from orchestrator.watch.live import LiveView
 
     signal.signal(signal.SIGTERM, lambda *_: _raise_interrupt())
     try:

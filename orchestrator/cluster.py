@@ -1,11 +1,10 @@
-"""The Ray cluster: attach to one or start one here, stage our code on it, and reserve places for tasks."""
+"""The Ray cluster: attach to one or start one here, look at its hosts, and reserve places for tasks."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -15,20 +14,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import ClusterError, ResourcesError
-from orchestrator.topology import TaskPlan, count_by_type
-from workers.process import PACKAGES
+from orchestrator import access
+from orchestrator.errors import ClusterError, RegattaError
+from orchestrator.placement import GIB, Group, Host, Room, Strategy, listed, place
+from orchestrator.staging import stage
+from orchestrator.topology import TaskPlan
+from workers.messages import JobSource
 from workers.zygote import SESSION_MARK
-
-OUR_PACKAGES = ("orchestrator", "workers", "jobs")
-_SMALL = 1e-9
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Places for a set of tasks, held together: all of them or none. Bundle i is for the i-th task."""
+    """Places for a set of tasks, held together: all of them or none. Place `first + i` is for the i-th task."""
 
     group: Any
+    hosts: tuple[Host, ...]
+    first: int = 0
+
+    def part(self, first: int, count: int) -> Placement:
+        """The places from `first` on, for one group of several."""
+        return Placement(self.group, self.hosts[first : first + count], self.first + first)
 
     def release(self) -> None:
         from ray.util import remove_placement_group
@@ -41,12 +46,13 @@ class Cluster:
     """A connection to Ray, for as long as the `with` block lasts."""
 
     def __init__(
-        self, session: str, address: str | None, plans: Sequence[TaskPlan], job_file: Path | None = None
+        self, session: str, address: str | None, plans: Sequence[TaskPlan] = (), source: JobSource | None = None
     ) -> None:
+        """Tasks of `plans` will run there, training the job of `source`; without it no code is staged."""
         self._session = session
         self._address = address
         self._plans = plans
-        self._job_file = job_file
+        self._source = source
         self.local = address is None
         # Ray puts the driver's working directory first on its workers' path, where a folder of the user's named
         # `workers` or `jobs` would hide ours (FACTS.md). An empty one hides nothing.
@@ -64,20 +70,22 @@ class Cluster:
             "namespace": f"regatta-{os.getpid()}",
         }
         try:
-            if self.local:
+            if self._address is None:
                 self._start(ray, common)
             else:
+                access.check(self._address)
+                ray._raylet.Config.initialize("")  # or Ray goes on with the RAY_AUTH_MODE it was imported with
                 self._attach(ray, common)
-        except ClusterError:
+        except RegattaError:
             raise
         except Exception as error:
             where = "here" if self.local else f"at {self._address}"
             raise ClusterError(
-                f"No Ray cluster {where}: {type(error).__name__}: {error}. "
-                "Check --address, that the cluster is up (`ray status`), and that a token is given if it asks for "
-                "one (RAY_AUTH_TOKEN). `regatta doctor` looks at this machine."
+                f"No Ray cluster {where}: {type(error).__name__}: {' '.join(str(error).split())} "
+                "Check --address (HOST:6379 works from a machine of the cluster only, ray://HOST:10001 from any), that "
+                "the cluster is up (`ray status`), and that Python and Ray are the same versions there. "
+                "`regatta doctor` looks at this machine."
             ) from error
-        self._refuse_impossible(self._plans)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -86,35 +94,49 @@ class Cluster:
         ray.shutdown()
         self._empty.cleanup()
 
-    def capacity(self) -> dict[str, float]:
-        """What the whole cluster has, taken or not."""
+    def hosts(self) -> tuple[Host, ...]:
+        """The living hosts, and what is free on each."""
         import ray
 
-        total = ray.cluster_resources()
-        return {"cpu": float(total.get("CPU", 0)), "gpu": float(total.get("GPU", 0))}
+        def free_by_node() -> Any:  # inside, so that it travels by value: the cluster may not have our packages
+            import ray
 
-    def reserve(self, plans: Sequence[TaskPlan], deadline: float) -> Placement:
-        """Places for all of `plans` at once.
+            return ray._private.state.available_resources_per_node()  # the public one tells of all nodes together
+
+        if self._address is not None and self._address.startswith("ray://"):  # nothing is known on this side of it
+            free = ray.get(ray.remote(num_cpus=0)(free_by_node).remote())
+        else:
+            free = free_by_node()
+        return tuple(_host(node, free.get(node["NodeID"], {})) for node in ray.nodes() if node["Alive"])
+
+    def reserve(self, groups: Sequence[Group], strategy: Strategy, deadline: float) -> Placement:
+        """Places for all tasks of all groups at once, on hosts chosen by `placement.place`.
 
         Raises:
-            ResourcesError: the cluster is too small.
-            ClusterError: it is large enough, but not free before `deadline` (monotonic seconds).
+            ResourcesError: the cluster has not got what they ask for.
+            ClusterError: it has, but not free before `deadline` (monotonic seconds).
         """
         import ray
         from ray.util import placement_group
 
-        self._refuse_impossible(plans)
-        group = placement_group([_bundle(plan) for plan in plans], strategy="PACK")
+        everybody = self.hosts()
+        hosts = tuple(host for chosen in place(groups, everybody, strategy) for host in chosen)
+        plans = [plan for group in groups for plan in group]
+        group = placement_group(
+            [_bundle(plan) for plan in plans],
+            strategy="PACK",
+            bundle_label_selector=[{"ray.io/node-id": host.id} for host in hosts] if len(everybody) > 1 else None,
+        )
         seconds = max(0.0, deadline - time.monotonic())
         ready, _ = ray.wait([group.ready()], timeout=seconds)
-        placement = Placement(group)
+        placement = Placement(group, hosts)
         if not ready:
             placement.release()
-            free = ray.available_resources()
+            free = "; ".join(f"{h}: {h.free.cpu:g} CPUs, {h.free.gpu:g} GPUs" for h in self.hosts() if h in hosts)
             raise ClusterError(
-                f"The cluster did not offer {_total(plans)} for {_tasks(plans)} within {seconds:.0f} s; free at the "
-                f"moment are {free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs, in all nodes together. "
-                "Wait for other jobs to end, ask for less, or raise launch_timeout."
+                f"The cluster did not offer {_total(plans)} for {listed(plans)} within {seconds:.0f} s; free at the "
+                f"moment are {free or 'none of the hosts'}. Wait for other jobs to end, ask for less, or raise "
+                "launch_timeout."
             )
         return placement
 
@@ -124,6 +146,7 @@ class Cluster:
         cpus = max(os.cpu_count() or 1, int(sum(plan.cpus for plan in self._plans)) + 1)
         with _working_in(self._empty.name), _own_signal_handlers(), _marked(self._session):
             ray.init(
+                address="local",
                 num_cpus=cpus,
                 include_dashboard=False,
                 object_store_memory=_object_store_bytes(),
@@ -132,31 +155,26 @@ class Cluster:
 
     def _attach(self, ray: Any, common: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(prefix="regatta-stage-") as folder:
-            stage(Path(folder), self._job_file)
+            if self._source is not None:
+                stage(Path(folder), self._source.target, self._source.directory)
+                common = common | {"runtime_env": {"working_dir": folder}}
             with _working_in(self._empty.name), _own_signal_handlers():
-                ray.init(address=self._address, runtime_env={"working_dir": folder}, **common)
-
-    def _refuse_impossible(self, plans: Sequence[TaskPlan]) -> None:
-        has = self.capacity()
-        for name, word in (("gpu", "GPUs"), ("cpu", "CPUs")):
-            asked = sum(getattr(plan, f"{name}s") for plan in plans)
-            if asked > has[name] + _SMALL:
-                flag = "--gpus-per-worker" if name == "gpu" else "--cpus-per-task"
-                raise ResourcesError(
-                    f"{_tasks(plans)} need {asked:g} {word} and the cluster has {has[name]:g}. "
-                    f"Lower --workers or {flag}, or use a larger cluster (--address)."
-                )
+                ray.init(address=self._address, **common)
 
 
-def stage(folder: Path, job_file: Path | None) -> None:
-    """Put our packages and the user's job file, with the modules beside it, into `folder` for other hosts."""
-    for package in OUR_PACKAGES:
-        shutil.copytree(PACKAGES / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    if job_file is not None:
-        user_code = folder / "user_code"
-        user_code.mkdir()
-        for module in job_file.parent.glob("*.py"):
-            shutil.copy(module, user_code / module.name)
+def _host(node: dict[str, Any], free: dict[str, float]) -> Host:
+    def room(resources: dict[str, float]) -> Room:
+        memory = resources.get("memory", 0.0) / GIB
+        return Room(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)), memory)
+
+    return Host(
+        id=node["NodeID"],
+        name=node["NodeManagerHostname"] or node["NodeManagerAddress"],
+        address=node["NodeManagerAddress"],
+        total=room(node["Resources"]),
+        free=room(free),
+        labels=node.get("Labels") or {},
+    )
 
 
 @contextlib.contextmanager
@@ -195,12 +213,9 @@ def _object_store_bytes() -> int:
 
 
 def _bundle(plan: TaskPlan) -> dict[str, float]:
-    return {"CPU": plan.cpus} | ({"GPU": plan.gpus} if plan.gpus else {})
+    asked = {"CPU": plan.cpus, "GPU": plan.gpus, "memory": plan.memory_gib * GIB}
+    return {name: amount for name, amount in asked.items() if amount}
 
 
 def _total(plans: Sequence[TaskPlan]) -> str:
     return f"{sum(p.cpus for p in plans):g} CPUs and {sum(p.gpus for p in plans):g} GPUs"
-
-
-def _tasks(plans: Sequence[TaskPlan]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in count_by_type(plans).items())

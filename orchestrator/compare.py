@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.compare_spec import CompareSpec
-from orchestrator.evidence import plan_race
 from orchestrator.execution import Planned, Schedule
 from orchestrator.result import Comparison, ModeResults, RunResult
 from orchestrator.spec import RunSpec
 from orchestrator.verdict import judge, summarize
+from orchestrator.verdict.evidence import plan_race
 
 LEARNING_RATE_SCALES = (1.0, 0.3, 3.0)
 """The grid of `--tune-lr`, times the job's own rate; the job's own first, which wins ties."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.errors import ClusterError
 from orchestrator.spec import Target
@@ -21,7 +21,8 @@ from orchestrator.states import (
     advance,
 )
 from orchestrator.topology import EVALUATOR
-from orchestrator.worker_group import Assign, WorkerGroup
+from orchestrator.watch.instability import RecentSnapshots
+from orchestrator.worker_group import Assign, SnapshotHandle, WorkerGroup
 from workers.messages import Leg, ReplicaStatus, Task, TaskFailure
 
 SHORTEST_WAIT, WAIT_GROWTH = 0.02, 1.3
@@ -61,13 +62,18 @@ class Coordinator:
         *,
         leader: Task,
         trainers: Sequence[Task],
+        keeps_snapshots: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`keeps_snapshots`: hold on to a few of each leg, so that it can be rolled back."""
         self._group = group
         self._evaluator = evaluator
         self._leader = leader
         self._trainers = trainers
         self._clock = clock
+        self._keeps_snapshots = keeps_snapshots
+        self.snapshots: RecentSnapshots[SnapshotHandle] = RecentSnapshots()
+        """Of the leg under way."""
         self.state: State = Launching(frozenset(group.tasks))
 
     def launch(self, assign: Assign) -> None:
@@ -96,14 +102,22 @@ class Coordinator:
                 )
             wait = 2 * SHORTEST_WAIT
 
-    def run(self, leg: Leg, target: Target | None, deadline: float | None, listen: Listener) -> Ended:
-        """Train one leg to its end, and score all its snapshots.
+    def run(
+        self,
+        leg: Leg,
+        target: Target | None,
+        deadline: float | None,
+        listen: Listener,
+        snapshot: SnapshotHandle | None = None,
+    ) -> Ended:
+        """Train one leg to its end, from `snapshot` if `leg.start` says so, and score all its snapshots.
 
         Raises:
             GroupBroken: a task failed.
         """
         self.state = Training(leg.run_id, target)
-        self._group.train(leg, self._trainers)
+        self.snapshots.clear()
+        self._group.train(leg, self._trainers, snapshot)
         wait = SHORTEST_WAIT
         longest = max(SHORTEST_WAIT, WAIT_PER_TASK * len(self._group.tasks))
         gives_up: float | None = None
@@ -119,11 +133,22 @@ class Coordinator:
                 gives_up = now + STOP_GRACE_SECONDS
                 if not (isinstance(state, Training) and (state.stopping or state.finished)):
                     self._group.request_stop("timeout", self._trainers)
+            if isinstance(state, Training) and state.finished:
+                continue  # trained in time; its last snapshots are being scored
             if gives_up is not None and now > gives_up:
                 raise ClusterError(
                     f"The timeout passed, and the tasks did not stop within {STOP_GRACE_SECONDS:.0f} s of being "
                     "asked to; they were ended. A single call that takes longer than that needs --steps-per-call 1."
                 )
+
+    def stop(self, reason: str) -> bool:
+        """End the leg under way; False if it ends, or is about to, for another reason."""
+        state = self.state
+        if not isinstance(state, Training) or state.finished or state.stopping:
+            return False
+        self.state = replace(state, stopping=reason)
+        self._carry_out(StopLeg(reason))
+        return True
 
     def _turn(self, wait: float, listen: Listener) -> list[ReplicaStatus]:
         statuses = [*self._group.poll(wait), *self._evaluator.poll(0)]
@@ -139,5 +164,7 @@ class Coordinator:
         if isinstance(order, ScoreSnapshot):
             snapshot = self._group.snapshot(self._leader, order.stamp)
             self._evaluator.score(EVALUATOR, order.stamp, snapshot)
+            if self._keeps_snapshots:
+                self.snapshots.add(order.stamp, snapshot)
         elif isinstance(order, StopLeg):
             self._group.request_stop(order.reason, self._trainers)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from orchestrator.coordinator import Tick
 from orchestrator.errors import RegattaError, ResourcesError
 from orchestrator.fleet import Fleet
+from orchestrator.report.environment import environment
 from orchestrator.result import RunResult
-from orchestrator.runner import Clock, Runner, Watcher
+from orchestrator.runner import Runner, Watcher
 from orchestrator.spec import RunSpec
 from orchestrator.store import claim_directory
 
@@ -23,6 +25,8 @@ class Planned:
     spec: RunSpec
     path: Path
     run_id: str
+    claimed: bool = False
+    """Whether the folder is this run's own already."""
 
 
 Schedule = Generator[Planned, RunResult, None]
@@ -32,7 +36,7 @@ Schedule = Generator[Planned, RunResult, None]
 class Silent:
     """A watcher that does not look."""
 
-    def run_begins(self, spec: RunSpec, run_id: str) -> None: ...
+    def run_begins(self, spec: RunSpec, run_id: str, path: Path) -> None: ...
 
     def launching(self, tick: Tick) -> None: ...
 
@@ -53,8 +57,11 @@ class Execution:
 
     def __init__(self, timeout: float | None, watcher: Watcher | None) -> None:
         started = time.monotonic()
-        self._clock = Clock(started, None if timeout is None else started + timeout)
+        self._started: float | None = started
+        self._stops_at = None if timeout is None else started + timeout
         self._watcher = watcher or Silent()
+        self._environment: Mapping[str, Any] | None = None
+        self._begun = False
         self.interleaved = True
         """Whether the variants took turns; else they ran one after another, for want of places."""
 
@@ -71,8 +78,6 @@ class Execution:
                 raise
             self.interleaved = False
             self._one_by_one(firsts, schedule)
-
-    _begun = False
 
     def _together(self, firsts: Sequence[Planned], schedule: Schedule) -> None:
         waiting: dict[str, Runner] = {}
@@ -116,12 +121,22 @@ class Execution:
             planned = _advance(schedule, result)
 
     def _runner(self, planned: Planned) -> Runner:
-        nested = planned.path.parent.name in ("runs", "tuning")
-        path = claim_directory(planned.path) if nested else planned.path
-        return Runner(planned.spec, path, planned.run_id, self._watcher, self._clock)
+        path = planned.path if planned.claimed else claim_directory(planned.path)
+        if self._environment is None:
+            self._environment = environment(Path(planned.spec.directory))
+        command_started, self._started = self._started, None
+        return Runner(
+            planned.spec,
+            path,
+            planned.run_id,
+            self._watcher,
+            self._environment,
+            command_started=command_started,
+            deadline=self._stops_at,
+        )
 
     def _deadline(self, launch: float) -> float:
-        return launch if self._clock.deadline is None else min(launch, self._clock.deadline)
+        return launch if self._stops_at is None else min(launch, self._stops_at)
 
 
 def _advance(schedule: Schedule, result: RunResult | None) -> Planned | None:

@@ -9,12 +9,13 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 
 from orchestrator import topology
 from orchestrator.cluster import Cluster, Placement
 from orchestrator.coordinator import Coordinator
+from orchestrator.placement import Group
+from orchestrator.resources import demand
 from orchestrator.spec import RunSpec
 from orchestrator.topology import TaskPlan
 from orchestrator.worker_group import Assign, RayGroup, WorkerGroup
@@ -25,24 +26,29 @@ _LOCALHOST = "127.0.0.1"
 
 
 def training_plans(spec: RunSpec) -> tuple[TaskPlan, ...]:
-    return topology.plan_tasks(
+    plans = topology.plan_tasks(
         spec.mode,
         workers=spec.workers,
         ps=spec.ps,
         cpus_per_task=spec.cpus_per_task,
         gpus_per_worker=spec.gpus_per_worker,
     )
+    return tuple(demand(plan, spec.resources, spec.worker_labels) for plan in plans)
+
+
+def evaluator_plan(spec: RunSpec) -> TaskPlan:
+    return demand(topology.plan_evaluator(spec.cpus_per_task), spec.resources, spec.worker_labels)
 
 
 class Crew:
     """The worker group of one mode, over all its attempts."""
 
-    def __init__(self, fleet: Fleet, spec: RunSpec, first_place: int) -> None:
+    def __init__(self, fleet: Fleet, spec: RunSpec, places: Placement) -> None:
         self.spec = spec
         self.attempt = 1
         self.launch_seconds: float | None = None
         self._fleet = fleet
-        self._first_place = first_place
+        self._places = places
         self._group: WorkerGroup | None = None
         self.coordinator: Coordinator | None = None
 
@@ -52,12 +58,13 @@ class Crew:
 
     def launch(self) -> Coordinator:
         """Order all tasks to start; their readiness is awaited by the coordinator."""
-        self._group = self._fleet.group(self.plans, self._first_place)
+        self._group = self._fleet.group(self.plans, self._places)
         self.coordinator = Coordinator(
             self._group,
             self._fleet.evaluator,
             leader=topology.leader(self.spec.mode),
             trainers=topology.trainers(self.spec.mode, self.spec.workers),
+            keeps_snapshots=self.spec.on_instability == "rollback",
         )
         self.coordinator.launch(assigner(self.spec, self.plans))
         return self.coordinator
@@ -81,11 +88,11 @@ class Fleet:
         self._specs = tuple(specs)
         first = self._specs[0]
         self._session = f"{os.getpid()}-{time.monotonic_ns():x}"
-        self._evaluator_plan = topology.plan_evaluator(first.cpus_per_task)
-        self._all_plans = [*(p for spec in self._specs for p in training_plans(spec)), self._evaluator_plan]
-        self._cluster = Cluster(self._session, first.address, self._all_plans, job_file(first))
+        self._groups = [*(training_plans(spec) for spec in self._specs), (evaluator_plan(first),)]
+        plans = [plan for group in self._groups for plan in group]
+        self._cluster = Cluster(self._session, first.address, plans, JobSource(first.job, first.directory))
+        self._interface = first.interface
         self._cleanup = contextlib.ExitStack()
-        self._placement: Placement | None = None
 
     def __enter__(self) -> Fleet:
         first = self._specs[0]
@@ -94,29 +101,33 @@ class Fleet:
                 undo.enter_context(_prewarmed(self._session))
             undo.enter_context(self._cluster)
             self.deadline = time.monotonic() + first.launch_timeout
-            self._placement = self._cluster.reserve(self._all_plans, self.deadline)
-            undo.callback(self._placement.release)
-            self.evaluator = self.group((self._evaluator_plan,), len(self._all_plans) - 1)
+            placement = self._cluster.reserve(self._groups, first.placement, self.deadline)
+            undo.callback(placement.release)
+            *crews, scoring = _parts(placement, self._groups)
+            self.evaluator = self.group(self._groups[-1], scoring)
             undo.callback(self.evaluator.shutdown)
-            self.evaluator.launch(assigner(first, (self._evaluator_plan,)))
+            self.evaluator.launch(assigner(first, self._groups[-1]))
             self.crews: dict[str, Crew] = {}
-            place = 0
-            for spec in self._specs:
-                crew = self.crews[spec.variant_name] = Crew(self, spec, place)
+            for spec, places in zip(self._specs, crews, strict=True):
+                crew = self.crews[spec.variant_name] = Crew(self, spec, places)
                 undo.callback(crew.shutdown)
-                place += len(crew.plans)
             self._cleanup = undo.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._cleanup.close()
 
-    def group(self, plans: tuple[TaskPlan, ...], first_place: int) -> WorkerGroup:
-        """A group of replicas in the places reserved from `first_place` on."""
-        if self._placement is None:
-            raise RuntimeError("a fleet launches groups inside of its `with` block only")
-        host = _LOCALHOST if self._cluster.local else None
-        return RayGroup(plans, self._session, self._placement, first_place, host, self.deadline)
+    def group(self, plans: tuple[TaskPlan, ...], places: Placement) -> WorkerGroup:
+        """A group of replicas in `places`."""
+        address = _LOCALHOST if self._cluster.local else None
+        return RayGroup(plans, self._session, places, address, self._interface, self.deadline)
+
+
+def _parts(placement: Placement, groups: Sequence[Group]) -> Iterator[Placement]:
+    first = 0
+    for group in groups:
+        yield placement.part(first, len(group))
+        first += len(group)
 
 
 def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...]) -> Assign:
@@ -136,17 +147,24 @@ def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...]) -> Assign:
             cpus=resources[task].cpus,
             gpus=resources[task].gpus,
             sharding=spec.sharding,
+            cache=spec.cache,
+            prefetch=spec.prefetch,
+            jit=spec.jit,
+            dtype_policy=dtype_policy(spec),
             target_metric=target.metric if target else None,
             straggler=spec.straggler,
+            sample_seconds=spec.sample_seconds if spec.monitor else 0.0,
+            timings=spec.monitor,
         )
 
     return assign
 
 
-def job_file(spec: RunSpec) -> Path | None:
-    """The user's file, for jobs given as one; it travels with our code to other hosts."""
-    path, _, _ = spec.job.partition(".py")
-    return Path(spec.directory, f"{path}.py") if ".py" in spec.job else None
+def dtype_policy(spec: RunSpec) -> str:
+    """Keras' dtype policy, for all tasks alike. CPUs have fast instructions for bfloat16 alone."""
+    if not spec.mixed_precision:
+        return "float32"
+    return "mixed_float16" if spec.gpus_per_worker else "mixed_bfloat16"
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import typer
 
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.price import parse_prices
+from orchestrator.resources import parse_resources
 
 Target = Annotated[
     str, typer.Argument(metavar="TARGET", help="A built-in job, spec.yaml, path/file.py:Class or module:Class.")
@@ -32,7 +33,19 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A param of the job; may be repeated.")
 ]
 StepsPerCall = Annotated[int | None, typer.Option(help="Fused steps per call; automatic when not given.")]
-Sharding = Annotated[str | None, typer.Option(help="auto: split the data between workers; off: all to each.")]
+Sharding = Annotated[str | None, typer.Option(help="How workers split the data: auto, data, file or off.")]
+Cache = Annotated[bool | None, typer.Option(help="Keep the data in memory after the first epoch, in its order.")]
+Prefetch = Annotated[bool | None, typer.Option(help="Prepare batches ahead of the step that needs them; on.")]
+MixedPrecision = Annotated[bool | None, typer.Option(help="Compute in 16 bits, keep weights in 32.")]
+Jit = Annotated[bool | None, typer.Option(help="Compile with XLA.")]
+Placement = Annotated[str | None, typer.Option(help="Hosts of the tasks: pack, spread or one-per-host.")]
+WorkerLabel = Annotated[
+    list[str] | None, typer.Option(metavar="KEY=VALUE", help="Label a worker's host must have; may be repeated.")
+]
+Resources = Annotated[
+    list[str] | None, typer.Option(metavar="TYPE.WHAT=N", help="Of tasks of one type: ps.cpu=2; may be repeated.")
+]
+Interface = Annotated[str | None, typer.Option(help="Network between the tasks: eth1, or 10.0.0.0/8.")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to attach to; starts one here when not given.")]
 Out = Annotated[str | None, typer.Option(help="Folder for the results; runs/<run_id> when not given.")]
 RunId = Annotated[str | None, typer.Option(help="Name of the run.")]
@@ -46,6 +59,12 @@ Margin = Annotated[float | None, typer.Option(help="Accuracies closer than this 
 TuneLr = Annotated[bool | None, typer.Option("--tune-lr", help="First find each variant's learning rate.")]
 LearningRate = Annotated[float | None, typer.Option(help="Instead of the job's own.")]
 Straggler = Annotated[str | None, typer.Option(help="Slow workers: persistent:worker=1,factor=4; see docs.")]
+OnInstability = Annotated[
+    str | None, typer.Option(help="When the loss is NaN or diverges: warn, stop or rollback (once, half the rate).")
+]
+Monitor = Annotated[bool | None, typer.Option(help="Sample hosts and GPUs, time calls, watch the loss; on.")]
+SampleSeconds = Annotated[float | None, typer.Option(help="Seconds between samples of hosts and GPUs; 1.")]
+Mlflow = Annotated[str | None, typer.Option(help="MLflow tracking URI to log every run to.")]
 Price = Annotated[str | None, typer.Option(help="Dollars per hour: cpu=0.04,gpu=2.5, or a YAML file.")]
 WorkerCounts = Annotated[str | None, typer.Option("--workers", help="Worker replicas; 1,2,4 compares.")]
 BatchSizes = Annotated[str | None, typer.Option("--batch-size", help="Samples per batch and replica; 32,64 compares.")]
@@ -54,7 +73,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and err
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also evaluations, findings and task states.")]
 
 
-_NOT_FIELDS = ("target", "target_metric", "set_", "seeds", "modes", "vary", "price")
+_NOT_FIELDS = ("target", "target_metric", "set_", "seeds", "modes", "vary", "price", "worker_label", "resources")
 
 
 def to_fields(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,6 +86,10 @@ def to_fields(given: Mapping[str, Any]) -> dict[str, Any]:
         fields["seeds"] = parse_seeds(given["seeds"])
     if given.get("modes") is not None:
         fields["modes"] = tuple(name.strip() for name in given["modes"].split(","))
+    if given.get("worker_label"):
+        fields["worker_labels"] = parse_settings(given["worker_label"], "--worker-label")
+    if given.get("resources"):
+        fields["resources"] = parse_resources(parse_settings(given["resources"], "--resources"))
     if given.get("price") is not None:
         fields["price"] = parse_prices(given["price"])
     vary = {name: values.split(",") for name, values in parse_settings(given.get("vary") or (), "--vary").items()}

@@ -1,17 +1,37 @@
-"""What `regatta plan` tells, and `plan.json` keeps: tasks, resources, TF_CONFIG, budget. Starts nothing."""
+"""What `regatta plan` tells, and `plan.json` keeps: tasks, hosts, resources, TF_CONFIG, budget. Starts nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 from orchestrator import topology
-from orchestrator.fleet import training_plans
+from orchestrator.cluster import Cluster
+from orchestrator.fleet import evaluator_plan, training_plans
+from orchestrator.placement import Host, place, shortage
 from orchestrator.spec import RunSpec
 
 
-def plan_document(spec: RunSpec) -> dict[str, Any]:
-    """The plan of one run, as JSON (DESIGN.md section 6)."""
-    plans = (*training_plans(spec), topology.plan_evaluator(spec.cpus_per_task))
+def plan_where(spec: RunSpec) -> dict[str, Any]:
+    """The plan of a run, with the host of each task if it names a cluster: looks there, and starts nothing.
+
+    Raises:
+        ResourcesError: a task fits on no host; says why.
+        ClusterError: the cluster cannot be reached.
+    """
+    if spec.address is None:
+        return plan_document(spec)
+    groups = (training_plans(spec), (evaluator_plan(spec),))
+    with Cluster("plan", spec.address) as cluster:
+        hosts = [host for chosen in place(groups, cluster.hosts(), spec.placement) for host in chosen]
+    waits = shortage([plan for group in groups for plan in group], hosts)
+    return plan_document(spec, hosts) | {"waits_for": waits}
+
+
+def plan_document(spec: RunSpec, hosts: Sequence[Host] | None = None) -> dict[str, Any]:
+    """The plan of one run, as JSON (DESIGN.md section 6); `hosts` are those of its tasks, the evaluator's last."""
+    plans = (*training_plans(spec), evaluator_plan(spec))
     addresses = topology.placeholder_addresses(plans)
     return {
         "mode": spec.mode,
@@ -19,10 +39,11 @@ def plan_document(spec: RunSpec) -> dict[str, Any]:
             {
                 "type": plan.task.type,
                 "index": plan.task.index,
+                "host": None if host is None else {"name": host.name, "address": host.address},
                 "resources": {"cpu": plan.cpus, "gpu": plan.gpus},
                 "tf_config": topology.tf_config(plans, addresses, plan.task),
             }
-            for plan in plans
+            for plan, host in zip(plans, hosts or repeat(None), strict=hosts is not None)
         ],
         "budget": _budget(spec),
         "requires": {"cpu": sum(plan.cpus for plan in plans), "gpu": sum(plan.gpus for plan in plans)},

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 
+from orchestrator import measured
 from orchestrator.coordinator import Tick
-from orchestrator.fleet import training_plans
+from orchestrator.fleet import evaluator_plan, training_plans
 from orchestrator.price import cost
 from orchestrator.result import (
     FailureRecord,
@@ -17,24 +17,31 @@ from orchestrator.result import (
     RunResult,
     Seconds,
     Stability,
-    Staleness,
     Status,
     TargetResult,
     Throughput,
-    Utilization,
 )
 from orchestrator.spec import RunSpec
 from orchestrator.states import Ended
-from orchestrator.store import Metrics, RunStore
-from orchestrator.topology import TaskPlan, count_by_type, plan_evaluator
-from workers.messages import StepBatch, TaskFailure
+from orchestrator.store import RunStore
+from orchestrator.topology import TaskPlan, count_by_type
+from orchestrator.watch.pace import Pace
+from orchestrator.watch.sinks import Sink, Sinks
+from workers.messages import Leg, StepBatch, TaskFailure
 from workers.monitor.stability import StabilityDetector
 
 
 class Recorder:
     """Listens to one run."""
 
-    def __init__(self, spec: RunSpec, run_id: str, store: RunStore, command_started: float) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        run_id: str,
+        store: RunStore,
+        command_started: float | None,
+        sinks: Sequence[Sink] = (),
+    ) -> None:
         self._spec = spec
         self._run_id = run_id
         self._store = store
@@ -47,7 +54,12 @@ class Recorder:
         self._attempts = 1
         self._failures: list[FailureRecord] = []
         self._detector = StabilityDetector()
+        self._pace = Pace()
         self._findings: list[Finding] = []
+        self._sinks = Sinks(sinks, store)
+        self.react: Callable[[Finding], str] = lambda _: "warned"
+        """Does something about a finding, and says what."""
+        self.rollbacks = 0
 
     def launch_begins(self) -> None:
         self._launch_begun = time.monotonic()
@@ -61,18 +73,33 @@ class Recorder:
     def tick(self, attempt: int, tick: Tick) -> None:
         self._attempts = attempt
         for status in tick.statuses:
-            self._store.add(attempt, status)
+            timings = tuple(timing for timing in status.timings if timing.run_id == self._run_id)
+            status = replace(status, timings=timings)  # noqa: PLW2901 - less the last words on the run before
+            self._store.add(attempt, status, self.rollbacks)
+            self._sinks.hear(status)
             for batch in status.batches:
                 self._observe(attempt, batch)
+            for timing in timings:
+                self._keep(attempt, self._pace.observe(timing))
             for evaluation in status.evaluations:
                 loss = evaluation.metrics.get("val_loss")
-                if loss is not None:
+                if loss is not None and self._spec.monitor:
                     stamp = evaluation.stamp
                     self._keep(attempt, self._detector.observe_evaluation(stamp.step, stamp.clock, loss))
             for started in status.leg_started:
-                self._store.event(attempt, "leg_started", status.task, total_steps=started.total_steps)
+                plan = {"total_steps": started.total_steps, "global_batch": started.global_batch}
+                self._store.event(attempt, "leg_started", status.task, **plan)
             for finished in status.leg_finished:
                 self._store.event(attempt, "leg_finished", status.task, stopped=finished.stopped, **finished.phases)
+
+    def rolled_back(self, attempt: int, leg: Leg) -> None:
+        """What comes now repeats steps of the leg before."""
+        self.rollbacks += 1
+        self._store.event(attempt, "rollback", step=leg.start.step if leg.start else 0)
+
+    def close(self, result: RunResult) -> None:
+        """The result is written: nothing more will come."""
+        self._sinks.close(result)
 
     def failed(self, attempt: int, failures: Sequence[TaskFailure]) -> None:
         for failure in failures:
@@ -86,7 +113,8 @@ class Recorder:
 
     def result(self, status: Status, reason: str, ended: Ended | None) -> RunResult:
         """The frozen result; flushes what the detector still holds."""
-        self._keep(self._attempts, self._detector.finish())
+        if self._spec.monitor:
+            self._keep(self._attempts, (*self._detector.finish(), *self._pace.finish()))
         finished = ended.finished if ended else None
         self._store.event(self._attempts, status, reason=reason)
         self._store.commit()
@@ -111,8 +139,9 @@ class Recorder:
             target=_target(self._spec, ended),
             final=_final(self._store.path, ended),
             stability=Stability(findings=tuple(self._findings), jitter=self._detector.jitter),
-            staleness=staleness(self._store.path),
-            utilization=utilization(self._store.path),
+            staleness=measured.staleness(self._store.path),
+            utilization=measured.utilization(self._store.path),
+            timing=measured.timing(self._store.path, self._spec.mode),
             cost=cost(self._spec.price, _plans(self._spec), finished.seconds if finished else None),
             attempts=self._attempts,
             failures=tuple(self._failures),
@@ -121,23 +150,27 @@ class Recorder:
         )
 
     def _observe(self, attempt: int, batch: StepBatch) -> None:
-        if self._first_step is None and self._launch_begun is not None:
+        if self._first_step is None and self._command_started is not None:
             # When the news came, less the steps after the first that came with it.
             later = float(batch.clock[-1] - batch.clock[0])
             self._first_step = time.monotonic() - self._command_started - later
         self._steps += len(batch.steps)
         samples = batch.steps * self._spec.batch_size
-        self._keep(attempt, self._detector.observe(batch.steps, samples, batch.clock, batch.losses))
+        if self._spec.monitor:
+            self._keep(attempt, self._detector.observe(batch.steps, samples, batch.clock, batch.losses))
 
-    def _keep(self, attempt: int, findings: Sequence[object]) -> None:
+    def _keep(self, attempt: int, findings: Iterable[object]) -> None:
         for found in findings:
             finding = Finding.model_validate(found, from_attributes=True)
+            finding = finding.model_copy(update={"action": self.react(finding)})
             self._findings.append(finding)
-            self._store.event(attempt, "finding", finding=finding.kind, step=finding.step, symptom=finding.symptom)
+            self._sinks.found(finding)
+            told = {"finding": finding.kind, "step": finding.step, "symptom": finding.symptom}
+            self._store.event(attempt, "finding", **told, clock=finding.clock, action=finding.action)
 
 
 def _plans(spec: RunSpec) -> tuple[TaskPlan, ...]:
-    return (*training_plans(spec), plan_evaluator(spec.cpus_per_task))
+    return (*training_plans(spec), evaluator_plan(spec))
 
 
 def _throughput(ended: Ended | None) -> Throughput:
@@ -164,47 +197,7 @@ def _target(spec: RunSpec, ended: Ended | None) -> TargetResult | None:
 
 
 def _final(run: Path, ended: Ended | None) -> dict[str, float]:
-    """The last evaluation, and the mean training loss of the last 1 % of the steps: NaN if one of them was."""
+    """The last evaluation, and the final training loss."""
     final = dict(ended.last.metrics) if ended and ended.last else {}
-    metrics = Metrics(run)
-    try:
-        losses = metrics.column(
-            "SELECT loss FROM steps ORDER BY step DESC LIMIT (SELECT MAX(1, COUNT(*) / 100) FROM steps)"
-        )
-    finally:
-        metrics.close()
-    # SQLite keeps NaN as null. A run that diverged must not show the last loss it had before.
-    return {"loss": fmean(math.nan if loss is None else loss for loss in losses), **final} if losses else final
-
-
-def staleness(run: Path) -> Staleness | None:
-    """Of every async update in the run's store; None for sync."""
-    metrics = Metrics(run)
-    try:
-        values = metrics.column("SELECT staleness FROM steps WHERE staleness IS NOT NULL ORDER BY staleness")
-    finally:
-        metrics.close()
-    if not values:
-        return None
-
-    def quantile(q: float) -> float:
-        return float(values[min(len(values) - 1, int(q * len(values)))])
-
-    return Staleness(mean=fmean(values), p50=quantile(0.5), p95=quantile(0.95), max=float(values[-1]))
-
-
-def utilization(run: Path) -> Utilization:
-    """Means by task over the run's samples; null where nothing could be measured, with the reason for GPUs."""
-    metrics = Metrics(run)
-    try:
-        hosts = metrics.rows("SELECT task, AVG(cpu_percent), AVG(rss_bytes) FROM host_samples GROUP BY task")
-        gpus = metrics.rows("SELECT task, AVG(utilization_percent) FROM gpu_samples GROUP BY task")
-        notes = metrics.column("SELECT DISTINCT value FROM host_samples, json_each(notes) WHERE value LIKE 'GPU:%'")
-    finally:
-        metrics.close()
-    return Utilization(
-        cpu_percent={task: cpu for task, cpu, _ in hosts},
-        rss_bytes={task: None if rss is None else int(rss) for task, _, rss in hosts},
-        gpu_percent=dict(gpus) or None,
-        gpu_note="; ".join(notes) or None,
-    )
+    loss = measured.final_loss(run)
+    return final if loss is None else {"loss": loss, **final}

@@ -24,7 +24,7 @@ class Seconds(Frozen):
     launch: float | None = None
     """From the launch order to every task ready, compile included. Shared by all seeds of a group."""
     to_first_step: float | None = None
-    """From the command's start to the end of the first training step; null for later seeds of a group."""
+    """From the command's start to the end of the first training step; null for all but a command's first run."""
     training: float | None = None
     """Training clock at the last step."""
     total: float | None = None
@@ -54,6 +54,10 @@ class Staleness(Frozen):
     p50: float
     p95: float
     max: float
+    histogram: Mapping[str, int] = Field(default_factory=dict)
+    """Updates by staleness."""
+    by_worker: Mapping[str, float] = Field(default_factory=dict)
+    """Means."""
 
 
 class Finding(Frozen):
@@ -82,6 +86,28 @@ class Utilization(Frozen):
     rss_bytes: Mapping[str, int | None] = Field(default_factory=dict)
     gpu_percent: Mapping[str, float | None] | None = None
     gpu_note: str | None = None
+
+
+class WorkerTime(Frozen):
+    """Where one worker's training time went, as shares of it; null is what could not be seen."""
+
+    input_wait: float | None = None
+    """With nothing to compute, because the next batch was not there."""
+    compute: float | None = None
+    communication: float | None = None
+    """In collectives, waiting for slower workers included; async: not seen."""
+    snapshot: float | None = None
+    idle: float | None = None
+    """Neither computing nor communicating: waiting for input, other workers, the chief, or a snapshot of another."""
+    step_seconds: float | None = None
+    """Mean time of a step, without waiting for others."""
+
+
+class Timing(Frozen):
+    workers: Mapping[str, WorkerTime]
+    """By task."""
+    straggler_index: float | None = None
+    """Slowest worker's step time over the median; null with fewer than two workers."""
 
 
 class FailureRecord(Frozen):
@@ -114,6 +140,7 @@ class RunResult(Frozen):
     stability: Stability = Stability()
     staleness: Staleness | None = None
     utilization: Utilization = Utilization()
+    timing: Timing | None = None
     cost: float | None = None
     attempts: int = 1
     failures: tuple[FailureRecord, ...] = ()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from orchestrator.coordinator import GroupBroken, Tick
 from orchestrator.errors import ClusterError, JobError, RegattaError, SpecError, TaskDiedError
@@ -18,6 +18,8 @@ from orchestrator.result import RunResult, Status
 from orchestrator.spec import RunSpec
 from orchestrator.states import Ended
 from orchestrator.store import RunStore
+from orchestrator.watch.guard import Guard
+from orchestrator.watch.sinks import open_sinks
 from workers.messages import FailureKind, Leg, TaskFailure
 from workers.stragglers import Profile
 
@@ -25,7 +27,7 @@ from workers.stragglers import Profile
 class Watcher(Protocol):
     """Whoever looks on while runs go: the terminal, a test."""
 
-    def run_begins(self, spec: RunSpec, run_id: str) -> None: ...
+    def run_begins(self, spec: RunSpec, run_id: str, path: Path) -> None: ...
 
     def launching(self, tick: Tick) -> None: ...
 
@@ -34,33 +36,37 @@ class Watcher(Protocol):
     def run_ended(self, result: RunResult) -> None: ...
 
 
-@dataclass(frozen=True)
-class Clock:
-    """When the command began, and when it has to be over."""
-
-    started: float
-    deadline: float | None = None
-
-    @property
-    def elapsed(self) -> float:
-        return time.monotonic() - self.started
-
-
 class Runner:
     """Executes one run and writes its directory."""
 
-    def __init__(self, spec: RunSpec, path: Path, run_id: str, watcher: Watcher, clock: Clock) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        path: Path,
+        run_id: str,
+        watcher: Watcher,
+        environment: Mapping[str, Any],
+        *,
+        command_started: float | None,
+        deadline: float | None,
+    ) -> None:
+        """`command_started` (monotonic seconds) is for the command's first run; for later ones the time to the first
+        step would hold other runs, and is not measured. At `deadline` training is stopped."""
         self.spec = spec
         self.run_id = run_id
         self._watcher = watcher
-        self._clock = clock
+        self._deadline = deadline
         self._policy = FailurePolicy()
         self._store = RunStore(path)
         self._store.write_spec(spec.resolved() | {"run_id": run_id})
         self._store.write_plan(plan_document(spec))
-        self._recorder = Recorder(spec, run_id, self._store, clock.started)
-        self._attempt = 1
-        watcher.run_begins(spec, run_id)
+        self._store.write_environment(environment)
+        self._store.event(1, "driver", pid=os.getpid(), host=platform.node())
+        self._store.commit()
+        sinks = open_sinks(spec, run_id, path)
+        self._recorder = Recorder(spec, run_id, self._store, command_started, sinks)
+        self._result: RunResult | None = None
+        watcher.run_begins(spec, run_id, path)
 
     def prepare(self, crew: Crew) -> None:
         """Order the crew's tasks to start, unless they run already."""
@@ -99,34 +105,45 @@ class Runner:
             steps_per_call=1 if Profile.parse(spec.straggler).paces else spec.steps_per_call,
             learning_rate=spec.learning_rate,
             learning_rate_scale=spec.learning_rate_scale,
+            directory=str(self._store.path.absolute()),
         )
 
         def listen(tick: Tick) -> None:
             self._recorder.tick(crew.attempt, tick)
             self._watcher.training(tick)
 
+        guard = Guard(spec.on_instability, crew.coordinator)
+        self._recorder.react = guard.react
         try:
-            ended = crew.coordinator.run(leg, spec.parsed_target, self._clock.deadline, listen)
+            ended = crew.coordinator.run(leg, spec.parsed_target, self._deadline, listen)
+            while (again := guard.resumed(leg, ended)) is not None:
+                self._recorder.rolled_back(crew.attempt, again[0])
+                ended = crew.coordinator.run(again[0], spec.parsed_target, self._deadline, listen, again[1])
         except GroupBroken as broken:
             self._recorder.failed(crew.attempt, broken.failures)
             raise self._explained(broken) from None
-        return self._conclude(ended)
+        return self._conclude(ended, guard)
 
     def abandon(self, error: BaseException) -> RunResult:
         """The result of a run that did not reach its end: failed, or stopped by the user."""
+        if self._result is not None:  # it did, and what failed is somebody who watched
+            return self._result
         stopped = isinstance(error, KeyboardInterrupt)
         reason = "interrupted" if stopped else _one_line(error)
         result = self._recorder.result("stopped" if stopped else "failed", reason, None)
         return self._write(result)
 
-    def _conclude(self, ended: Ended) -> RunResult:
-        reason = ended.finished.stopped
-        status: Status = "stopped" if reason in ("timeout", "interrupted") else "succeeded"
+    def _conclude(self, ended: Ended, guard: Guard) -> RunResult:
+        reason = "target" if ended.reached else ended.finished.stopped
+        stopped = reason in ("timeout", "interrupted") or (reason is not None and reason == guard.stopped)
+        status: Status = "stopped" if stopped else "succeeded"
         return self._write(self._recorder.result(status, reason or "budget", ended))
 
     def _write(self, result: RunResult) -> RunResult:
         self._store.close()
         self._store.write_result(result)
+        self._recorder.close(result)
+        self._result = result
         self._watcher.run_ended(result)
         return result
 

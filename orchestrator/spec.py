@@ -16,6 +16,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from orchestrator.errors import SpecError
+from orchestrator.resources import LabelKey, LabelSelector, Resources
+from orchestrator.resources import check as check_resources
 from orchestrator.variants import file_name
 from workers.stragglers import Profile
 
@@ -90,8 +92,25 @@ class RunSpec(BaseModel):
     seed: Seed = 0
     steps_per_call: Count | None = None
     """Fused steps per call; grown until a call takes about 100 ms when not given."""
-    sharding: Literal["auto", "off"] = "auto"
-    """`auto`: each worker gets its share of the batches; `off`: every worker gets all of them."""
+    sharding: Literal["auto", "data", "file", "off"] = "auto"
+    """`auto`: each worker gets its share of the batches, unless the job splits the data itself; `data`: of the
+    batches in any case; `file`: of the input files; `off`: every worker gets everything."""
+    cache: bool = False
+    """Keep an epoch's training batches, in the order of the first epoch, and the evaluation data in memory."""
+    prefetch: bool = True
+    """Prepare the next batches while a step is computed (`tf.data.AUTOTUNE`)."""
+    mixed_precision: bool = False
+    """Compute in 16 bits, keep weights in 32: float16 where workers have GPUs, else bfloat16."""
+    jit: bool = False
+    """Compile clusters of operations with XLA."""
+    resources: Resources = Field(default_factory=dict)
+    """What tasks of one type ask for instead: `{ps: {cpu: 2, memory_gib: 4}}`."""
+    placement: Literal["pack", "spread", "one-per-host"] = "pack"
+    """Few hosts, many hosts, or a host for each worker of a group."""
+    worker_labels: Mapping[LabelKey, LabelSelector] = Field(default_factory=dict)
+    """Labels that a worker's host must have: `{accelerator: a100}`; also `!v`, `in(v,w)`, `!in(v,w)`."""
+    interface: Annotated[str, Field(pattern=r"^[0-9A-Za-z_.:@/-]{1,64}$")] | None = None
+    """Network between tasks, as an interface (`eth1`) or a range (`10.0.0.0/8`); found out when not given."""
     address: str | None = None
     """A Ray cluster to attach to (`auto`, `host:6379`, `ray://host:10001`); Ray starts itself without one."""
     out: str | None = None
@@ -108,6 +127,15 @@ class RunSpec(BaseModel):
     """Multiplies the learning rate; `--tune-lr` finds it."""
     straggler: str = "none"
     """Slow workers as an experimental condition: see docs/comparison.md."""
+    on_instability: Literal["warn", "stop", "rollback"] = "warn"
+    """When the loss is NaN or diverges: say so, end the run, or go back once to the last good snapshot at half the
+    learning rate."""
+    monitor: bool = True
+    """Watch the run: what hosts and GPUs do, where each call's time goes, whether the loss is stable."""
+    sample_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 1.0
+    """Between two looks at a replica, its host and its GPUs."""
+    mlflow: str | None = None
+    """MLflow tracking server (URI) that every run is logged to; needs the extra `mlflow`."""
     price: Mapping[str, float] | None = None
     """Dollars per hour of `cpu`, `gpu`, or of a whole task type; no price, no cost."""
     variant: str | None = None
@@ -120,7 +148,7 @@ class RunSpec(BaseModel):
     def _target_parses(cls, value: str | None) -> str | None:
         return None if value is None else str(Target.parse(value))
 
-    @field_validator("job", "directory", "address", "out")
+    @field_validator("job", "directory", "address", "out", "mlflow")
     @classmethod
     def _is_text(cls, value: str | None) -> str | None:
         if value is not None and any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
@@ -153,6 +181,7 @@ class RunSpec(BaseModel):
             raise SpecError("ps", "0 does not work with mode async, which keeps its weights on ps: give 1 or more")
         if self.samples is not None and self.epochs is not None:
             raise SpecError("epochs", f"{self.epochs:g} given together with samples {self.samples}: give one of them")
+        check_resources(self.resources)
         return self
 
     @property

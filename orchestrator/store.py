@@ -2,54 +2,41 @@
 
 <run>/spec.yaml      the resolved spec
       plan.json      tasks, resources, TF_CONFIG
-      metrics.db     SQLite (WAL): steps, evaluations, host_samples, gpu_samples, events
+      environment.json  versions, processor, commits
+      metrics.db     SQLite (WAL), `orchestrator.metrics`
       result.json    written last, atomically
       logs/<task>.log
+      tensorboard/   event files, `orchestrator.tensorboard`
 <comparison>/comparison.json, report.md, and one run directory each under runs/
 """
 
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import re
-import sqlite3
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import documents
 from orchestrator.errors import UsageError
-from workers.messages import Evaluation, HostSample, ReplicaStatus, StepBatch, Task
+from orchestrator.metrics import MetricsWriter
+from workers.messages import ReplicaStatus, Task
 
 if TYPE_CHECKING:
     from orchestrator.result import Comparison, RunResult
 
-RESULT, COMPARISON, SPEC, PLAN, METRICS = (
+RESULT, COMPARISON, SPEC, PLAN, ENVIRONMENT = (
     "result.json",
     "comparison.json",
     "spec.yaml",
     "plan.json",
-    "metrics.db",
+    "environment.json",
 )
+TENSORBOARD = "tensorboard"
 _CLAIM = ".claim"
-_COMMIT_SECONDS = 1.0
-_SCHEMA = """
-CREATE TABLE steps (attempt INT, step INT, worker INT, clock REAL, loss REAL, staleness REAL);
-CREATE TABLE calls (attempt INT, worker INT, last_step INT, steps INT, seconds REAL, logs TEXT);
-CREATE TABLE evaluations (attempt INT, step INT, samples INT, clock REAL, metrics TEXT, seconds REAL, final INT);
-CREATE TABLE host_samples (attempt INT, task TEXT, time REAL, cpu_percent REAL, rss_bytes INT,
-  host_cpu_percent REAL, host_memory_percent REAL, net_sent_per_s REAL, net_received_per_s REAL,
-  disk_read_per_s REAL, disk_written_per_s REAL, notes TEXT);
-CREATE TABLE gpu_samples (attempt INT, task TEXT, time REAL, uuid TEXT, name TEXT, utilization_percent REAL,
-  memory_used_bytes INT, memory_total_bytes INT, process_memory_bytes INT, power_watts REAL,
-  temperature_celsius REAL);
-CREATE TABLE events (time REAL, attempt INT, kind TEXT, task TEXT, detail TEXT);
-"""
 
 
 def new_id(name: str) -> str:
@@ -112,12 +99,7 @@ class RunStore:
         self.logs = path / "logs"
         self.logs.mkdir(exist_ok=True)
         self._log_files: dict[Task, Any] = {}
-        self._db = sqlite3.connect(path / METRICS, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(_SCHEMA)
-        self._db.execute("BEGIN")
-        self._committed = time.monotonic()
+        self._metrics = MetricsWriter(path)
         (path / _CLAIM).unlink(missing_ok=True)  # the files above say that the folder is taken
 
     def log_path(self, task: Task | str) -> Path:
@@ -131,24 +113,24 @@ class RunStore:
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         write_atomically(self.path / PLAN, to_json(plan))
 
+    def write_environment(self, facts: Mapping[str, Any]) -> None:
+        write_atomically(self.path / ENVIRONMENT, to_json(facts))
+
     def write_result(self, result: RunResult) -> None:
         write_atomically(self.path / RESULT, to_json(result.to_json()))
 
-    def add(self, attempt: int, status: ReplicaStatus) -> None:
+    def add(self, attempt: int, status: ReplicaStatus, rollbacks: int = 0) -> None:
         """Everything a status brought."""
-        for batch in status.batches:
-            self._add_batch(attempt, batch)
-        for evaluation in status.evaluations:
-            self._add_evaluation(attempt, evaluation)
-        for sample in status.samples:
-            self._add_sample(attempt, status.task, sample)
         if status.log:
             self.append_log(status.task, status.log)
-        self._commit_when_due()
+        self._metrics.add(attempt, status, rollbacks)
 
     def event(self, attempt: int, kind: str, task: Task | None = None, **detail: Any) -> None:
-        self._insert("events", [(time.time(), attempt, kind, str(task) if task else None, json.dumps(detail))])
-        self._commit_when_due()
+        self._metrics.event(attempt, kind, task, **detail)
+
+    def commit(self) -> None:
+        """Make everything added so far readable by others, and safe from this process' death."""
+        self._metrics.commit()
 
     def append_log(self, task: Task, data: bytes) -> None:
         file = self._log_files.get(task)
@@ -160,61 +142,7 @@ class RunStore:
     def close(self) -> None:
         for file in self._log_files.values():
             file.close()
-        self._db.execute("COMMIT")
-        with suppress(sqlite3.OperationalError):  # a reader holds it: the WAL stays beside, and is as good
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._db.close()
-
-    def _add_batch(self, attempt: int, batch: StepBatch) -> None:
-        staleness = batch.staleness.tolist() if batch.staleness is not None else [None] * len(batch.steps)
-        columns = zip(batch.steps.tolist(), batch.clock.tolist(), batch.losses.tolist(), staleness, strict=True)
-        self._insert("steps", [(attempt, s, batch.worker, c, loss, stale) for s, c, loss, stale in columns])
-        last = int(batch.steps[-1])
-        call = (attempt, batch.worker, last, len(batch.steps), batch.seconds, json.dumps(dict(batch.logs)))
-        self._insert("calls", [call])
-
-    def _add_evaluation(self, attempt: int, evaluation: Evaluation) -> None:
-        stamp = evaluation.stamp
-        metrics = json.dumps(dict(evaluation.metrics))
-        row = (attempt, stamp.step, stamp.samples, stamp.clock, metrics, evaluation.seconds, int(stamp.final))
-        self._insert("evaluations", [row])
-
-    def _add_sample(self, attempt: int, task: Task, sample: HostSample) -> None:
-        *readings, _, notes = astuple(sample)
-        self._insert("host_samples", [(attempt, str(task), *readings, json.dumps(notes))])
-        self._insert("gpu_samples", [(attempt, str(task), sample.time, *astuple(gpu)) for gpu in sample.gpus])
-
-    def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
-        if rows:
-            marks = ",".join("?" * len(rows[0]))
-            self._db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 - our own names
-
-    def commit(self) -> None:
-        """Make everything added so far readable by others, and safe from this process' death."""
-        self._db.execute("COMMIT")
-        self._db.execute("BEGIN")
-        self._committed = time.monotonic()
-
-    def _commit_when_due(self) -> None:
-        if time.monotonic() - self._committed >= _COMMIT_SECONDS:
-            self.commit()
-
-
-class Metrics:
-    """A run's metrics.db, open for reading; also while the run is on."""
-
-    def __init__(self, run: Path) -> None:
-        # As a URI the path may hold any character; `#` or `?` would end a plain one.
-        self._db = sqlite3.connect(f"{(run / METRICS).absolute().as_uri()}?mode=ro", uri=True)
-
-    def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
-        return self._db.execute(query, arguments).fetchall()
-
-    def column(self, query: str, *arguments: Any) -> list[Any]:
-        return [row[0] for row in self.rows(query, *arguments)]
-
-    def close(self) -> None:
-        self._db.close()
+        self._metrics.close()
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:

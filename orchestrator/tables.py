@@ -24,7 +24,7 @@ def print_rows(rows: Sequence[Sequence[str]], console: Console) -> None:
         widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
         for row in rows:
             line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-            console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+            console.print(line.rstrip(), markup=False, emoji=False, highlight=False, soft_wrap=True)
         return
     table = Table.grid(padding=(0, 2))
     for row in rows:
@@ -35,11 +35,15 @@ def print_rows(rows: Sequence[Sequence[str]], console: Console) -> None:
 def print_plan(plan: dict[str, Any], console: Console) -> None:
     names = [f"{task['type']}:{task['index']}" for task in plan["tasks"]]
     uses = [task["resources"] for task in plan["tasks"]]
+    rows: list[tuple[str, ...]]
     rows = [(name, f"{use['cpu']:g}", f"{use['gpu']:g}") for name, use in zip(names, uses, strict=True)]
-    print_rows([("TASK", "CPU", "GPU"), *rows], console)
+    hosts = [task["host"] for task in plan["tasks"]]
+    if all(hosts):
+        rows = [(*row, f"{host['name']} ({host['address']})") for row, host in zip(rows, hosts, strict=True)]
+    print_rows([("TASK", "CPU", "GPU", "HOST")[: len(rows[0])], *rows], console)
     for name, task in zip(names, plan["tasks"], strict=True):
         text = f"\nTF_CONFIG of {name}\n{json.dumps(task['tf_config'])}"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
     budget, requires = plan["budget"], plan["requires"]
     if budget["steps"] is None:
         amount = f"{budget['epochs']:g} epochs"
@@ -50,7 +54,9 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
         f"\nmode {plan['mode']}; budget {amount}{until}"
         f"\nthe cluster must offer {requires['cpu']:g} CPUs and {requires['gpu']:g} GPUs at once"
     )
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    if waits := plan.get("waits_for"):
+        text += f"\nit would wait for {', '.join(waits)}, taken by others at the moment"
+    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def list_runs(root: Path) -> list[dict[str, str]]:
@@ -63,7 +69,7 @@ def _kind(path: Path) -> str:
 
 
 def _outcome(path: Path) -> str:
-    from orchestrator.live import outcome
+    from orchestrator.watch.outcome import outcome
 
     try:
         if (path / COMPARISON).exists():

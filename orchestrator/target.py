@@ -43,9 +43,22 @@ def resolve_run(target: str, flags: Mapping[str, Any]) -> RunSpec:
 
 
 def resolve_comparison(target: str, flags: Mapping[str, Any]) -> CompareSpec:
-    spec = _resolve(make_compare_spec, target, flags)
-    variants = {name: _with_valid_params(spec, name) for name in spec.variants}
-    return spec.model_copy(update={"variants": variants})
+    return _complete_variants(_resolve(make_compare_spec, target, flags))
+
+
+def complete_run(spec: RunSpec) -> RunSpec:
+    """A spec made in Python, with what `resolve_run` adds: the job's defaults where it says nothing, valid params."""
+    description = describe_job(spec.job, spec.directory, spec.params)
+    given = spec.model_dump(include=spec.model_fields_set)
+    return make_run_spec(_merge(dict(description.defaults), given | {"params": dict(description.params)}))
+
+
+def complete_comparison(spec: CompareSpec) -> CompareSpec:
+    return _complete_variants(spec.model_copy(update={"run": complete_run(spec.run)}))
+
+
+def _complete_variants(spec: CompareSpec) -> CompareSpec:
+    return spec.model_copy(update={"variants": {name: _with_valid_params(spec, name) for name in spec.variants}})
 
 
 def _resolve(make: Callable[[Mapping[str, Any]], _Spec], target: str, flags: Mapping[str, Any]) -> _Spec:

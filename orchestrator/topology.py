@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from workers.messages import Task
@@ -27,6 +27,9 @@ class TaskPlan:
     task: Task
     cpus: float
     gpus: float
+    memory_gib: float = 0.0
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Of the host it may run on: label to Ray's selector for it."""
 
 
 def plan_tasks(

@@ -21,6 +21,7 @@ from orchestrator.errors import SpecError
 Overrides = Mapping[str, Any]
 MODES = ("sync", "async")
 MAX_VARIANTS = 50
+_NOT_FOR_VARIANTS = {"job", "directory", "seed", "variant", "out", "run_id", "address", "timeout"}
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
 
 
@@ -34,6 +35,9 @@ def expand(
     Raises:
         SpecError: a variant is named twice, has no proper name, or there are too many.
     """
+    for field, value in (("vary", vary), ("variants", variants)):
+        if value is not None and not isinstance(value, Mapping):
+            raise SpecError(field, f"{value!r} is not allowed: give names and what belongs to each")
     if variants is not None:
         if modes is not None or vary:
             raise SpecError("variants", "given together with modes or vary: name every variant, or none")
@@ -42,11 +46,15 @@ def expand(
         expanded = dict(_combine(_by_mode(modes), vary or {}))
     if not 1 <= len(expanded) <= MAX_VARIANTS:
         raise SpecError("variants", f"there are {len(expanded)}; give 1 to {MAX_VARIANTS}")
-    for name in expanded:
+    for name, overrides in expanded.items():
+        for field in _NOT_FOR_VARIANTS.intersection(overrides):
+            raise SpecError(f"variants.{name}.{field}", f"a comparison gives {field} itself, the same to all")
         if not _NAME.fullmatch(name):
             raise SpecError(
                 "variants", f"{name!r} is not allowed as a name: up to 80 characters, no control characters"
             )
+    if len({file_name(name) for name in expanded}) < len(expanded):
+        raise SpecError("variants", f"{', '.join(expanded)}: two of these give the same file name; rename one")
     return expanded
 
 
@@ -90,6 +98,8 @@ def _combine(
     modes: Mapping[str, dict[str, Any]], vary: Mapping[str, Sequence[Any]]
 ) -> Iterable[tuple[str, dict[str, Any]]]:
     for field, values in vary.items():
+        if field == "mode":
+            raise SpecError("vary.mode", "give modes instead")
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise SpecError(f"vary.{field}", f"{values!r} is not allowed: give a list of values")
         if len({repr(value) for value in values}) != len(values):

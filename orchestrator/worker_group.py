@@ -14,12 +14,15 @@ from typing import Any
 
 from orchestrator.cluster import Placement
 from orchestrator.errors import ClusterError
+from orchestrator.placement import GIB
+from orchestrator.reach import agree
 from orchestrator.topology import TaskPlan
 from workers.messages import Assignment, FailureKind, Leg, ReplicaState, ReplicaStatus, Stamp, Task, TaskFailure
 from workers.replica import Replica
 
 _ANSWER_SECONDS = 5.0
 _STOP_SECONDS = 10.0
+_ASK_SECONDS = 30.0
 
 Assign = Callable[[Task, Mapping[Task, str]], Assignment]
 """From a task and everybody's addresses to what the task has to know."""
@@ -39,12 +42,17 @@ class WorkerGroup(ABC):
         """Reserve an address for every task, tell each its place, and start all processes."""
         addresses = {task: self._ask(task, "reserve") for task in self.tasks}
         addresses = {task: self._answer(answer) for task, answer in addresses.items()}
+        addresses = agree(addresses, self._ask, self._answer)
         started = [self._ask(task, "start", assign(task, addresses)) for task in self.tasks]
         for answer in started:
             self._answer(answer)
 
-    def train(self, leg: Leg, tasks: Sequence[Task]) -> None:
-        self._tell(tasks, "train", leg)
+    def train(self, leg: Leg, tasks: Sequence[Task], snapshot: SnapshotHandle | None = None) -> None:
+        """Have `tasks` train; the first one, which leads, is handed the snapshot that the leg starts from."""
+        leader, *others = tasks
+        asked = [self._ask(leader, "train", leg, *([] if snapshot is None else [snapshot]))]
+        for answer in asked + [self._ask(task, "train", leg) for task in others]:
+            self._answer(answer)
 
     def request_stop(self, reason: str, tasks: Sequence[Task]) -> None:
         self._tell(tasks, "request_stop", reason)
@@ -109,13 +117,13 @@ class RayGroup(WorkerGroup):
         plans: Sequence[TaskPlan],
         session: str,
         placement: Placement,
-        first_place: int,
-        host: str | None,
+        address: str | None,
+        interface: str | None,
         deadline: float,
     ) -> None:
-        """Tasks take the places of `placement` from `first_place` on, in order.
+        """Tasks take the places of `placement`, in order.
 
-        `host` is what they publish as their address; None for the address of the node each lands on.
+        `address` is what they publish; None for the one of the node each lands on, or on its `interface`.
         """
         super().__init__(plans)
         import ray
@@ -128,11 +136,13 @@ class RayGroup(WorkerGroup):
             plan.task: actor.options(
                 num_cpus=plan.cpus,
                 num_gpus=plan.gpus,
+                memory=plan.memory_gib * GIB or None,
                 max_restarts=0,
                 scheduling_strategy=PlacementGroupSchedulingStrategy(placement.group, place),
-            ).remote(plan.task, session, host)
-            for place, plan in enumerate(plans, first_place)
+            ).remote(plan.task, session, address, interface)
+            for place, plan in enumerate(plans, placement.first)
         }
+        self._hosts = dict(zip(self.tasks, placement.hosts, strict=True))
         self._polls: dict[Any, Task] = {}
 
     def poll(self, wait: float) -> list[ReplicaStatus]:
@@ -159,7 +169,11 @@ class RayGroup(WorkerGroup):
 
     def _answer(self, asked: Any) -> Any:
         try:
-            return self._ray.get(asked, timeout=max(1.0, self._deadline - time.monotonic()))
+            return self._ray.get(asked, timeout=max(_ASK_SECONDS, self._deadline - time.monotonic()))
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, OSError):  # the host's own words: no free port, no such interface
+                raise ClusterError(str(error.cause)) from error
+            raise
         except self._ray.exceptions.RayError as error:
             raise ClusterError(f"A task's Ray actor did not answer: {_first_line(error)}") from error
 
@@ -175,10 +189,10 @@ class RayGroup(WorkerGroup):
 class _Seat(Replica):
     """A replica's supervisor as Ray makes it: on whichever node there was a place."""
 
-    def __init__(self, task: Task, session: str, host: str | None) -> None:
+    def __init__(self, task: Task, session: str, address: str | None, interface: str | None) -> None:
         import ray
 
-        super().__init__(task, session, host or ray.util.get_node_ip_address())
+        super().__init__(task, session, address or ray.util.get_node_ip_address(), interface)
 
 
 def _first_line(error: Exception) -> str:

@@ -8,13 +8,18 @@ another process can take it in between. If somebody does all the same, the group
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import random
 import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _LOWEST_PORT = 15_000
 _EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _TRIES = 200
+_WAITING = 128
+_CONNECT_SECONDS = 3.0
 
 
 class Reservation:
@@ -22,10 +27,43 @@ class Reservation:
 
     def __init__(self, host: str) -> None:
         self._socket, self.port = _bind()
-        self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        self.address = join(host, self.port)
+        if not _is_loopback(host):
+            self._socket.listen(_WAITING)  # for peers that try whether they reach it: see `unreachable`
 
     def release(self) -> None:
         self._socket.close()
+
+
+def join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split(address: str) -> tuple[str, int]:
+    """Host and port of `host:port`."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def unreachable(addresses: Sequence[str]) -> tuple[str, ...]:
+    """Those of `addresses` that no connection can be made to from here within a few seconds."""
+    if not addresses:
+        return ()
+    with ThreadPoolExecutor(min(32, len(addresses))) as pool:
+        return tuple(a for a, reached in zip(addresses, pool.map(_reaches, addresses), strict=True) if not reached)
+
+
+def _reaches(address: str) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(split(address), timeout=_CONNECT_SECONDS):
+        return True
+    return False
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _bind() -> tuple[socket.socket, int]:
@@ -52,6 +90,6 @@ def _has_ipv6() -> bool:
 
 
 def _first_ephemeral_port() -> int:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, IndexError):
         return max(_LOWEST_PORT + 1000, int(_EPHEMERAL_RANGE.read_text().split()[0]))
     return 32_768

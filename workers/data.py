@@ -75,9 +75,8 @@ def shard_by_file(dataset: tf.data.Dataset, num_shards: int, shard_index: int) -
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.FILE
     try:
         sharded = _AutoShardDataset(dataset.with_options(options), num_shards, shard_index)
-        if tf.executing_eagerly():
-            if next(iter(sharded.take(1)), None) is None:
-                raise DataError(f"--sharding file: train_dataset reads fewer files than the {num_shards} workers.")
+        if tf.executing_eagerly() and next(iter(sharded.take(1)), None) is None:
+            raise DataError(f"--sharding file: train_dataset reads fewer files than the {num_shards} workers.")
     except tf.errors.NotFoundError:
         raise DataError(
             "--sharding file: train_dataset reads no files through a reader of tf.data (TFRecordDataset, "
@@ -166,7 +165,7 @@ def _weighted_by_class(dataset: tf.data.Dataset, weights: dict[int, float]) -> t
         DataError: the dataset has sample weights of its own, or no labels.
     """
     import tensorflow as tf
-    from keras.src.trainers.data_adapters.data_adapter_utils import make_class_weight_map_fn
+    from keras.src.trainers.data_adapters.tf_dataset_adapter import make_class_weight_map_fn
 
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) != 2 or len(tf.nest.flatten(spec[1])) != 1:

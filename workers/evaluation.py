@@ -8,7 +8,7 @@ from jobs.api import DataContext, Job
 from workers import snapshot as state
 from workers.data import checked, first_batch
 from workers.messages import Assignment, Evaluation, Stamp
-from workers.step import build
+from workers.step import make_model
 
 
 class UnknownMetricError(ValueError):
@@ -29,15 +29,14 @@ class Evaluator:
             UnknownMetricError: the target's metric is not among them.
             DataError: the evaluation data are empty or not batched.
         """
-        import keras
         import tensorflow as tf
 
-        keras.utils.set_random_seed(self._assignment.seed)
         dataset = self._job.eval_dataset(DataContext(self._assignment.batch_size))
-        self._dataset = checked(dataset, "eval_dataset").prefetch(tf.data.AUTOTUNE)
+        dataset = checked(dataset, "eval_dataset")
+        dataset = dataset.cache() if self._assignment.cache else dataset
+        self._dataset = dataset.prefetch(tf.data.AUTOTUNE) if self._assignment.prefetch else dataset
         batch = first_batch(self._dataset, "eval_dataset")
-        self._model = self._job.build_model()
-        build(self._model, batch)
+        self._model = make_model(self._job, self._assignment.seed, batch)
         names = self._evaluate()
         metric = self._assignment.target_metric
         if metric is not None and metric not in names:

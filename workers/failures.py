@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from pathlib import Path
 
+from jobs.data.errors import DataFileError
 from jobs.loading import JobNotFound, ParamsError
 from jobs.staged import as_written
+from workers.callbacks import CallbackError
 from workers.data import DataError
 from workers.evaluation import UnknownMetricError
 from workers.messages import Assignment, FailureKind, TaskFailure
 from workers.modes.joined import UnsupportedOptimizerError
+from workers.start import LearningRateError
 from workers.step import NoLossError, NotCompiledError
 from workers.stragglers import ProfileError
-from workers.training import LearningRateError
 
-_OURS = str(Path(__file__).resolve().parent)
+_OURS = f"{Path(__file__).resolve().parent}{os.sep}"
 
 _SPEC_ERRORS = (
+    CallbackError,
     DataError,
+    DataFileError,
     JobNotFound,
     LearningRateError,
     NoLossError,
@@ -28,7 +33,8 @@ _SPEC_ERRORS = (
     UnknownMetricError,
     UnsupportedOptimizerError,
 )
-_ADDRESS_SIGNS = ("Could not start gRPC server", "Address already in use", "Failed to bind")
+_ADDRESS_SIGN = "Could not start gRPC server"
+"""TensorFlow's words. A job that opens a port of its own, and finds it taken, is the user's to mend."""
 _PEER_ERRORS = ("UnavailableError", "AbortedError", "DeadlineExceededError", "CancelledError")
 _PEER_SIGNS = ("Collective ops is aborted", "Connection reset by peer", "failed to connect to all addresses")
 
@@ -36,7 +42,7 @@ _PEER_SIGNS = ("Collective ops is aborted", "Connection reset by peer", "failed 
 def describe(error: BaseException, assignment: Assignment) -> TaskFailure:
     kind = classify(error)
     text = "" if kind is FailureKind.SPEC else user_traceback(error)
-    message = str(error).strip() or "no message"
+    message = _text(error).strip() or "no message"
     summary = message if kind is FailureKind.SPEC else f"{type(error).__name__}: {_first_line(message)}"
     target, directory = assignment.job.target, assignment.job.directory
     summary, text = (as_written(words, target, directory) for words in (summary, text))
@@ -45,8 +51,8 @@ def describe(error: BaseException, assignment: Assignment) -> TaskFailure:
 
 def classify(error: BaseException) -> FailureKind:
     """Whose fault `error` is. Types are compared by name where importing them would import TensorFlow."""
-    message = str(error)
-    if any(sign in message for sign in _ADDRESS_SIGNS):
+    message = _text(error)
+    if _ADDRESS_SIGN in message:
         return FailureKind.ADDRESS_TAKEN
     if isinstance(error, _SPEC_ERRORS):
         return FailureKind.SPEC
@@ -61,6 +67,13 @@ def user_traceback(error: BaseException) -> str:
     theirs = next((i for i, frame in enumerate(frames) if not frame.filename.startswith(_OURS)), 0)
     lines = traceback.format_list(traceback.StackSummary.from_list(frames[theirs:]))
     return "".join(["Traceback (most recent call last):\n", *lines, *traceback.format_exception_only(error)])
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - it is the user's, and may do anything
+        return "its message could not be read: the exception's __str__ raised"
 
 
 def _first_line(message: str) -> str:

@@ -87,11 +87,31 @@ class Assignment:
     cpus: float = 1.0
     gpus: float = 0.0
     sharding: str = "auto"
+    cache: bool = False
+    prefetch: bool = True
     jit: bool = False
+    dtype_policy: str = "float32"
+    """Keras' policy for layers that have none of their own: the same in every task of the group."""
     target_metric: str | None = None
     straggler: str = "none"
     """Profile of slow workers (`workers.stragglers`)."""
+    sample_seconds: float = 1.0
+    """Between two looks at what the replica and its host use; 0 for none."""
+    timings: bool = True
+    """Whether to measure where each call's time goes."""
     env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a leg goes on from, when not from the beginning."""
+
+    step: int
+    samples: int
+    clock: float
+    """The training clock when the leg is handed out: what was trained in vain has taken time as well."""
+    learning_rate_scale: float = 1.0
+    """On top of what the snapshot, or the leg, has."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +129,11 @@ class Leg:
     learning_rate: float | None = None
     """Instead of the one the job's optimizer was made with."""
     learning_rate_scale: float = 1.0
+    directory: str | None = None
+    """The run's folder on the driver's host: what callbacks write under relative names goes there."""
+    start: Start | None = None
+    """None for step 0 with the seed's initial weights. The snapshot itself goes to the leader alone, in `Train`;
+    at step 0 there is none."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +154,29 @@ class StepBatch:
     """Wall time of the call."""
     logs: Mapping[str, float] = field(default_factory=dict)
     """Mean over the call of what `train_step` returned, `loss` included."""
+
+
+@dataclass(frozen=True)
+class CallTiming:
+    """Where one worker's time went in its latest calls, 100 ms or more of them. Null is what cannot be seen."""
+
+    run_id: str
+    worker: int
+    last_step: int
+    steps: int
+    """Updates that this worker took part in."""
+    clock: float
+    """Training clock at the end."""
+    seconds: float
+    """Of the calls; async: as the chief sees it."""
+    busy: float | None
+    """Seconds the worker itself spent on them."""
+    input_wait: float | None
+    """Of these, with nothing to compute because the next batch was not there."""
+    communication: float | None
+    """Of these, in collectives, waiting for slower workers included."""
+    snapshot: float
+    """Seconds that this task spent taking snapshots since its last timing."""
 
 
 @dataclass(frozen=True)
@@ -225,3 +273,4 @@ class ReplicaStatus:
     failure: TaskFailure | None = None
     log: bytes = b""
     """New bytes of the task's log."""
+    timings: tuple[CallTiming, ...] = ()

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from typing import Protocol
 
 from workers.zygote import MAX_REQUEST, SESSION_MARK
 
+_LONGEST_PARENT = 50
+"""A unix socket's path may have 107 characters, ours and the session's name included."""
 PACKAGES = Path(__file__).resolve().parent.parent
 """Where `workers`, `jobs` and `orchestrator` lie: first on a replica's path, so that nothing shadows them."""
 
@@ -36,8 +39,16 @@ class Process(Protocol):
 
 def session_directory(session: str) -> Path:
     """Sockets and logs of one invocation on this host; readable by its owner alone."""
-    path = Path(tempfile.gettempdir()) / f"regatta-{os.getuid()}" / session
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    parent = Path(tempfile.gettempdir())
+    if len(str(parent)) > _LONGEST_PARENT:
+        parent = Path("/tmp")  # noqa: S108 - what is in it is checked below
+    ours = parent / f"regatta-{os.getuid()}"
+    ours.mkdir(mode=0o700, exist_ok=True)
+    found = ours.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise OSError(f"{ours} is not a folder of this user's alone; remove it, or set TMPDIR to another place")
+    path = ours / session
+    path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 

@@ -12,13 +12,15 @@ import signal
 import socket
 import threading
 from collections import defaultdict
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 from workers import process as processes
-from workers.addresses import Reservation
+from workers.addresses import Reservation, join, unreachable
 from workers.messages import (
     Assignment,
+    CallTiming,
     Evaluation,
     FailureKind,
     Leg,
@@ -31,6 +33,7 @@ from workers.messages import (
     Task,
     TaskFailure,
 )
+from workers.monitor.interfaces import address_on, interfaces, reachable_from_outside
 from workers.monitor.sampler import Sampler
 from workers.runtime import environment
 from workers.snapshot import Snapshot
@@ -40,12 +43,13 @@ LOG_BYTES_PER_POLL = 1 << 20
 
 
 class Replica:
-    """One task. Every method returns at once, except `stop`, which waits for the process to be gone."""
+    """One task. Every method returns at once, except `unreachable` and `stop`, which wait for others."""
 
-    def __init__(self, task: Task, session: str, host: str = "127.0.0.1") -> None:
+    def __init__(self, task: Task, session: str, host: str = "127.0.0.1", interface: str | None = None) -> None:
         self._task = task
         self._session = session
         self._host = host
+        self._interface = interface
         self._lock = threading.Lock()
         self._state = ReplicaState.RESERVED
         self._news: defaultdict[type, list[Any]] = defaultdict(list)
@@ -58,8 +62,18 @@ class Replica:
 
     def reserve(self) -> str:
         """Hold a port on this host; returns `host:port`, where this task's peers will reach it."""
-        self._reservation = Reservation(self._host)
+        host = address_on(self._interface, interfaces()) if self._interface else self._host
+        self._reservation = Reservation(host)
         return self._reservation.address
+
+    def other_addresses(self) -> tuple[str, ...]:
+        """Where peers might reach the reserved port as well: this host's other interfaces."""
+        addresses = (join(host, self._reservation.port) for host in reachable_from_outside(interfaces()))
+        return tuple(address for address in addresses if address != self._reservation.address)
+
+    def unreachable(self, addresses: Sequence[str]) -> tuple[str, ...]:
+        """Those of the peers' `addresses` that this host cannot connect to. Takes seconds if there are any."""
+        return unreachable(addresses)
 
     def start(self, assignment: Assignment) -> None:
         """Start the task's process. What becomes of it is told by `poll`."""
@@ -87,11 +101,13 @@ class Replica:
         self._connection = Connection(mine.detach())
         self._connection.send(assignment)
         threading.Thread(target=self._listen, name=f"regatta-{self._task}", daemon=True).start()
-        self._sampler.start()
+        if assignment.sample_seconds > 0:
+            self._sampler = Sampler(self._pid, interval=assignment.sample_seconds)
+            self._sampler.start()
 
-    def train(self, leg: Leg) -> None:
+    def train(self, leg: Leg, snapshot: Snapshot | None = None) -> None:
         self._state = ReplicaState.TRAINING
-        self._send(Train(leg))
+        self._send(Train(leg, snapshot))
 
     def score(self, stamp: Stamp, snapshot: Snapshot) -> None:
         self._send(Score(stamp, snapshot))
@@ -120,6 +136,7 @@ class Replica:
                 samples=self._sampler.drain(),
                 failure=self._failure,
                 log=self._read_log(),
+                timings=tuple(news[CallTiming]),
             )
 
     def stop(self) -> None:
@@ -136,10 +153,13 @@ class Replica:
         return self._process.pid if self._process else None
 
     def _listen(self) -> None:
-        with contextlib.suppress(EOFError, OSError):
+        try:
             while True:
                 self._hear(self._connection.recv())
-        self._report_exit()
+        except (EOFError, OSError):
+            self._report_exit()
+        except Exception as error:  # noqa: BLE001 - or polls would wait for a thread that is gone
+            self._fail(FailureKind.INFRASTRUCTURE, f"what its process sent could not be read: {error!r}")
 
     def _hear(self, event: Any) -> None:
         if isinstance(event, ReleaseAddress):
@@ -185,7 +205,8 @@ def _describe_exit(code: int | None) -> str:
     if code is None:
         return "closed its connection but did not end"
     if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
+        known = -code in set(signal.Signals)
+        return f"was killed by {signal.Signals(-code).name if known else f'signal {-code}'}"
     return f"ended with exit code {code}"
 
 

@@ -8,6 +8,10 @@ import sys
 
 from workers.messages import Assignment
 
+# Clusters of operations instead of whole functions, because a step also holds what XLA cannot compile:
+# collectives between workers, and reads and updates of variables on parameter servers.
+_XLA_FLAGS = "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"
+
 
 def environment(assignment: Assignment) -> dict[str, str]:
     """Environment variables of the task's process, on top of what its supervisor has."""
@@ -18,6 +22,7 @@ def environment(assignment: Assignment) -> dict[str, str]:
         "no_grpc_proxy": "*",
         "PYTHONUNBUFFERED": "1",
         "REGATTA_TASK": str(assignment.task),
+        **({"TF_XLA_FLAGS": f"{os.environ.get('TF_XLA_FLAGS', '')} {_XLA_FLAGS}".strip()} if assignment.jit else {}),
         **assignment.env,
     }
 
@@ -30,6 +35,7 @@ def configure_tensorflow(assignment: Assignment) -> None:
     # Read at import: wrong only if the user's own keras.json says otherwise.
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(f"Keras runs on {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
+    keras.config.set_dtype_policy(assignment.dtype_policy)
     threads = max(1, round(assignment.cpus))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     if assignment.gpus == 0:

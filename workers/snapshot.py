@@ -66,6 +66,12 @@ def to_numpy(variable: keras.Variable) -> npt.NDArray[Any]:
     return np.asarray(tf.convert_to_tensor(local).numpy())
 
 
+def load(model: keras.Model, snapshot: Snapshot) -> None:
+    """Put `model` into the state of `snapshot`; raises ValueError where they do not fit."""
+    write(state_variables(model), snapshot.weights, "weights")
+    write(optimizer_variables(model), snapshot.optimizer, "optimizer variables")
+
+
 def write(variables: list[keras.Variable], arrays: tuple[npt.NDArray[Any], ...], what: str) -> None:
     """Assign `arrays` to `variables`, in order.
 

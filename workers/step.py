@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from jobs.api import Job
+
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
@@ -110,8 +112,24 @@ def _describe(logs: object) -> str:
     return f"a dict with {sorted(logs)}" if isinstance(logs, dict) else f"{type(logs).__name__}"
 
 
+def make_model(job: Job, seed: int, batch: Any) -> keras.Model:
+    """The job's model, with every variable of it and its optimizer created as `fit` would before its first step.
+
+    Keras numbers layers and metrics through (`auc`, `auc_1`): it begins anew here, so that all models that are built
+    in a process have the names that the first one has.
+    """
+    import keras
+    from keras.src.utils.naming import reset_uids  # beside `clear_session`, which would forget far more
+
+    reset_uids()
+    keras.utils.set_random_seed(seed)
+    model = job.build_model()
+    build(model, batch)
+    return model
+
+
 def build(model: keras.Model, batch: Any) -> None:
-    """Create every variable of a compiled model and its optimizer, as `fit` would before its first step."""
+    """Create every variable of a compiled model and its optimizer."""
     if not getattr(model, "compiled", False):
         raise NotCompiledError(
             f"build_model returned a {type(model).__name__} that is not compiled: end it with "

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from jobs.api import Job
 from workers import snapshot as state
-from workers.data import first_batch, samples_per_epoch, training_stream
-from workers.messages import Assignment, Leg, LegFinished, LegStarted, Stamp, StepBatch
-from workers.modes import Call, Decision, Mode, Phases
-from workers.step import build
+from workers.callbacks import Callbacks
+from workers.data import samples_per_epoch
+from workers.epochs import Epochs
+from workers.export import leave, run_folder
+from workers.messages import Assignment, CallTiming, Leg, LegFinished, LegStarted, Stamp, StepBatch
+from workers.modes import Call, Consult, Decision, Mode, Phases
+from workers.start import initial_model
+from workers.timing import CallTimer
 from workers.wire import SnapshotTaken
-
-if TYPE_CHECKING:
-    import keras
 
 TARGET_CALL_SECONDS = 0.1
 _MAX_GROWTH = 4.0
@@ -30,10 +32,6 @@ _DEFAULT_EVALUATIONS = 20
 
 Send = Callable[[Any], None]
 """Hands an event to the replica's supervisor."""
-
-
-class LearningRateError(ValueError):
-    """The spec sets a learning rate that this job's optimizer cannot be given."""
 
 
 class CallTuner:
@@ -58,92 +56,183 @@ class Trainer:
     """Trains legs, one after another, in one launched group."""
 
     def __init__(self, assignment: Assignment, job: Job, mode: Mode, send: Send) -> None:
-        self._assignment = assignment
-        self._job = job
-        self._mode = mode
-        self._send = send
-        self._stop: str | None = None
+        self.assignment = assignment
+        self.job = job
+        self.mode = mode
+        self.send = send
+        self.stop: str | None = None
+        """Why the leg is to end at the next call, once somebody asked for it."""
+        self._epoch: int | None = None
 
     def request_stop(self, reason: str) -> None:
         """Ask the leg to end at the next call; any thread may call this, only the leader's counts."""
-        self._stop = reason
+        self.stop = reason
 
     def prepare(self) -> None:
         """Build and compile: everything that is paid once per group."""
-        self._mode.build()
+        self.mode.build()
 
     def train(self, leg: Leg) -> None:
-        mode = self._mode
-        phases = Phases()
-        self._stop = None
-        begun = time.monotonic()
-        plan = self._plan(leg)
-        mode.begin(initial_state(self._job, leg, self._assignment.batch_size), leg.seed)
-        phases.add("load", time.monotonic() - begun)
-        if mode.leads:
-            self._send(plan)
-        tuner = CallTuner(leg.steps_per_call)
-        decision = Decision(steps=tuner.steps)
-        next_snapshot = plan.eval_every_steps
-        start = last = time.monotonic()
-        while mode.step < plan.total_steps and not decision.stop:
-            boundary = min(next_snapshot, plan.total_steps)
-            wish = Decision(steps=tuner.steps, stop=self._stop is not None)
-            calls, decision = mode.advance(wish, boundary, plan.total_steps)
-            last = self._report(leg, calls, start, last)
-            for call in calls:
-                tuner.observe(len(call.steps), call.ended - call.started)
-            if next_snapshot <= mode.step < plan.total_steps:
-                self._take_snapshot(leg, last - start, phases)
-                next_snapshot += plan.eval_every_steps * math.ceil(
-                    (mode.step + 1 - next_snapshot) / plan.eval_every_steps
-                )
-        last = self._report(leg, mode.drain(), start, last)
-        phases.add("train", last - start)
-        self._take_snapshot(leg, last - start, phases, final=True)
-        if mode.leads:
-            self._finish(leg, plan, last - start, phases)
+        self.stop = None
+        LegRun(self, leg).run()
 
-    def _plan(self, leg: Leg) -> LegStarted:
-        batch = self._assignment.batch_size
-        global_batch = batch * self._mode.batches_per_step
+    def samples_per_epoch(self) -> int:
+        """Counted once per group."""
+        if self._epoch is None:
+            self._epoch = samples_per_epoch(self.job, self.assignment.batch_size)
+        return self._epoch
+
+
+class LegRun:
+    """One leg, from its initial weights to its last snapshot."""
+
+    def __init__(self, trainer: Trainer, leg: Leg) -> None:
+        self._trainer = trainer
+        self._mode = trainer.mode
+        self._leg = leg
+        self._phases = Phases()
+        self._tuner = CallTuner(leg.steps_per_call)
+        self._callbacks: Callbacks | None = None
+        """The leader's; the others only obey."""
+        self._epochs: Epochs | None = None
+        """Where somebody wants to be asked at their ends."""
+
+    def run(self) -> None:
+        mode, plan = self._mode, self._begin()
+        next_snapshot, every = plan.eval_every_steps, plan.eval_every_steps
+        decision = self._consult(lambda callbacks: callbacks.begin(plan.total_steps))
+        consult = decision.consult
+        if consult:
+            self._epochs = self._epochs or Epochs(self._trainer.samples_per_epoch(), plan.global_batch)
+        self._start_clock(plan)
+        while mode.step < plan.total_steps and not decision.stop:
+            end = plan.total_steps if self._epochs is None else min(plan.total_steps, self._epochs.end)
+            wish = Decision(steps=self._tuner.steps, stop=self._trainer.stop is not None)
+            calls, decision = mode.advance(wish, min(next_snapshot, end), end)
+            for call in self._report(calls):
+                self._tuner.observe(len(call.steps), call.ended - call.started)
+                if consult is Consult.CALLS:
+                    decision = self._consult(lambda callbacks: callbacks.call_ended(self._snapshot))
+            if next_snapshot <= mode.step < plan.total_steps:
+                self._take_snapshot()
+                next_snapshot += every * math.ceil((mode.step + 1 - next_snapshot) / every)
+            if self._epochs and mode.step == self._epochs.end < plan.total_steps and not decision.stop:
+                decision = self._consult(lambda callbacks: callbacks.epoch_ended(self._snapshot()))
+                self._epochs.number += 1
+        self._end(plan)
+
+    def _begin(self) -> LegStarted:
+        """Everything that comes before the clock starts; returns the plan."""
+        begun = time.monotonic()
+        trainer, mode, leg = self._trainer, self._mode, self._leg
+        plan = self._plan()
+        batch_size = trainer.assignment.batch_size
+        self._model = initial_model(trainer.job, leg, batch_size)
+        mode.begin(state.read(self._model), leg.seed)
+        if mode.leads:
+            self._folder = trainer.job.run_directory = run_folder(leg.directory)
+            self._callbacks = Callbacks(trainer.job, self._model, batch_size, prefetch=trainer.assignment.prefetch)
+            if self._callbacks.consult:
+                self._epochs = Epochs(trainer.samples_per_epoch(), plan.global_batch)
+                self._callbacks.steps_per_epoch = self._epochs.end
+        self._start = self._last = time.monotonic()
+        self._timer = CallTimer(leg.run_id, self._start)
+        self._phases.add("load", self._start - begun)
+        return plan
+
+    def _start_clock(self, plan: LegStarted) -> None:
+        if self._mode.leads:
+            self._trainer.send(plan)
+        self._start = self._last = time.monotonic()
+        self._timer = CallTimer(self._leg.run_id, self._start)
+
+    def _plan(self) -> LegStarted:
+        leg = self._leg
+        global_batch = self._trainer.assignment.batch_size * self._mode.batches_per_step
         samples = leg.samples
         if samples is None:
-            samples = math.ceil((leg.epochs or 1) * samples_per_epoch(self._job, batch))
+            samples = math.ceil((leg.epochs or 1) * self._trainer.samples_per_epoch())
         total = max(1, math.ceil(samples / global_batch))
         every = leg.eval_every or max(1, samples // _DEFAULT_EVALUATIONS)
         return LegStarted(leg.run_id, total, global_batch, max(1, math.ceil(every / global_batch)))
 
-    def _report(self, leg: Leg, calls: Sequence[Call], start: float, last: float) -> float:
-        """Send what `calls` did; returns when the last of them ended."""
-        for call in calls:
-            last = max(last, call.ended)
-            if self._mode.leads and len(call.steps):
-                self._send(step_batch(leg.run_id, call, self._mode.log_names, start))
-        return last
-
-    def _take_snapshot(self, leg: Leg, clock: float, phases: Phases, *, final: bool = False) -> None:
-        if not self._mode.leads:
-            return
+    def _consult(self, ask: Callable[[Callbacks], Decision]) -> Decision:
+        """Have the leader's callbacks decide, and every replica obey before the next step. The clock stands still."""
         begun = time.monotonic()
-        taken = self._mode.snapshot(clock)
-        phases.add("snapshot", time.monotonic() - begun)
-        if taken.is_finite():
-            stamp = Stamp(leg.run_id, taken.step, taken.samples, taken.clock, final)
-            self._send(SnapshotTaken(stamp, taken))
+        wish = Decision() if self._callbacks is None else ask(self._callbacks)
+        stop = wish.stop or self._trainer.stop is not None
+        decision = self._mode.agree(replace(wish, steps=self._tuner.steps, stop=stop))
+        if decision.rewritten:
+            self._mode.adopt(self._callbacks.state if self._callbacks else None)
+        paused = time.monotonic() - begun
+        self._start += paused
+        self._last += paused
+        self._timer.pause(paused)
+        self._phases.add("callbacks", paused)
+        return decision
 
-    def _finish(self, leg: Leg, plan: LegStarted, seconds: float, phases: Phases) -> None:
+    def _report(self, calls: Sequence[Call]) -> Iterator[Call]:
+        """Send what `calls` did, one by one."""
+        for call in calls:
+            self._last = max(self._last, call.ended)
+            if self._mode.leads and len(call.steps):
+                self._trainer.send(step_batch(self._leg.run_id, call, self._mode.log_names, self._start))
+            if self._callbacks is not None:
+                self._callbacks.note(call, self._mode.log_names)
+            self._tell(self._timer.add(call))
+            yield call
+
+    def _tell(self, timings: Iterable[CallTiming]) -> None:
+        for timing in timings:
+            if self._trainer.assignment.timings:
+                self._trainer.send(timing)
+
+    def _snapshot(self) -> state.Snapshot:
+        return self._mode.snapshot(self._last - self._start)
+
+    def _take_snapshot(self, *, final: bool = False) -> state.Snapshot | None:
+        if not self._mode.leads:
+            return None
+        begun = time.monotonic()
+        taken = self._snapshot()
+        seconds = time.monotonic() - begun
+        self._phases.add("snapshot", seconds)
+        self._timer.snapshot(seconds)
+        if taken.is_finite():
+            stamp = Stamp(self._leg.run_id, taken.step, taken.samples, taken.clock, final)
+            self._trainer.send(SnapshotTaken(stamp, taken))
+        return taken
+
+    def _end(self, plan: LegStarted) -> None:
+        for _ in self._report(self._mode.drain()):
+            pass
+        self._tell(self._timer.rest())
+        self._phases.add("train", self._last - self._start)
+        if self._epochs is not None:
+            self._consult(lambda callbacks: callbacks.finish(self._snapshot()))
+        final = self._take_snapshot(final=True)
+        if final is None:
+            return
+        if self._folder is not None:
+            begun = time.monotonic()
+            leave(self._trainer.job, self._model, final, self._folder)
+            self._phases.add("export", time.monotonic() - begun)
+        self._finish(plan)
+
+    def _finish(self, plan: LegStarted) -> None:
         mode = self._mode
-        stopped = self._stop if mode.step < plan.total_steps else None
-        self._send(
+        stopped = None
+        if mode.step < plan.total_steps:
+            stopped = self._trainer.stop or "callback"
+        self._trainer.send(
             LegFinished(
-                run_id=leg.run_id,
+                run_id=self._leg.run_id,
                 steps=mode.step,
                 samples=mode.step * plan.global_batch,
-                seconds=seconds,
+                seconds=self._last - self._start,
                 stopped=stopped,
                 optimizer_iterations=int(state.to_numpy(mode.model.optimizer.iterations)),
-                phases=dict(phases.seconds),
+                phases=dict(self._phases.seconds),
                 doubled_updates=mode.doubled_updates,
             )
         )
@@ -163,36 +252,3 @@ def step_batch(run_id: str, call: Call, names: Sequence[str], start: float) -> S
         seconds=call.ended - call.started,
         logs={name: float(mean) for name, mean in zip(names, means, strict=True)},
     )
-
-
-def initial_state(job: Job, leg: Leg, batch_size: int) -> state.Snapshot:
-    """The state every mode starts from for the leg's seed: the same weights in every mode and on every worker.
-
-    The model is built once more, on this process' own devices, and only its values are kept; the compiled
-    model of the group takes them over, so a further seed costs no further compilation.
-    """
-    import keras
-
-    batch = first_batch(training_stream(job, batch_size=batch_size, seed=leg.seed), "train_dataset")
-    keras.utils.set_random_seed(leg.seed)
-    model = job.build_model()
-    build(model, batch)
-    set_learning_rate(model, leg.learning_rate, leg.learning_rate_scale)
-    return state.read(model)
-
-
-def set_learning_rate(model: keras.Model, rate: float | None, scale: float) -> None:
-    """Give the optimizer `rate`, or its own, times `scale`.
-
-    Raises:
-        LearningRateError: it follows a schedule, which holds its rates itself.
-    """
-    if rate is None and scale == 1.0:
-        return
-    variable: Any = getattr(model.optimizer, "_learning_rate", None)
-    if not hasattr(variable, "assign"):
-        raise LearningRateError(
-            "learning_rate: this job's optimizer follows a schedule, whose rates cannot be replaced from outside; "
-            "make the schedule's rate one of the job's params and use --set."
-        )
-    variable.assign((float(variable.numpy()) if rate is None else rate) * scale)

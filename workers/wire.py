@@ -13,6 +13,8 @@ class Train:
     """Command, to trainers: run this leg. Answered by `LegStarted`, `StepBatch`es, ..., `Ready`."""
 
     leg: Leg
+    snapshot: Snapshot | None = None
+    """To the leader, where the leg starts from one."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import gc
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -74,7 +75,7 @@ class Zygote:
             if self._clients:
                 last_busy = time.monotonic()
         sweep(os.environ.get(SESSION_MARK))
-        self._path.unlink(missing_ok=True)
+        shutil.rmtree(self._path.parent, ignore_errors=True)
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
@@ -89,9 +90,17 @@ class Zygote:
         if not message:
             self._drop(client)
             return
-        pid = os.fork()
+        zygote = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            print(f"cannot fork a replica: {error}", file=sys.stderr)  # noqa: T201 - the zygote's log
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self._tell(client, {"exit": 1})
+            return
         if pid == 0:
-            self._become_replica(json.loads(message), *descriptors)
+            self._become_replica(zygote, json.loads(message), *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         self._children[pid] = client
@@ -102,8 +111,7 @@ class Zygote:
         self._selector.unregister(client)
         mine = [pid for pid, owner in self._children.items() if owner is client]
         for pid in mine:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+            kill_group(pid)
         if not mine:
             self._close(client)
 
@@ -113,6 +121,8 @@ class Zygote:
             if pid == 0:
                 return
             client = self._children.pop(pid)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)  # what the replica itself had started
             self._tell(client, {"exit": os.waitstatus_to_exitcode(status)})
             with contextlib.suppress(KeyError):
                 self._selector.unregister(client)
@@ -126,11 +136,11 @@ class Zygote:
         with contextlib.suppress(OSError):
             client.send(json.dumps(message).encode())
 
-    def _become_replica(self, request: dict[str, Any], control: int, log: int) -> NoReturn:
+    def _become_replica(self, zygote: int, request: dict[str, Any], control: int, log: int) -> NoReturn:
         code = 1
         try:
             os.setsid()
-            die_with_parent()
+            die_with_parent(zygote)
             os.dup2(log, 1)
             os.dup2(log, 2)
             signal.set_wakeup_fd(-1)
@@ -176,11 +186,20 @@ def preload() -> None:
     gc.freeze()  # a collection in a replica would write to, and so copy, every shared page
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends (Linux)."""
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent` ends (Linux); it may have ended already."""
     import ctypes
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def kill_group(leader: int) -> None:
+    """Kill a replica and what it started; by its own pid first, as it may not lead its group yet."""
+    for kill in (os.kill, os.killpg):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(leader, signal.SIGKILL)
 
 
 if __name__ == "__main__":

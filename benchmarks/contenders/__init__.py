@@ -33,8 +33,10 @@ class Trained:
 
 class Contender(Protocol):
     name: str
-    needs: Sequence[str]
-    """Modules that have to be installed."""
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """Modules that have to be installed."""
 
     def train(self, workload: Workload, cores: Sequence[int] | None = None) -> Trained:
         """Train `workload` to its end. `cores`: one per worker, which each is pinned to."""

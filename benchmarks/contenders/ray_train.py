@@ -85,7 +85,7 @@ def _train(request: dict[str, Any]) -> dict[str, Any]:
     import sys
 
     import tensorflow as tf
-    import tf_keras
+    import tf_keras  # type: ignore[import-not-found, unused-ignore]
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     sys.modules["keras"] = tf_keras

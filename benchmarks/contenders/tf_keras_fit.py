@@ -76,7 +76,7 @@ def _addresses(tasks: dict[str, int]) -> Cluster:
 def main() -> None:
     line = Line()
     import tensorflow as tf
-    import tf_keras
+    import tf_keras  # type: ignore[import-not-found, unused-ignore]
 
     tf.config.threading.set_intra_op_parallelism_threads(line.request["threads"])
     sys.modules["keras"] = tf_keras  # the job's `import keras`: the same model, built by Keras 2

@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from orchestrator.evidence import plan_race, race_points
 from orchestrator.report.figures import Axis, Chart, figure, label, short
 from orchestrator.report.palette import colours, faded
 from orchestrator.report.series import staleness_shares
@@ -15,6 +14,7 @@ from orchestrator.report.standing import median_of
 from orchestrator.report.stored import Study
 from orchestrator.report.text import seconds
 from orchestrator.result import RunResult
+from orchestrator.verdict.evidence import plan_race, race_points
 
 _MOST_BARS = 40
 PHASES = {"launch": "#b4bac4", "until the first step": "#7d848f", "training": None}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.evidence import plan_quality
 from orchestrator.report.bands import Band, band, thinned
 from orchestrator.report.figures import Axis, Chart, Choice, Figure, figure, label, rule, short, span_of
 from orchestrator.report.palette import colours, faded
-from orchestrator.report.series import AXES, Curve, extent, loss_curve, metric_curves
+from orchestrator.report.series import AXES, NO_CURVE, Curve, extent, loss_curve, metric_curves
 from orchestrator.report.series import Axis as Unit
 from orchestrator.report.stored import StoredRun, Study
 from orchestrator.result import TargetResult
+from orchestrator.verdict.evidence import plan_quality
 
 BINS = 120
 _MOST_NUMBERS = 50_000
@@ -51,7 +51,7 @@ def metric_chart(study: Study) -> Chart:
     for unit in AXES:
         curves = evaluation_curves(study, unit)
         for index, name in enumerate(names):
-            chosen = {mode: [run[name] for run in runs if name in run] for mode, runs in curves.items()}
+            chosen = {mode: [run.get(name, NO_CURVE) for run in runs] for mode, runs in curves.items()}
             figures[f"{unit}|{index}"] = curve_figure(
                 chosen, study, _TITLES[unit], name, bins, target=target_on(study, name)
             )
@@ -104,7 +104,7 @@ def resolution(study: Study, figures: int) -> int:
 
 def complete(runs: Sequence[StoredRun], curves: Sequence[Curve]) -> list[Curve]:
     """Curves that a mean over seeds is made of: those of runs that ended well, where there are any."""
-    whole = [c for run, c in zip(runs, curves, strict=False) if run.result.status == "succeeded" and len(c.x) > 1]
+    whole = [c for run, c in zip(runs, curves, strict=True) if run.result.status == "succeeded" and len(c.x) > 1]
     return whole or [curve for curve in curves if len(curve.x) > 1]
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from orchestrator.errors import UsageError
-from orchestrator.evidence import plan_race
 from orchestrator.report.stored import (
     StoredRun,
     Study,
@@ -20,6 +19,7 @@ from orchestrator.report.stored import (
 from orchestrator.report.text import plain, plural
 from orchestrator.result import Comparison, ModeResults
 from orchestrator.verdict import judge, summarize
+from orchestrator.verdict.evidence import plan_race
 
 _OF_ONE_RUN = frozenset(
     {"seed", "out", "run_id", "directory", "address", "timeout", "launch_timeout", "mode", "variant", "price"}

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from orchestrator.evidence import plan_race, race_points
 from orchestrator.report.curves import (
     BINS,
     Curves,
@@ -22,10 +21,12 @@ from orchestrator.report.curves import (
 )
 from orchestrator.report.figures import log_ticks, span_of
 from orchestrator.report.palette import NEUTRAL, colours
+from orchestrator.report.series import NO_CURVE
 from orchestrator.report.standing import median_of
 from orchestrator.report.stored import Study
 from orchestrator.report.text import plain
 from orchestrator.result import TargetResult
+from orchestrator.verdict.evidence import plan_race, race_points
 
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a "$" in a job's name is a "$"
@@ -62,7 +63,7 @@ def _metric(study: Study) -> bytes | None:
         return None
     name = names[0]
     curves = evaluation_curves(study, "seconds")
-    chosen = {mode: [run[name] for run in runs if name in run] for mode, runs in curves.items()}
+    chosen = {mode: [run.get(name, NO_CURVE) for run in runs] for mode, runs in curves.items()}
     return _curves(chosen, study, name, target_on(study, name))
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
+from orchestrator.measured import staleness, utilization
+from orchestrator.metrics import METRICS, Metrics
 from orchestrator.report.text import is_number
 from orchestrator.result import RunResult, Seconds, TargetResult, Throughput
 from orchestrator.spec import Target
-from orchestrator.store import METRICS, Metrics
 
 REASON = "interrupted: there is no result, because the driver ended before this run did, or is still at it"
 """An interrupted run says nothing about its mode, so the verdict leaves it out (docs/verdict.md)."""
@@ -34,8 +35,6 @@ def recover(path: Path, spec: Mapping[str, Any], plan: Mapping[str, Any]) -> Run
 
 
 def _recover(path: Path, spec: Mapping[str, Any], plan: Mapping[str, Any]) -> RunResult:
-    from orchestrator.recording import staleness, utilization  # loads numpy
-
     metrics = Metrics(path)
     try:
         steps, clock = metrics.rows("SELECT MAX(step), MAX(clock) FROM steps")[0]

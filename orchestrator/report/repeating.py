@@ -10,6 +10,7 @@ from orchestrator.report.environment import facts
 from orchestrator.report.markup import Child, Html, el, preformatted, table
 from orchestrator.report.series import gpu_names
 from orchestrator.report.stored import StoredRun, Study
+from orchestrator.report.text import unavailable
 
 _TITLES = {
     "regatta": "Regatta",
@@ -107,8 +108,7 @@ def _gpus(runs: Sequence[StoredRun]) -> str:
     names = dict.fromkeys(name for run in runs for name in gpu_names(run))
     if names:
         return " / ".join(names)
-    notes = dict.fromkeys(run.result.utilization.gpu_note for run in runs if run.result.utilization.gpu_note)
-    return "not available" + (f" ({'; '.join(str(note).removeprefix('GPU: ') for note in notes)})" if notes else "")
+    return unavailable(run.result.utilization.gpu_note for run in runs)
 
 
 def _title(key: str) -> str:

@@ -16,8 +16,8 @@ from orchestrator.report.stored import Study
 from orchestrator.report.terminal import run_facts
 from orchestrator.report.timelines import usage_chart, usage_notes
 from orchestrator.result import Answer
-from orchestrator.statistics import Estimate
-from orchestrator.wording import points
+from orchestrator.verdict.statistics import Estimate
+from orchestrator.verdict.wording import points
 
 _MOST_ITEMS = 8
 _LONG = 220

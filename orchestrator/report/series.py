@@ -22,6 +22,9 @@ class Curve(NamedTuple):
     y: list[float]
 
 
+NO_CURVE = Curve([], [])
+
+
 def extent(run: StoredRun, axis: Axis) -> float:
     """How far the run's steps go; 0 where none are known."""
     column = "clock" if axis == "seconds" else "step"

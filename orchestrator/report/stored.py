@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.metrics import METRICS, Metrics
 from orchestrator.report.environment import load_environment
 from orchestrator.report.recovery import recover
 from orchestrator.result import Comparison, RunResult
-from orchestrator.store import COMPARISON, METRICS, PLAN, RESULT, SPEC, Metrics, load_comparison, load_result
+from orchestrator.store import COMPARISON, PLAN, RESULT, SPEC, load_comparison, load_result
 
 JOINED = "joined.json"
 """In the folder of a report on the runs of other folders: which ones."""

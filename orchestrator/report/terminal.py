@@ -193,4 +193,4 @@ def _gpu(result: RunResult) -> str:
     if used.gpu_percent:
         known = {task: value for task, value in used.gpu_percent.items() if value is not None}
         return "; ".join(f"{task} {value:.0f} %" for task, value in known.items()) or "not measured"
-    return f"not available{': ' + used.gpu_note.removeprefix('GPU: ') if used.gpu_note else ''}"
+    return text.unavailable([used.gpu_note])

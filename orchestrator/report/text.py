@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Iterable
 
 MISSING = "-"
 _LONGEST = 2000
@@ -51,7 +52,7 @@ def seconds(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     if value < 120:
-        return f"{value:.{2 if value < 10 else 1}f} s"
+        return f"{value:.{2 if value < 9.995 else 1}f} s"
     if value < 7200:
         return f"{int(value // 60)} min {int(value % 60):02d} s"
     return f"{int(value // 3600)} h {int(value % 3600 // 60):02d} min"
@@ -59,6 +60,13 @@ def seconds(value: float | None) -> str:
 
 def dollars(value: float | None) -> str:
     return MISSING if value is None else f"${number(value, 3)}"
+
+
+def unavailable(notes: Iterable[str | None]) -> str:
+    """`not available (NVML library not found)`, from the sampler's notes on why."""
+    reasons = dict.fromkeys(note.removeprefix("GPU: ") for note in notes if note)
+    said = "; ".join(reasons)
+    return said if said.startswith("not available") else f"not available ({said})" if said else "not available"
 
 
 def gibibytes(value: float | None) -> str:

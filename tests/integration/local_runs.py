@@ -32,6 +32,8 @@ class Trained:
     batches: list[StepBatch] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     snapshots: dict[Stamp, Snapshot] = field(default_factory=dict)
+    log: dict[str, bytes] = field(default_factory=dict)
+    """By task, of the whole group so far."""
 
     @property
     def losses(self) -> np.ndarray:
@@ -64,8 +66,15 @@ class KeepingGroup(LocalGroup):
         return self.kept[stamp]
 
 
-def train(job: str, seeds: Iterable[int] = (0,), *, steps_per_call: int | None = None, **fields: Any) -> list[Trained]:
-    """Train one leg per seed in one launched group; `fields` are the spec's."""
+def train(
+    job: str,
+    seeds: Iterable[int] = (0,),
+    *,
+    steps_per_call: int | None = None,
+    folder: Path | None = None,
+    **fields: Any,
+) -> list[Trained]:
+    """Train one leg per seed in one launched group; `fields` are the spec's, `folder` the run's."""
     spec = make_run_spec({"job": job, "directory": str(JOBS), **fields})
     plans = training_plans(spec)
     evaluator_plan = topology.plan_evaluator(1)
@@ -92,9 +101,17 @@ def train(job: str, seeds: Iterable[int] = (0,), *, steps_per_call: int | None =
         coordinator.launch(assigner(spec, plans))
         coordinator.await_ready(time.monotonic() + 60, listen)
         for seed in seeds:
-            trained = Trained()
+            trained = Trained(log=log)
             results.append(trained)
-            leg = Leg(f"seed-{seed}", seed, spec.samples, spec.epochs, spec.eval_every, steps_per_call)
+            leg = Leg(
+                run_id=f"seed-{seed}",
+                seed=seed,
+                samples=spec.samples,
+                epochs=spec.epochs,
+                eval_every=spec.eval_every,
+                steps_per_call=steps_per_call,
+                directory=str(folder) if folder else None,
+            )
             trained.ended = coordinator.run(leg, spec.parsed_target, time.monotonic() + 90, listen)
             trained.snapshots = group.kept
             group.kept = {}

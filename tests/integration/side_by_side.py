@@ -87,24 +87,23 @@ def ours(job: str, params: Mapping[str, Any], replicas: int) -> dict[str, Any]:
 
 
 def plain(job: str, params: Mapping[str, Any], replicas: int) -> dict[str, Any]:
+    """By `model.fit`, a step at a time, so that its running means are each step's own logs."""
     import keras
-    from keras.src.utils.python_utils import pythonify_logs
 
     from jobs.api import DataContext
+    from keras.src.utils.naming import reset_uids
     from workers.snapshot import state_variables
 
     loaded = load(job, params)
     keras.utils.set_random_seed(SEED)
     dataset = loaded.train_dataset(DataContext(BATCH * replicas, seed=SEED))
+    reset_uids()
     keras.utils.set_random_seed(SEED)
     model = loaded.build_model()
-    logs = []
-    model.make_train_function()
-    batches = iter(dataset.repeat())
-    for _ in range(STEPS):
-        model.reset_metrics()
-        step = model.train_function(batches)
-        logs.append({name: float(value) for name, value in pythonify_logs(step).items()})
+    history = model.fit(
+        dataset.repeat(), epochs=STEPS, steps_per_epoch=1, verbose=0, class_weight=loaded.class_weight
+    ).history
+    logs = [{name: float(values[step]) for name, values in history.items()} for step in range(STEPS)]
     return {"logs": logs, "weights": [variable.numpy().tolist() for variable in state_variables(model)]}
 
 

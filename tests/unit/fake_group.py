@@ -42,7 +42,7 @@ class FakeGroup(WorkerGroup):
 
     def _ask(self, task: Task, method: str, *arguments: Any) -> Any:
         self.told.append((method, task, arguments))
-        return f"{task}'s address" if method == "reserve" else f"{method} of {task}"
+        return f"there:{task.index}" if method == "reserve" else f"{method} of {task}"
 
     def _answer(self, asked: Any) -> Any:
         return asked

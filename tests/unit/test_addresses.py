@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import random
 import socket
@@ -57,7 +58,6 @@ def test_addresses_of_both_kinds(host: str, written: str) -> None:
         ("32768\t60999\n", 32_767),
         ("20000 30000", 19_999),
         ("1024 65535", 15_999),
-        ("", 32_767),
         ("what?", 32_767),
         (None, 32_767),
     ],
@@ -78,10 +78,8 @@ def test_ports_lie_below_the_ephemeral_ones(
     monkeypatch.setattr(random, "randint", highest_of)
     # The made-up port may be taken: what is asked for is what counts.
     monkeypatch.setattr(addresses, "_TRIES", 1)
-    try:
+    with contextlib.suppress(OSError):
         Reservation("localhost").release()
-    except OSError:
-        pass
     assert asked == [(15_000, highest)]
 
 

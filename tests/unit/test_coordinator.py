@@ -98,7 +98,7 @@ def test_launch_tells_every_task_everybodys_address(crew: Crew) -> None:
         ("start", W0),
         ("start", W1),
     ]
-    addresses = {W0: "worker:0's address", W1: "worker:1's address"}
+    addresses = {W0: "there:0", W1: "there:1"}
     assert crew.group.told[-1][2] == (assign(W1, addresses),)
 
 

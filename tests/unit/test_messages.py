@@ -14,6 +14,7 @@ import pytest
 from workers import messages, wire
 from workers.messages import (
     Assignment,
+    CallTiming,
     Evaluation,
     FailureKind,
     GpuSample,
@@ -25,6 +26,7 @@ from workers.messages import (
     ReplicaState,
     ReplicaStatus,
     Stamp,
+    Start,
     StepBatch,
     Task,
     TaskFailure,
@@ -41,6 +43,7 @@ FAILURE = TaskFailure(W0, FailureKind.USER, "KeyError: 'x'", "Traceback ...", "t
 GPU = GpuSample("GPU-1", None, 1.0, 2, 3, None, None, None)
 SAMPLE = HostSample(1.0, None, 2, None, None, None, None, None, None, (GPU,), ("a note",))
 EVALUATION = Evaluation(STAMP, {"val_loss": 1.0}, 0.1)
+TIMING = CallTiming("r", 0, 10, 5, 0.5, 0.1, 0.1, None, 0.01, 0.0)
 STARTED, FINISHED = LegStarted("r", 10, 64, 5), LegFinished("r", 10, 640, 0.5, None, 10, {"train": 0.5})
 SNAPSHOT = Snapshot(10, 640, 0.5, (np.ones((2, 2), np.float32),), (np.array(3, np.int64),))
 EXAMPLES: list[Any] = [
@@ -67,8 +70,11 @@ EXAMPLES: list[Any] = [
         (SAMPLE,),
         FAILURE,
         b"log",
+        (TIMING,),
     ),
+    TIMING,
     wire.Train(LEG),
+    Start(10, 640, 0.5, 0.5),
     wire.Score(STAMP, SNAPSHOT),
     wire.StopLeg("target"),
     wire.ReleaseAddress(),
@@ -101,8 +107,8 @@ def test_it_is_frozen_and_pickles(example: Any) -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: type(example).__name__)
 def test_no_field_holds_what_only_one_side_has(example: Any) -> None:
-    """Plain values, tuples, mappings, arrays and messages: no function, file, tensor or exception."""
-    allowed = (type(None), bool, int, float, str, bytes, dict, tuple, np.ndarray)
+    """Plain values, lists, mappings, arrays and messages: no function, file, tensor or exception."""
+    allowed = (type(None), bool, int, float, str, bytes, dict, list, tuple, np.ndarray)
     stack = [example]
     while stack:
         value = stack.pop()
@@ -110,7 +116,7 @@ def test_no_field_holds_what_only_one_side_has(example: Any) -> None:
             stack += [getattr(value, field.name) for field in dataclasses.fields(value)]
         else:
             assert isinstance(value, allowed), value
-            stack += value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
+            stack += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
 
 
 def test_stamps_and_tasks_are_the_same_key_on_both_sides() -> None:

@@ -15,20 +15,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from orchestrator.metrics import METRICS, MetricsWriter
 from orchestrator.report import html, png
 from orchestrator.report.bands import band, interpolate, thinned
 from orchestrator.report.bars import phase_chart, staleness_chart, time_chart
-from orchestrator.report.curves import loss_chart, metric_chart, middle, resolution
+from orchestrator.report.curves import complete, loss_chart, metric_chart, middle, resolution
 from orchestrator.report.figures import Chart, log_ticks, short
 from orchestrator.report.joining import study
 from orchestrator.report.markup import data_block, el
 from orchestrator.report.palette import colours
-from orchestrator.report.series import Curve, loss_curve, staleness_shares, usage
+from orchestrator.report.series import NO_CURVE, Curve, loss_curve, staleness_shares, usage
 from orchestrator.report.stored import StoredRun, Study, load_run
-from orchestrator.report.text import factor, number, plain, seconds
+from orchestrator.report.text import factor, number, plain, seconds, unavailable
 from orchestrator.report.timelines import usage_chart
 from orchestrator.result import RunResult, Seconds
-from orchestrator.store import METRICS, RunStore
 from tests.unit.simulated_runs import a_run, some_runs
 from tests.unit.stored_runs import store_comparison, store_run
 
@@ -83,6 +83,13 @@ def test_a_mean_needs_a_stretch_that_all_runs_share() -> None:
     assert middle([], 7, geometric=False).x == []
 
 
+def test_failed_runs_are_not_in_a_mean() -> None:
+    runs = [StoredRun(a_run("sync", seed, 1.0, status="failed" if seed == 1 else "succeeded")) for seed in range(3)]
+    curves = [Curve([0, 1], [seed, seed]) for seed in range(3)]
+    assert complete(runs, curves) == [curves[0], curves[2]]
+    assert complete(runs, [NO_CURVE, curves[1], NO_CURVE]) == [curves[1]]  # nothing better to show
+
+
 def test_interpolation_and_thinning() -> None:
     curve = Curve([0, 1, 3], [0, 10, 30])
     assert interpolate(curve, [0, 0.5, 1, 2, 3]) == [0, 5, 10, 20, 30]
@@ -105,7 +112,7 @@ def test_loss_is_averaged_in_bins_and_nan_left_out(tmp_path: Path) -> None:
 
 
 def test_steps_that_a_later_attempt_repeated_count_once(tmp_path: Path) -> None:
-    store = RunStore(tmp_path)
+    store = MetricsWriter(tmp_path)
     for attempt, first, last, loss in ((1, 1, 10, 1.0), (2, 6, 12, 2.0)):
         rows = [(attempt, step, 0, float(step), loss, None) for step in range(first, last + 1)]
         store._insert("steps", rows)
@@ -181,6 +188,9 @@ def test_numbers_for_json_and_for_people() -> None:
         "1e-05",
     ]
     assert [seconds(x) for x in (None, 0.291, 30, 250, 7380)] == ["-", "0.29 s", "30.0 s", "4 min 10 s", "2 h 03 min"]
+    assert unavailable([None]) == "not available"
+    assert unavailable(["GPU: no driver", "GPU: no driver", None]) == "not available (no driver)"
+    assert unavailable(["GPU: not available (no library)"]) == "not available (no library)"
     assert factor(2.9, 2.8, 3.0) == "2.9x [2.8, 3.0]"
     assert plain("a\x1b[2J\u202eb\ud800\n") == "a\\x1b[2J\\u202eb\\ud800\\x0a"
     assert len(plain("x" * 5000)) == 2000

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from orchestrator.statistics import (
+from orchestrator.verdict.statistics import (
     Estimate,
     equivalence,
     fewer_failures,
@@ -181,6 +181,6 @@ def test_seeds_for_equivalence_gives_the_power_it_promises() -> None:
 
 
 def test_importing_the_module_loads_neither_numpy_nor_scipy() -> None:
-    code = "import sys, orchestrator.statistics as s; print('numpy' in sys.modules or 'scipy' in sys.modules)"
+    code = "import sys, orchestrator.verdict.statistics as s; print('numpy' in sys.modules or 'scipy' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"

@@ -22,12 +22,11 @@ from hypothesis import strategies as st
 
 from orchestrator.documents import to_text
 from orchestrator.errors import UsageError
+from orchestrator.metrics import METRICS, Metrics
 from orchestrator.result import RunResult
 from orchestrator.spec import make_run_spec
 from orchestrator.store import (
-    METRICS,
     RESULT,
-    Metrics,
     RunStore,
     claim_directory,
     find_runs,

@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from orchestrator.scaling import scaling_efficiency, sync_seconds, waiting_share
-from orchestrator.statistics import Estimate
-from orchestrator.survival import kaplan_meier, restricted_mean
+from orchestrator.verdict.scaling import scaling_efficiency, sync_seconds, waiting_share
+from orchestrator.verdict.statistics import Estimate
+from orchestrator.verdict.survival import kaplan_meier, restricted_mean
 
 pytestmark = pytest.mark.unit
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,13 +22,25 @@ if TYPE_CHECKING:
     from workers.messages import FloatArray, IntArray
 
 
+class Consult(IntEnum):
+    """How often the leader's callbacks decide."""
+
+    NEVER = 0
+    EPOCHS = 1
+    CALLS = 2
+
+
 @dataclass(frozen=True)
 class Decision:
-    """What the chief wants of the next call; a mode makes every replica obey it at the same step."""
+    """What the leader wants of the next call; a mode makes every replica obey it at the same step."""
 
     steps: int = 1
     stop: bool = False
     learning_rate: float | None = None
+    rewritten: bool = False
+    """The leader has a new state, which every replica is to adopt."""
+    consult: Consult = Consult.NEVER
+    """Read once, when a leg begins."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,12 @@ class Call:
     ended: float
     """Monotonic seconds on this process' clock."""
     staleness: FloatArray | None = None
+    busy: float | None = None
+    """Seconds the worker itself spent on the call; async: without the way to the chief and back."""
+    input_wait: float | None = None
+    """Of these, waiting for the next batch."""
+    communication: float | None = None
+    """Of these, in collectives. Null where TensorFlow does not let one see it, as everywhere here."""
 
 
 @dataclass
@@ -79,6 +98,12 @@ class Mode(Protocol):
 
         Returns what was completed, and the decision that holds for the call after.
         """
+
+    def agree(self, wish: Decision) -> Decision:
+        """A call of no steps: when it returns, the leader's wish holds on every replica. Nothing is in flight."""
+
+    def adopt(self, start: Snapshot | None) -> None:
+        """Put every replica into the leader's `start`; the others give None."""
 
     def drain(self) -> Sequence[Call]:
         """Wait for whatever is still in flight."""

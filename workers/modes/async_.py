@@ -25,7 +25,8 @@ from workers.data import first_batch, training_stream
 from workers.failures import classify
 from workers.messages import Assignment, FailureKind
 from workers.modes import Call, Decision
-from workers.step import TrainStep, build
+from workers.modes.stamps import StepTimer, known
+from workers.step import TrainStep, make_model, step_scope
 from workers.stragglers import Pace, pace_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,6 @@ class AsyncMode:
         return int(self._counter.numpy()) - self.step
 
     def build(self) -> None:
-        import keras
         import tensorflow as tf
 
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
@@ -76,9 +76,7 @@ class AsyncMode:
         stream = self._stream(seed, 0)
         batch = first_batch(stream, "train_dataset")
         with self._strategy.scope():
-            keras.utils.set_random_seed(seed)
-            self.model: keras.Model = self._job.build_model()
-            build(self.model, batch)
+            self.model: keras.Model = make_model(self._job, seed, batch)
             self._counter = tf.Variable(0, dtype=tf.int64, trainable=False, name="regatta_updates")
         self._train_step = TrainStep(self.model)
         self._run = self._make_run(stream.element_spec)
@@ -89,8 +87,7 @@ class AsyncMode:
         self._warm_up()
 
     def begin(self, start: state.Snapshot, seed: int) -> None:
-        state.write(state.state_variables(self.model), start.weights, "weights")
-        state.write(state.optimizer_variables(self.model), start.optimizer, "optimizer variables")
+        self.adopt(start)
         self._counter.assign(start.step)
         self._paces = [pace_of(self._assignment.straggler, seed, worker) for worker in range(self._workers)]
         self.step = self._scheduled = start.step
@@ -98,11 +95,18 @@ class AsyncMode:
         self._warm_up()
 
     def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
-        if proposal.learning_rate is not None:
-            self.model.optimizer.learning_rate.assign(proposal.learning_rate)
         while self._in_flight < _CLOSURES_PER_WORKER * self._workers and self._scheduled < total:
             self._schedule(min(proposal.steps, total - self._scheduled))
         return self._collect(), proposal
+
+    def agree(self, wish: Decision) -> Decision:
+        if wish.learning_rate is not None:
+            self.model.optimizer.learning_rate.assign(wish.learning_rate)
+        return wish
+
+    def adopt(self, start: state.Snapshot | None) -> None:
+        if start is not None:
+            state.load(self.model, start)
 
     def drain(self) -> Sequence[Call]:
         calls: list[Call] = []
@@ -130,28 +134,40 @@ class AsyncMode:
             num_shards=self._workers,
             shard_index=worker,
             sharding=self._assignment.sharding,
+            cache=self._assignment.cache,
+            prefetch=self._assignment.prefetch,
         )
 
     def _make_run(self, element_spec: Any) -> tf.types.experimental.ConcreteFunction:
-        """The closure's graph: k steps; per step what it logged, its number, and the updates it had seen."""
+        """The closure's graph: k steps; per step what it logged, its number, and the updates it had seen.
+
+        The seconds that the call took, and those waited for input, lead the logs: each output is a fetch of its own.
+        """
         import tensorflow as tf
 
         strategy, train_step, counter = self._strategy, self._train_step, self._counter
+        timer = StepTimer(self._assignment.timings and self._assignment.gpus == 0)
         iterations = _iterations(self.model)
 
         @tf.function
         def run(iterator: Any, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            begun = timer.now()
+            waited = tf.zeros([], tf.float64)
             rows = tf.TensorArray(tf.float32, size=steps)
             numbers = tf.TensorArray(tf.int64, size=steps, element_shape=[])
             reads = tf.TensorArray(tf.int64, size=steps, element_shape=[])
             for n in tf.range(steps):
-                batch = next(iterator)
+                batch, wait = timer.next(iterator)
+                waited += wait
                 seen = counter.read_value()
                 graph = tf.compat.v1.get_default_graph()
                 known = len(graph.get_operations())
                 with tf.control_dependencies([seen]):
                     local = [(iterations, tf.cast(seen, iterations.dtype))]
-                    row = strategy.run(train_step, args=(batch, local))
+                    # Optimizers update variables in a `merge_call`, which TensorFlow runs in this thread, out of
+                    # reach of the replica thread's scope: without one here Adam took each step for its first.
+                    with step_scope(local):
+                        row = strategy.run(train_step, args=(batch, local))
                 effects = [op for op in graph.get_operations()[known:] if op.op_def.is_stateful]
                 with tf.control_dependencies([row, *effects]):
                     # Atomic fetch-and-add. `assign_add` then a read would count others' updates in between.
@@ -161,7 +177,9 @@ class AsyncMode:
                 reads = reads.write(n, seen)
             # A TensorArray without elements has no element shape to stack.
             logs = tf.cond(steps > 0, lambda: tf.reshape(rows.stack(), [-1]), lambda: tf.zeros([0]))
-            return logs, numbers.stack(), reads.stack()
+            taken = numbers.stack()
+            spent = tf.cast(tf.stack([timer.now([taken]) - begun, waited]), tf.float32)
+            return tf.concat([spent, logs], axis=0), taken, reads.stack()
 
         spec = tf.data.IteratorSpec(element_spec)
         return run.get_concrete_function(spec, tf.TensorSpec([], tf.int32))
@@ -221,15 +239,19 @@ class AsyncMode:
         started = time.monotonic()
         if pace is not None:
             time.sleep(sum(pace.seconds() for _ in range(steps)))
+        slept = time.monotonic() - started
         logs, numbers, reads = self._call(iterator, steps)
+        busy, waited = known(logs[0]), known(logs[1])
         self._completed.put(
             Call(
                 worker=worker,
                 steps=numbers,
-                logs=logs.reshape(len(numbers), -1).astype(np.float64),
+                logs=logs[2:].reshape(len(numbers), -1).astype(np.float64),
                 started=started,
                 ended=time.monotonic(),
                 staleness=(numbers - 1 - reads).astype(np.float64),
+                busy=None if busy is None else busy + slept,
+                input_wait=waited,
             )
         )
 

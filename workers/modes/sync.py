@@ -16,17 +16,18 @@ from jobs.api import Job
 from workers import snapshot as state
 from workers.data import checked, first_batch, training_stream
 from workers.messages import Assignment
-from workers.modes import Call, Decision
+from workers.modes import Call, Consult, Decision
 from workers.modes.joined import as_if_alone, count_sums_for_all, refuse_unsupported
 from workers.modes.packing import average_gradients, sum_over_replicas
-from workers.step import TrainStep, build
+from workers.modes.stamps import StepTimer, known
+from workers.step import TrainStep, make_model
 from workers.stragglers import Pace, pace_of
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-_DECISION_FIELDS = 4
+_DECISION_FIELDS = 6
 
 
 class SyncMode:
@@ -48,34 +49,29 @@ class SyncMode:
         return self._train_step.names
 
     def build(self) -> None:
-        import keras
-
         self._strategy = self._make_strategy()
         self._replicas = self._strategy.num_replicas_in_sync
         self._local_replicas = self._replicas // self._workers
         self.batches_per_step = self._replicas
+        timed = self._assignment.timings and self._assignment.gpus == 0 and self._local_replicas == 1
+        self._timer = StepTimer(timed)
         seed = self._assignment.seed
         stream = self._stream(seed)
         batch = first_batch(stream, "train_dataset")
         with self._strategy.scope():
-            keras.utils.set_random_seed(seed)
-            self.model: keras.Model = self._job.build_model()
-            build(self.model, batch)
+            self.model: keras.Model = make_model(self._job, seed, batch)
         if self._replicas > 1:
             refuse_unsupported(self.model.optimizer)
-            average_gradients(self.model.optimizer, self._replicas)
+            average_gradients(self.model.optimizer, self._replicas, self._timer)
             count_sums_for_all(self.model, self._replicas)
         self._train_step = TrainStep(self.model)
         self._run = self._make_run()
+        self._collect = self._make_collect()
         self._iterator = self._iterate(stream)
         self._run_call(0, Decision())
 
     def begin(self, start: state.Snapshot, seed: int) -> None:
-        if self.leads:
-            state.write(state.state_variables(self.model), start.weights, "weights")
-            state.write(state.optimizer_variables(self.model), start.optimizer, "optimizer variables")
-        if self._workers > 1:
-            self._copy_from_leader()
+        self.adopt(start)
         self._iterator = self._iterate(self._stream(seed))
         self.step = start.step
         self._agreed = None
@@ -87,14 +83,34 @@ class SyncMode:
         started = time.monotonic()
         if self._pace is not None:
             time.sleep(sum(self._pace.seconds() for _ in range(steps)))
-        logs, self._agreed = self._run_call(steps, proposal)
+        logs, self._agreed, spent = self._run_call(steps, proposal)
         ended = time.monotonic()
         first = self.step + 1
         self.step += steps
+        numbers = np.arange(first, self.step + 1, dtype=np.int64)
+        call = Call(
+            worker=self._assignment.task.index,
+            steps=numbers,
+            logs=logs,
+            started=started,
+            ended=ended,
+            busy=ended - started,
+            input_wait=known(spent[0]),
+            communication=known(spent[1]),
+        )
+        return [call], self._agreed
+
+    def agree(self, wish: Decision) -> Decision:
+        _, self._agreed, _ = self._run_call(0, wish)
         if self._agreed.learning_rate is not None:
             self.model.optimizer.learning_rate.assign(self._agreed.learning_rate)
-        numbers = np.arange(first, self.step + 1, dtype=np.int64)
-        return [Call(0, numbers, logs, started, ended)], self._agreed
+        return self._agreed
+
+    def adopt(self, start: state.Snapshot | None) -> None:
+        if self.leads and start is not None:
+            state.load(self.model, start)
+        if self._workers > 1:
+            self._copy_from_leader()
 
     def drain(self) -> Sequence[Call]:
         return ()
@@ -122,6 +138,8 @@ class SyncMode:
             num_shards=self._workers,
             shard_index=self._assignment.task.index,
             sharding=self._assignment.sharding,
+            cache=self._assignment.cache,
+            prefetch=self._assignment.prefetch,
         )
         return checked(stream, "train_dataset")
 
@@ -139,15 +157,17 @@ class SyncMode:
         """
         import tensorflow as tf
 
-        strategy, train_step, replicas = self._strategy, self._train_step, self._replicas
+        strategy, train_step, replicas, timer = self._strategy, self._train_step, self._replicas, self._timer
 
         @tf.function
-        def run(iterator: Any, steps: tf.Tensor, decision: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def run(iterator: Any, steps: tf.Tensor, decision: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             rows = tf.TensorArray(tf.float32, size=steps)
+            spent = tf.zeros([2], tf.float64)
             for n in tf.range(steps):
-                batch = next(iterator)
+                batch, waited = timer.next(iterator)
                 with as_if_alone(strategy):
                     row = strategy.run(train_step, args=(batch,))
+                spent += tf.stack([waited, timer.communication()])
                 local = strategy.experimental_local_results(row)
                 rows = rows.write(n, tf.add_n(local) / replicas)
             # A TensorArray without elements has no element shape to stack.
@@ -157,17 +177,28 @@ class SyncMode:
                 share = flat / self._local_replicas
                 flat = strategy.run(_all_reduce, args=(share,))
                 flat = strategy.experimental_local_results(flat)[0]
-            return flat[:_DECISION_FIELDS], flat[_DECISION_FIELDS:]
+            return flat[:_DECISION_FIELDS], flat[_DECISION_FIELDS:], spent
 
         return run
 
-    def _run_call(self, steps: int, proposal: Decision) -> tuple[np.ndarray[Any, Any], Decision]:
+    def _run_call(self, steps: int, proposal: Decision) -> tuple[np.ndarray[Any, Any], Decision, np.ndarray[Any, Any]]:
+        """What each step logged, the decision, and seconds waited for input and in collectives."""
         import tensorflow as tf
 
         wish = _encode(proposal) if self.leads else np.zeros(_DECISION_FIELDS, np.float32)
-        decision, logs = self._run(self._iterator, tf.constant(steps), tf.constant(wish))
+        decision, logs, spent = self._run(self._iterator, tf.constant(steps), tf.constant(wish))
         width = max(1, len(self.log_names))
-        return logs.numpy().reshape(-1, width).astype(np.float64), _decode(decision.numpy())
+        return logs.numpy().reshape(-1, width).astype(np.float64), _decode(decision.numpy()), spent.numpy()
+
+    def _make_collect(self) -> Any:
+        import tensorflow as tf
+
+        @tf.function
+        def collect(values: list[tf.Tensor], mine: tf.Tensor) -> Any:
+            masked = [tf.where(mine > 0, v, tf.zeros_like(v)) for v in values]
+            return self._strategy.run(lambda: sum_over_replicas(masked))
+
+        return collect
 
     def _copy_from_leader(self) -> None:
         """Give every worker the leader's state, so that only the leader has to hold a snapshot."""
@@ -176,14 +207,8 @@ class SyncMode:
         variables = [*state.state_variables(self.model), *state.optimizer_variables(self.model)]
         mine = tf.constant(1 if self.leads else 0)
         per_replica = self._local_replicas
-
-        @tf.function
-        def collect(values: list[tf.Tensor]) -> Any:
-            masked = [tf.where(mine > 0, v, tf.zeros_like(v)) for v in values]
-            return self._strategy.run(lambda: sum_over_replicas(masked))
-
         values = [tf.constant(state.to_numpy(v)) for v in variables]
-        for variable, total in zip(variables, collect(values), strict=True):
+        for variable, total in zip(variables, self._collect(values, mine), strict=True):
             local = self._strategy.experimental_local_results(total)[0]
             variable.assign(tf.cast(local / per_replica if per_replica > 1 else local, variable.dtype))
 
@@ -195,11 +220,12 @@ def _all_reduce(value: tf.Tensor) -> tf.Tensor:
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, here)
 
 
-def _encode(decision: Decision) -> np.ndarray[Any, Any]:
-    rate = decision.learning_rate
-    return np.array([decision.steps, decision.stop, rate is not None, rate or 0.0], np.float32)
+def _encode(wish: Decision) -> np.ndarray[Any, Any]:
+    rate = wish.learning_rate
+    fields = [wish.steps, wish.stop, rate is not None, rate or 0.0, wish.rewritten, wish.consult]
+    return np.array(fields, np.float32)
 
 
 def _decode(values: np.ndarray[Any, Any]) -> Decision:
-    steps, stop, has_rate, rate = (float(v) for v in values)
-    return Decision(max(1, int(steps)), stop > 0, rate if has_rate > 0 else None)
+    steps, stop, has_rate, rate, rewritten, consult = (float(v) for v in values)
+    return Decision(max(1, int(steps)), stop > 0, rate if has_rate > 0 else None, rewritten > 0, Consult(int(consult)))

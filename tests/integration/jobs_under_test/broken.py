@@ -13,7 +13,7 @@ class RaisesInTraining(Exact):
         import tensorflow as tf
 
         def read(x, y):
-            return tf.numpy_function(lambda a: explode(a), [x], tf.float32), y
+            return tf.numpy_function(explode, [x], tf.float32), y
 
         dataset = super().train_dataset(context)
         return dataset.map(lambda x, y: (tf.ensure_shape(read(x, y)[0], x.shape), y))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from orchestrator.evidence import is_interrupted, longest, plan_race
 from orchestrator.result import RunResult, Summary
-from orchestrator.survival import restricted_mean
+from orchestrator.verdict.evidence import is_interrupted, longest, plan_race
+from orchestrator.verdict.survival import restricted_mean
 
 
 def summarize(runs: Sequence[RunResult], horizon: float | None = None) -> Summary:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.contrast import Contrast
-from orchestrator.evidence import Modes, Quality, Race
-from orchestrator.statistics import Estimate
+from orchestrator.verdict.contrast import Contrast
+from orchestrator.verdict.evidence import Modes, Quality, Race
+from orchestrator.verdict.statistics import Estimate
 
 FEWEST_SEEDS = 3
 """Fewer prove nothing."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from orchestrator.contrast import Contrast, Question
-from orchestrator.evidence import Quality, Race
-from orchestrator.wording import (
+from orchestrator.verdict.contrast import Contrast, Question
+from orchestrator.verdict.evidence import Quality, Race
+from orchestrator.verdict.wording import (
     FEWEST_SEEDS,
     Ruling,
     advantage_text,

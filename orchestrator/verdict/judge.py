@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.advice import next_steps
-from orchestrator.contrast import Contrast, Contrasts, Margins
-from orchestrator.decision import Rulings, decide, decide_all
 from orchestrator.errors import UsageError
-from orchestrator.evidence import Modes, Quality, Race, plan_quality, plan_race
 from orchestrator.result import Answer, Interval, Verdict
-from orchestrator.statistics import Estimate, holm
-from orchestrator.summary import summarize
-from orchestrator.wording import (
+from orchestrator.verdict.advice import next_steps
+from orchestrator.verdict.contrast import Contrast, Contrasts, Margins
+from orchestrator.verdict.decision import Rulings, decide, decide_all
+from orchestrator.verdict.evidence import Modes, Quality, Race, plan_quality, plan_race
+from orchestrator.verdict.statistics import Estimate, holm
+from orchestrator.verdict.wording import (
     FEWEST_SEEDS,
     Ruling,
     cost_reason,
@@ -21,8 +20,6 @@ from orchestrator.wording import (
     stability_reason,
     time_reason,
 )
-
-__all__ = ["judge", "summarize"]
 
 ALPHA = 0.05
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from orchestrator.statistics import Estimate, geometric_mean_ratio
+from orchestrator.verdict.statistics import Estimate, geometric_mean_ratio
 
 
 def scaling_efficiency(many: Sequence[float], few: Sequence[float], workers: float, *, paired: bool = True) -> Estimate:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.contrast import Question
-from orchestrator.evidence import Modes, Quality, Race
-from orchestrator.wording import FEWEST_SEEDS, Ruling, margin_text
+from orchestrator.verdict.contrast import Question
+from orchestrator.verdict.evidence import Modes, Quality, Race
+from orchestrator.verdict.wording import FEWEST_SEEDS, Ruling, margin_text
 
 GOOD_SEEDS = 5
 MOST_SEEDS = 50

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from orchestrator.evidence import (
+from orchestrator.verdict.evidence import (
     Modes,
     Pairs,
     Point,
@@ -21,7 +21,7 @@ from orchestrator.evidence import (
     race_points,
     stopped_at_target,
 )
-from orchestrator.statistics import (
+from orchestrator.verdict.statistics import (
     Estimate,
     equivalence,
     fewer_failures,

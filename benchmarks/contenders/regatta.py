@@ -1,0 +1,129 @@
+"""Regatta itself, through its Python API: what `regatta run` does once its arguments are parsed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.child import Child, Line
+from benchmarks.contenders import Trained
+from benchmarks.workload import WORKERS, Workload
+
+NO_TARGET = "val_accuracy>=2"
+"""Never reached: the whole budget is trained, as by the others."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one run told beside its speed."""
+
+    trained: Trained
+    result: Mapping[str, Any]
+    """`result.json`."""
+    pss: Mapping[str, int]
+    """Peak bytes by task."""
+    rss: Mapping[str, int]
+    load: tuple[float, float] | None
+    """Per cent of a core per replica: driver, supervisors."""
+    replicas: int
+
+
+class Regatta:
+    needs = ("ray",)
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+        self.name = f"Regatta {mode}"
+
+    def train(self, workload: Workload, cores: Sequence[int] | None = None) -> Trained:
+        return self.look(workload, cores=cores).trained
+
+    def look(
+        self, workload: Workload, *, cores: Sequence[int] | None = None, workers: int = WORKERS, memory: bool = False
+    ) -> Seen:
+        request = {
+            "fields": {**_fields(workload), "mode": self._mode, "workers": workers},
+            "cores": list(cores) if cores else None,
+            "memory": memory,
+        }
+        with Child(__name__, request) as child:
+            answer = child.answer()
+            total = child.finish()
+            started = child.started
+        result = answer["result"]
+        trained = Trained(
+            steps=result["steps"],
+            samples=result["samples"],
+            seconds=result["seconds"]["training"],
+            first_step=answer["called"] - started + result["seconds"]["to_first_step"],
+            total=total,
+        )
+        return Seen(trained, result, answer["pss"], answer["rss"], answer["load"], answer["replicas"])
+
+    @staticmethod
+    def compare(workload: Workload, seeds: int) -> float:
+        """Seconds of a whole comparison of both modes, from the command to the end of its process."""
+        with Child(__name__, {"fields": {**_fields(workload), "seeds": seeds}}) as child:
+            child.answer()
+            return child.finish()
+
+
+def _fields(workload: Workload) -> dict[str, Any]:
+    return {
+        "job": workload.job,
+        "params": dict(workload.params),
+        "batch_size": workload.batch_size,
+        "samples": workload.samples,
+        "eval_every": workload.samples,  # the others evaluate nothing; Regatta never less than the end
+        "target": NO_TARGET,
+        "launch_timeout": 600.0,
+        "out": "results",
+    }
+
+
+def main() -> None:
+    line = Line()
+    fields = line.request["fields"]
+    job = fields.pop("job")
+    if "seeds" in fields:
+        _compare(job, fields)
+        line.answer()
+    else:
+        line.answer(**_run(job, fields, line.request))
+
+
+def _compare(job: str, fields: dict[str, Any]) -> None:
+    from orchestrator.api import compare
+    from orchestrator.target import resolve_comparison
+
+    compare(resolve_comparison(job, fields))
+
+
+def _run(job: str, fields: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+    from benchmarks.watching import DriverLoad, MemoryPeaks, Pinning, Several
+    from orchestrator.api import run
+    from orchestrator.target import resolve_run
+
+    load, memory = DriverLoad(), MemoryPeaks()
+    watchers = [
+        load,
+        *([memory] if request["memory"] else []),
+        *([Pinning(request["cores"])] if request["cores"] else []),
+    ]
+    spec = resolve_run(job, fields)
+    called = time.monotonic()
+    result = run(spec, Several(watchers))
+    return {
+        "called": called,
+        "result": result.to_json(),
+        "pss": memory.pss,
+        "rss": memory.rss,
+        "load": load.percent_per_replica,
+        "replicas": load.replicas,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""A worker group of replicas that are not there: what the real coordinator costs with very many of them.
+
+Statuses are made as real ones come: the leader's calls take 100 ms (`workers.training`), every supervisor samples
+its host twice a second. A status crosses no wire here, so that Ray's own work is not in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from orchestrator.topology import TaskPlan
+from orchestrator.worker_group import WorkerGroup
+from workers.messages import HostSample, Leg, LegFinished, LegStarted, ReplicaState, ReplicaStatus, StepBatch, Task
+
+CALL_SECONDS = 0.1
+SAMPLE_SECONDS = 1.0
+
+
+class FakeGroup(WorkerGroup):
+    """`callers` tasks' worth of calls of `steps` steps each are told by the leader; the leg lasts `seconds`."""
+
+    def __init__(self, plans: Sequence[TaskPlan], leader: Task, *, callers: int, steps: int, seconds: float) -> None:
+        super().__init__(plans)
+        self._leader = leader
+        self._callers = callers
+        self._steps = steps
+        self._seconds = seconds
+        self._leg: Leg | None = None
+        self._begun = 0.0
+        self._told = 0
+        self._sampled = 0.0
+        self.poll_gaps: list[float] = []
+        self._last_poll: float | None = None
+        self.waited = 0.0
+
+    def poll(self, wait: float) -> list[ReplicaStatus]:
+        time.sleep(wait)
+        now = time.monotonic()
+        if self._leg is not None:
+            if self._last_poll is not None:
+                self.poll_gaps.append(now - self._last_poll - wait)
+            self._last_poll = now
+        return [self._status(task, now) for task in self.tasks]
+
+    def shutdown(self) -> None: ...
+
+    def _ask(self, task: Task, method: str, *arguments: Any) -> Any:
+        if method == "train" and self._leg is None:
+            self._leg = arguments[0]
+            self._begun = self._sampled = time.monotonic()
+        return None
+
+    def _answer(self, asked: Any) -> Any:
+        return asked
+
+    def _status(self, task: Task, now: float) -> ReplicaStatus:
+        leg = self._leg
+        if leg is None:
+            return ReplicaStatus(task, ReplicaState.READY)
+        sampled = now - self._sampled >= SAMPLE_SECONDS
+        samples = (_SAMPLE,) if sampled else ()
+        if task != self._leader:
+            return ReplicaStatus(task, ReplicaState.TRAINING, samples=samples)
+        if sampled:
+            self._sampled = now
+        elapsed = min(now - self._begun, self._seconds)
+        started = () if self._told else (LegStarted(leg.run_id, 2**40, 32, 2**40),)
+        batches = tuple(self._calls(leg.run_id, elapsed))
+        over = elapsed >= self._seconds
+        finished = (LegFinished(leg.run_id, self._told, 32 * self._told, elapsed, None, self._told),) if over else ()
+        return ReplicaStatus(
+            task, ReplicaState.TRAINING, leg_started=started, batches=batches, leg_finished=finished, samples=samples
+        )
+
+    def _calls(self, run_id: str, elapsed: float) -> list[StepBatch]:
+        """All calls that have ended by now and were not told yet."""
+        due = int(elapsed / CALL_SECONDS) * self._callers * self._steps
+        calls = []
+        while self._told < due:
+            numbers = np.arange(self._told + 1, self._told + self._steps + 1, dtype=np.int64)
+            clock = np.linspace(elapsed - CALL_SECONDS, elapsed, self._steps)
+            stale = None if self._callers == 1 else np.full(self._steps, self._callers - 1.0)
+            losses = 1 / np.sqrt(numbers) + 0.01 * np.sin(numbers)
+            worker = self._told // self._steps % self._callers
+            calls.append(StepBatch(run_id, worker, numbers, clock, losses, stale, CALL_SECONDS, {"loss": 1.0}))
+            self._told += self._steps
+        return calls
+
+
+class FakeEvaluator(WorkerGroup):
+    """Ready, and asked for nothing: the fake leg takes no snapshots."""
+
+    def poll(self, wait: float) -> list[ReplicaStatus]:
+        return [ReplicaStatus(task, ReplicaState.READY) for task in self.tasks]
+
+    def shutdown(self) -> None: ...
+
+    def _ask(self, task: Task, method: str, *arguments: Any) -> Any: ...
+
+    def _answer(self, asked: Any) -> Any: ...
+
+
+_SAMPLE = HostSample(0.0, 50.0, 2**28, 60.0, 30.0, 1e6, 1e6, 0.0, 0.0)

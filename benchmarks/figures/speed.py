@@ -1,0 +1,77 @@
+"""Steady training speed, the tiny model and the compute-bound one; and the time to the first step."""
+
+from __future__ import annotations
+
+from benchmarks.contenders import Contender
+from benchmarks.contenders.keras_fit import KerasFit
+from benchmarks.contenders.ray_train import RayTrain
+from benchmarks.contenders.regatta import Regatta
+from benchmarks.contenders.tf_keras_fit import TfKerasFit
+from benchmarks.figures import Session
+from benchmarks.machine import load
+from benchmarks.records import Claim
+from benchmarks.workload import CNN, TINY_MLP, WORKERS
+
+TINY = "tiny MLP, speed"
+COMPUTE = "mnist-cnn, every worker on its own core"
+FIRST_STEP = "command to first step"
+
+SYNC, ASYNC = Regatta("sync"), Regatta("async")
+RAY_TRAIN = (RayTrain(1), RayTrain(20))
+TF_KERAS_SYNC = (TfKerasFit("sync", 1), TfKerasFit("sync", 20))
+TF_KERAS_PS = (TfKerasFit("ps", 1), TfKerasFit("ps", 20))
+SINGLE = (KerasFit(1), KerasFit(20))
+INDEPENDENT = (KerasFit(20, WORKERS), KerasFit(20, WORKERS, jit=True))
+
+CLAIMS = (
+    Claim("sync steps/s, tiny MLP", TINY, SYNC.name, tuple(c.name for c in RAY_TRAIN), 12, "least"),
+    Claim("sync steps/s, tiny MLP", TINY, SYNC.name, tuple(c.name for c in TF_KERAS_SYNC), 5, "least"),
+    Claim("async updates/s, tiny MLP", TINY, ASYNC.name, tuple(c.name for c in TF_KERAS_PS), 6, "least"),
+    Claim("sync samples/s, mnist-cnn", COMPUTE, SYNC.name, tuple(c.name for c in INDEPENDENT), 0.9, "least"),
+    Claim("async samples/s, mnist-cnn", COMPUTE, ASYNC.name, tuple(c.name for c in INDEPENDENT), 0.9, "least"),
+    Claim("command to first step, sync", FIRST_STEP, SYNC.name, (RAY_TRAIN[0].name,), 0.25, "most", "less"),
+)
+
+
+def tiny(session: Session) -> None:
+    """Steps (updates) per second; a sync step trains one batch per worker, an async update or a single one batch."""
+    _steps(session, (SYNC, ASYNC, *RAY_TRAIN, *TF_KERAS_SYNC, *TF_KERAS_PS, *SINGLE))
+
+
+def tiny_quick(session: Session) -> None:
+    """Without Ray Train, whose start alone takes half a minute."""
+    _steps(session, (SYNC, ASYNC, TF_KERAS_SYNC[1], TF_KERAS_PS[1], SINGLE[1]))
+
+
+def _steps(session: Session, contenders: tuple[Contender, ...]) -> None:
+    workload = TINY_MLP.scaled(session.scale)
+    for repetition, contender in session.turns(contenders):
+        before = load()
+        trained = contender.train(workload)
+        session.add(TINY, contender.name, "steps/s", repetition, trained.steps_per_s, before)
+        if isinstance(contender, Regatta) and trained.first_step is not None:
+            session.add(f"{FIRST_STEP}, Regatta", contender.name, "s", repetition, trained.first_step, before)
+
+
+def compute(session: Session) -> None:
+    """Samples per second of two workers together, each pinned to a core and given one thread."""
+    workload = CNN.scaled(session.scale)
+    contenders: tuple[Contender, ...] = (*INDEPENDENT, SYNC, ASYNC, TF_KERAS_SYNC[1], TF_KERAS_PS[1])
+    for repetition, contender in session.turns(contenders):
+        session.timed(
+            COMPUTE,
+            contender.name,
+            "samples/s",
+            repetition,
+            lambda contender=contender: contender.train(workload, cores=range(WORKERS)).samples_per_s,  # type: ignore[misc]
+        )
+
+
+def first_step(session: Session) -> None:
+    """From the moment the command is given, Python's own start included, to the end of the first step."""
+    workload = TINY_MLP.scaled(0.05)
+    for repetition, contender in session.turns((SYNC, ASYNC, RAY_TRAIN[0], TF_KERAS_SYNC[0])):
+        before = load()
+        seconds = contender.train(workload).first_step
+        if seconds is not None:
+            session.add(FIRST_STEP, contender.name, "s", repetition, seconds, before)

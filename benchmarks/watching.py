@@ -1,0 +1,118 @@
+"""Watchers of a Regatta run: they pin its tasks to cores, and measure memory and the driver's load.
+
+They look on through the same `Watcher` that the terminal does; Regatta itself knows nothing of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from orchestrator.coordinator import Tick
+from orchestrator.execution import Silent
+from orchestrator.runner import Watcher
+
+MEMORY_SECONDS = 0.5
+"""Between two looks: reading `smaps_rollup` walks all of a process' pages."""
+
+
+class Several(Silent):
+    """Watchers in a row."""
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self._watchers = watchers
+
+    def launching(self, tick: Tick) -> None:
+        for watcher in self._watchers:
+            watcher.launching(tick)
+
+    def training(self, tick: Tick) -> None:
+        for watcher in self._watchers:
+            watcher.training(tick)
+
+
+class Pinning(Silent):
+    """`worker:i` runs on `cores[i]`, all its threads; as soon as its process is known."""
+
+    def __init__(self, cores: Sequence[int]) -> None:
+        self._cores = cores
+
+    def launching(self, tick: Tick) -> None:
+        for status in tick.statuses:
+            if status.pid is not None and status.task.type == "worker":
+                pin(status.pid, self._cores[status.task.index % len(self._cores)])
+
+    training = launching  # threads that were started since
+
+
+def pin(pid: int, core: int) -> None:
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError):  # it has ended
+            os.sched_setaffinity(int(thread.name), {core})
+
+
+class MemoryPeaks(Silent):
+    """The largest PSS and RSS of every task, in bytes."""
+
+    def __init__(self) -> None:
+        self.pss: dict[str, int] = {}
+        self.rss: dict[str, int] = {}
+        self._next = 0.0
+
+    def launching(self, tick: Tick) -> None:
+        if time.monotonic() < self._next:
+            return
+        for status in tick.statuses:
+            task = str(status.task)
+            with contextlib.suppress(OSError, KeyError):
+                memory = rollup(status.pid)
+                self.pss[task] = max(self.pss.get(task, 0), memory["Pss"])
+                self.rss[task] = max(self.rss.get(task, 0), memory["Rss"])
+        self._next = time.monotonic() + MEMORY_SECONDS
+
+    training = launching
+
+
+def rollup(pid: int | None) -> Mapping[str, int]:
+    """Bytes by name, from the kernel's sum over a process' mappings."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    pairs = (line.split()[:2] for line in lines)
+    return {name.rstrip(":"): int(kilobytes) << 10 for name, kilobytes in pairs}
+
+
+class DriverLoad(Silent):
+    """CPU seconds of the driver and of all its supervisors, between the first and last ticks of a training."""
+
+    def __init__(self) -> None:
+        self._supervisors: list[psutil.Process] = []
+        self._first: tuple[float, float, float] | None = None
+        self._last: tuple[float, float, float] | None = None
+        self.replicas = 0
+
+    def training(self, tick: Tick) -> None:
+        if not any(status.batches for status in tick.statuses):
+            return
+        if self._first is None:
+            self.replicas = len(tick.statuses)
+            children = psutil.Process().children(recursive=True)
+            self._supervisors = [child for child in children if child.name().startswith("ray::")]
+            self._first = self._now()
+        self._last = self._now()
+
+    @property
+    def percent_per_replica(self) -> tuple[float, float] | None:
+        """Of one core: the driver's, and the supervisors'; None when the training was too short to tell."""
+        if self._first is None or self._last is None or self._last[0] - self._first[0] < 1:
+            return None
+        wall, driver, supervisors = (b - a for a, b in zip(self._first, self._last, strict=True))
+        return 100 * driver / wall / self.replicas, 100 * supervisors / wall / self.replicas
+
+    def _now(self) -> tuple[float, float, float]:
+        own = time.process_time()
+        theirs = sum(sum(process.cpu_times()[:2]) for process in self._supervisors)
+        return time.monotonic(), own, theirs

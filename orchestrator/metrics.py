@@ -1,0 +1,135 @@
+"""A run's metrics.db: the one writer while the run is on, and any number of readers, then and later.
+
+SQLite in WAL mode: readers never wait for the writer. What was added is committed within a second, so that a
+driver that is killed loses no more than that, and the file opens as if nothing had been.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from contextlib import suppress
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from workers.messages import CallTiming, Evaluation, HostSample, ReplicaStatus, StepBatch, Task
+
+METRICS = "metrics.db"
+COMMIT_SECONDS = 1.0
+
+# `attempt` counts lives of the worker group; in steps, calls, timings and evaluations a rollback begins a new one
+# too, so that of two rows for one step the later attempt's is the one that counts.
+SCHEMA = """
+CREATE TABLE steps (attempt INT, step INT, worker INT, clock REAL, loss REAL, staleness REAL);
+CREATE TABLE calls (attempt INT, worker INT, last_step INT, steps INT, seconds REAL, logs TEXT, clock REAL);
+CREATE TABLE timings (attempt INT, worker INT, last_step INT, steps INT, clock REAL, seconds REAL, busy REAL,
+  input_wait REAL, communication REAL, snapshot REAL);
+CREATE TABLE evaluations (attempt INT, step INT, samples INT, clock REAL, metrics TEXT, seconds REAL, final INT);
+CREATE TABLE host_samples (attempt INT, task TEXT, time REAL, cpu_percent REAL, rss_bytes INT,
+  host_cpu_percent REAL, host_memory_percent REAL, net_sent_per_s REAL, net_received_per_s REAL,
+  disk_read_per_s REAL, disk_written_per_s REAL, notes TEXT);
+CREATE TABLE gpu_samples (attempt INT, task TEXT, time REAL, uuid TEXT, name TEXT, utilization_percent REAL,
+  memory_used_bytes INT, memory_total_bytes INT, process_memory_bytes INT, power_watts REAL,
+  temperature_celsius REAL);
+CREATE TABLE tasks (attempt INT, task TEXT, state TEXT, pid INT, since REAL, PRIMARY KEY (attempt, task));
+CREATE TABLE events (time REAL, attempt INT, kind TEXT, task TEXT, detail TEXT);
+"""
+
+
+class MetricsWriter:
+    """metrics.db of a new run, open for writing by this process alone."""
+
+    def __init__(self, run: Path) -> None:
+        self._db = sqlite3.connect(run / METRICS, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(SCHEMA)
+        self._db.execute("BEGIN")
+        self._committed = time.monotonic()
+        self._tasks: dict[Task, tuple[int, str, int | None]] = {}
+
+    def add(self, attempt: int, status: ReplicaStatus, rollbacks: int = 0) -> None:
+        """Everything a status brought."""
+        self._add_task(attempt, status)
+        for batch in status.batches:
+            self._add_batch(attempt + rollbacks, batch)
+        for timing in status.timings:
+            self._add_timing(attempt + rollbacks, timing)
+        for evaluation in status.evaluations:
+            self._add_evaluation(attempt + rollbacks, evaluation)
+        for sample in status.samples:
+            self._add_sample(attempt, status.task, sample)
+        self.commit_when_due()
+
+    def event(self, attempt: int, kind: str, task: Task | None = None, **detail: Any) -> None:
+        self._insert("events", [(time.time(), attempt, kind, str(task) if task else None, json.dumps(detail))])
+        self.commit_when_due()
+
+    def commit(self) -> None:
+        """Make everything added so far readable by others, and safe from this process' death."""
+        self._db.execute("COMMIT")
+        self._db.execute("BEGIN")
+        self._committed = time.monotonic()
+
+    def commit_when_due(self) -> None:
+        if time.monotonic() - self._committed >= COMMIT_SECONDS:
+            self.commit()
+
+    def close(self) -> None:
+        self._db.execute("COMMIT")
+        with suppress(sqlite3.OperationalError):  # a reader holds it: the WAL stays beside, and is as good
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
+
+    def _add_task(self, attempt: int, status: ReplicaStatus) -> None:
+        """The task's state and pid, where they are not what they were."""
+        now = (attempt, str(status.state), status.pid)
+        if self._tasks.get(status.task) != now:
+            self._tasks[status.task] = now
+            row = (attempt, str(status.task), str(status.state), status.pid, time.time())
+            self._db.execute("INSERT OR REPLACE INTO tasks VALUES (?,?,?,?,?)", row)
+
+    def _add_batch(self, attempt: int, batch: StepBatch) -> None:
+        staleness = batch.staleness.tolist() if batch.staleness is not None else [None] * len(batch.steps)
+        columns = zip(batch.steps.tolist(), batch.clock.tolist(), batch.losses.tolist(), staleness, strict=True)
+        self._insert("steps", [(attempt, s, batch.worker, c, loss, stale) for s, c, loss, stale in columns])
+        last, clock, logs = int(batch.steps[-1]), float(batch.clock[-1]), json.dumps(dict(batch.logs))
+        self._insert("calls", [(attempt, batch.worker, last, len(batch.steps), batch.seconds, logs, clock)])
+
+    def _add_timing(self, attempt: int, timing: CallTiming) -> None:
+        self._insert("timings", [(attempt, *astuple(timing)[1:])])
+
+    def _add_evaluation(self, attempt: int, evaluation: Evaluation) -> None:
+        stamp = evaluation.stamp
+        metrics = json.dumps(dict(evaluation.metrics))
+        row = (attempt, stamp.step, stamp.samples, stamp.clock, metrics, evaluation.seconds, int(stamp.final))
+        self._insert("evaluations", [row])
+
+    def _add_sample(self, attempt: int, task: Task, sample: HostSample) -> None:
+        *readings, _, notes = astuple(sample)
+        self._insert("host_samples", [(attempt, str(task), *readings, json.dumps(notes))])
+        self._insert("gpu_samples", [(attempt, str(task), sample.time, *astuple(gpu)) for gpu in sample.gpus])
+
+    def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        if rows:
+            marks = ",".join("?" * len(rows[0]))
+            self._db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 - our own names
+
+
+class Metrics:
+    """A run's metrics.db, open for reading; also while the run is on."""
+
+    def __init__(self, run: Path) -> None:
+        # As a URI the path may hold any character; `#` or `?` would end a plain one.
+        self._db = sqlite3.connect(f"{(run / METRICS).absolute().as_uri()}?mode=ro", uri=True)
+
+    def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        return self._db.execute(query, arguments).fetchall()
+
+    def column(self, query: str, *arguments: Any) -> list[Any]:
+        return [row[0] for row in self.rows(query, *arguments)]
+
+    def close(self) -> None:
+        self._db.close()

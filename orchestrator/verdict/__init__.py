@@ -1,0 +1,12 @@
+"""The verdict of a comparison, and the statistics it rests on: pure functions of results.
+
+`judge` gives the verdict on any number of variants against a baseline, `summarize` one variant over its seeds.
+docs/verdict.md has the rules, docs/statistics.md the estimators.
+"""
+
+from __future__ import annotations
+
+from orchestrator.verdict.judge import judge
+from orchestrator.verdict.summary import summarize
+
+__all__ = ["judge", "summarize"]

@@ -1,0 +1,150 @@
+"""What a view of a run shows: the run now, in plain values. Fed by `feed`, drawn by `dashboard`."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+RATE_SECONDS = 5.0
+"""Of the training clock that a rate is taken over."""
+CURVE_POINTS = 512
+
+
+class Rate:
+    """How many a second lately."""
+
+    def __init__(self) -> None:
+        self._counts: deque[tuple[float, float]] = deque()
+
+    def add(self, clock: float, count: float) -> None:
+        """`count` more at `clock`, in seconds. A clock that runs backwards begins a new run of counts."""
+        if self._counts and clock < self._counts[-1][0] - RATE_SECONDS:
+            self._counts.clear()
+        self._counts.append((clock, count))
+        while self._counts[0][0] < clock - RATE_SECONDS:
+            self._counts.popleft()
+
+    @property
+    def per_second(self) -> float | None:
+        """None before there are two counts at different times."""
+        if len(self._counts) < 2:
+            return None
+        span = max(clock for clock, _ in self._counts) - self._counts[0][0]
+        return sum(count for _, count in list(self._counts)[1:]) / span if span > 0 else None
+
+
+class Curve:
+    """The loss over the training clock in bounded memory: when it is full, neighbours are averaged."""
+
+    def __init__(self) -> None:
+        self._points: list[tuple[float, float, float]] = []
+        self._weight = 1.0
+
+    def add(self, clock: float, value: float) -> None:
+        last = self._points[-1] if self._points else None
+        if last is not None and last[2] < self._weight:
+            self._points[-1] = _merged(last, (clock, value, 1.0))
+        else:
+            self._points.append((clock, value, 1.0))
+        if len(self._points) >= CURVE_POINTS:
+            pairs = zip(self._points[::2], self._points[1::2], strict=True)
+            self._points = [_merged(one, other) for one, other in pairs]
+            self._weight *= 2
+
+    @property
+    def last(self) -> float | None:
+        return self._points[-1][1] if self._points else None
+
+    def columns(self, count: int) -> list[float]:
+        """Means over `count` equal parts of the time, or fewer where there are fewer points. Gaps repeat the last."""
+        if not self._points:
+            return []
+        count = max(1, min(count, len(self._points) // 2))
+        first, last = self._points[0][0], self._points[-1][0]
+        sums: list[list[float]] = [[] for _ in range(count)]
+        for clock, value, _ in self._points:
+            at = 0 if last <= first else min(count - 1, int((clock - first) / (last - first) * count))
+            sums[at].append(value)
+        means: list[float] = []
+        for values in sums:
+            means.append(math.fsum(values) / len(values) if values else means[-1])
+        return means
+
+
+def _merged(one: tuple[float, float, float], other: tuple[float, float, float]) -> tuple[float, float, float]:
+    weight = one[2] + other[2]
+    value = (one[1] * one[2] + other[1] * other[2]) / weight
+    return max(one[0], other[0]), value, weight
+
+
+@dataclass
+class Seat:
+    """One task."""
+
+    state: str = "-"
+    pid: int | None = None
+    step: int | None = None
+    samples: Rate = field(default_factory=Rate)
+    waiting: float | None = None
+    """Share of its time that it waited for input, lately."""
+    cpu_percent: float | None = None
+    rss_bytes: int | None = None
+    net_per_s: float | None = None
+    """Bytes, both ways."""
+    gpu_percent: float | None = None
+    """Mean of its GPUs."""
+    gpu_memory_bytes: int | None = None
+
+
+@dataclass
+class Noted:
+    """A finding, as a view needs it."""
+
+    kind: str
+    symptom: str
+    action: str
+
+
+@dataclass
+class Board:
+    """One run."""
+
+    run_id: str
+    job: str = ""
+    variant: str = ""
+    seed: int = 0
+    workers: int = 1
+    target: str | None = None
+    phase: str = "launching"
+    seats: dict[str, Seat] = field(default_factory=dict)
+    total_steps: int | None = None
+    global_batch: int = 1
+    """Samples of a counted step."""
+    batches_per_step: int = 1
+    step: int = 0
+    clock: float = 0.0
+    samples: Rate = field(default_factory=Rate)
+    loss: Curve = field(default_factory=Curve)
+    evaluation: dict[str, float] = field(default_factory=dict)
+    findings: list[Noted] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Why something could not be measured."""
+    outcome: str | None = None
+    """How it ended; None while it goes on."""
+
+    def seat(self, task: str) -> Seat:
+        return self.seats.setdefault(task, Seat())
+
+    @property
+    def done(self) -> float | None:
+        """Share of the budget."""
+        return min(1.0, self.step / self.total_steps) if self.total_steps else None
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Until the budget is used up; a target may end the run sooner."""
+        rate = self.samples.per_second
+        if self.total_steps is None or not rate or self.outcome is not None:
+            return None
+        return max(0.0, (self.total_steps - self.step) * self.global_batch / rate)

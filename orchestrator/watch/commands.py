@@ -1,0 +1,40 @@
+"""The commands that look at runs: `regatta watch`, `regatta export-metrics`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or of a comparison.")]
+Once = Annotated[bool, typer.Option("--once", help="One picture, and no more.")]
+Format = Annotated[str, typer.Option("--format", help="parquet or csv.")]
+Into = Annotated[Path | None, typer.Option("--out", help="Folder for the tables; RUN/export when not given.")]
+
+
+def watch(run: Run, once: Once = False) -> None:
+    """Watch a run that trains in another process, or look at one that is over."""
+    from rich.console import Console
+
+    from orchestrator.errors import Interrupted
+    from orchestrator.watch.follow import watch as follow
+
+    try:
+        follow(run, Console(), once=once)
+    except KeyboardInterrupt:
+        raise Interrupted("no longer watching; the run goes on.") from None
+
+
+def export_metrics(run: Run, format_: Format = "parquet", out: Into = None) -> None:
+    """Write a run's metrics as tables: one file per table of its metrics.db."""
+    from orchestrator.watch.export import export
+
+    for path in export(run, format_, out or run / "export"):
+        typer.echo(str(path))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `regatta`."""
+    app.command("watch")(watch)
+    app.command("export-metrics")(export_metrics)

@@ -1,0 +1,200 @@
+"""Draws a board for a terminal of any size. Pure: the same board and size give the same picture."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from orchestrator.watch.board import Board, Seat
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+WIDE, NARROW = 110, 64
+"""Columns from which there is room for everything, and for all that matters."""
+_BLOCKS, _ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
+_STYLES = {"training": "green", "failed": "bold red", "exited": "red", "starting": "yellow", "ready": "cyan"}
+_UNITS = ("B", "K", "M", "G", "T")
+_FINDINGS = 3
+_TARGET = re.compile(r"([^<>]*)([<>]?=?)(.*)")
+
+
+def draw(board: Board, width: int, height: int, *, plain: bool = False) -> RenderableType:
+    """The whole picture, `height` lines at most. `plain`: with ASCII characters only."""
+    from rich.console import Group
+    from rich.text import Text
+
+    findings = _findings(board, width, min(_FINDINGS, max(1, height - 12)))
+    footer = _footer(board, width)
+    rows = height - 6 - len(findings) - len(footer)  # six: title, progress, loss, column names, two empty ones
+    table = _table(board, width, max(1, rows))
+    parts: list[RenderableType] = [_title(board, width), _progress(board, width, plain), _loss(board, width, plain)]
+    return Group(*parts, Text(""), table, *([Text("")] if findings or footer else []), *findings, *footer)
+
+
+def _title(board: Board, width: int) -> Text:
+    name = f"{board.job}  {board.variant}, seed {board.seed}"
+    state = board.outcome or f"{board.phase}  {duration(board.clock)}"
+    return _sides(name, state, width, "bold", _style_of(board))
+
+
+def _style_of(board: Board) -> str:
+    return {"succeeded": "bold green", "failed": "bold red", "interrupted": "bold red", "stopped": "bold yellow"}.get(
+        board.phase, "cyan"
+    )
+
+
+def _progress(board: Board, width: int, plain: bool) -> Text:
+    from rich.text import Text
+
+    done = board.done
+    if done is None or board.total_steps is None:
+        waiting = sum(seat.state not in ("ready", "training") for seat in board.seats.values())
+        return _cut(f"{waiting} of {len(board.seats)} tasks not ready yet" if board.seats else "no task yet", width)
+    samples, total = board.step * board.global_batch, board.total_steps * board.global_batch
+    rate, eta = board.samples.per_second, board.eta_seconds
+    parts = [f"{done:4.0%}", f"{samples:,} of {total:,} samples"]
+    parts += [f"{rate:,.0f}/s"] if rate else []
+    parts += [f"ETA {duration(eta)}"] if eta is not None else []
+    text = "  ".join(parts)
+    length = max(5, min(60, width - len(text) - 2))
+    filled = round(done * length)
+    bar = Text(("#" if plain else "━") * filled, style="green")
+    bar.append(("." if plain else "─") * (length - filled), style="dim")
+    return bar.append("  ").append(text[: max(0, width - length - 2)], style="")
+
+
+def _loss(board: Board, width: int, plain: bool) -> Text:
+    from rich.text import Text
+
+    now = "-" if board.loss.last is None else f"{board.loss.last:.4g}"
+    left = f"loss {now}  "
+    right = "  ".join(_evaluated(board, 2 if width >= WIDE else 1))
+    room = max(8, min(width - len(left) - len(right) - 2, 60))
+    line = Text(left).append(sparkline(board.loss.columns(room), plain=plain), style="cyan").append(f"  {right}")
+    line.truncate(width, overflow="ellipsis")
+    return line
+
+
+def _evaluated(board: Board, count: int) -> list[str]:
+    """Metrics of the last evaluation: the target's first, with its bound, the validation loss last."""
+    metric, operator, bound = _TARGET.match(board.target or "").groups()  # type: ignore[union-attr]  # matches all
+    order = sorted(board.evaluation.items(), key=lambda pair: (pair[0] != metric, pair[0] == "val_loss"))
+    shown = [f"{name} {value:.4f}" + (f" ({operator}{bound})" if name == metric else "") for name, value in order]
+    return shown[:count] or ([f"target {board.target}"] if board.target else [])
+
+
+def sparkline(values: Sequence[float], *, plain: bool = False) -> str:
+    """A character per value, on a log scale where all are above 0; `!` where one is not finite."""
+    blocks = _ASCII_BLOCKS if plain else _BLOCKS
+    known = [value for value in values if math.isfinite(value)]
+    scale = math.log if known and min(known) > 0 else float
+    low, high = (scale(min(known)), scale(max(known))) if known else (0.0, 0.0)
+    text = ""
+    for value in values:
+        share = (scale(value) - low) / (high - low) if math.isfinite(value) and high > low else 0.0
+        text += blocks[min(len(blocks) - 1, int(share * len(blocks)))] if math.isfinite(value) else "!"
+    return text
+
+
+def _table(board: Board, width: int, rows: int) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    wide = width >= WIDE
+    names = ["TASK", "STATE", "STEP", "SAMPLES/S", "CPU", "MEM", "GPU", "NET/S"]
+    names = [*names, "INPUT WAIT", "GPU MEM", "PID"] if wide else names if width >= NARROW else names[:5]
+    table = Table(box=None, padding=(0, 2 if wide else 1), pad_edge=False, show_edge=False)
+    for name in names:
+        table.add_column(name, justify="left" if name in ("TASK", "STATE") else "right", no_wrap=True)
+    tasks = sorted(board.seats, key=_order)
+    shown = tasks if len(tasks) <= rows else tasks[: max(0, rows - 1)]
+    for task in shown:
+        seat = board.seats[task]
+        cells = [Text(value) for value in _cells(task, seat, wide)[: len(names)]]
+        cells[1].stylize(_STYLES.get(seat.state, ""))
+        table.add_row(*cells)
+    if len(shown) < len(tasks):
+        table.add_row(Text(f"+{len(tasks) - len(shown)} more", style="dim"))
+    return table
+
+
+def _order(task: str) -> tuple[int, int]:
+    kind, _, number = task.partition(":")
+    kinds = ("chief", "worker", "ps", "evaluator")
+    return (kinds.index(kind) if kind in kinds else len(kinds), int(number) if number.isdecimal() else 0)
+
+
+def _cells(task: str, seat: Seat, wide: bool) -> list[str]:
+    rate = seat.samples.per_second
+    cells = [
+        task,
+        seat.state,
+        "-" if seat.step is None else f"{seat.step:,}",
+        "-" if rate is None else f"{rate:,.0f}",
+        _percent(seat.cpu_percent),
+        size(seat.rss_bytes),
+        _percent(seat.gpu_percent),
+        size(seat.net_per_s),
+    ]
+    if wide:
+        waiting = None if seat.waiting is None else 100 * seat.waiting
+        cells += [_percent(waiting), size(seat.gpu_memory_bytes), "-" if seat.pid is None else str(seat.pid)]
+    return cells
+
+
+def _findings(board: Board, width: int, count: int) -> list[Text]:
+    """The latest ones, newest last."""
+    lines = [f"! {found.kind}: {found.symptom} ({found.action})" for found in board.findings]
+    if len(lines) > count:
+        lines = [f"  {len(lines) - count + 1} earlier findings", *lines[len(lines) - count + 1 :]]
+    return [_cut(line, width, "yellow") for line in lines]
+
+
+def _footer(board: Board, width: int) -> list[Text]:
+    return [_cut(note, width, "dim") for note in board.notes[:1]]
+
+
+def _sides(left: str, right: str, width: int, left_style: str, right_style: str) -> Text:
+    """Left and right; where both do not fit, what the right says is cut last."""
+    from rich.text import Text
+
+    right = right[: max(0, width)]
+    left = left[: max(0, width - len(right) - 2)]
+    gap = max(0, width - len(left) - len(right))
+    return Text(left, style=left_style).append(" " * gap).append(right, style=right_style)
+
+
+def _cut(line: str, width: int, style: str = "") -> Text:
+    from rich.text import Text
+
+    text = Text(line, style=style)
+    text.truncate(width, overflow="ellipsis")
+    return text
+
+
+def duration(seconds: float) -> str:
+    """`0:07`, `12:30`, `3:00:00`."""
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    minutes = f"{rest // 60:02d}" if hours else f"{rest // 60}"
+    return f"{hours}:{minutes}:{rest % 60:02d}" if hours else f"{minutes}:{rest % 60:02d}"
+
+
+def size(count: float | None) -> str:
+    """`612M`: bytes, or bytes a second, in at most five characters."""
+    if count is None:
+        return "-"
+    for unit in _UNITS:
+        if count < 999.5 or unit == _UNITS[-1]:
+            return f"{count:.0f}{unit}" if unit == "B" or count >= 9.95 else f"{count:.1f}{unit}"
+        count /= 1024
+    return "-"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}%"

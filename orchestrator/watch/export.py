@@ -1,0 +1,73 @@
+"""A run's metrics as tables for other tools: Parquet or CSV, one file per table of metrics.db."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import UsageError
+from orchestrator.metrics import METRICS, Metrics
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMATS = ("parquet", "csv")
+_CHUNK = 100_000
+
+
+def export(run: Path, format_: str, out: Path) -> list[Path]:
+    """Write every table of the run's metrics.db to `out`; returns the files. Memory stays bounded.
+
+    Raises:
+        UsageError: there are no metrics, the format is another one, or `out` cannot be written to.
+    """
+    if format_ not in FORMATS:
+        raise UsageError(f"--format: {format_!r} is not allowed: {' or '.join(FORMATS)}")
+    if not (run / METRICS).is_file():
+        raise UsageError(f"{run} holds no {METRICS}: it is not the folder of a run.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        metrics = Metrics(run)
+        try:
+            names = metrics.column("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+            return [_write(metrics, name, format_, out / f"{name}.{format_}") for name in names]
+        finally:
+            metrics.close()
+    except OSError as error:
+        raise UsageError(f"--out: {out} cannot be written to ({error.strerror}).") from None
+
+
+def _write(metrics: Metrics, table: str, format_: str, path: Path) -> Path:
+    from pyarrow import csv, parquet
+
+    schema = _schema(metrics, table)
+    writer = parquet.ParquetWriter(path, schema) if format_ == "parquet" else csv.CSVWriter(path, schema)
+    with writer:
+        for batch in _batches(metrics, table, schema):
+            writer.write_batch(batch)
+    return path
+
+
+def _schema(metrics: Metrics, table: str) -> pa.Schema:
+    """From the declared types: metrics.db has three."""
+    import pyarrow as pa
+
+    types = {"INT": pa.int64(), "REAL": pa.float64(), "TEXT": pa.string()}
+    columns = metrics.rows("SELECT name, type FROM pragma_table_info(?)", table)
+    return pa.schema([(name, types[declared]) for name, declared in columns])
+
+
+def _batches(metrics: Metrics, table: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    last = 0
+    while True:
+        query = f"SELECT rowid, * FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT {_CHUNK}"  # noqa: S608 - its own names
+        rows = metrics.rows(query, last)
+        if not rows:
+            return
+        last = rows[-1][0]
+        columns = zip(*(row[1:] for row in rows), strict=True)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -1,0 +1,183 @@
+"""From a run's folder to its `Board`: reads what was added to metrics.db since the last look, also while it is on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sqlite3
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import UsageError
+from orchestrator.metrics import METRICS, Metrics
+from orchestrator.store import RESULT, SPEC, load_result
+from orchestrator.watch.board import Board, Noted
+from orchestrator.watch.outcome import outcome
+
+_CHUNK = 20_000
+_ENDS = ("succeeded", "failed", "stopped")
+
+
+class Feed:
+    """Keeps the board of one run up to date."""
+
+    def __init__(self, run: Path) -> None:
+        """Raises UsageError when `run` is not the folder of a run."""
+        self.run = run
+        spec = _spec(run)
+        self.board = Board(
+            run_id=str(spec.get("run_id") or run.name),
+            job=str(spec.get("job", "")),
+            variant=str(spec.get("variant") or spec.get("mode", "")),
+            seed=int(spec.get("seed") or 0),
+            target=spec.get("target"),
+        )
+        self._batch = int(spec.get("batch_size") or 1)
+        self._sync = spec.get("mode") == "sync"
+        self._workers = int(spec.get("workers") or 1)
+        self._metrics: Metrics | None = None
+        self._seen: dict[str, int] = {}
+        self._driver: tuple[int, str] | None = None
+
+    def update(self) -> Board:
+        """The board now."""
+        try:
+            if self._metrics is None and (self.run / METRICS).is_file():
+                self._metrics = Metrics(self.run)
+            if self._metrics is not None:
+                self._read()
+        except sqlite3.OperationalError:
+            pass  # the writer is just creating it, or it is busy: the next look will do
+        if self.board.outcome is None:
+            self._look_for_the_end()
+        return self.board
+
+    def driver_is_gone(self) -> bool:
+        """Whether the process that writes this run has ended, as far as can be told from here."""
+        return self._driver is not None and not _alive(*self._driver)
+
+    def close(self) -> None:
+        if self._metrics is not None:
+            self._metrics.close()
+
+    def _read(self) -> None:
+        board = self.board
+        for row in self._new("events", "kind, task, detail"):
+            self._event(*row)
+        for row in self._new("calls", "last_step, steps, clock, logs"):
+            self._call(*row)
+        for row in self._new("timings", "worker, last_step, steps, clock, busy, input_wait"):
+            self._timing(*row)
+        for (metrics,) in self._new("evaluations", "metrics"):
+            board.evaluation = json.loads(metrics)
+        for task, cpu, rss, sent, received, notes in self._new(
+            "host_samples", "task, cpu_percent, rss_bytes, net_sent_per_s, net_received_per_s, notes"
+        ):
+            seat = board.seat(task)
+            seat.cpu_percent, seat.rss_bytes = cpu, rss
+            seat.net_per_s = None if sent is None or received is None else sent + received
+            board.notes = [note for note in json.loads(notes) if note.startswith("GPU")] or board.notes
+        self._gpus()
+        for task, state, pid in self._rows("SELECT task, state, pid FROM tasks ORDER BY attempt"):
+            seat = board.seat(task)
+            seat.state, seat.pid = state, pid
+
+    def _event(self, kind: str, task: str | None, detail: str) -> None:
+        told, board = json.loads(detail), self.board
+        if kind == "driver":
+            self._driver = (int(told["pid"]), str(told["host"]))
+        elif kind in ("launch", "ready"):
+            board.phase = "launching" if kind == "launch" else "ready"
+        elif kind == "leg_started":
+            board.phase = "training"
+            board.total_steps = told.get("total_steps")
+            board.global_batch = told.get("global_batch") or 1
+        elif kind == "leg_finished":
+            board.phase = "scoring"
+        elif kind == "rollback":
+            board.step = int(told.get("step") or 0)
+        elif kind == "finding":
+            board.findings.append(Noted(told["finding"], told["symptom"], told.get("action", "warned")))
+        elif kind in _ENDS:
+            board.phase = kind
+
+    def _call(self, last_step: int, steps: int, clock: float | None, logs: str) -> None:
+        board = self.board
+        board.step = max(board.step, last_step)
+        if clock is not None:
+            board.clock = max(board.clock, clock)
+            board.samples.add(clock, steps * board.global_batch)
+            loss = json.loads(logs).get("loss")
+            if loss is not None:
+                board.loss.add(clock, float(loss))
+
+    def _timing(
+        self, worker: int, last_step: int, steps: int, clock: float, busy: float | None, waited: float | None
+    ) -> None:
+        seat = self.board.seat(f"worker:{worker}")
+        per_step = self.board.global_batch / self._workers if self._sync else self.board.global_batch
+        seat.step = max(seat.step or 0, last_step)
+        seat.samples.add(clock, steps * per_step)
+        seat.waiting = waited / busy if waited is not None and busy else None
+
+    def _gpus(self) -> None:
+        newest: dict[str, list[tuple[float | None, int | None]]] = {}
+        at: dict[str, float] = {}
+        for task, time, used, memory in self._new("gpu_samples", "task, time, utilization_percent, memory_used_bytes"):
+            if at.get(task) != time:
+                at[task], newest[task] = time, []
+            newest[task].append((used, memory))
+        for task, gpus in newest.items():
+            seat = self.board.seat(task)
+            known = [used for used, _ in gpus if used is not None]
+            seat.gpu_percent = sum(known) / len(known) if known else None
+            seat.gpu_memory_bytes = sum(memory or 0 for _, memory in gpus)
+
+    def _new(self, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
+        """Rows added to `table` since the last look."""
+        while True:
+            query = f"SELECT rowid, {columns} FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT {_CHUNK}"  # noqa: S608
+            rows = self._rows(query, self._seen.get(table, 0))
+            for number, *row in rows:
+                self._seen[table] = number
+                yield tuple(row)
+            if len(rows) < _CHUNK:
+                return
+
+    def _rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        return self._metrics.rows(query, *arguments) if self._metrics else []
+
+    def _look_for_the_end(self) -> None:
+        if (self.run / RESULT).is_file():
+            result = load_result(self.run)
+            self.board.phase, self.board.outcome = result.status, outcome(result)
+        elif self.driver_is_gone():
+            self.board.phase = "interrupted"
+            self.board.outcome = "its driver ended without writing a result"
+
+
+def _spec(run: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        spec = yaml.safe_load((run / SPEC).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{run} is not the folder of a run: it holds no {SPEC}.") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UsageError(f"{run / SPEC} cannot be read: {error}") from None
+    return spec if isinstance(spec, dict) else {}
+
+
+def _alive(pid: int, host: str) -> bool:
+    """Whether the driver still runs, as far as can be told from here."""
+    if host != platform.node():
+        return True
+    with suppress(PermissionError):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return True

@@ -1,0 +1,20 @@
+"""How a run ended, in one line."""
+
+from __future__ import annotations
+
+from orchestrator.result import RunResult
+
+
+def outcome(result: RunResult) -> str:
+    """One line on how a run ended."""
+    parts: list[str] = [result.status if result.status != "succeeded" else "done"]
+    target = result.target
+    if target is not None and target.reached and target.seconds is not None:
+        parts.append(f"reached {target.metric}{target.op}{target.value:g} in {target.seconds:.2f} s")
+    elif target is not None and result.status == "succeeded":
+        parts.append(f"did not reach {target.metric}{target.op}{target.value:g}")
+    if result.status != "succeeded" and result.stop_reason:
+        parts.append(result.stop_reason)
+    if result.steps is not None and result.seconds.training is not None:
+        parts.append(f"{result.steps:,} steps in {result.seconds.training:.2f} s")
+    return ", ".join(parts)

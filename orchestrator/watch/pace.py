@@ -1,0 +1,77 @@
+"""Watches the speed of a run while it is on: is it waiting for its data, is one worker slower than the others?
+
+The rules and their thresholds are `workers.monitor.pace`'s; here is which calls they are asked about.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterator
+
+from workers.messages import CallTiming
+from workers.monitor.finding import Finding, Kind
+from workers.monitor.pace import input_bound, straggler
+
+WINDOW_SECONDS = 10.0
+"""Of the training clock: what is judged, and how often."""
+LEAST_SECONDS = 2.0
+"""A run shorter than this is not judged: its first batches fill buffers."""
+LEAST_STEPS = 20
+
+
+class Pace:
+    """Takes in call timings, and gives each kind of finding once per run."""
+
+    def __init__(self) -> None:
+        self._recent: deque[CallTiming] = deque()
+        self._judged = 0.0
+        self._found: set[Kind] = set()
+
+    def observe(self, timing: CallTiming) -> Iterator[Finding]:
+        self._recent.append(timing)
+        if timing.clock - self._judged >= WINDOW_SECONDS:
+            yield from self._judge(timing.clock)
+            self._recent.clear()
+
+    def finish(self) -> Iterator[Finding]:
+        """The run is over: judge what came since the last window."""
+        if self._recent:
+            yield from self._judge(max(timing.clock for timing in self._recent))
+
+    def _judge(self, clock: float) -> Iterator[Finding]:
+        seconds, self._judged = clock - self._judged, clock
+        if seconds < LEAST_SECONDS:
+            return
+        step = max(timing.last_step for timing in self._recent)
+        for found in (
+            straggler(step_seconds(self._recent), step, clock),
+            input_bound(input_share(self._recent), step, clock),
+        ):
+            if found is not None and found.kind not in self._found:
+                self._found.add(found.kind)
+                yield found
+
+
+def step_seconds(timings: deque[CallTiming]) -> dict[str, float]:
+    """Mean seconds of a step by worker, without the time in collectives, where workers wait for each other.
+
+    Empty if that is not known of all: a worker that waits would look as slow as the one it waits for. Async
+    workers meet nobody.
+    """
+    own: defaultdict[str, float] = defaultdict(float)
+    steps: defaultdict[str, int] = defaultdict(int)
+    together = any(timing.communication is not None for timing in timings)
+    for timing in timings:
+        if timing.busy is None or (together and timing.communication is None):
+            return {}
+        worker = f"worker:{timing.worker}"
+        own[worker] += timing.busy - (timing.communication or 0.0)
+        steps[worker] += timing.steps
+    return {worker: own[worker] / steps[worker] for worker in own if steps[worker] >= LEAST_STEPS}
+
+
+def input_share(timings: deque[CallTiming]) -> float:
+    """Share of the workers' time spent waiting for the next batch; 0 where it is not known."""
+    known = [(t.input_wait, t.busy) for t in timings if t.input_wait is not None and t.busy]
+    total = sum(busy for _, busy in known)
+    return sum(waited for waited, _ in known) / total if total > 0 else 0.0

@@ -1,0 +1,74 @@
+"""Where a run's news goes besides its store: TensorBoard, Ray's metrics, MLflow.
+
+A sink that fails is dropped, and the store says why: nothing of this may take the training down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator.result import Finding, RunResult
+from orchestrator.spec import RunSpec
+from orchestrator.store import RunStore
+from workers.messages import ReplicaStatus
+
+
+class Sink(Protocol):
+    """One place that a run's news goes to. All in the driver's thread: no call may take long."""
+
+    def hear(self, status: ReplicaStatus) -> None:
+        """What a poll brought."""
+
+    def found(self, finding: Finding) -> None: ...
+
+    def close(self, result: RunResult) -> None:
+        """The run is over, its store is complete."""
+
+
+class Sinks:
+    """All sinks of one run."""
+
+    def __init__(self, sinks: Sequence[Sink], store: RunStore) -> None:
+        self._sinks = list(sinks)
+        self._store = store
+
+    def hear(self, status: ReplicaStatus) -> None:
+        self._each(lambda sink: sink.hear(status))
+
+    def found(self, finding: Finding) -> None:
+        self._each(lambda sink: sink.found(finding))
+
+    def close(self, result: RunResult) -> None:
+        for sink in self._sinks:
+            with contextlib.suppress(Exception):  # the store is closed, and the result is what it is
+                sink.close(result)
+
+    def _each(self, tell: Callable[[Sink], None]) -> None:
+        for sink in tuple(self._sinks):
+            try:
+                tell(sink)
+            except Exception as error:  # noqa: BLE001 - see above
+                self._sinks.remove(sink)
+                self._store.event(0, "sink_failed", sink=type(sink).__name__, error=f"{type(error).__name__}: {error}")
+
+
+def open_sinks(spec: RunSpec, run_id: str, path: Path) -> list[Sink]:
+    """What a run's spec asks for.
+
+    Raises:
+        UsageError: a sink that was asked for by name cannot be had.
+    """
+    sinks: list[Sink] = []
+    if spec.monitor:
+        from orchestrator.watch.ray_metrics import RayMetrics
+        from orchestrator.watch.tensorboard import TensorBoard
+
+        sinks += [TensorBoard(spec, path), RayMetrics(spec, run_id)]
+    if spec.mlflow is not None:
+        from orchestrator.watch.mlflow import MLflow
+
+        sinks.append(MLflow(spec, run_id, path))
+    return sinks

@@ -1,0 +1,159 @@
+"""Ray as its users start it: `ray start`, with a token, on this machine or on hosts in namespaces."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.conftest import ROOT
+from tests.integration.hosts import Host
+
+RAY = [sys.executable, "-P", "-m", "ray.scripts.scripts"]
+REGATTA = [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()"]
+GCS, CLIENT, DASHBOARD = 6379, 10001, 8265
+# Ray's workers out of the range where our tasks take their ports, so that a test can cut the one and not the other.
+_ASIDE = ["--min-worker-port=10002", "--max-worker-port=14999", "--disable-usage-stats"]
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
+_CODE = [ROOT / package for package in ("orchestrator", "workers", "jobs")]
+
+
+@dataclass(frozen=True)
+class Node:
+    """What `ray start` is told for one node."""
+
+    cpus: int = 4
+    gpus: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def options(self) -> list[str]:
+        labels = ",".join(f"{key}={value}" for key, value in self.labels.items())
+        given = [f"--num-cpus={self.cpus}", f"--num-gpus={self.gpus}", "--object-store-memory=150000000"]
+        return given + ([f"--labels={labels}"] if labels else [])
+
+
+@dataclass(frozen=True)
+class Head:
+    """A running head, and how to reach it."""
+
+    gcs: str
+    client: str
+    dashboard: str
+    env: Mapping[str, str]
+    """With the token: of Ray's processes and of commands that use the cluster."""
+
+
+@contextlib.contextmanager
+def head_here(node: Node, *, dashboard: bool = False) -> Iterator[Head]:
+    """A head on this machine that knows nothing of our packages, on ports of its own."""
+    gcs, client, http = _free_ports(3)
+    env = _environment()
+    with tempfile.TemporaryDirectory(prefix="rr-", dir="/tmp") as folder:
+        command = [
+            *RAY, "start", "--head", "--block", f"--port={gcs}", f"--ray-client-server-port={client}",
+            f"--dashboard-port={http}", f"--include-dashboard={str(dashboard).lower()}", f"--temp-dir={folder}",
+            "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats", *node.options(),
+        ]  # fmt: skip
+        log = Path(folder, "start.log")
+        with log.open("wb") as file:
+            started = subprocess.Popen(
+                command, env=_without_our_code() | env, stdout=file, stderr=file, cwd=folder, start_new_session=True
+            )
+        try:
+            _wait_until_started(started, log)
+            yield Head(f"127.0.0.1:{gcs}", f"ray://127.0.0.1:{client}", f"http://127.0.0.1:{http}", env)
+        finally:
+            started.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                started.wait(20)
+            _end_session(folder)
+
+
+@contextlib.contextmanager
+def cluster_of(
+    hosts: Sequence[Host], nodes: Sequence[Node], folder: Path, *, dashboard: bool = False
+) -> Iterator[Head]:
+    """A node on every host; the first is the head. Ends with its hosts."""
+    env = _environment()
+    first = hosts[0].address
+    for host, node in zip(hosts, nodes, strict=True):
+        head = [f"--port={GCS}", "--head", "--dashboard-host=0.0.0.0", f"--include-dashboard={str(dashboard).lower()}"]
+        role = head if host is hosts[0] else [f"--address={first}:{GCS}"]
+        log = folder / f"ray-{host.name}.log"
+        command = [*RAY, "start", "--block", f"--node-ip-address={host.address}", *_ASIDE, *role]
+        started = host.start(*command, *node.options(), env=env | {"PYTHONPATH": ""}, log=log)
+        if host is hosts[0]:  # the others give up after a few seconds without it
+            _wait_until_started(started, log)
+    for host in hosts[1:]:
+        log = folder / f"ray-{host.name}.log"
+        _wait_until_started(started, log)
+    yield Head(f"{first}:{GCS}", f"ray://{first}:{CLIENT}", f"http://{first}:{DASHBOARD}", env)
+
+
+def private_folders() -> list[Path]:
+    """What every host keeps for itself."""
+    return [Path("/tmp/ray"), Path(f"/tmp/regatta-{os.getuid()}")]
+
+
+def code_folders() -> list[Path]:
+    """Where our packages lie; hidden on hosts that have to get them from the driver."""
+    return _CODE
+
+
+def regatta_on(
+    host: Host, *arguments: str | Path, cwd: Path, env: Mapping[str, str], timeout: float = 200
+) -> subprocess.CompletedProcess[str]:
+    """The command a user would type on `host`."""
+    return subprocess.run(
+        host.command(*REGATTA, *arguments, cwd=cwd),
+        env=os.environ | {"COLUMNS": "100"} | env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def _environment() -> dict[str, str]:
+    return _QUIET | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+def _without_our_code() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+
+def _wait_until_started(started: subprocess.Popen[bytes], log: Path, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and started.poll() is None:
+        if "Ray runtime started" in log.read_text(errors="replace"):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"`ray start` did not succeed:\n{log.read_text(errors='replace')}")
+
+
+def _free_ports(count: int) -> list[int]:
+    held = [socket.create_server(("", 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in held]
+    for server in held:
+        server.close()
+    return ports
+
+
+def _end_session(folder: str) -> None:
+    """What `ray start --block` should have ended, and sometimes has not (agents, under load)."""
+    mark = folder.encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (entry / "cmdline").read_bytes():
+                os.kill(int(entry.name), signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,106 @@
+"""`--address`: a cluster that somebody else started, from a folder that it knows nothing of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import regatta
+from tests.integration.ray_nodes import Head, Node, head_here
+
+JOB = """
+import near
+from jobs.digits import Digits
+
+
+class Mine(Digits):
+    def build_model(self):
+        return near.model(super().build_model)
+
+
+class Fails(Digits):
+    def build_model(self):
+        return near.model(None)
+"""
+NEAR = """
+def model(build):
+    if build is None:
+        raise RuntimeError("no such layer near the job")
+    return build()
+"""
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    with head_here(Node(cpus=9)) as head:
+        yield head
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "mine.py").write_text(JOB)
+    (tmp_path / "near.py").write_text(NEAR)
+    return tmp_path
+
+
+def call(head: Head, folder: Path, *arguments: str, **env: str) -> Any:
+    return regatta(*arguments, cwd=folder, **(dict(head.env) | env))
+
+
+@pytest.mark.parametrize("how", ["gcs", "client"])
+def test_both_modes_train_there(head: Head, folder: Path, how: str) -> None:
+    address = getattr(head, how)
+    done = call(head, folder, "compare", "mine.py:Mine", "--seeds", "1", "--address", address, "--out", "out", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    for name, mode in document["modes"].items():
+        (run,) = mode["runs"]
+        assert run["status"] == "succeeded"
+        assert run["target"]["reached"]
+        logs = folder / "out" / "runs" / run["run_id"] / "logs"
+        assert {f"{'chief' if name == 'async' else 'worker'}-0.log", "worker-1.log"} <= {p.name for p in logs.iterdir()}
+
+
+def test_the_users_traceback_has_the_users_paths(head: Head, folder: Path) -> None:
+    done = call(head, folder, "run", "mine.py:Fails", "--address", head.gcs)
+    assert done.returncode == 3, done.stderr
+    assert f'File "{folder / "near.py"}", line 4, in model' in done.stderr
+    assert 'raise RuntimeError("no such layer near the job")' in done.stderr
+
+
+def test_more_than_the_cluster_has(head: Head, folder: Path) -> None:
+    done = call(head, folder, "run", "digits", "--workers", "40", "--address", head.gcs)
+    assert done.returncode == 2, done.stderr
+    assert "40 worker, 1 evaluator need 41 CPUs and the cluster has 9" in done.stderr
+
+
+@pytest.mark.parametrize("how", ["gcs", "client"])
+def test_a_wrong_token_and_none(head: Head, folder: Path, how: str) -> None:
+    address = getattr(head, how)
+    wrong = call(head, folder, "run", "digits", "--address", address, RAY_AUTH_TOKEN="0" * 64)
+    assert wrong.returncode == 4, wrong.stderr
+    assert "refuses yours" in wrong.stderr
+    none = call(head, folder, "run", "digits", "--address", address, RAY_AUTH_TOKEN="", HOME=str(folder))
+    assert none.returncode == 4, none.stderr
+    assert "there is none" in none.stderr
+    assert "RAY_AUTH_TOKEN" in none.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "words"),
+    [
+        ("127.0.0.1:9", 4, "Nobody answers at 127.0.0.1:9"),
+        ("ray://127.0.0.1:9", 4, "Nobody answers at ray://127.0.0.1:9"),
+        ("http://127.0.0.1:8265", 2, "regatta submit"),
+        ("somewhere", 2, "HOST:6379"),
+    ],
+)
+def test_no_cluster_there(folder: Path, address: str, code: int, words: str) -> None:
+    done = regatta("run", "digits", "--address", address, cwd=folder, timeout=30)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert not list(folder.glob("runs/*/result.json"))

@@ -1,0 +1,188 @@
+"""Three hosts, each with its own address, files and name: where tasks go, how they reach each other, who dies."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.hosts import Host, Switch, require_hosts
+from tests.integration.ray_nodes import (
+    REGATTA,
+    Head,
+    Node,
+    cluster_of,
+    code_folders,
+    private_folders,
+    regatta_on,
+)
+
+JOB = """
+from jobs.digits import Digits
+
+
+class Mine(Digits):
+    pass
+"""
+NODES = (
+    Node(cpus=4, labels={"kind": "head"}),
+    Node(cpus=4, gpus=1, labels={"kind": "worker", "accelerator": "fake"}),
+    Node(cpus=4, labels={"kind": "worker"}),
+)
+
+
+@dataclass(frozen=True)
+class Three:
+    hosts: tuple[Host, ...]
+    head: Head
+    folder: Path
+
+    def regatta(self, *arguments: str, timeout: float = 200) -> subprocess.CompletedProcess[str]:
+        """Typed on the head, in the user's folder; the other hosts have neither it nor our code."""
+        return regatta_on(self.hosts[0], *arguments, cwd=self.folder, env=self.head.env, timeout=timeout)
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
+    require_hosts()
+    folder = tmp_path_factory.mktemp("hosts")
+    (folder / "mine.py").write_text(JOB)
+    with ExitStack() as stack:
+        front, back = stack.enter_context(Switch(0)), stack.enter_context(Switch(1))
+        hidden = (private_folders(), *([[*private_folders(), *code_folders(), folder]] * 2))
+        hosts = tuple(
+            stack.enter_context(front.host(f"host{number}", back, hidden=hide)) for number, hide in enumerate(hidden, 1)
+        )
+        logs = tmp_path_factory.mktemp("ray")
+        yield Three(hosts, stack.enter_context(cluster_of(hosts, NODES, logs)), folder)
+
+
+def placed(three: Three, *arguments: str) -> dict[str, str]:
+    """Task to host, as `plan` tells it."""
+    done = three.regatta("plan", "digits", "--address", "auto", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    return {f"{task['type']}:{task['index']}": task["host"]["name"] for task in json.loads(done.stdout)["tasks"]}
+
+
+def test_a_comparison_over_three_hosts(three: Three) -> None:
+    """The job is on the head alone; placed one worker per host, both modes reach the target as on one host."""
+    before = [host.received() for host in three.hosts]
+    done = three.regatta(
+        "compare", "mine.py:Mine", "--address", three.head.gcs, "--workers", "3", "--placement", "one-per-host",
+        "--seeds", "2", "--out", "compared", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for mode in json.loads(done.stdout)["modes"].values():
+        for run in mode["runs"]:
+            assert run["target"]["reached"], run
+            assert run["final"]["val_accuracy"] >= 0.95
+            assert run["tasks"]["worker"] == 3
+    assert all(host.received() - old > 1 << 20 for host, old in zip(three.hosts, before, strict=True))
+
+
+def test_the_network_can_be_named(three: Three) -> None:
+    before = [(host.received("eth0"), host.received("eth1")) for host in three.hosts]
+    done = three.regatta(
+        "run", "digits", "--address", three.head.gcs, "--workers", "3", "--placement", "one-per-host",
+        "--interface", "10.77.1.0/24", "--samples", "60000", "--eval-every", "60000",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for host, (front, back) in zip(three.hosts, before, strict=True):
+        assert host.received("eth1") - back > 4 << 20  # 940 steps of 38 KB of gradients
+        assert host.received("eth0") - front < host.received("eth1") - back
+    wrong = three.regatta("run", "digits", "--address", three.head.gcs, "--interface", "eth7")
+    assert wrong.returncode == 4
+    there = r"host\d has no address on 'eth7'. It has lo \(.*eth0 \(10\.77\.0\.\d.*eth1 \(10\.77\.1"
+    assert re.search(there, wrong.stderr), wrong.stderr
+
+
+def test_a_silent_address_is_replaced(three: Three) -> None:
+    """Ray's own network is cut for TensorFlow's ports only, as a firewall might: the other one is found."""
+    what = ("iif", "lo", "ipproto", "tcp", "dport", "15000-32767", "to", "10.77.0.0/24", "prohibit")
+    for host in three.hosts[1:]:
+        host.run("ip", "rule", "add", "pref", "0", *what)
+    try:
+        done = three.regatta(
+            "run", "digits", "--address", three.head.gcs, "--workers", "3", "--placement", "one-per-host",
+            "--samples", "20000", "--resources", "evaluator.cpu=0.5",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    finally:
+        for host in three.hosts[1:]:
+            host.run("ip", "rule", "del", *what)
+
+
+def test_strategies(three: Three) -> None:
+    packed = placed(three, "--workers", "3")
+    assert len(set(packed.values())) == 1
+    spread = placed(three, "--workers", "5", "--mode", "async", "--placement", "spread")
+    assert Counter(Counter(h for t, h in spread.items() if t.startswith("worker")).values()) == {2: 2, 1: 1}
+    single = placed(three, "--workers", "3", "--placement", "one-per-host")
+    assert len({host for task, host in single.items() if task.startswith("worker")}) == 3
+    refused = three.regatta("plan", "digits", "--address", "auto", "--workers", "4", "--placement", "one-per-host")
+    assert refused.returncode == 2
+    assert "No host fits worker:3, which asks for 1 CPUs" in refused.stderr
+    assert "has a worker already (--placement one-per-host)" in refused.stderr
+
+
+def test_labels_and_resources(three: Three) -> None:
+    labelled = placed(three, "--workers", "2", "--worker-label", "kind=worker", "--placement", "spread")
+    assert {labelled["worker:0"], labelled["worker:1"]} == {"host2", "host3"}
+    gpu = placed(three, "--workers", "1", "--gpus-per-worker", "1", "--mode", "async", "--placement", "spread")
+    assert gpu["worker:0"] == "host2"
+    assert gpu["ps:0"] != "host2"
+    none = three.regatta("plan", "digits", "--address", "auto", "--worker-label", "kind=a100")
+    assert none.returncode == 2
+    assert "label kind is head" in none.stderr
+    large = three.regatta("plan", "digits", "--address", "auto", "--mode", "async", "--resources", "ps.cpu=5")
+    assert large.returncode == 2
+    assert "No host fits ps:0, which asks for 5 CPUs" in large.stderr
+    assert "4 of 4 CPUs left" in large.stderr
+    lazy = three.regatta("plan", "digits", "--mode", "async", "--resources", "ps.gpu=1")
+    assert lazy.returncode == 2
+    assert "resources.ps.gpu" in lazy.stderr
+
+
+def test_a_host_that_dies_is_named(three: Three) -> None:
+    """Last: the cluster is not what it was after it."""
+    folder = three.folder / "killed"
+    child = subprocess.Popen(
+        three.hosts[0].command(
+            *REGATTA, "run", "digits", "--address", three.head.gcs, "--workers", "3", "--placement", "one-per-host",
+            "--samples", "1000000000", "--target", "val_accuracy>=2", "--out", str(folder), cwd=three.folder,
+        ),
+        env=dict(three.head.env) | {"PATH": "/usr/bin:/bin"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and not _steps(folder / "metrics.db"):
+        time.sleep(0.2)
+    three.hosts[2].kill()
+    killed = time.monotonic()
+    _, text = child.communicate(timeout=120)
+    assert child.returncode == 4, text
+    assert "host3" in text.splitlines()[-1], text
+    assert time.monotonic() - killed < 60
+    result: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    assert result["status"] == "failed"
+
+
+def _steps(database: Path) -> int:
+    if not database.exists():
+        return 0
+    try:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as db:
+            return int(db.execute("SELECT COUNT(*) FROM steps").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0

@@ -1,0 +1,107 @@
+"""What a comparison plans: who runs when, on which seeds, with which learning rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.compare import LEARNING_RATE_SCALES, assemble, best, schedule
+from orchestrator.compare_spec import CompareSpec, make_compare_spec
+from orchestrator.execution import Planned
+from orchestrator.result import RunResult, TargetResult
+
+pytestmark = pytest.mark.unit
+
+PATH = Path("runs/c")
+
+
+def result_of(planned: Planned, seconds: float | None = 10.0, **fields: object) -> RunResult:
+    spec = planned.spec
+    target = TargetResult(
+        metric="val_accuracy",
+        op=">=",
+        value=0.95,
+        reached=seconds is not None,
+        seconds=seconds,
+        steps=100,
+        samples=3200,
+    )
+    values = {"status": "succeeded", "target": target, "final": {"val_accuracy": 0.96}, "tasks": {}} | fields
+    return RunResult(
+        run_id=planned.run_id, job=spec.job, mode=spec.mode, variant=spec.variant, seed=spec.seed, **values
+    )  # fmt: skip
+
+
+def play(spec: CompareSpec, seconds_of: dict[tuple[str, float], float | None]) -> tuple[list[Planned], list[RunResult]]:
+    """Run the schedule with made-up times by (variant, learning-rate scale)."""
+    results: list[RunResult] = []
+    _, runs = schedule(spec, PATH, results)
+    planned = [next(runs)]
+    while True:
+        last = planned[-1].spec
+        try:
+            key = (last.variant_name, last.learning_rate_scale)
+            planned.append(runs.send(result_of(planned[-1], seconds_of.get(key, 10.0))))
+        except StopIteration:
+            return planned, results
+
+
+def test_variants_take_turns_over_paired_seeds() -> None:
+    planned, results = play(make_compare_spec({"job": "digits", "seeds": 2}), {})
+    assert [(p.spec.mode, p.spec.seed) for p in planned] == [("sync", 0), ("async", 0), ("sync", 1), ("async", 1)]
+    assert [p.run_id for p in planned] == ["c-sync-s0", "c-async-s0", "c-sync-s1", "c-async-s1"]
+    assert all(p.path == PATH / "runs" / p.run_id for p in planned)
+    assert len(results) == 4
+
+
+def test_the_first_runs_are_one_of_each_variant() -> None:
+    spec = make_compare_spec({"job": "digits", "seeds": [5, 6], "vary": {"workers": [1, 2]}, "modes": ["sync"]})
+    firsts, _ = schedule(spec, PATH, [])
+    assert [(p.spec.variant, p.spec.seed) for p in firsts] == [("sync workers=1", 5), ("sync workers=2", 5)]
+
+
+def test_a_learning_rate_is_found_on_a_seed_that_is_not_scored() -> None:
+    spec = make_compare_spec({"job": "digits", "seeds": 2, "tune_lr": True})
+    planned, results = play(spec, {("async", 0.3): 4.0, ("async", 1.0): 8.0, ("sync", 3.0): None})
+    tuning, scored = planned[: 2 * len(LEARNING_RATE_SCALES)], planned[2 * len(LEARNING_RATE_SCALES) :]
+    assert {p.path.parent.name for p in tuning} == {"tuning"}
+    assert {p.spec.seed for p in tuning}.isdisjoint({p.spec.seed for p in scored})
+    assert {(p.spec.mode, p.spec.learning_rate_scale) for p in scored} == {("sync", 1.0), ("async", 0.3)}
+    assert [r.seed for r in results] == [0, 0, 1, 1]
+
+
+def test_soonest_at_the_target_wins_then_quality_then_loss() -> None:
+    planned = Planned(make_compare_spec({"job": "digits"}).variant("sync", 0), PATH, "r")
+    slow, soon, missed = (result_of(planned, seconds) for seconds in (9.0, 3.0, None))
+    assert best([slow, soon, missed]) == 1
+    failed = result_of(planned, 1.0, status="failed")
+    assert best([failed, slow]) == 1
+    better = result_of(planned, None, final={"val_accuracy": 0.94})
+    assert best([result_of(planned, None, final={"val_accuracy": 0.90}), better]) == 1
+    lower = result_of(planned, None, target=None, final={"val_loss": 0.1})
+    nan = result_of(planned, None, target=None, final={"val_loss": float("nan")})
+    assert best([nan, result_of(planned, None, target=None, final={"val_loss": 0.2}), lower]) == 2
+
+
+def test_a_tie_goes_to_the_jobs_own_rate() -> None:
+    planned = Planned(make_compare_spec({"job": "digits"}).variant("sync", 0), PATH, "r")
+    assert best([result_of(planned, 5.0), result_of(planned, 5.0)]) == 0
+    assert LEARNING_RATE_SCALES[0] == 1.0
+
+
+def test_results_are_put_together_by_variant_and_judged_against_the_first() -> None:
+    spec = make_compare_spec({"job": "digits", "seeds": 5})
+    _, results = play(spec, {("sync", 1.0): 10.0, ("async", 1.0): 5.0})
+    comparison = assemble("c", spec, results)
+    assert comparison.baseline == "sync"
+    assert [len(mode.runs) for mode in comparison.modes.values()] == [5, 5]
+    assert comparison.modes["async"].summary.reached == 5
+    assert comparison.verdict.winner == "async"
+
+
+def test_runs_that_did_not_take_turns_are_said_to() -> None:
+    spec = make_compare_spec({"job": "digits", "seeds": 3})
+    _, results = play(spec, {})
+    verdict = assemble("c", spec, results, interleaved=False).verdict
+    assert any("one after another" in reason for reason in verdict.reasons)

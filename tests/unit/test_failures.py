@@ -1,0 +1,135 @@
+"""From an exception in a replica to whose fault it is, and what its owner reads."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+from pathlib import Path
+
+import pytest
+
+from jobs.loading import JobNotFound, ParamsError
+from workers.data import DataError
+from workers.evaluation import UnknownMetricError
+from workers.failures import classify, describe, user_traceback
+from workers.messages import Assignment, FailureKind, JobSource, Task
+from workers.step import NoLossError, NotCompiledError
+
+pytestmark = pytest.mark.unit
+
+ASSIGNMENT = Assignment(Task("worker", 1), "sync", {}, JobSource("digits"), {}, 32, 0)
+
+
+class UnavailableError(Exception):
+    """Named as TensorFlow's; classified by name, because importing that would import TensorFlow."""
+
+
+class AbortedError(UnavailableError):
+    pass
+
+
+class DeadlineExceededError(UnavailableError):
+    pass
+
+
+class CancelledError(UnavailableError):
+    pass
+
+
+class ResourceExhaustedError(Exception):
+    pass
+
+
+class InternalError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ValueError("shapes do not match"), FailureKind.USER),
+        (KeyError("x"), FailureKind.USER),
+        (SystemExit(0), FailureKind.USER),
+        (KeyboardInterrupt(), FailureKind.USER),
+        (ResourceExhaustedError("OOM when allocating"), FailureKind.USER),
+        (DataError("train_dataset is empty"), FailureKind.SPEC),
+        (JobNotFound("no such class"), FailureKind.SPEC),
+        (NoLossError("no loss"), FailureKind.SPEC),
+        (NotCompiledError("not compiled"), FailureKind.SPEC),
+        (ParamsError("hidden", "0 is not allowed"), FailureKind.SPEC),
+        (UnknownMetricError("no such metric"), FailureKind.SPEC),
+        (UnavailableError("Socket closed"), FailureKind.PEER),
+        (AbortedError("step aborted"), FailureKind.PEER),
+        (DeadlineExceededError("too late"), FailureKind.PEER),
+        (CancelledError("cancelled"), FailureKind.PEER),
+        (InternalError("Collective ops is aborted by: ..."), FailureKind.PEER),
+        (InternalError("failed to connect to all addresses; last error"), FailureKind.PEER),
+        (InternalError("recvmsg: Connection reset by peer"), FailureKind.PEER),
+        (InternalError("Could not start gRPC server"), FailureKind.ADDRESS_TAKEN),
+        (OSError(98, "Address already in use"), FailureKind.USER),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whose_fault_it_is(error: BaseException, kind: FailureKind) -> None:
+    assert classify(error) is kind
+    failure = describe(error, ASSIGNMENT)
+    assert failure.kind is kind
+    assert failure.task == ASSIGNMENT.task
+    assert failure.summary.strip()
+    assert pickle.loads(pickle.dumps(failure)) == failure
+
+
+def test_a_users_error_is_one_line_and_their_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text('def build():\n    raise ValueError("first line\\n\\nsecond line")\n')
+    spec = importlib.util.spec_from_file_location("mine", path)
+    assert spec is not None
+    assert spec.loader is not None
+    mine = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(mine)
+    with pytest.raises(ValueError, match="first line") as caught:
+        mine.build()
+    failure = describe(caught.value, ASSIGNMENT)
+    assert failure.summary == "ValueError: first line"
+    assert failure.traceback.startswith("Traceback (most recent call last):\n")
+    assert f'File "{path}", line 2, in build' in failure.traceback
+    assert failure.traceback.endswith("ValueError: first line\n\nsecond line\n")
+
+
+def test_frames_of_ours_before_the_users_are_left_out() -> None:
+    """As from inside `workers`: our frames come first, the user's follow."""
+    from workers.training import CallTuner
+
+    class Mine:
+        def __mul__(self, _: object) -> object:
+            raise RuntimeError("in the user's code")
+
+        def __lt__(self, _: object) -> bool:
+            return False
+
+    with pytest.raises(RuntimeError) as caught:
+        CallTuner(None).observe(Mine(), 1.0)  # type: ignore[arg-type]
+    caught.value.__traceback__ = caught.value.__traceback__.tb_next  # type: ignore[union-attr]  # this test's frame
+    shown = user_traceback(caught.value)
+    assert "training.py" not in shown
+    assert "__mul__" in shown
+
+
+def test_an_error_that_was_never_raised_has_no_frames() -> None:
+    assert user_traceback(KeyError("x")) == "Traceback (most recent call last):\nKeyError: 'x'\n"
+
+
+def test_what_is_wrong_with_the_spec_is_said_without_a_traceback() -> None:
+    failure = describe(DataError("train_dataset is empty: it yields no batch at all."), ASSIGNMENT)
+    assert failure.summary == "train_dataset is empty: it yields no batch at all."
+    assert failure.traceback == ""
+
+
+@pytest.mark.parametrize("error", [ValueError(), ValueError(""), ValueError(" \n ")])
+def test_an_error_without_words(error: ValueError) -> None:
+    assert describe(error, ASSIGNMENT).summary == "ValueError: no message"
+
+
+def test_no_memory_on_the_device_has_a_hint() -> None:
+    assert "--batch-size" in describe(ResourceExhaustedError("OOM"), ASSIGNMENT).hint
+    assert describe(ValueError("OOM"), ASSIGNMENT).hint == ""

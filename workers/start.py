@@ -1,0 +1,56 @@
+"""Where a leg starts: the model as the job builds it, with the leg's seed, outside of any strategy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jobs.api import Job
+from workers.data import first_batch, training_stream
+from workers.messages import Leg
+from workers.step import make_model
+
+if TYPE_CHECKING:
+    import keras
+
+
+class LearningRateError(ValueError):
+    """The spec sets a learning rate that this job's optimizer cannot be given."""
+
+
+def initial_model(job: Job, leg: Leg, batch_size: int) -> keras.Model:
+    """The model every mode starts from for the leg's seed: the same weights in every mode and on every worker.
+
+    Built once more, on this process' CPU. The compiled model of the group takes its values over, so a further seed
+    costs no further compilation. On the leader it goes on as the model that callbacks see, and that is exported.
+    """
+    import tensorflow as tf
+
+    batch = first_batch(training_stream(job, batch_size=batch_size, seed=leg.seed), "train_dataset")
+    with tf.device("CPU:0"):
+        model = make_model(job, leg.seed, batch)
+    set_learning_rate(model, leg.learning_rate, leg.learning_rate_scale)
+    return model
+
+
+def set_learning_rate(model: keras.Model, rate: float | None, scale: float) -> None:
+    """Give the optimizer `rate`, or its own, times `scale`.
+
+    Raises:
+        LearningRateError: it follows a schedule, which holds its rates itself.
+    """
+    if rate is None and scale == 1.0:
+        return
+    variable = learning_rate_variable(model)
+    if variable is None:
+        raise LearningRateError(
+            "learning_rate: this job's optimizer follows a schedule, whose rates cannot be replaced from outside; "
+            "make the schedule's rate one of the job's params and use --set."
+        )
+    variable.assign((float(variable.numpy()) if rate is None else rate) * scale)
+
+
+def learning_rate_variable(model: keras.Model) -> Any:
+    """The optimizer's learning rate, under any wrapping optimizer; None where it follows a schedule."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    variable = getattr(optimizer, "_learning_rate", None)
+    return variable if hasattr(variable, "assign") else None
