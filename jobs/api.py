@@ -67,10 +67,6 @@ class Job:
     validate_each_epoch: bool = False
     """Give every callback the `val_*` logs at each epoch's end. A callback that monitors one gets them anyway."""
 
-    devices_per_replica: ClassVar[int] = 1
-    """Devices of a worker that the model places its layers on by itself. Where it is more than one, a worker is one
-    replica whatever devices it has, and without GPUs it gets as many logical CPUs."""
-
     run_directory: Path | None = None
     """The run's folder, known while training: own callbacks write below it."""
 

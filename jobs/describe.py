@@ -16,15 +16,21 @@ from typing import Any
 
 from jobs.api import Job
 from jobs.catalog import CATALOG
+from jobs.data.errors import DataFileError
 from jobs.loading import JobNotFound, ParamsError, load_job_class, validate_params
 from jobs.staged import as_written
 
 
-def describe(target: str, directory: str, params: dict[str, Any]) -> dict[str, Any]:
-    """The job's name, defaults, validated params, and their schema; or `error` with what is wrong."""
+def describe(target: str, directory: str, params: dict[str, Any], *, check_data: bool = False) -> dict[str, Any]:
+    """The job's name, defaults, validated params, and their schema; or `error` with what is wrong.
+
+    `check_data`: have the job look whether its data are there; for runs on this host.
+    """
     try:
         job_class = load_job_class(target, directory)
         validated = validate_params(job_class, params)
+        if check_data:
+            job_class(validated).check_data()
         return {
             "name": target if target in CATALOG else job_class.__name__,
             "summary": _summary(target, job_class),
@@ -36,6 +42,8 @@ def describe(target: str, directory: str, params: dict[str, Any]) -> dict[str, A
         return {"error": "job", "message": str(error)}
     except ParamsError as error:
         return {"error": "params", "field": error.field, "message": error.reason}
+    except DataFileError as error:
+        return {"error": "data", "message": str(error)}
     except BaseException as error:  # noqa: BLE001 - whatever the user's module raises is theirs to see
         return {
             "error": "user",

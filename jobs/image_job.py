@@ -36,6 +36,10 @@ class ImageJob(Job):
         limit = self.params.limit
         return found._replace(x_train=found.x_train[:limit], y_train=found.y_train[:limit])
 
+    def check_data(self) -> None:
+        if self.params.data != "synthetic":
+            keras_sets.check(self.params.data)
+
     def train_dataset(self, context: DataContext) -> tf.data.Dataset:
         data = self.images()
         return arrays.batches((data.x_train, data.y_train), context, train=True, prepare=to_unit)

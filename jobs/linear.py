@@ -44,10 +44,10 @@ class Linear(Job):
 
 
 def sum_of_squares(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-    """Per sample, its squared error times the batch's size: Keras' mean over the batch is then the sum.
+    """Per sample, its squared error times the batch's size: the mean over the batch is then the sum over it.
 
-    Keras' own `reduction="sum"` gives the same on one replica. On n replicas it is not divided by n, so
-    gradients are summed over them and the loss is reported n times too high (Keras 3.15).
+    In sync every replica has all five points, and the mean over replicas is their sum again. Keras' own
+    `reduction="sum"` would be the sum over all replicas' points (docs/exactness.md).
     """
     import keras
 

@@ -30,7 +30,7 @@ class MnistDnn(ImageJob):
         learning_rate: float = Field(0.02, gt=0, description="SGD's step size")
         reuse: ExistingPath | None = Field(
             None,
-            description="a .keras or .weights.h5 file of an earlier mnist-dnn, for hidden1 to hidden3",
+            description="the folder of an earlier run of mnist-dnn, or a .keras or .weights.h5 file of one",
         )
         freeze: bool = Field(True, description="with reuse: leave the reused layers as they are")
 
@@ -39,6 +39,11 @@ class MnistDnn(ImageJob):
         "samples": 600_000,
         "target": "val_accuracy>=0.95",
     }
+
+    def check_data(self) -> None:
+        super().check_data()
+        if self.params.reuse is not None:
+            saved_layers(final_weights(Path(self.params.reuse)), REUSED)
 
     def build_model(self) -> keras.Model:
         import keras
@@ -50,7 +55,7 @@ class MnistDnn(ImageJob):
             )
         model.add(keras.layers.Dense(10, activation="softmax", dtype="float32", name="output"))
         if self.params.reuse is not None:
-            saved = saved_layers(Path(self.params.reuse), REUSED)
+            saved = saved_layers(final_weights(Path(self.params.reuse)), REUSED)
             for name in REUSED:
                 layer = model.get_layer(name)
                 layer.set_weights(saved[name])
@@ -61,6 +66,11 @@ class MnistDnn(ImageJob):
             metrics=["accuracy"],
         )
         return model
+
+
+def final_weights(path: Path) -> Path:
+    """The file itself, or what the run in this folder left (docs/jobs.md)."""
+    return path / "checkpoints" / "final.weights.h5" if path.is_dir() else path
 
 
 def saved_layers(path: Path, names: tuple[str, ...]) -> dict[str, list[Any]]:

@@ -62,6 +62,9 @@ class Quadratic(Job):
         noise = np.random.RandomState(0).normal(0, self.params.noise, x.shape).astype(np.float32)
         return x, x**2 + noise
 
+    def after_training(self, model: keras.Model, directory: Path) -> None:
+        self.plot(model, directory)
+
     def plot(self, model: keras.Model, directory: Path) -> Path:
         """Write `fitted_curve.html` into `directory`: the points, the parabola, the model."""
         from plotly import graph_objects

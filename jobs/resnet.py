@@ -73,6 +73,10 @@ class ResNet(Job):
         )
         return model
 
+    def check_data(self) -> None:
+        if self.params.data != "synthetic":
+            folders.find(self.params.data)
+
     def train_dataset(self, context: DataContext) -> tf.data.Dataset:
         return self._batches(context, train=True)
 

@@ -28,7 +28,7 @@ class TwoStage(Job):
         width: int = Field(256, gt=0, description="units of each stage's layers")
         learning_rate: float = Field(0.002, gt=0, description="Adam's step size")
 
-    defaults: ClassVar[Mapping[str, Any]] = Digits.defaults
+    defaults: ClassVar[Mapping[str, Any]] = {**Digits.defaults, "devices_per_replica": 2}
 
     def build_model(self) -> keras.Model:
         import keras

@@ -57,6 +57,36 @@ def check(address: str) -> None:
         )
 
 
+def check_dashboard(address: str) -> str:
+    """The address of a Ray dashboard, checked as `check` does, in the form that Ray's client takes."""
+    import requests
+
+    url = address if "://" in address else f"http://{address}"
+    if not re.fullmatch(r"https?://[^\s/]+/?", url) or url.endswith((":6379", ":10001")):
+        raise UsageError(f"address: {address!r} is not allowed: give the dashboard's, http://HOST:8265")
+    url = url.rstrip("/")
+
+    def status(known: str | None) -> int:
+        headers = {"Authorization": f"Bearer {known}"} if known else {}
+        try:
+            return int(requests.get(f"{url}/api/version", headers=headers, timeout=_SECONDS).status_code)
+        except requests.RequestException as error:
+            raise ClusterError(
+                f"Nobody answers at {url} ({type(error).__name__}). The dashboard listens on the head's port 8265, and "
+                "only to the head itself unless `ray start` was given --dashboard-host=0.0.0.0; it needs ray[default]."
+            ) from error
+
+    if status(None) in (401, 403):
+        known = token()
+        if known is None or status(known) in (401, 403):
+            raise ClusterError(
+                f"The Ray cluster at {url} asks for a token, and {'refuses yours' if known else 'there is none'}. "
+                + HOW_TO_GIVE_ONE
+            )
+        os.environ["RAY_AUTH_MODE"] = "token"
+    return url
+
+
 _GCS_METHOD = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator import cli_cluster, cli_kuberay
 from orchestrator import options as opt
 from orchestrator.errors import Interrupted, JobError, RegattaError
 from orchestrator.watch import commands as watching
@@ -42,6 +43,7 @@ def compare(
     workers: opt.WorkerCounts = None,
     ps: opt.Ps = None,
     gpus_per_worker: opt.GpusPerWorker = None,
+    devices_per_replica: opt.DevicesPerReplica = None,
     cpus_per_task: opt.CpusPerTask = None,
     batch_size: opt.BatchSizes = None,
     samples: opt.Samples = None,
@@ -102,6 +104,7 @@ def run(
     workers: opt.Workers = None,
     ps: opt.Ps = None,
     gpus_per_worker: opt.GpusPerWorker = None,
+    devices_per_replica: opt.DevicesPerReplica = None,
     cpus_per_task: opt.CpusPerTask = None,
     batch_size: opt.BatchSize = None,
     samples: opt.Samples = None,
@@ -155,6 +158,7 @@ def plan(
     workers: opt.Workers = None,
     ps: opt.Ps = None,
     gpus_per_worker: opt.GpusPerWorker = None,
+    devices_per_replica: opt.DevicesPerReplica = None,
     cpus_per_task: opt.CpusPerTask = None,
     batch_size: opt.BatchSize = None,
     samples: opt.Samples = None,
@@ -246,6 +250,8 @@ def schema() -> None:
 
 
 watching.register(app)
+cli_cluster.register(app, run, compare)
+cli_kuberay.register(app, run, compare)
 
 
 def main() -> None:

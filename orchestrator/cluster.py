@@ -20,6 +20,7 @@ from orchestrator.placement import GIB, Group, Host, Room, Strategy, listed, pla
 from orchestrator.staging import stage
 from orchestrator.topology import TaskPlan
 from workers.messages import JobSource
+from workers.process import PACKAGES
 from workers.zygote import SESSION_MARK
 
 
@@ -155,11 +156,18 @@ class Cluster:
 
     def _attach(self, ray: Any, common: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(prefix="regatta-stage-") as folder:
-            if self._source is not None:
+            if self._source is not None and not _is_staged_job():
+                # A job of the user's own may have a working directory, and ours is to win.
+                os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
                 stage(Path(folder), self._source.target, self._source.directory)
                 common = common | {"runtime_env": {"working_dir": folder}}
             with _working_in(self._empty.name), _own_signal_handlers():
                 ray.init(address=self._address, **common)
+
+
+def _is_staged_job() -> bool:
+    """Whether this is a job from `regatta submit`: all it starts gets the code that it has itself."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and Path.cwd() == PACKAGES
 
 
 def _host(node: dict[str, Any], free: dict[str, float]) -> Host:

@@ -16,6 +16,7 @@ from orchestrator.result import RunResult
 from orchestrator.runner import Runner, Watcher
 from orchestrator.spec import RunSpec
 from orchestrator.store import claim_directory
+from orchestrator.watch.sinks import check_sinks
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Execution:
         All groups are launched before the first run trains, so that no launch disturbs a run's clock. Where the
         cluster cannot hold all at once, one is launched at a time and the schedule's order is given up.
         """
+        check_sinks(firsts[0].spec)
         try:
             self._together(firsts, schedule)
         except ResourcesError:

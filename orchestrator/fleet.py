@@ -150,6 +150,7 @@ def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...]) -> Assign:
             cache=spec.cache,
             prefetch=spec.prefetch,
             jit=spec.jit,
+            devices_per_replica=spec.devices_per_replica,
             dtype_policy=dtype_policy(spec),
             target_metric=target.metric if target else None,
             straggler=spec.straggler,

@@ -19,6 +19,7 @@ Modes = Annotated[str | None, typer.Option(help="Modes to compare, the baseline 
 Workers = Annotated[int | None, typer.Option(help="Worker replicas.")]
 Ps = Annotated[int | None, typer.Option("--ps", help="Parameter servers (async).")]
 GpusPerWorker = Annotated[int | None, typer.Option(help="GPUs of each worker.")]
+DevicesPerReplica = Annotated[int | None, typer.Option(help="Devices that the model spreads over by itself.")]
 CpusPerTask = Annotated[float | None, typer.Option(help="CPUs reserved for each task.")]
 BatchSize = Annotated[int | None, typer.Option(help="Samples per batch and replica.")]
 Samples = Annotated[int | None, typer.Option(help="Budget in training samples.")]

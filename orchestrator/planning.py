@@ -52,7 +52,9 @@ def plan_document(spec: RunSpec, hosts: Sequence[Host] | None = None) -> dict[st
 
 def _budget(spec: RunSpec) -> dict[str, Any]:
     """Steps are null for a budget in epochs: how many samples those are is known once the data are read."""
-    global_batch = spec.batch_size * topology.batches_per_step(spec.mode, spec.workers, spec.gpus_per_worker)
+    global_batch = spec.batch_size * topology.batches_per_step(
+        spec.mode, spec.workers, spec.gpus_per_worker / spec.devices_per_replica
+    )
     return {
         "samples": spec.samples,
         "epochs": None if spec.samples is not None else (spec.epochs or 1.0),

@@ -165,8 +165,15 @@ class Recorder:
             finding = finding.model_copy(update={"action": self.react(finding)})
             self._findings.append(finding)
             self._sinks.found(finding)
-            told = {"finding": finding.kind, "step": finding.step, "symptom": finding.symptom}
-            self._store.event(attempt, "finding", **told, clock=finding.clock, action=finding.action)
+            self._store.event(
+                attempt,
+                "finding",
+                finding=finding.kind,
+                step=finding.step,
+                clock=finding.clock,
+                symptom=finding.symptom,
+                action=finding.action,
+            )
 
 
 def _plans(spec: RunSpec) -> tuple[TaskPlan, ...]:

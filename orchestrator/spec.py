@@ -78,6 +78,9 @@ class RunSpec(BaseModel):
     ps: Annotated[int, Field(ge=0, le=256)] = 1
     """Parameter servers; async only."""
     gpus_per_worker: Annotated[int, Field(ge=0, le=64)] = 0
+    devices_per_replica: Annotated[int, Field(ge=1, le=64)] = 1
+    """Devices that the job's model spreads its layers over by itself. More than one make a worker one replica;
+    without GPUs they are logical CPUs."""
     cpus_per_task: Annotated[float, Field(gt=0, le=1024)] = 1.0
     batch_size: Count = 32
     """Samples per batch and replica."""
@@ -179,6 +182,12 @@ class RunSpec(BaseModel):
     def _fits_together(self) -> Self:
         if self.mode == "async" and self.ps == 0:
             raise SpecError("ps", "0 does not work with mode async, which keeps its weights on ps: give 1 or more")
+        if self.devices_per_replica > 1 and self.gpus_per_worker not in (0, self.devices_per_replica):
+            raise SpecError(
+                "gpus_per_worker",
+                f"{self.gpus_per_worker} does not work with a model on {self.devices_per_replica} devices: "
+                f"give {self.devices_per_replica}, or 0 for CPUs",
+            )
         if self.samples is not None and self.epochs is not None:
             raise SpecError("epochs", f"{self.epochs:g} given together with samples {self.samples}: give one of them")
         check_resources(self.resources)

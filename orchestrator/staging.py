@@ -56,6 +56,8 @@ def _code_of(target: str, directory: str) -> Path | None:
 def _modules(folder: Path) -> Iterator[Path]:
     """Python files in `folder`, and in the packages in it."""
     for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):  # among others, where Kubernetes keeps the versions of a mounted folder
+            continue
         if path.is_file() and path.suffix == ".py":
             yield path
         elif path.is_dir() and (path / "__init__.py").is_file():

@@ -48,7 +48,7 @@ def resolve_comparison(target: str, flags: Mapping[str, Any]) -> CompareSpec:
 
 def complete_run(spec: RunSpec) -> RunSpec:
     """A spec made in Python, with what `resolve_run` adds: the job's defaults where it says nothing, valid params."""
-    description = describe_job(spec.job, spec.directory, spec.params)
+    description = describe_job(spec.job, spec.directory, spec.params, here=spec.address is None)
     given = spec.model_dump(include=spec.model_fields_set)
     return make_run_spec(_merge(dict(description.defaults), given | {"params": dict(description.params)}))
 
@@ -72,7 +72,7 @@ def _resolve(make: Callable[[Mapping[str, Any]], _Spec], target: str, flags: Map
         raise SpecError("job", f"{shown(job)} is not allowed: {ways}")
     checked = make(values)  # before the job's code runs, which may take seconds
     run = checked if isinstance(checked, RunSpec) else checked.run
-    description = describe_job(run.job, run.directory, values["params"])
+    description = describe_job(run.job, run.directory, values["params"], here=run.address is None)
     return make(_merge(dict(description.defaults), values | {"params": dict(description.params)}))
 
 
@@ -83,7 +83,7 @@ def _with_valid_params(spec: CompareSpec, name: str) -> Mapping[str, Any]:
     if run.params == spec.run.params:
         return overrides
     kept = {field: value for field, value in overrides.items() if field.partition(".")[0] != "params"}
-    return {**kept, "params": dict(describe_job(run.job, run.directory, run.params).params)}
+    return {**kept, "params": dict(describe_job(run.job, run.directory, run.params, here=run.address is None).params)}
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,14 +136,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def describe_job(job: str, directory: str, params: Mapping[str, Any]) -> JobDescription:
-    """Load the job in a child process and validate its params there.
+def describe_job(job: str, directory: str, params: Mapping[str, Any], *, here: bool = False) -> JobDescription:
+    """Load the job in a child process and validate its params there; and its data, if it is to run `here`.
 
     Raises:
         SpecError: there is no such job, or a param is wrong.
+        UsageError: a data file is missing.
         JobError: the user's module raised while it was imported.
     """
-    answers = _ask_child({"target": job, "directory": directory, "params": dict(params)})
+    request = {"target": job, "directory": directory, "params": dict(params), "check_data": here}
+    answers = _ask_child(request)
     return _description(job, answers[0])
 
 
@@ -190,6 +192,8 @@ def _description(job: str, answer: dict[str, Any]) -> JobDescription:
             raise SpecError("job", answer["message"].removeprefix("job "))
         case "params":
             raise SpecError(f"params.{answer['field']}", answer["message"])
+        case "data":
+            raise UsageError(f"data: {answer['message']}")
         case "user":
             raise JobError(f"Loading job {job!r} failed: {answer['message']}", answer["traceback"])
     return JobDescription(**answer)

@@ -58,9 +58,9 @@ def trainers(mode: str, workers: int) -> tuple[Task, ...]:
     return (leader(mode),) if mode == "async" else tuple(Task("worker", i) for i in range(workers))
 
 
-def batches_per_step(mode: str, workers: int, gpus_per_worker: float) -> int:
+def batches_per_step(mode: str, workers: int, replicas_per_worker: float) -> int:
     """Batches that one counted step consumes: every replica's in sync, one in async."""
-    return 1 if mode == "async" else workers * max(1, int(gpus_per_worker))
+    return 1 if mode == "async" else workers * max(1, int(replicas_per_worker))
 
 
 def tf_config(plans: Sequence[TaskPlan], addresses: Addresses, task: Task) -> dict[str, Any]:

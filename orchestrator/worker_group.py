@@ -153,7 +153,11 @@ class RayGroup(WorkerGroup):
         time.sleep(wait)
         # A host that does not answer keeps its question open and holds nobody else up.
         answered, _ = self._ray.wait(list(self._polls), num_returns=len(self._polls), timeout=_ANSWER_SECONDS)
-        return [self._status(self._polls.pop(reference), reference) for reference in answered]
+        statuses = [self._status(self._polls.pop(reference), reference) for reference in answered]
+        if any(status.failure and status.failure.kind is FailureKind.PEER for status in statuses):
+            # Whoever is silent while others have lost a peer is that peer: Ray needs half a minute more to say so.
+            statuses += [self._lost(task, "does not answer") for task in self._polls.values()]
+        return statuses
 
     def shutdown(self) -> None:
         actors, self._actors = self._actors, {}
@@ -181,9 +185,14 @@ class RayGroup(WorkerGroup):
         try:
             status: ReplicaStatus = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            failure = TaskFailure(task, FailureKind.INFRASTRUCTURE, f"its Ray actor died: {_first_line(error)}")
-            return ReplicaStatus(task, ReplicaState.FAILED, failure=failure)
+            return self._lost(task, f"lost its Ray actor: {_first_line(error)}")
         return status
+
+    def _lost(self, task: Task, what: str) -> ReplicaStatus:
+        summary = f"its host {self._hosts[task]} {what}"
+        hint = "`ray status` on the head lists the hosts that are left."
+        failure = TaskFailure(task, FailureKind.INFRASTRUCTURE, summary, hint=hint)
+        return ReplicaStatus(task, ReplicaState.FAILED, failure=failure)
 
 
 class _Seat(Replica):

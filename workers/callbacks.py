@@ -60,9 +60,13 @@ class Callbacks:
         self._logs: dict[str, float] = {}
         self._epoch = 0
         self._call = 0
-        self.steps_per_epoch = 1
+        self._steps_per_epoch = 1
         self.state: state.Snapshot | None = None
         """What the hooks made of the model, where they changed more than its learning rate."""
+
+    def start_at(self, epoch: int, steps_per_epoch: int) -> None:
+        """Training goes on from within `epoch`, counted from 0."""
+        self._epoch, self._steps_per_epoch = epoch, steps_per_epoch
 
     def begin(self, total_steps: int) -> Decision:
         """Training begins, and with it the first epoch; the model is in the state that all start from."""
@@ -75,14 +79,14 @@ class Callbacks:
             add_history=True,
             model=self._model,
             verbose=0,
-            epochs=-(-total_steps // self.steps_per_epoch),
-            steps=self.steps_per_epoch,
+            epochs=-(-total_steps // self._steps_per_epoch),
+            steps=self._steps_per_epoch,
         )
         self._model.stop_training = False
 
         def hooks() -> None:
             self._list.on_train_begin()
-            self._list.on_epoch_begin(0)
+            self._list.on_epoch_begin(self._epoch)
 
         return replace(self._ask(state.read(self._model), hooks), consult=self.consult)
 

@@ -10,11 +10,11 @@ class Epochs:
     sample. Epochs shorter than a step are taken for one step each.
     """
 
-    def __init__(self, samples: int, global_batch: int) -> None:
-        """`samples` in an epoch, `global_batch` in a step."""
+    def __init__(self, samples: int, global_batch: int, step: int = 0) -> None:
+        """`samples` in an epoch, `global_batch` in a step; `step` is the one that training goes on from."""
         self._samples = max(samples, global_batch)
         self._global_batch = global_batch
-        self.number = 0
+        self.number = step * global_batch // self._samples
         """Of the epoch under way, from 0 as Keras counts."""
 
     @property

@@ -11,6 +11,7 @@ from jobs.loading import JobNotFound, ParamsError
 from jobs.staged import as_written
 from workers.callbacks import CallbackError
 from workers.data import DataError
+from workers.essence import brief, essence
 from workers.evaluation import UnknownMetricError
 from workers.messages import Assignment, FailureKind, TaskFailure
 from workers.modes.joined import UnsupportedOptimizerError
@@ -43,7 +44,7 @@ def describe(error: BaseException, assignment: Assignment) -> TaskFailure:
     kind = classify(error)
     text = "" if kind is FailureKind.SPEC else user_traceback(error)
     message = _text(error).strip() or "no message"
-    summary = message if kind is FailureKind.SPEC else f"{type(error).__name__}: {_first_line(message)}"
+    summary = message if kind is FailureKind.SPEC else f"{type(error).__name__}: {essence(message)}"
     target, directory = assignment.job.target, assignment.job.directory
     summary, text = (as_written(words, target, directory) for words in (summary, text))
     return TaskFailure(assignment.task, kind, summary, text, _hint(error))
@@ -66,7 +67,8 @@ def user_traceback(error: BaseException) -> str:
     frames = list(traceback.extract_tb(error.__traceback__))
     theirs = next((i for i, frame in enumerate(frames) if not frame.filename.startswith(_OURS)), 0)
     lines = traceback.format_list(traceback.StackSummary.from_list(frames[theirs:]))
-    return "".join(["Traceback (most recent call last):\n", *lines, *traceback.format_exception_only(error)])
+    told = brief("".join(traceback.format_exception_only(error)))
+    return "".join(["Traceback (most recent call last):\n", *lines, told.removesuffix("\n"), "\n"])
 
 
 def _text(error: BaseException) -> str:
@@ -76,11 +78,18 @@ def _text(error: BaseException) -> str:
         return "its message could not be read: the exception's __str__ raised"
 
 
-def _first_line(message: str) -> str:
-    return next((line.strip() for line in message.splitlines() if line.strip()), "")
+_HINTS = {
+    "outside the valid range of [0": "A label has to be from 0 to the number of the model's outputs, less one.",
+    "corrupted record": "A TFRecord file is damaged; jobs.data.tfrecord.examples says which.",
+    "truncated record": "A TFRecord file is cut off; jobs.data.tfrecord.examples says which.",
+    "No such file or directory": "Every task reads its data itself, under this path on its own host.",
+}
+"""What to try, by words in the message."""
 
 
 def _hint(error: BaseException) -> str:
+    """What to try, and what was noted on the error's way up."""
     if type(error).__name__ == "ResourceExhaustedError":
         return "The device ran out of memory: lower --batch-size, or try --mixed-precision."
-    return ""
+    known = [hint for words, hint in _HINTS.items() if words in _text(error)]
+    return " ".join([*known[:1], *getattr(error, "__notes__", ())])

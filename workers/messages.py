@@ -90,6 +90,8 @@ class Assignment:
     cache: bool = False
     prefetch: bool = True
     jit: bool = False
+    devices_per_replica: int = 1
+    """Devices that a model spreads its layers over by itself."""
     dtype_policy: str = "float32"
     """Keras' policy for layers that have none of their own: the same in every task of the group."""
     target_metric: str | None = None
@@ -100,6 +102,10 @@ class Assignment:
     timings: bool = True
     """Whether to measure where each call's time goes."""
     env: Mapping[str, str] = field(default_factory=dict)
+
+
+ROLLBACK = "rollback"
+"""Why a leg is stopped that another one takes up again: its end is worth nothing."""
 
 
 @dataclass(frozen=True)

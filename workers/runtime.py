@@ -40,6 +40,9 @@ def configure_tensorflow(assignment: Assignment) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     if assignment.gpus == 0:
         tf.config.set_visible_devices([], "GPU")
+        if assignment.devices_per_replica > 1:
+            logical = [tf.config.LogicalDeviceConfiguration()] * assignment.devices_per_replica
+            tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
     for gpu in tf.config.get_visible_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jobs.api import Job
+from workers import snapshot as state
 from workers.data import first_batch, training_stream
-from workers.messages import Leg
+from workers.messages import Leg, Start
 from workers.step import make_model
 
 if TYPE_CHECKING:
@@ -30,6 +31,48 @@ def initial_model(job: Job, leg: Leg, batch_size: int) -> keras.Model:
         model = make_model(job, leg.seed, batch)
     set_learning_rate(model, leg.learning_rate, leg.learning_rate_scale)
     return model
+
+
+def resume(model: keras.Model, start: Start, snapshot: state.Snapshot | None) -> state.Snapshot:
+    """Put `model` where a leg goes on from, at the learning rate it goes on with, and return that state.
+
+    Without a snapshot the arrays are the seed's own: at step 0, and on tasks that take theirs from the leader.
+    """
+    if snapshot is not None:
+        state.load(model, snapshot)
+    rate = learning_rate_variable(model)
+    if rate is not None:
+        rate.assign(float(rate.numpy()) * start.learning_rate_scale)
+    return state.read(model, step=start.step, samples=start.samples, clock=start.clock)
+
+
+def scale_schedule(model: keras.Model, factor: float) -> bool:
+    """Have the optimizer's learning-rate schedule give `factor` times its own rates, if it follows one.
+
+    Whether it was anything else before; what was compiled with it has to be compiled anew then.
+    """
+    import keras
+
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    schedule = getattr(optimizer, "_learning_rate", None)
+    if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return False
+    known, own = getattr(schedule, "regatta_scaled", (1.0, schedule))
+    if known == factor:
+        return False
+
+    class Scaled(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+        regatta_scaled = (factor, own)
+
+        def __call__(self, step: Any) -> Any:
+            return own(step) * factor
+
+        def get_config(self) -> dict[str, Any]:
+            config: dict[str, Any] = own.get_config()
+            return config
+
+    optimizer.learning_rate = own if factor == 1.0 else Scaled()
+    return True
 
 
 def set_learning_rate(model: keras.Model, rate: float | None, scale: float) -> None:

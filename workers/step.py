@@ -8,7 +8,8 @@ forgotten afterwards. Every other variable behaves as always, so a custom `train
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jobs.api import Job
@@ -63,6 +64,7 @@ class TrainStep:
 
     def __init__(self, model: keras.Model) -> None:
         self.model = model
+        self._raised: Exception | None = None
         self.names: tuple[str, ...] = ()
         """What the vector holds, `loss` first; known once the step has been traced."""
 
@@ -71,7 +73,27 @@ class TrainStep:
         import tensorflow as tf
 
         # As Keras' own `fit` does: autograph would rewrite the user's code and blur their tracebacks.
-        return tf.autograph.experimental.do_not_convert(self._take)(batch, local)
+        return tf.autograph.experimental.do_not_convert(self._noting)(batch, local)
+
+    def _noting(self, batch: Any, local: Iterable[tuple[keras.Variable, tf.Tensor]]) -> tf.Tensor:
+        try:
+            return self._take(batch, local)
+        except Exception as error:
+            self._raised = error
+            raise
+
+    @contextmanager
+    def traced(self) -> Iterator[None]:
+        """Around the tracing of a call: what the user's `train_step` raises leaves as it was raised.
+
+        Autograph would retell it as an error of its own, with the user's traceback as text.
+        """
+        try:
+            yield
+        except Exception:
+            if self._raised is not None:
+                raise self._raised from None
+            raise
 
     def _take(self, batch: Any, local: Iterable[tuple[keras.Variable, tf.Tensor]]) -> tf.Tensor:
         import tensorflow as tf
@@ -81,12 +103,13 @@ class TrainStep:
             for metric in self.model.metrics:
                 metric.reset_state()
             logs = self.model.train_step(batch)
-        if not isinstance(logs, dict) or "loss" not in logs:
+        if not isinstance(logs, dict) or "loss" not in _flat(logs):
             raise NoLossError(
                 f"{type(self.model).__name__}.train_step returned {_describe(logs)}; Regatta needs a dict with "
                 'the step\'s loss in it: return {"loss": loss, ...}'
             )
-        scalars = {name: tf.cast(value, tf.float32) for name, value in _flat(logs).items() if _is_scalar(value)}
+        logs = _flat(logs)
+        scalars = {name: tf.cast(value, tf.float32) for name, value in logs.items() if _is_scalar(value)}
         if "loss" not in scalars:
             raise NoLossError(
                 f"the loss that {type(self.model).__name__}.train_step returned has shape {logs['loss'].shape}; "
@@ -124,8 +147,22 @@ def make_model(job: Job, seed: int, batch: Any) -> keras.Model:
     reset_uids()
     keras.utils.set_random_seed(seed)
     model = job.build_model()
-    build(model, batch)
+    try:
+        build(model, batch)
+    except Exception as error:
+        error.add_note(f"It was to be built for batches like {described(batch)}.")
+        raise
     return model
+
+
+def described(batch: Any) -> str:
+    """Shapes and types: `(x (None, 8) float32, ...)`, as the batch is nested."""
+    import tensorflow as tf
+
+    def one(part: Any) -> str:
+        return f"{part.dtype.name}[{', '.join(map(str, part.shape))}]"
+
+    return str(tf.nest.map_structure(one, batch)).replace("'", "")
 
 
 def build(model: keras.Model, batch: Any) -> None:

@@ -85,7 +85,7 @@ def _train(wire: Wire) -> None:
     trainer.prepare()
     wire.send(Ready())
     for command in _commands(wire):
-        trainer.train(command.leg)
+        trainer.train(command.leg, command.snapshot)
         wire.send(Ready())
 
 
@@ -109,6 +109,7 @@ def _serve(wire: Wire) -> None:
         job_name=assignment.task.type,
         task_index=assignment.task.index,
         protocol="grpc",
+        config=tf.compat.v1.ConfigProto(device_count={"CPU": assignment.devices_per_replica}),
     )
     wire.send(Ready())
     threading.Event().wait()  # a TensorFlow server cannot be stopped: it ends with its process

@@ -19,37 +19,28 @@ from workers.callbacks import Callbacks
 from workers.data import samples_per_epoch
 from workers.epochs import Epochs
 from workers.export import leave, run_folder
-from workers.messages import Assignment, CallTiming, Leg, LegFinished, LegStarted, Stamp, StepBatch
+from workers.messages import (
+    ROLLBACK,
+    Assignment,
+    CallTiming,
+    Leg,
+    LegFinished,
+    LegStarted,
+    Stamp,
+    Start,
+    StepBatch,
+)
 from workers.modes import Call, Consult, Decision, Mode, Phases
-from workers.start import initial_model
+from workers.start import initial_model, resume
 from workers.timing import CallTimer
+from workers.tuner import CallTuner
 from workers.wire import SnapshotTaken
 
-TARGET_CALL_SECONDS = 0.1
-_MAX_GROWTH = 4.0
 _DEFAULT_EVALUATIONS = 20
 
 
 Send = Callable[[Any], None]
 """Hands an event to the replica's supervisor."""
-
-
-class CallTuner:
-    """How many steps to fuse into a call: grow until a call takes about 100 ms.
-
-    Fusing is the largest single gain in speed (FACTS.md); a call much longer than this would make stopping,
-    progress and snapshots coarse.
-    """
-
-    def __init__(self, fixed: int | None) -> None:
-        self._fixed = fixed
-        self.steps = fixed or 1
-
-    def observe(self, steps: int, seconds: float) -> None:
-        if self._fixed or steps < self.steps:  # a call cut short at a boundary says nothing about longer ones
-            return
-        ideal = steps * TARGET_CALL_SECONDS / max(seconds, 1e-6)
-        self.steps = max(1, int(min(ideal, self.steps * _MAX_GROWTH)))
 
 
 class Trainer:
@@ -72,9 +63,10 @@ class Trainer:
         """Build and compile: everything that is paid once per group."""
         self.mode.build()
 
-    def train(self, leg: Leg) -> None:
+    def train(self, leg: Leg, snapshot: state.Snapshot | None = None) -> None:
+        """`snapshot` is what `leg.start` speaks of, on the leader; None at step 0, and on the others."""
         self.stop = None
-        LegRun(self, leg).run()
+        LegRun(self, leg, snapshot).run()
 
     def samples_per_epoch(self) -> int:
         """Counted once per group."""
@@ -86,7 +78,9 @@ class Trainer:
 class LegRun:
     """One leg, from its initial weights to its last snapshot."""
 
-    def __init__(self, trainer: Trainer, leg: Leg) -> None:
+    def __init__(self, trainer: Trainer, leg: Leg, snapshot: state.Snapshot | None) -> None:
+        self._begun = time.monotonic()
+        self._snapshot_given = snapshot
         self._trainer = trainer
         self._mode = trainer.mode
         self._leg = leg
@@ -99,11 +93,12 @@ class LegRun:
 
     def run(self) -> None:
         mode, plan = self._mode, self._begin()
-        next_snapshot, every = plan.eval_every_steps, plan.eval_every_steps
+        every = plan.eval_every_steps
+        next_snapshot = every * (mode.step // every + 1)
         decision = self._consult(lambda callbacks: callbacks.begin(plan.total_steps))
         consult = decision.consult
         if consult:
-            self._epochs = self._epochs or Epochs(self._trainer.samples_per_epoch(), plan.global_batch)
+            self._epochs = self._epochs or Epochs(self._trainer.samples_per_epoch(), plan.global_batch, mode.step)
         self._start_clock(plan)
         while mode.step < plan.total_steps and not decision.stop:
             end = plan.total_steps if self._epochs is None else min(plan.total_steps, self._epochs.end)
@@ -114,7 +109,8 @@ class LegRun:
                 if consult is Consult.CALLS:
                     decision = self._consult(lambda callbacks: callbacks.call_ended(self._snapshot))
             if next_snapshot <= mode.step < plan.total_steps:
-                self._take_snapshot()
+                if mode.leads:
+                    self._take_snapshot()
                 next_snapshot += every * math.ceil((mode.step + 1 - next_snapshot) / every)
             if self._epochs and mode.step == self._epochs.end < plan.total_steps and not decision.stop:
                 decision = self._consult(lambda callbacks: callbacks.epoch_ended(self._snapshot()))
@@ -123,27 +119,31 @@ class LegRun:
 
     def _begin(self) -> LegStarted:
         """Everything that comes before the clock starts; returns the plan."""
-        begun = time.monotonic()
         trainer, mode, leg = self._trainer, self._mode, self._leg
         plan = self._plan()
         batch_size = trainer.assignment.batch_size
         self._model = initial_model(trainer.job, leg, batch_size)
-        mode.begin(state.read(self._model), leg.seed)
+        start = leg.start or Start(0, 0, 0.0)
+        mode.scale_schedule(start.learning_rate_scale)
+        mode.begin(resume(self._model, start, self._snapshot_given), leg.seed)
         if mode.leads:
             self._folder = trainer.job.run_directory = run_folder(leg.directory)
             self._callbacks = Callbacks(trainer.job, self._model, batch_size, prefetch=trainer.assignment.prefetch)
             if self._callbacks.consult:
-                self._epochs = Epochs(trainer.samples_per_epoch(), plan.global_batch)
-                self._callbacks.steps_per_epoch = self._epochs.end
+                samples = trainer.samples_per_epoch()
+                self._epochs = Epochs(samples, plan.global_batch, mode.step)
+                self._callbacks.start_at(self._epochs.number, Epochs(samples, plan.global_batch).end)
         self._start = self._last = time.monotonic()
         self._timer = CallTimer(leg.run_id, self._start)
-        self._phases.add("load", self._start - begun)
+        self._phases.add("load", self._start - self._begun)
         return plan
 
     def _start_clock(self, plan: LegStarted) -> None:
         if self._mode.leads:
             self._trainer.send(plan)
         self._start = self._last = time.monotonic()
+        if self._leg.start is not None:  # the clock went on while this leg was prepared
+            self._start = self._begun - self._leg.start.clock
         self._timer = CallTimer(self._leg.run_id, self._start)
 
     def _plan(self) -> LegStarted:
@@ -190,9 +190,8 @@ class LegRun:
     def _snapshot(self) -> state.Snapshot:
         return self._mode.snapshot(self._last - self._start)
 
-    def _take_snapshot(self, *, final: bool = False) -> state.Snapshot | None:
-        if not self._mode.leads:
-            return None
+    def _take_snapshot(self, *, final: bool = False) -> state.Snapshot:
+        """Have the leader's state scored, and return it."""
         begun = time.monotonic()
         taken = self._snapshot()
         seconds = time.monotonic() - begun
@@ -210,9 +209,12 @@ class LegRun:
         self._phases.add("train", self._last - self._start)
         if self._epochs is not None:
             self._consult(lambda callbacks: callbacks.finish(self._snapshot()))
-        final = self._take_snapshot(final=True)
-        if final is None:
+        if not self._mode.leads:
             return
+        if self._trainer.stop == ROLLBACK:
+            self._finish(plan)
+            return
+        final = self._take_snapshot(final=True)
         if self._folder is not None:
             begun = time.monotonic()
             leave(self._trainer.job, self._model, final, self._folder)

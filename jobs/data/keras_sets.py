@@ -13,6 +13,7 @@ import hashlib
 import os
 import socket
 import tempfile
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -22,6 +23,7 @@ from typing import NamedTuple
 from jobs.data.errors import DataFileError
 from jobs.data.synthetic import ImageSet
 
+PROBE_SECONDS = 5.0
 STALL_SECONDS = 30.0
 """A download that receives nothing for so long is given up."""
 
@@ -78,6 +80,19 @@ def cache_folder() -> Path:
     except OSError as error:
         raise DataFileError(folder, f"cannot be made ({error}). Set KERAS_HOME to a writable folder") from error
     return folder
+
+
+def check(name: str) -> None:
+    """Raise DataFileError, as `load` would, if the set is neither there nor can be downloaded; imports no Keras."""
+    source = SOURCES[name]
+    folder = cache_folder()
+    missing = [path for path in source.files if not (folder / path).exists()]
+    try:
+        for path in missing:
+            request = urllib.request.Request(source.origin + source.files[path], method="HEAD")  # noqa: S310
+            urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()  # noqa: S310 - https, from SOURCES
+    except OSError as error:
+        raise DataFileError(folder, _advice(name, folder, missing, error)) from error
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -68,7 +67,7 @@ class Curve:
             sums[at].append(value)
         means: list[float] = []
         for values in sums:
-            means.append(math.fsum(values) / len(values) if values else means[-1])
+            means.append(sum(values) / len(values) if values else means[-1])  # fsum raises on infinities
         return means
 
 

@@ -18,7 +18,7 @@ WIDE, NARROW = 110, 64
 """Columns from which there is room for everything, and for all that matters."""
 _BLOCKS, _ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 _STYLES = {"training": "green", "failed": "bold red", "exited": "red", "starting": "yellow", "ready": "cyan"}
-_UNITS = ("B", "K", "M", "G", "T")
+_UNITS = ("B", "K", "M", "G", "T", "P")
 _FINDINGS = 3
 _TARGET = re.compile(r"([^<>]*)([<>]?=?)(.*)")
 
@@ -65,7 +65,7 @@ def _progress(board: Board, width: int, plain: bool) -> Text:
     filled = round(done * length)
     bar = Text(("#" if plain else "━") * filled, style="green")
     bar.append(("." if plain else "─") * (length - filled), style="dim")
-    return bar.append("  ").append(text[: max(0, width - length - 2)], style="")
+    return bar.append("  ").append(_cut(text, max(0, width - length - 2)))
 
 
 def _loss(board: Board, width: int, plain: bool) -> Text:
@@ -73,9 +73,9 @@ def _loss(board: Board, width: int, plain: bool) -> Text:
 
     now = "-" if board.loss.last is None else f"{board.loss.last:.4g}"
     left = f"loss {now}  "
-    right = "  ".join(_evaluated(board, 2 if width >= WIDE else 1))
-    room = max(8, min(width - len(left) - len(right) - 2, 60))
-    line = Text(left).append(sparkline(board.loss.columns(room), plain=plain), style="cyan").append(f"  {right}")
+    right = _cut("  ".join(_evaluated(board, 2 if width >= WIDE else 1)), max(0, width - len(left) - 10))
+    room = max(8, min(width - len(left) - right.cell_len - 2, 60))
+    line = Text(left).append(sparkline(board.loss.columns(room), plain=plain), style="cyan").append("  ").append(right)
     line.truncate(width, overflow="ellipsis")
     return line
 
@@ -96,7 +96,8 @@ def sparkline(values: Sequence[float], *, plain: bool = False) -> str:
     low, high = (scale(min(known)), scale(max(known))) if known else (0.0, 0.0)
     text = ""
     for value in values:
-        share = (scale(value) - low) / (high - low) if math.isfinite(value) and high > low else 0.0
+        # Halves, because the distance of two floats may be none.
+        share = (scale(value) / 2 - low / 2) / (high / 2 - low / 2) if math.isfinite(value) and high > low else 0.0
         text += blocks[min(len(blocks) - 1, int(share * len(blocks)))] if math.isfinite(value) else "!"
     return text
 
@@ -161,18 +162,19 @@ def _footer(board: Board, width: int) -> list[Text]:
 
 def _sides(left: str, right: str, width: int, left_style: str, right_style: str) -> Text:
     """Left and right; where both do not fit, what the right says is cut last."""
-    from rich.text import Text
-
-    right = right[: max(0, width)]
-    left = left[: max(0, width - len(right) - 2)]
-    gap = max(0, width - len(left) - len(right))
-    return Text(left, style=left_style).append(" " * gap).append(right, style=right_style)
+    right_text = _cut(right, width, right_style)
+    left_text = _cut(left, max(0, width - right_text.cell_len - 2), left_style)
+    gap = max(0, width - left_text.cell_len - right_text.cell_len)
+    return left_text.append(" " * gap).append(right_text)
 
 
 def _cut(line: str, width: int, style: str = "") -> Text:
+    """One line: names of metrics and the like are the user's, and could hold anything."""
     from rich.text import Text
 
-    text = Text(line, style=style)
+    text = Text("".join(c if c.isprintable() else "?" for c in line), style=style)
+    if width < 1:
+        return Text()
     text.truncate(width, overflow="ellipsis")
     return text
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from orchestrator.coordinator import Coordinator
 from orchestrator.result import Finding
 from orchestrator.states import Ended
-from orchestrator.watch.instability import LEARNING_RATE_FACTOR, ROLLBACK, Policy, named, reaction
+from orchestrator.watch.instability import LEARNING_RATE_FACTOR, Policy, named, reaction
 from orchestrator.worker_group import SnapshotHandle
-from workers.messages import Leg, Stamp, Start
+from workers.messages import ROLLBACK, Leg, Stamp, Start
 
 
 @dataclass(frozen=True)

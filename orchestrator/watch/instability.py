@@ -20,9 +20,6 @@ LEARNING_RATE_FACTOR = 0.5
 MARGIN: Mapping[str, int] = {"nan": 32, "divergence": 128}
 """Steps between a snapshot that counts as good and the finding: a divergence is seen within 128 steps of the lowest
 loss before it (`workers.monitor.loss_rules`); NaN is seen at once, but the weights went astray before."""
-ROLLBACK = "rollback"
-"""Why a leg was stopped that another one takes up again."""
-
 _Handle = TypeVar("_Handle")
 
 

@@ -36,10 +36,11 @@ class LiveView(AbstractContextManager["LiveView"]):
         self._live: Live | None = None
         self._status = "starting Ray"
         self._feeds: dict[str, Feed] = {}
+        self._labels: dict[str, str] = {}
         self._current: str | None = None
         """The run that trains."""
         self._looked = self._said = 0.0
-        self._label = ""
+        self._topic = ""
 
     def __enter__(self) -> LiveView:
         if self._console.is_terminal and not self._quiet:
@@ -69,7 +70,7 @@ class LiveView(AbstractContextManager["LiveView"]):
         return self._status
 
     def run_begins(self, spec: RunSpec, run_id: str, path: Path) -> None:
-        self._label = f"{spec.variant_name} seed {spec.seed}"
+        self._labels[run_id] = f"{spec.variant_name} seed {spec.seed}"
         with suppress(UsageError):  # a folder that cannot be read back is not worth a run
             self._feeds[run_id] = Feed(path)
 
@@ -83,7 +84,7 @@ class LiveView(AbstractContextManager["LiveView"]):
         if isinstance(tick.state, Training):
             self._current = tick.state.run_id
         for evaluation in (e for status in tick.statuses for e in status.evaluations if self._verbose):
-            self._print(f"{self._label}: {_evaluated(evaluation)}")
+            self._print(f"{self._labels.get(evaluation.stamp.run_id, '')}: {_evaluated(evaluation)}")
         self._refresh(self._current or "", "")
 
     def run_ended(self, result: RunResult) -> None:
@@ -101,8 +102,8 @@ class LiveView(AbstractContextManager["LiveView"]):
         if self._quiet:
             return
         if self._live is None:
-            if topic != self._label or now - self._said > PLAIN_SECONDS:
-                self._label, self._said = topic, now
+            if topic != self._topic or now - self._said > PLAIN_SECONDS:
+                self._topic, self._said = topic, now
                 board = self._look()
                 self._print(line or (summary(board) if board else topic))
         elif now - self._looked >= REFRESH_SECONDS:

@@ -1,12 +1,109 @@
-"""placeholder."""
+"""A run's figures as Ray metrics: Ray's dashboard, Prometheus and the shipped Grafana dashboard show them.
 
-from orchestrator.spec import RunSpec
+Ray exports them from the node of the driver, on the port it names `MetricsExportPort`, about every ten seconds; that
+takes an installation with Ray's own extras (`ray[default]`), without which these calls do nothing. All names begin
+with `regatta_`, to which Ray adds its `ray_`. Setting one takes about 1.5 microseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
 from orchestrator.result import Finding, RunResult
-from workers.messages import ReplicaStatus
+from orchestrator.spec import RunSpec
+from workers.messages import CallTiming, HostSample, LegStarted, ReplicaStatus, StepBatch, Task
+
+_RUN = ("run_id", "job", "variant", "seed")
+GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "regatta_loss": ("Training loss of the latest step", ()),
+    "regatta_evaluation": ("Metrics of the latest evaluation", ("metric",)),
+    "regatta_samples_per_second": ("Training throughput over the latest call", ("task",)),
+    "regatta_input_wait_ratio": ("Share of a worker's time spent waiting for input", ("task",)),
+    "regatta_staleness_updates": ("Mean staleness of the updates of the latest call", ()),
+    "regatta_cpu_percent": ("Processor time of the task's processes; 100 is one core", ("task",)),
+    "regatta_memory_bytes": ("Resident memory of the task's processes", ("task",)),
+    "regatta_network_bytes_per_second": ("Bytes the task's host sends and receives", ("task",)),
+    "regatta_gpu_percent": ("Utilisation of a GPU", ("task", "gpu")),
+    "regatta_gpu_memory_bytes": ("Memory in use on a GPU", ("task", "gpu")),
+}
+COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "regatta_samples": ("Training samples", ()),
+    "regatta_findings": ("Findings on stability and speed", ("kind", "action")),
+}
 
 
 class RayMetrics:
-    def __init__(self, spec: RunSpec, run_id: str) -> None: ...
-    def hear(self, status: ReplicaStatus) -> None: ...
-    def found(self, finding: Finding) -> None: ...
-    def close(self, result: RunResult) -> None: ...
+    """One run's figures. Does nothing where Ray does not run in this process."""
+
+    def __init__(self, spec: RunSpec, run_id: str) -> None:
+        self._tags = {"run_id": run_id, "job": spec.job, "variant": spec.variant_name, "seed": str(spec.seed)}
+        self._workers = spec.workers if spec.mode == "sync" else 1
+        self._metrics: dict[str, Any] | None = None
+        self._leg: LegStarted | None = None
+
+    def hear(self, status: ReplicaStatus) -> None:
+        for started in status.leg_started:
+            self._leg = started
+        if status.batches:
+            self._trained(status.batches)
+        for timing in status.timings[-1:]:
+            self._timed(timing)
+        for evaluation in status.evaluations:
+            for name, value in evaluation.metrics.items():
+                self._set("regatta_evaluation", value, metric=name)
+        for sample in status.samples[-1:]:
+            self._sampled(status.task, sample)
+
+    def found(self, finding: Finding) -> None:
+        self._count("regatta_findings", 1, kind=finding.kind, action=finding.action.split(" to ")[0])
+
+    def close(self, result: RunResult) -> None:
+        """Gauges keep their last value until Ray forgets the driver; there is nothing to close."""
+
+    def _trained(self, batches: tuple[StepBatch, ...]) -> None:
+        last = batches[-1]
+        self._set("regatta_loss", float(last.losses[-1]))
+        if last.staleness is not None:
+            self._set("regatta_staleness_updates", float(last.staleness.mean()))
+        if self._leg is not None:
+            steps = sum(len(batch.steps) for batch in batches)
+            self._count("regatta_samples", steps * self._leg.global_batch)
+
+    def _timed(self, timing: CallTiming) -> None:
+        task = f"worker:{timing.worker}"
+        if self._leg is not None and timing.seconds > 0:
+            per_step = self._leg.global_batch / self._workers
+            self._set("regatta_samples_per_second", timing.steps * per_step / timing.seconds, task=task)
+        if timing.input_wait is not None and timing.busy:
+            self._set("regatta_input_wait_ratio", timing.input_wait / timing.busy, task=task)
+
+    def _sampled(self, task: Task, sample: HostSample) -> None:
+        name = str(task)
+        self._set("regatta_cpu_percent", sample.cpu_percent, task=name)
+        self._set("regatta_memory_bytes", sample.rss_bytes, task=name)
+        if sample.net_sent_per_s is not None and sample.net_received_per_s is not None:
+            network = sample.net_sent_per_s + sample.net_received_per_s
+            self._set("regatta_network_bytes_per_second", network, task=name)
+        for gpu in sample.gpus:
+            self._set("regatta_gpu_percent", gpu.utilization_percent, task=name, gpu=gpu.uuid)
+            self._set("regatta_gpu_memory_bytes", gpu.memory_used_bytes, task=name, gpu=gpu.uuid)
+
+    def _set(self, name: str, value: float | None, **tags: str) -> None:
+        if value is not None and name in (metrics := self._opened()):
+            metrics[name].set(float(value), {**self._tags, **tags})
+
+    def _count(self, name: str, value: float, **tags: str) -> None:
+        if value > 0 and name in (metrics := self._opened()):
+            metrics[name].inc(value, {**self._tags, **tags})
+
+    def _opened(self) -> dict[str, Any]:
+        """The metrics, made when Ray runs; empty where it does not."""
+        if self._metrics is None:
+            import ray
+            from ray.util.metrics import Counter, Gauge
+
+            self._metrics = {}
+            if ray.is_initialized():
+                self._metrics = {n: Gauge(n, text, (*_RUN, *tags)) for n, (text, tags) in GAUGES.items()}
+                self._metrics |= {n: Counter(n, text, (*_RUN, *tags)) for n, (text, tags) in COUNTERS.items()}
+        return self._metrics

@@ -5,7 +5,7 @@ A sink that fails is dropped, and the store says why: nothing of this may take t
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +14,8 @@ from orchestrator.result import Finding, RunResult
 from orchestrator.spec import RunSpec
 from orchestrator.store import RunStore
 from workers.messages import ReplicaStatus
+
+_LOG = logging.getLogger("regatta")
 
 
 class Sink(Protocol):
@@ -43,8 +45,10 @@ class Sinks:
 
     def close(self, result: RunResult) -> None:
         for sink in self._sinks:
-            with contextlib.suppress(Exception):  # the store is closed, and the result is what it is
+            try:
                 sink.close(result)
+            except Exception as error:  # noqa: BLE001 - see above; the result stands, and the store is closed
+                _LOG.warning("%s: %s failed: %s: %s", result.run_id, _name(sink), type(error).__name__, error)
 
     def _each(self, tell: Callable[[Sink], None]) -> None:
         for sink in tuple(self._sinks):
@@ -52,7 +56,24 @@ class Sinks:
                 tell(sink)
             except Exception as error:  # noqa: BLE001 - see above
                 self._sinks.remove(sink)
-                self._store.event(0, "sink_failed", sink=type(sink).__name__, error=f"{type(error).__name__}: {error}")
+                self._store.event(0, "sink_failed", sink=_name(sink), error=f"{type(error).__name__}: {error}")
+                _LOG.warning("%s failed and is left out: %s: %s", _name(sink), type(error).__name__, error)
+
+
+def _name(sink: Sink) -> str:
+    return type(sink).__name__
+
+
+def check_sinks(spec: RunSpec) -> None:
+    """Find out before anything starts whether all sinks can be had.
+
+    Raises:
+        UsageError: one cannot.
+    """
+    if spec.mlflow is not None:
+        from orchestrator.watch.mlflow import connect
+
+        connect(spec.mlflow)
 
 
 def open_sinks(spec: RunSpec, run_id: str, path: Path) -> list[Sink]:

@@ -54,20 +54,26 @@ class Head:
 
 
 @contextlib.contextmanager
-def head_here(node: Node, *, dashboard: bool = False) -> Iterator[Head]:
-    """A head on this machine that knows nothing of our packages, on ports of its own."""
+def head_here(node: Node, *, dashboard: bool = False, home: Path | None = None) -> Iterator[Head]:
+    """A head on this machine that knows nothing of our packages, on ports of its own; `home` is its jobs'."""
     gcs, client, http = _free_ports(3)
     env = _environment()
     with tempfile.TemporaryDirectory(prefix="rr-", dir="/tmp") as folder:
         command = [
             *RAY, "start", "--head", "--block", f"--port={gcs}", f"--ray-client-server-port={client}",
             f"--dashboard-port={http}", f"--include-dashboard={str(dashboard).lower()}", f"--temp-dir={folder}",
-            "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats", *node.options(),
+            "--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0", "--disable-usage-stats",
+            *node.options(),
         ]  # fmt: skip
         log = Path(folder, "start.log")
         with log.open("wb") as file:
             started = subprocess.Popen(
-                command, env=_without_our_code() | env, stdout=file, stderr=file, cwd=folder, start_new_session=True
+                command,
+                env=_without_our_code() | env | ({"HOME": str(home)} if home else {}),
+                stdout=file,
+                stderr=file,
+                cwd=folder,
+                start_new_session=True,
             )
         try:
             _wait_until_started(started, log)

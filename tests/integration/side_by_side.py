@@ -89,9 +89,9 @@ def ours(job: str, params: Mapping[str, Any], replicas: int) -> dict[str, Any]:
 def plain(job: str, params: Mapping[str, Any], replicas: int) -> dict[str, Any]:
     """By `model.fit`, a step at a time, so that its running means are each step's own logs."""
     import keras
+    from keras.src.utils.naming import reset_uids
 
     from jobs.api import DataContext
-    from keras.src.utils.naming import reset_uids
     from workers.snapshot import state_variables
 
     loaded = load(job, params)
@@ -100,11 +100,17 @@ def plain(job: str, params: Mapping[str, Any], replicas: int) -> dict[str, Any]:
     reset_uids()
     keras.utils.set_random_seed(SEED)
     model = loaded.build_model()
-    history = model.fit(
-        dataset.repeat(), epochs=STEPS, steps_per_epoch=1, verbose=0, class_weight=loaded.class_weight
-    ).history
-    logs = [{name: float(values[step]) for name, values in history.items()} for step in range(STEPS)]
-    return {"logs": logs, "weights": [variable.numpy().tolist() for variable in state_variables(model)]}
+    seen: list[dict[str, float]] = []
+    keep = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(dict(logs)))
+    model.fit(
+        dataset.repeat(),
+        epochs=STEPS,
+        steps_per_epoch=1,
+        verbose=0,
+        class_weight=loaded.class_weight,
+        callbacks=[keep],
+    )
+    return {"logs": seen, "weights": [variable.numpy().tolist() for variable in state_variables(model)]}
 
 
 if __name__ == "__main__":

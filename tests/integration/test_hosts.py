@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -108,6 +109,7 @@ def test_the_network_can_be_named(three: Three) -> None:
 
 def test_a_silent_address_is_replaced(three: Three) -> None:
     """Ray's own network is cut for TensorFlow's ports only, as a firewall might: the other one is found."""
+    before = [host.received("eth1") for host in three.hosts]
     what = ("iif", "lo", "ipproto", "tcp", "dport", "15000-32767", "to", "10.77.0.0/24", "prohibit")
     for host in three.hosts[1:]:
         host.run("ip", "rule", "add", "pref", "0", *what)
@@ -117,6 +119,7 @@ def test_a_silent_address_is_replaced(three: Three) -> None:
             "--samples", "20000", "--resources", "evaluator.cpu=0.5",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+        assert all(host.received("eth1") - old > 1 << 20 for host, old in zip(three.hosts[1:], before[1:], strict=True))
     finally:
         for host in three.hosts[1:]:
             host.run("ip", "rule", "del", *what)
@@ -161,7 +164,7 @@ def test_a_host_that_dies_is_named(three: Three) -> None:
             *REGATTA, "run", "digits", "--address", three.head.gcs, "--workers", "3", "--placement", "one-per-host",
             "--samples", "1000000000", "--target", "val_accuracy>=2", "--out", str(folder), cwd=three.folder,
         ),
-        env=dict(three.head.env) | {"PATH": "/usr/bin:/bin"},
+        env=os.environ | three.head.env,
         stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
@@ -172,7 +175,7 @@ def test_a_host_that_dies_is_named(three: Three) -> None:
     killed = time.monotonic()
     _, text = child.communicate(timeout=120)
     assert child.returncode == 4, text
-    assert "host3" in text.splitlines()[-1], text
+    assert re.search(r"worker:\d failed: its host host3 \(10\.77\.0\.3\) does not answer", text.splitlines()[-1]), text
     assert time.monotonic() - killed < 60
     result: dict[str, Any] = json.loads((folder / "result.json").read_text())
     assert result["status"] == "failed"

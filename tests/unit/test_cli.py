@@ -37,7 +37,7 @@ Command = Callable[..., Said]
 def no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every job there is, without loading it in a child process."""
     found = JobDescription("digits", "", {}, {}, {})
-    monkeypatch.setattr(target, "describe_job", lambda *_: found)
+    monkeypatch.setattr(target, "describe_job", lambda *_, **__: found)
 
 
 @pytest.fixture

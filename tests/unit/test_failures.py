@@ -98,7 +98,7 @@ def test_a_users_error_is_one_line_and_their_traceback(tmp_path: Path) -> None:
 
 def test_frames_of_ours_before_the_users_are_left_out() -> None:
     """As from inside `workers`: our frames come first, the user's follow."""
-    from workers.training import CallTuner
+    from workers.tuner import CallTuner
 
     class Mine:
         def __mul__(self, _: object) -> object:
@@ -111,7 +111,7 @@ def test_frames_of_ours_before_the_users_are_left_out() -> None:
         CallTuner(None).observe(Mine(), 1.0)  # type: ignore[arg-type]
     caught.value.__traceback__ = caught.value.__traceback__.tb_next  # type: ignore[union-attr]  # this test's frame
     shown = user_traceback(caught.value)
-    assert "training.py" not in shown
+    assert "tuner.py" not in shown
     assert "__mul__" in shown
 
 

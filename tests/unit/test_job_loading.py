@@ -42,7 +42,7 @@ def clean_imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_every_built_in_job_loads_and_proposes_only_spec_fields(name: str) -> None:
     job_class = load_job_class(name, ".")
     assert issubclass(job_class, Job)
-    assert set(job_class.defaults) <= {"batch_size", "samples", "target"}
+    assert set(job_class.defaults) <= {"batch_size", "samples", "target", "devices_per_replica"}
     assert {"batch_size", "samples"} <= set(job_class.defaults)
     target = job_class.defaults.get("target", "val_loss<=1")
     assert re.fullmatch(r"val_\w+(>=|<=)[\d.]+", target)

@@ -45,7 +45,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Any, ...]]]:
     """No child: every job proposes DEFAULTS, and has one param of its own."""
     questions: list[tuple[Any, ...]] = []
 
-    def describe(job: str, directory: str, params: dict[str, Any]) -> JobDescription:
+    def describe(job: str, directory: str, params: dict[str, Any], *, here: bool) -> JobDescription:
         questions.append((job, directory, params))
         return JobDescription(job, "", DEFAULTS, {"hidden": 128, **params}, {})
 

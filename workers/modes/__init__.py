@@ -90,6 +90,10 @@ class Mode(Protocol):
     def build(self) -> None:
         """Strategy, model, optimizer and data of the first leg; compiles the step without taking one."""
 
+    def scale_schedule(self, factor: float) -> None:
+        """From the next leg on, the optimizer's learning-rate schedule, if it follows one, gives `factor` times its
+        own rates. Every task must call it."""
+
     def begin(self, start: Snapshot, seed: int) -> None:
         """Load `start` everywhere and open fresh data for `seed`; every task returns when all are ready."""
 

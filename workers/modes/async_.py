@@ -26,6 +26,7 @@ from workers.failures import classify
 from workers.messages import Assignment, FailureKind
 from workers.modes import Call, Decision
 from workers.modes.stamps import StepTimer, known
+from workers.start import scale_schedule
 from workers.step import TrainStep, make_model, step_scope
 from workers.stragglers import Pace, pace_of
 
@@ -79,12 +80,18 @@ class AsyncMode:
             self.model: keras.Model = make_model(self._job, seed, batch)
             self._counter = tf.Variable(0, dtype=tf.int64, trainable=False, name="regatta_updates")
         self._train_step = TrainStep(self.model)
-        self._run = self._make_run(stream.element_spec)
+        self._element_spec = stream.element_spec
+        with self._train_step.traced():
+            self._run = self._make_run(self._element_spec)
         # One call for all of them: read one by one, 20 variables cost 100 ms.
         self._read_weights = tf.function(lambda: _values(state.state_variables(self.model)))
         self._read_optimizer = tf.function(lambda: _values(state.optimizer_variables(self.model)))
         self._open_data(seed)
         self._warm_up()
+
+    def scale_schedule(self, factor: float) -> None:
+        if scale_schedule(self.model, factor):
+            self._run = self._make_run(self._element_spec)
 
     def begin(self, start: state.Snapshot, seed: int) -> None:
         self.adopt(start)

@@ -34,7 +34,8 @@ class StepTimer:
         self._collectives.clear()
         if not self.enabled:
             return next(iterator), unknown()
-        return tf.autograph.experimental.do_not_convert(self._next)(iterator)
+        timed: tuple[Any, tf.Tensor] = tf.autograph.experimental.do_not_convert(self._next)(iterator)
+        return timed
 
     def now(self, after: Sequence[tf.Tensor] = ()) -> tf.Tensor:
         """A stamp, or NaN when timing is off."""

@@ -20,6 +20,7 @@ from workers.modes import Call, Consult, Decision
 from workers.modes.joined import as_if_alone, count_sums_for_all, refuse_unsupported
 from workers.modes.packing import average_gradients, sum_over_replicas
 from workers.modes.stamps import StepTimer, known
+from workers.start import scale_schedule
 from workers.step import TrainStep, make_model
 from workers.stragglers import Pace, pace_of
 
@@ -68,7 +69,12 @@ class SyncMode:
         self._run = self._make_run()
         self._collect = self._make_collect()
         self._iterator = self._iterate(stream)
-        self._run_call(0, Decision())
+        with self._train_step.traced():
+            self._run_call(0, Decision())
+
+    def scale_schedule(self, factor: float) -> None:
+        if scale_schedule(self.model, factor):
+            self._run = self._make_run()
 
     def begin(self, start: state.Snapshot, seed: int) -> None:
         self.adopt(start)
@@ -122,11 +128,12 @@ class SyncMode:
     def _make_strategy(self) -> tf.distribute.Strategy:
         import tensorflow as tf
 
+        spread = self._assignment.devices_per_replica > 1  # a worker is one replica, whatever it has
         if self._workers > 1:
-            return tf.distribute.MultiWorkerMirroredStrategy()
+            return tf.distribute.MultiWorkerMirroredStrategy(_one_replica_each() if spread else None)
         gpus = tf.config.list_logical_devices("GPU")
         devices = gpus or tf.config.list_logical_devices("CPU")
-        if len(devices) > 1:
+        if len(devices) > 1 and not spread:
             return tf.distribute.MirroredStrategy([device.name for device in devices])
         return tf.distribute.get_strategy()
 
@@ -211,6 +218,18 @@ class SyncMode:
         for variable, total in zip(variables, self._collect(values, mine), strict=True):
             local = self._strategy.experimental_local_results(total)[0]
             variable.assign(tf.cast(local / per_replica if per_replica > 1 else local, variable.dtype))
+
+
+def _one_replica_each() -> tf.distribute.cluster_resolver.ClusterResolver:
+    """The cluster of TF_CONFIG, in which the strategy makes use of one device of each worker."""
+    import tensorflow as tf
+
+    class OneReplicaEach(tf.distribute.cluster_resolver.TFConfigClusterResolver):  # type: ignore[misc]
+        def num_accelerators(self, *arguments: Any, **options: Any) -> dict[str, int]:
+            found: dict[str, int] = super().num_accelerators(*arguments, **options)
+            return {kind: min(1, count) for kind, count in found.items()}
+
+    return OneReplicaEach()
 
 
 def _all_reduce(value: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,190 @@
+"""The commands for runs on a cluster that goes on without this machine: submit, and what follows from it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator import options as opt
+from orchestrator.errors import Interrupted
+from orchestrator.spec_flags import AsComparison, AsRun, name_of, spec_of, with_flags_of
+
+if TYPE_CHECKING:
+    from orchestrator.submission import Submission, Submissions
+
+Dashboard = Annotated[
+    str,
+    typer.Option("--address", envvar="RAY_API_SERVER_ADDRESS", help="The cluster's dashboard: http://HOST:8265."),
+]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name of a submitted run.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run is over.")]
+Label = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Label of the run; may be repeated.")]
+Owner = Annotated[str | None, typer.Option(help="Whose run it is; you, when not given.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Follow the run, and end with its exit code.")]
+FetchTo = Annotated[Path | None, typer.Option("--out", help="Folder to put it in; runs/RUN when not given.")]
+FETCH_SECONDS = 300.0
+
+
+def register(app: typer.Typer, run: Callable[..., None], compare: Callable[..., None]) -> None:
+    """Add the commands to `app`; `submit` takes the flags of its commands `run` and `compare`."""
+    app.command()(with_flags_of(submit, compare, run))
+    for command in (submissions, status, logs, stop, fetch):
+        app.command()(command)
+
+
+def submit(
+    *,
+    address: Dashboard,
+    as_run: AsRun = False,
+    as_comparison: AsComparison = False,
+    label: Label = None,
+    owner: Owner = None,
+    wait: Wait = False,
+    as_json: opt.Json = False,
+    **given: Any,
+) -> None:
+    """Have a Ray cluster run or compare a job, and go on without this machine."""
+    command, spec = spec_of(given, as_run, as_comparison)
+    labels = opt.parse_settings(label or (), "--label")
+    run_id = name_of(command, spec)
+    cluster = _cluster(address)
+    cluster.submit(command, spec, run_id, owner=owner or _user(), labels=labels)
+    if not wait:
+        text = f"Submitted {run_id}. Follow it with `regatta logs -f {run_id}`, get its results with `regatta fetch`."
+        _print({"run": run_id, "address": cluster.address}, as_json, text)
+        return
+    ended = _follow(cluster, run_id, to_stderr=as_json)
+    if as_json and ended.exit_code == 0:
+        name = "result.json" if command == "run" else "comparison.json"
+        typer.echo(_files(cluster, run_id, name)[name].decode().strip())
+    _exit_as(ended)
+
+
+def submissions(address: Dashboard, as_json: opt.Json = False) -> None:
+    """List the runs submitted to a cluster, the latest first."""
+    from rich.console import Console
+
+    from orchestrator.tables import print_rows
+
+    found = _cluster(address).runs()
+    if as_json:
+        _print([run.to_json() for run in found], True, "")
+        return
+    rows = [(run.run, run.status, run.command, run.job, run.owner, _when(run), _labels(run)) for run in found]
+    head = ("RUN", "STATUS", "COMMAND", "JOB", "OWNER", "STARTED", "LABELS")
+    print_rows([head, *rows] if rows else [("No runs were submitted.",)], Console())
+
+
+def status(run: RunName, address: Dashboard, as_json: opt.Json = False) -> None:
+    """Tell how a submitted run is doing."""
+    found = _cluster(address).status(run)
+    code = "" if found.exit_code is None else f", exit code {found.exit_code}"
+    text = f"{found.run}: {found.status}{code}. {found.message}\n{found.command} {found.job}, owner {found.owner}"
+    text += f", started {_when(found)}" + (f", labels {_labels(found)}" if found.labels else "")
+    _print(found.to_json(), as_json, text)
+
+
+def logs(run: RunName, address: Dashboard, follow: Follow = False) -> None:
+    """Show what a submitted run has printed; ending this never ends the run."""
+    cluster = _cluster(address)
+    if follow:
+        _exit_as(_follow(cluster, run, to_stderr=False))
+    else:
+        typer.echo(cluster.logs(run), nl=False)
+
+
+def stop(run: RunName, address: Dashboard, as_json: opt.Json = False) -> None:
+    """End a submitted run; what it has done so far is kept."""
+    from orchestrator.following import wait_for
+
+    cluster = _cluster(address)
+    was_running = cluster.stop(run)
+    ended = wait_for(lambda: cluster.status(run), 90)
+    _print(ended.to_json(), as_json, f"{run} {'is stopped' if was_running else f'had ended: {ended.status}'}.")
+
+
+def fetch(run: RunName, address: Dashboard, out: FetchTo = None, as_json: opt.Json = False) -> None:
+    """Bring the directory of a submitted run here, checked file by file (SHA-256)."""
+    from orchestrator import parcel
+    from orchestrator.api import RUNS
+    from orchestrator.store import claim_directory
+
+    cluster = _cluster(address)
+    state = cluster.status(run)
+    folder = claim_directory(out or RUNS / run)
+    files = _files(cluster, run, None)
+    parcel.write(files, folder)
+    note = "" if state.over else f" It is still {state.status}: what it adds from now on is not here."
+    size = sum(map(len, files.values()))
+    document = {"run": run, "folder": str(folder), "files": len(files), "bytes": size, "status": state.status}
+    _print(document, as_json, f"Fetched {len(files)} files ({size:,} bytes) into {folder}.{note}")
+
+
+def _cluster(address: str) -> Submissions:
+    from orchestrator.submission import Submissions
+
+    return Submissions(address)
+
+
+def _follow(cluster: Submissions, run: str, *, to_stderr: bool) -> Submission:
+    from orchestrator.following import Follower
+
+    stream = sys.stderr if to_stderr else sys.stdout
+
+    def write(text: str) -> None:
+        stream.write(text)
+        stream.flush()
+
+    try:
+        return Follower(cluster, write).follow(run)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"no longer following; the run goes on. `regatta logs -f {run}` takes it up again, `regatta stop {run}` "
+            "ends it."
+        ) from None
+
+
+def _files(cluster: Submissions, run: str, only: str | None) -> dict[str, bytes]:
+    from orchestrator import parcel
+    from orchestrator.following import wait_for
+
+    return parcel.unpack(cluster.parcel(run, only, lambda look: wait_for(look, FETCH_SECONDS)).splitlines())
+
+
+def _exit_as(ended: Submission) -> None:
+    """End this command as the run ended."""
+    if ended.status == "STOPPED":
+        raise Interrupted(f"{ended.run} was stopped; `regatta fetch {ended.run}` brings what it has done.")
+    if ended.exit_code != 0:
+        if ended.exit_code is None:  # it never began, or its host died: the log does not say
+            typer.echo(f"regatta: {ended.run} failed: {ended.message}", err=True)
+        raise typer.Exit(ended.exit_code if ended.exit_code in (2, 3, 4, 130) else 4)
+
+
+def _print(document: Any, as_json: bool, text: str) -> None:
+    from orchestrator.documents import to_text
+
+    typer.echo(to_text(document) if as_json else text)
+
+
+def _when(run: Submission) -> str:
+    import time
+
+    return "" if run.started is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started))
+
+
+def _labels(run: Submission) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(run.labels.items()))
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

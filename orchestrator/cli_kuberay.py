@@ -1,0 +1,56 @@
+"""`regatta kuberay`: the manifests of a run for Kubernetes, on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator import options as opt
+from orchestrator.spec_flags import AsComparison, AsRun, name_of, spec_of, with_flags_of
+
+Image = Annotated[str | None, typer.Option(help="Image with this project in it; regatta:VERSION when not given.")]
+Claim = Annotated[str | None, typer.Option(help="PersistentVolumeClaim for the results; the head pod when not given.")]
+Label = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Metadata of the job; may be repeated.")]
+File = Annotated[Path | None, typer.Option("--out", help="File to write; standard output when not given.")]
+
+
+def register(app: typer.Typer, run: Callable[..., None], compare: Callable[..., None]) -> None:
+    app.command()(with_flags_of(kuberay, compare, run))
+
+
+def kuberay(
+    *,
+    image: Image = None,
+    claim: Claim = None,
+    label: Label = None,
+    out: File = None,
+    as_run: AsRun = False,
+    as_comparison: AsComparison = False,
+    **given: Any,
+) -> None:
+    """Write a RayJob manifest, with the job's code, for the KubeRay operator."""
+    import importlib.metadata
+
+    import yaml
+
+    from orchestrator.kuberay import manifests
+    from orchestrator.store import write_atomically
+
+    command, spec = spec_of(given, as_run, as_comparison)
+    documents = manifests(
+        command,
+        spec,
+        name_of(command, spec),
+        image=image or f"regatta:{importlib.metadata.version('regatta')}",
+        ray_version=importlib.metadata.version("ray"),
+        claim=claim,
+        metadata=opt.parse_settings(label or (), "--label"),
+    )
+    text = yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_atomically(out, text)

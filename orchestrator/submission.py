@@ -1,0 +1,201 @@
+"""Runs submitted to a cluster through Ray's Jobs API, seen from the machine that submits them.
+
+One run or comparison is one job, under the run's id, which Ray keeps unique. Owner and labels are the job's metadata.
+https://docs.ray.io/en/latest/cluster/running-applications/job-submission/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from orchestrator import access
+from orchestrator.compare_spec import CompareSpec
+from orchestrator.errors import ClusterError, UsageError
+from orchestrator.spec import RunSpec
+from orchestrator.spec_flags import base_of, spec_file
+from orchestrator.staging import stage
+from orchestrator.submitted import SPEC
+
+_T = TypeVar("_T")
+_SECONDS = 60.0
+_STOP_SECONDS = "45"
+"""For a stopped driver to write its results and end its tasks; Ray's default is 3."""
+_KIND, _OWNER, _JOB, _LABEL = "regatta", "owner", "job", "label:"
+ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+LAUNCHER = "regatta.sh"
+# A job's shell finds some `python`, not the one that Ray runs with; the raylet's command line names that one.
+_LAUNCHER_TEXT = r"""raylet=$(sed 's/.*) //' "/proc/$PPID/stat" | cut -d' ' -f2)
+python=$(tr '\0 ' '\n\n' <"/proc/$raylet/cmdline" | sed -n 's/^--python_worker_command=//p')
+exec "${python:-python3}" -m orchestrator.submitted "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One submitted run, as the cluster tells of it."""
+
+    run: str
+    status: str
+    """PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
+    command: str
+    """`run` or `compare`."""
+    job: str
+    owner: str
+    labels: Mapping[str, str]
+    message: str
+    exit_code: int | None
+    started: float | None
+    """Seconds since the epoch."""
+    ended: float | None
+
+    @property
+    def over(self) -> bool:
+        return self.status in ENDED
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class LostConnection(ClusterError):  # noqa: N818 - says what happened
+    """The cluster does not answer at the moment; what runs there goes on."""
+
+
+class Submissions:
+    """The jobs of one cluster."""
+
+    def __init__(self, address: str) -> None:
+        """Connect to the dashboard at `address` (`http://head:8265`).
+
+        Raises:
+            UsageError: the address is none, or what the client needs is not installed.
+            ClusterError: nobody answers there, or the token is missing or wrong.
+        """
+        self.address = access.check_dashboard(address)
+        from ray.job_submission import JobSubmissionClient
+
+        for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+            logging.getLogger(name).setLevel(logging.ERROR)  # they tell of every upload
+
+        class Client(JobSubmissionClient):  # type: ignore[misc]  # Ray has no types
+            def _do_request(self, *arguments: Any, **options: Any) -> Any:
+                return super()._do_request(*arguments, timeout=_SECONDS, **options)
+
+        try:
+            self._client = Client(self.address)
+        except RuntimeError as error:
+            if "ray[default]" in str(error):
+                raise UsageError(
+                    "Submitting needs more of Ray than training does: pip install 'ray[default]'."
+                ) from None
+            raise
+
+    def submit(
+        self, command: str, spec: RunSpec | CompareSpec, run_id: str, *, owner: str, labels: Mapping[str, str]
+    ) -> None:
+        """Have the cluster run `spec` as `run_id`, with the code of its job.
+
+        Raises:
+            UsageError: there is such a run already.
+        """
+        run = base_of(spec)
+        with tempfile.TemporaryDirectory(prefix="regatta-submit-") as folder:
+            stage(Path(folder), run.job, run.directory)
+            (Path(folder) / SPEC).write_text(spec_file(spec, str(Path(run.directory).absolute())), encoding="utf-8")
+            metadata = {_KIND: command, _OWNER: owner, _JOB: run.job}
+            metadata |= {_LABEL + key: value for key, value in labels.items()}
+            self._start(Path(folder), f"{command} {run_id}", run_id, metadata)
+
+    def parcel(self, run_id: str, only: str | None, wait: Callable[[Callable[[], Submission]], Submission]) -> str:
+        """The output of a job that packs the run's directory; see `orchestrator.parcel`."""
+        with tempfile.TemporaryDirectory(prefix="regatta-fetch-") as folder:
+            stage(Path(folder), "", "")
+            name = self._start(Path(folder), f"parcel {run_id}{f' {only}' if only else ''}", None, {_KIND: "parcel"})
+        try:
+            done = wait(lambda: self.status(name))
+            output = self.logs(name)
+        finally:
+            with contextlib.suppress(ClusterError, UsageError):
+                self.stop(name)
+        if done.status != "SUCCEEDED":
+            said = next((line for line in reversed(output.splitlines()) if line.startswith("regatta: ")), "")
+            raise UsageError(said.removeprefix("regatta: ") or f"Fetching {run_id} failed: {done.message}")
+        return output
+
+    def runs(self) -> list[Submission]:
+        """Every run that was submitted, the latest first."""
+        jobs = [job for job in self._ask(self._client.list_jobs) if job.submission_id]
+        runs = [_submission(job) for job in jobs if (job.metadata or {}).get(_KIND) in ("run", "compare")]
+        return sorted(runs, key=lambda run: -(run.started or 0))
+
+    def status(self, run_id: str) -> Submission:
+        return _submission(self._ask(lambda: self._client.get_job_info(run_id), run_id))
+
+    def logs(self, run_id: str) -> str:
+        """What the run has printed so far."""
+        return str(self._ask(lambda: self._client.get_job_logs(run_id), run_id) or "")
+
+    def stop(self, run_id: str) -> bool:
+        """Ask the run to end; False if it had ended already."""
+        return bool(self._ask(lambda: self._client.stop_job(run_id), run_id))
+
+    def _start(self, folder: Path, words: str, run_id: str | None, metadata: dict[str, str]) -> str:
+        (folder / LAUNCHER).write_text(_LAUNCHER_TEXT)
+        return str(
+            self._ask(
+                lambda: self._client.submit_job(
+                    entrypoint=f"exec sh {LAUNCHER} {words}",
+                    submission_id=run_id,
+                    runtime_env={
+                        "working_dir": str(folder),
+                        "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": _STOP_SECONDS, "COLUMNS": "100"},
+                    },
+                    metadata=metadata,
+                ),
+                run_id,
+            )
+        )
+
+    def _ask(self, call: Callable[[], _T], run_id: str | None = None) -> _T:
+        """The answer to `call`, with what Ray's client raises put into our words."""
+        try:
+            return call()
+        except OSError as error:  # all of what `requests` raises is one, timeouts included
+            raise LostConnection(f"The connection to {self.address} was lost ({type(error).__name__}).") from error
+        except RuntimeError as error:
+            text = str(error)
+            if "already exists" in text:
+                raise UsageError(
+                    f"run_id: {run_id!r} was submitted to {self.address} before: give the run another name."
+                ) from error
+            if "status code 404" in text:
+                raise UsageError(
+                    f"There is no run {run_id!r} at {self.address}; `regatta submissions` lists them."
+                ) from error
+            raise ClusterError(f"Ray at {self.address} refused: {_last_line(text)}") from error
+
+
+def _submission(job: Any) -> Submission:
+    metadata = job.metadata or {}
+    return Submission(
+        run=job.submission_id,
+        status=str(getattr(job.status, "value", job.status)),
+        command=metadata.get(_KIND, ""),
+        job=metadata.get(_JOB, ""),
+        owner=metadata.get(_OWNER, ""),
+        labels={k.removeprefix(_LABEL): v for k, v in metadata.items() if k.startswith(_LABEL)},
+        message=(job.message or "").partition(", last available logs")[0].partition("\n")[0],
+        exit_code=job.driver_exit_code,
+        started=job.start_time / 1000 if job.start_time else None,
+        ended=job.end_time / 1000 if job.end_time else None,
+    )
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip(" .")]
+    return lines[-1] if lines else "no reason given"

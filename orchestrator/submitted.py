@@ -1,0 +1,33 @@
+"""`python -m orchestrator.submitted COMMAND RUN_ID`: what a submitted job runs on the cluster's head.
+
+run | compare    the command line on the staged spec.yaml; results go below RUNS
+parcel [FILE]    prints the run's directory, or one file of it, as `orchestrator.parcel` has it
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from orchestrator import cli, parcel
+from orchestrator.errors import RegattaError
+
+RUNS = "regatta-runs"
+"""In the home directory there: it outlasts the job, whose own folder Ray removes."""
+SPEC = "spec.yaml"
+
+
+def main(command: str, run_id: str, *rest: str) -> None:
+    folder = Path.home() / RUNS / run_id
+    if command == "parcel":
+        try:
+            parcel.send(folder, *rest)
+        except RegattaError as error:
+            sys.exit(f"regatta: {error.message}")
+        return
+    sys.argv = ["regatta", command, SPEC, "--run-id", run_id, "--out", str(folder), "--address", "auto", *rest]
+    cli.main()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

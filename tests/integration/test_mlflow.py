@@ -1,0 +1,113 @@
+"""A run as MLflow has it: a real tracking store in SQLite, and a real store of artifacts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("mlflow", reason="the extra `mlflow` is not installed")
+pytest.importorskip("sqlalchemy", reason="the extra `mlflow` is not installed")
+
+from orchestrator.errors import UsageError
+from orchestrator.execution import Silent
+from orchestrator.result import RunResult
+from orchestrator.runner import Runner
+from orchestrator.spec import make_run_spec
+from orchestrator.states import Ended
+from orchestrator.watch.guard import Guard
+from orchestrator.watch.mlflow import connect
+from orchestrator.watch.sinks import check_sinks
+from tests.unit.test_recording import W0, batch, ended, evaluation, host
+from workers.messages import LegStarted, ReplicaState, ReplicaStatus
+
+STEPS = 3000
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("mlflow")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    with contextlib.chdir(folder):  # where MLflow puts artifacts, when the tracking store is a database
+        connect(uri)
+    return uri
+
+
+def a_run(uri: str, path: Path, mode: str) -> RunResult:
+    """Recorded as any run is; what the tasks would say is made up."""
+    spec = make_run_spec({"job": "digits", "mode": mode, "mlflow": uri, "params": {"hidden": 64}})
+    runner = Runner(spec, path, f"run-{mode}", Silent(), {}, command_started=0.0, deadline=None)
+    from orchestrator.coordinator import Tick
+    from orchestrator.states import Training
+
+    def hear(**news: Any) -> None:
+        runner._recorder.tick(1, Tick(Training("r"), [ReplicaStatus(W0, ReplicaState.TRAINING, **news)]))
+
+    hear(leg_started=(LegStarted("r", STEPS, 64, 500),), log=b"a line\n")
+    hear(batches=tuple(batch(1 + 100 * i, [1 / (1 + i)] * 100) for i in range(STEPS // 100)))
+    hear(evaluations=(evaluation(1500, val_accuracy=0.9), evaluation(STEPS, val_accuracy=0.95)))
+    hear(samples=(host(50.0, 100),))
+    end: Ended = ended(STEPS, last=evaluation(STEPS, val_accuracy=0.95))
+    return runner._conclude(end, Guard("warn", None))  # type: ignore[arg-type]  # nothing to coordinate
+
+
+def test_params_metrics_and_artifacts_of_each_run(uri: str, tmp_path: Path) -> None:
+    for mode in ("sync", "async"):
+        (tmp_path / mode).mkdir()
+        a_run(uri, tmp_path / mode, mode)
+    client, experiment = connect(uri)
+    runs = {run.info.run_name: run for run in client.search_runs([experiment])}
+    assert set(runs) == {"run-sync", "run-async"}
+    run = runs["run-async"]
+    assert run.info.status == "FINISHED"
+    assert (run.data.params["mode"], run.data.params["params.hidden"]) == ("async", "64")
+    assert run.data.tags["regatta.variant"] == "async"
+    assert run.data.metrics["final/val_accuracy"] == 0.95
+    assert run.data.metrics["throughput/samples_per_s"] == pytest.approx(6400)
+
+    losses = client.get_metric_history(run.info.run_id, "train/loss")
+    assert len(losses) == 1000
+    assert (losses[0].step, losses[-1].step) == (3 * 64, STEPS * 64)
+    assert losses[0].value == pytest.approx(1.0)
+    assert losses[-1].timestamp - losses[0].timestamp == pytest.approx(1000 * (STEPS - 3) / 100, abs=50)
+    scored = client.get_metric_history(run.info.run_id, "evaluation/val_accuracy")
+    assert [(metric.step, metric.value) for metric in scored] == [(1500 * 64, 0.9), (STEPS * 64, 0.95)]
+
+    files = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert {"spec.yaml", "plan.json", "result.json", "metrics.db", "logs"} <= files
+    local = client.download_artifacts(run.info.run_id, "result.json", str(tmp_path))
+    assert json.loads(Path(local).read_text())["run_id"] == "run-async"
+
+
+def test_a_server_that_is_not_there_is_found_out_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for uri in ("http://127.0.0.1:9", f"sqlite:///{tmp_path}/file/x.db", "nonsense://x"):
+        with pytest.raises(UsageError, match="does not work as a tracking server"):
+            check_sinks(make_run_spec({"job": "digits", "mlflow": uri}))
+
+
+def test_a_deleted_experiment_is_said(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/x.db"
+    client, experiment = connect(uri)
+    client.delete_experiment(experiment)
+    with pytest.raises(UsageError, match="'regatta' is deleted; restore it"):
+        connect(uri)
+
+
+def test_a_server_that_goes_away_costs_no_result(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from mlflow import MlflowClient
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(MlflowClient, "create_run", refuse)
+    with caplog.at_level(logging.WARNING, "regatta"):
+        assert a_run(uri, tmp_path, "sync").status == "succeeded"
+    assert "MLflow failed: ConnectionError: gone" in caplog.text
+    assert (tmp_path / "result.json").is_file()

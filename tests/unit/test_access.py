@@ -1,0 +1,93 @@
+"""Whether a Ray cluster is there and lets us in, asked of a gRPC server that plays one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import access
+from orchestrator.errors import ClusterError, UsageError
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """Wants the token `right` for every call."""
+    import grpc
+
+    class Guard(grpc.GenericRpcHandler):
+        def service(self, details: Any) -> Any:
+            allowed = dict(details.invocation_metadata).get("authorization") == "Bearer right"
+
+            def answer(_request: bytes, context: Any) -> bytes:
+                if not allowed:
+                    context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
+                return b""
+
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = grpc.server(ThreadPoolExecutor(2), handlers=[Guard()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_token_is_used_only_where_it_is_asked_for(cluster: str, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ClusterError, match=r"asks for a token, and there is none\. .*RAY_AUTH_TOKEN"):
+        access.check(scheme + cluster)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong")
+    with pytest.raises(ClusterError, match="refuses yours"):
+        access.check(scheme + cluster)
+    assert os.environ["RAY_AUTH_MODE"] == "disabled"
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "right")
+    access.check(scheme + cluster)
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(ClusterError, match=r"Nobody answers at 127\.0\.0\.1:1"):
+        access.check("127.0.0.1:1")
+
+
+def test_where_tokens_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert access.token() is None
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("of home\n")
+    assert access.token() == "of home"
+    (tmp_path / "named").write_text("of a file")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "named"))
+    assert access.token() == "of a file"
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "of the variable")
+    assert access.token() == "of the variable"
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [("host:6379", "host:6379"), ("ray://10.0.0.1:10001", "10.0.0.1:10001"), ("[fd00::1]:6379", "[fd00::1]:6379")],
+)
+def test_addresses(address: str, place: str) -> None:
+    assert access.parse(address) == place
+
+
+@pytest.mark.parametrize(
+    "address", ["", "host", "host:99999", "http://host:8265", "ray://host", "a b:1", "host:1/x", "::1:2"]
+)
+def test_what_is_no_address(address: str) -> None:
+    with pytest.raises(UsageError, match=r"^address: .*ray://HOST:10001"):
+        access.parse(address)

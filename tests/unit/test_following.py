@@ -1,0 +1,81 @@
+"""Following a run over a connection that breaks: every line once, and the run is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from orchestrator.errors import ClusterError
+from orchestrator.following import PATIENCE_SECONDS, Follower, wait_for
+from orchestrator.submission import LostConnection, Submission
+
+pytestmark = pytest.mark.unit
+
+
+def submission(status: str) -> Submission:
+    return Submission("r", status, "run", "digits", "me", {}, "", None, None, None)
+
+
+class Told:
+    """Answers one after another; None for a connection that is lost."""
+
+    def __init__(self, answers: Sequence[tuple[str, str] | None]) -> None:
+        self._answers = list(answers)
+        self.now = 0.0
+
+    def status(self, run_id: str) -> Submission:
+        answer = self._answers[0]
+        if answer is None:
+            if len(self._answers) > 1:
+                self._answers.pop(0)
+            raise LostConnection("Gone.")
+        return submission(answer[0])
+
+    def logs(self, run_id: str) -> str:
+        answer = self._answers[0]
+        assert answer is not None
+        if len(self._answers) > 1:
+            self._answers.pop(0)
+        return answer[1]
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def follow(answers: Sequence[tuple[str, str] | None]) -> tuple[str, Submission]:
+    told = Told(answers)
+    shown: list[str] = []
+    ended = Follower(told, shown.append, clock=lambda: told.now, sleep=told.sleep).follow("r")
+    return "".join(shown), ended
+
+
+def test_every_line_is_shown_once_and_whole() -> None:
+    text, ended = follow(
+        [("PENDING", ""), ("RUNNING", "one\ntw"), ("RUNNING", "one\ntwo\n"), ("SUCCEEDED", "one\ntwo\nlast")]
+    )
+    assert (text, ended.status) == ("one\ntwo\nlast", "SUCCEEDED")
+
+
+def test_rays_own_lines_are_left_out() -> None:
+    rays = "2026-11-21 00:41:43,215\tINFO job_manager.py:581 -- Runtime env is setting up.\n"
+    text, _ = follow([("FAILED", f"{rays}Running entrypoint for job x: y\nours\n")])
+    assert text == "ours\n"
+
+
+def test_a_lost_connection_loses_nothing() -> None:
+    text, _ = follow([("RUNNING", "one\n"), None, None, ("RUNNING", "one\ntwo\n"), ("SUCCEEDED", "one\ntwo\nthree\n")])
+    assert text == "one\nGone. The run goes on; trying again.\ntwo\nthree\n"
+
+
+def test_patience_ends_and_says_how_to_go_on() -> None:
+    told = Told([("RUNNING", "one\n"), None])
+    with pytest.raises(ClusterError, match=r"The run goes on: `regatta logs -f r`"):
+        Follower(told, lambda _: None, clock=lambda: told.now, sleep=told.sleep).follow("r")
+    assert PATIENCE_SECONDS < told.now < PATIENCE_SECONDS + 10
+
+
+def test_waiting_ends() -> None:
+    with pytest.raises(ClusterError, match="still RUNNING after 0 s"):
+        wait_for(lambda: submission("RUNNING"), 0, sleep=lambda _: None)
+    assert wait_for(lambda: submission("FAILED"), 0).status == "FAILED"

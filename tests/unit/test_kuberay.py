@@ -1,0 +1,105 @@
+"""The RayJob manifest against the fields and types that KubeRay publishes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from orchestrator import kuberay
+from orchestrator.compare_spec import CompareSpec, make_compare_spec
+from orchestrator.errors import UsageError
+from orchestrator.kuberay import CODE, manifests
+from orchestrator.spec import RunSpec, make_run_spec
+from tests.conftest import ROOT
+from tests.unit.rayjob_schema import CONFIG_MAP, RAYJOB
+
+pytestmark = pytest.mark.unit
+
+
+def made(spec: RunSpec | CompareSpec, claim: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    command = "compare" if isinstance(spec, CompareSpec) else "run"
+    labels = {"team": "rowing"}
+    config, job = manifests(
+        command, spec, "my-run", image="regatta:1", ray_version="2.60.0", claim=claim, metadata=labels
+    )
+    jsonschema.validate(config, CONFIG_MAP)
+    jsonschema.validate(job, RAYJOB)
+    assert yaml.safe_load(yaml.safe_dump(job)) == job
+    return config, job
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "parts").mkdir()
+    for name in ("mine.py", "near.py", "parts/__init__.py"):
+        (tmp_path / name).write_text(f"# {name}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("claim", [None, "results"])
+def test_a_comparison_with_a_job_of_ones_own(folder: Path, claim: str | None) -> None:
+    values = {"job": "mine.py:Mine", "directory": str(folder), "workers": 3, "samples": 1000}
+    config, job = made(make_compare_spec(values), claim)
+    (volume, results) = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["volumes"]
+    files = {item["path"]: config["data"][item["key"]] for item in volume["configMap"]["items"]}
+    assert files["near.py"] == "# near.py\n"
+    assert set(files) == {"spec.yaml", "mine.py", "near.py", "parts/__init__.py"}
+    assert volume["configMap"]["name"] == config["metadata"]["name"]
+    there = yaml.safe_load(files["spec.yaml"])
+    assert (there["job"], there["directory"]) == ("mine.py:Mine", CODE)
+    assert make_compare_spec(there).seeds == (0, 1, 2)
+    assert ("emptyDir" in results) == (claim is None) == (not job["spec"]["shutdownAfterJobFinishes"])
+    assert job["spec"]["entrypoint"].startswith(f"regatta compare {CODE}/spec.yaml --address auto")
+
+
+def test_pods_hold_the_tasks() -> None:
+    """Sync and async with three workers: two workers a pod; chief, ps, evaluator and Ray itself on the head."""
+    _, job = made(make_compare_spec({"job": "digits", "workers": 3, "resources": {"ps": {"memory_gib": 6}}}))
+    cluster = job["spec"]["rayClusterSpec"]
+    (workers,) = cluster["workerGroupSpecs"]
+    assert (workers["replicas"], workers["minReplicas"], workers["maxReplicas"]) == (3, 3, 3)
+    assert workers["template"]["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "2", "memory": "5Gi"}
+    head = cluster["headGroupSpec"]["template"]["spec"]["containers"][0]
+    assert head["resources"]["limits"] == {"cpu": "4", "memory": "11Gi"}
+
+
+def test_gpus_and_labels_are_the_workers() -> None:
+    values = {"job": "digits", "gpus_per_worker": 2, "worker_labels": {"accelerator": "a100", "zone": "!x"}}
+    _, job = made(make_run_spec(values))
+    (workers,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert workers["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "2"
+    assert workers["rayStartParams"] == {"labels": "accelerator=a100"}
+
+
+@pytest.mark.parametrize("name", ["Upper", "a_b", "-a", "a" * 48, ""])
+def test_names_that_kubernetes_refuses(name: str) -> None:
+    spec = make_run_spec({"job": "digits"})
+    with pytest.raises(UsageError, match="^run_id: "):
+        manifests("run", spec, name, image="i", ray_version="2", claim=None, metadata={})
+
+
+def test_too_much_code_for_a_config_map(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kuberay, "MAX_CONFIG_BYTES", 100)
+    with pytest.raises(UsageError, match="put it into the image"):
+        made(make_run_spec({"job": "mine.py", "directory": str(folder)}))
+
+
+def test_the_command(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", "kuberay", "digits", "--mode", "async",
+         "--run-id", "quick", "--label", "team=rowing", "--image", "here/regatta:2"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    config, job = yaml.safe_load_all(done.stdout)
+    jsonschema.validate(config, CONFIG_MAP)
+    jsonschema.validate(job, RAYJOB)
+    assert job["spec"]["entrypoint"].startswith("regatta run ")
+    assert job["spec"]["metadata"] == {"team": "rowing"}

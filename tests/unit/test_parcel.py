@@ -1,0 +1,74 @@
+"""A run directory as text and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator import parcel
+from orchestrator.errors import ClusterError, UsageError
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    log = b"\xff\n" * 70_000
+    for name, data in {"result.json": b"{}", "logs/worker-0.log": log, "empty": b"", ".claim": b""}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def test_what_arrives_is_what_was_sent(run: Path, tmp_path: Path) -> None:
+    noisy = ["2026-01-01 INFO something", *parcel.pack(run), "afterwards"]
+    files = parcel.unpack(noisy)
+    assert set(files) == {"result.json", "logs/worker-0.log", "empty"}
+    (tmp_path / "back").mkdir()
+    parcel.write(files, tmp_path / "back")
+    assert (tmp_path / "back" / "logs" / "worker-0.log").read_bytes() == b"\xff\n" * 70_000
+    assert set(parcel.unpack(parcel.pack(run, "result.json"))) == {"result.json"}
+
+
+def test_what_cannot_be_sent(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="nothing to fetch"):
+        list(parcel.pack(run / "nowhere"))
+    with pytest.raises(UsageError, match="nothing to fetch"):
+        list(parcel.pack(run, "../run/result.json"))
+    monkeypatch.setattr(parcel, "MAX_BYTES", 1000)
+    with pytest.raises(UsageError, match="rsync"):
+        list(parcel.pack(run))
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../up", "a/../../up", "", "."])
+def test_nothing_is_written_elsewhere(run: Path, name: str) -> None:
+    lines = list(parcel.pack(run, "result.json"))
+    manifest = json.loads(lines[0].removeprefix(parcel.BEGIN))
+    text = json.dumps({"files": {name: manifest["files"]["result.json"]}})
+    seal = hashlib.sha256(text.encode()).hexdigest()
+    with pytest.raises(ClusterError, match="outside"):
+        parcel.unpack([parcel.BEGIN + text, *lines[1:-1], parcel.END + seal])
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_no_damage_goes_unseen(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    folder = tmp_path_factory.getbasetemp() / "damaged"
+    folder.mkdir(exist_ok=True)
+    (folder / "a").write_bytes(bytes(range(256)) * 8)
+    (folder / "b").write_bytes(b"other")
+    whole = parcel.unpack(parcel.pack(folder))
+    text = "\n".join(parcel.pack(folder))
+    where = data.draw(st.integers(0, len(text) - 1))
+    what = data.draw(st.sampled_from(["", "A", "0", "\n", "{", "=", "é"]))
+    hurt = text[:where] + what + text[where + 1 :]
+    try:
+        assert parcel.unpack(hurt.splitlines()) == whole
+    except ClusterError:
+        return

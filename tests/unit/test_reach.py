@@ -1,0 +1,93 @@
+"""Addresses that all tasks of a group reach each other at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import ClusterError
+from orchestrator.reach import agree
+from workers.messages import Task
+from workers.monitor.interfaces import InterfaceError, address_on, reachable_from_outside
+
+pytestmark = pytest.mark.unit
+
+A0, A1, B0 = Task("worker", 0), Task("ps", 0), Task("worker", 1)
+OTHERS = {A0: ("172.16.0.1:1",), B0: ("fd00::2:3", "172.16.0.2:3")}
+
+
+def network(*open_addresses: str) -> Any:
+    """Calls of replicas on hosts whose connections succeed to `open_addresses` only; keeps what was asked."""
+    asked: list[str] = []
+
+    def ask(task: Task, method: str, *arguments: Any) -> Any:
+        asked.append(method)
+        if method == "other_addresses":
+            return OTHERS[task]
+        return tuple(address for address in arguments[0] if address not in open_addresses)
+
+    ask.asked = asked  # type: ignore[attr-defined]
+    return ask
+
+
+def answer(value: Any) -> Any:
+    return value
+
+
+def test_one_host_asks_nobody() -> None:
+    ask = network()
+    addresses = {A0: "10.0.0.1:1", A1: "10.0.0.1:2"}
+    assert agree(addresses, ask, answer) == addresses
+    assert ask.asked == []
+
+
+def test_addresses_that_are_reached_stay() -> None:
+    ask = network("10.0.0.1:1", "10.0.0.2:3")
+    addresses = {A0: "10.0.0.1:1", A1: "10.0.0.1:2", B0: "10.0.0.2:3"}
+    assert agree(addresses, ask, answer) == addresses
+    assert ask.asked == ["unreachable"] * 2
+
+
+def test_a_silent_host_is_moved_with_all_of_its_tasks() -> None:
+    ask = network("172.16.0.1:1", "10.0.0.2:3")
+    addresses = {A0: "10.0.0.1:1", A1: "10.0.0.1:2", B0: "10.0.0.2:3"}
+    assert agree(addresses, ask, answer) == {A0: "172.16.0.1:1", A1: "172.16.0.1:2", B0: "10.0.0.2:3"}
+
+
+def test_a_host_that_nobody_reaches_is_named() -> None:
+    with pytest.raises(ClusterError) as caught:
+        agree({A0: "10.0.0.1:1", B0: "10.0.0.2:3"}, network("10.0.0.1:1"), answer)
+    assert "worker:1 cannot be reached from 10.0.0.1" in caught.value.message
+    assert "172.16.0.2" in caught.value.message
+    assert "--interface" in caught.value.message
+
+
+FOUND = {
+    "lo": ["127.0.0.1", "::1"],
+    "eth0": ["192.0.2.5", "fe80::1", "2001:db8::5"],
+    "eth1": ["10.1.0.5"],
+    "down0": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "address"),
+    [
+        ("eth0", "192.0.2.5"), ("eth1", "10.1.0.5"), ("10.0.0.0/8", "10.1.0.5"), ("10.1.0.5", "10.1.0.5"),
+        ("10.1.7.7/16", "10.1.0.5"), ("2001:db8::/32", "2001:db8::5"), ("lo", "127.0.0.1"),
+    ],
+)  # fmt: skip
+def test_an_interface_by_name_or_range(wanted: str, address: str) -> None:
+    assert address_on(wanted, FOUND) == address
+
+
+@pytest.mark.parametrize("wanted", ["eth9", "172.16.0.0/12", "down0", "eth"])
+def test_an_interface_that_is_not_there(wanted: str) -> None:
+    with pytest.raises(InterfaceError, match=r"It has lo \(127\.0\.0\.1, ::1\), eth0 .*eth1 \(10\.1\.0\.5\)") as caught:
+        address_on(wanted, FOUND)
+    assert repr(wanted) in str(caught.value)
+
+
+def test_what_others_might_reach() -> None:
+    assert reachable_from_outside(FOUND) == ["192.0.2.5", "10.1.0.5", "2001:db8::5"]
