@@ -51,14 +51,17 @@ def main(replicas: int, job: str, answer: Path, params: Iterable[str]) -> None:
 
 def share_one_strategy() -> None:
     """A second MirroredStrategy in one process would use the first one's collective keys again."""
-    from functools import cache
-
     from workers.modes.sync import SyncMode
 
     make = SyncMode._make_strategy
-    shared = cache(lambda: make(SyncMode.__new__(SyncMode)))
-    SyncMode._workers = 1
-    SyncMode._make_strategy = lambda _: shared()
+    made: list[Any] = []
+
+    def shared(mode: SyncMode) -> Any:
+        if not made:
+            made.append(make(mode))
+        return made[0]
+
+    SyncMode._make_strategy = shared
 
 
 def load(job: str, params: Mapping[str, Any]) -> Any:
