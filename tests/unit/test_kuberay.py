@@ -81,7 +81,7 @@ def test_gpus_and_labels_are_the_workers() -> None:
 @pytest.mark.parametrize("name", ["Upper", "a_b", "-a", "a" * 48, ""])
 def test_names_that_kubernetes_refuses(name: str) -> None:
     spec = make_run_spec({"job": "digits"})
-    with pytest.raises(UsageError, match="^run_id: "):
+    with pytest.raises(UsageError, match=r"^run_id: "):
         manifests("run", spec, name, image="i", ray_version="2", claim=None, metadata={})
 
 
@@ -93,8 +93,8 @@ def test_too_much_code_for_a_config_map(folder: Path, monkeypatch: pytest.Monkey
 
 def test_the_command(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", "kuberay", "digits", "--mode", "async",
-         "--run-id", "quick", "--label", "team=rowing", "--image", "here/regatta:2"],
+        [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", "kuberay", "digits",
+         "--mode", "async", "--run-id", "quick", "--label", "team=rowing", "--image", "here/regatta:2"],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
