@@ -305,6 +305,7 @@ def test_our_packages_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
 def spawn(folder: Path, code: str, cwd: str) -> tuple[SpawnedProcess, Path]:
     """As for GPUs: a fresh interpreter, here with a package `workers` that holds another task."""
     (folder / "workers").mkdir()
+    (folder / "workers" / "__init__.py").touch()  # a namespace package would lose to an installed one
     (folder / "workers" / "task.py").write_text(code)
     mine, theirs = socket.socketpair()
     log = folder / "log"
