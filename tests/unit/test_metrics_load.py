@@ -11,12 +11,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from orchestrator.metrics import Metrics, MetricsWriter
 from workers.messages import CallTiming, GpuSample, HostSample, ReplicaState, ReplicaStatus, StepBatch, Task
 
-pytestmark = pytest.mark.unit
+# Not marked `unit`: it takes seconds, and the marked set has thirty.
 
 REPLICAS, STEPS_PER_SECOND = 16, 1000
 GPUS = tuple(GpuSample(f"GPU-{i}", "H100", 90.0, 1 << 30, 1 << 36, 1 << 30, 300.0, 60.0) for i in range(8))

@@ -32,7 +32,7 @@ from orchestrator.result import RunResult, Seconds
 from tests.unit.simulated_runs import a_run, some_runs
 from tests.unit.stored_runs import store_comparison, store_run
 
-pytestmark = pytest.mark.unit
+# Not marked `unit`: it takes seconds, and the marked set has thirty.
 
 HOSTILE = "</script><script>window.hacked=1</script><a href='http://evil.example'>%{x}"
 

@@ -17,7 +17,7 @@ from orchestrator.store import write_comparison
 from tests.unit.simulated_runs import a_run
 from tests.unit.stored_runs import store_comparison, store_run
 
-pytestmark = pytest.mark.unit
+# Not marked `unit`: it takes seconds, and the marked set has thirty.
 
 
 def test_rebuild_after_a_crash_judges_as_the_comparison_would_have(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from orchestrator.verdict import judge, summarize
 from tests.unit.simulated_runs import a_run, some_runs
 from tests.unit.stored_runs import store_comparison, store_run
 
-pytestmark = pytest.mark.unit
+# Not marked `unit`: it takes seconds, and the marked set has thirty.
 
 HOSTILE = "<img src=x onerror=alert(1)>[red]|`x`\x1b[2J\u202e](http://evil.example)"
 
