@@ -124,9 +124,9 @@ def test_what_is_not_found_is_explained(tmp_path: Path, target: str, said: str) 
         load_job_class(target, str(tmp_path))
 
 
-@pytest.mark.parametrize("target", ["broken.py", "broken:Mine"])
+@pytest.mark.parametrize("target", ["not_importable.py", "not_importable:Mine"])
 def test_the_users_own_import_error_passes_through(tmp_path: Path, target: str) -> None:
-    (tmp_path / "broken.py").write_text("import no_such_library")
+    (tmp_path / "not_importable.py").write_text("import no_such_library")
     with pytest.raises(ModuleNotFoundError, match="no_such_library"):
         load_job_class(target, str(tmp_path))
 
