@@ -10,6 +10,7 @@ _FUNCTION_NODE = re.compile(r"\{\{function_node [^}]*\}\} ?")
 _ROOT_ERROR = re.compile(r"^\(\d+\) ?[A-Z_]+: +")
 _INNER = re.compile(r"^ {4,}(\w+(?:\.\w+)*): (?=\S)", re.MULTILINE)
 _OP = re.compile(r" \[Op:\w+\].*$", re.DOTALL)
+_STACK = re.compile(r"Detected at node .*\(most recent call last\):\n(?:(?: +.*)?\n)*")
 _ENDS = ("\n0 successful operations.", "\nAdditional GRPC error information")
 """After these, a message from another task says everything a second time."""
 
@@ -37,6 +38,8 @@ def essence(message: str) -> str:
 
 
 def brief(message: str) -> str:
-    """`message` without what a failed call to another task repeats of it."""
+    """`message` without what it says twice: the operation's stack for each root error, all of it for each task."""
     ends = [at for at in (message.find(end) for end in _ENDS) if at >= 0]
-    return message[: min(ends)] if ends else message
+    message = message[: min(ends)] if ends else message
+    first = _STACK.search(message)
+    return message[: first.end()] + _STACK.sub("", message[first.end() :]) if first else message

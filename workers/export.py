@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -31,7 +32,8 @@ def run_folder(directory: str | None) -> Path | None:
     try:
         folder.mkdir(parents=True)
     except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="regatta-run-"))
+        # Not in this process' own folder for temporary files, which goes when it ends.
+        folder = Path(tempfile.mkdtemp(prefix="regatta-run-", dir=os.environ.get("TMPDIR", "/tmp")))  # noqa: S108
     _say(f"the run's folder {directory} is not on this host; callbacks and the final weights go to {folder} here")
     return folder
 

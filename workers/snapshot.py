@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workers.optimizers import optimizers
+
 if TYPE_CHECKING:
     import keras
     import numpy.typing as npt
@@ -25,7 +27,7 @@ class Snapshot:
     weights: tuple[npt.NDArray[Any], ...]
     """`model.variables`, in order: weights, statistics, and the states of random generators."""
     optimizer: tuple[npt.NDArray[Any], ...]
-    """`optimizer.variables`, in order; `iterations` is among them."""
+    """`optimizer.variables`, in order, of the compiled optimizer and then of any other; `iterations` among them."""
 
     @property
     def nbytes(self) -> int:
@@ -43,7 +45,7 @@ def state_variables(model: keras.Model) -> list[keras.Variable]:
 
 
 def optimizer_variables(model: keras.Model) -> list[keras.Variable]:
-    return list(model.optimizer.variables)
+    return [variable for optimizer in optimizers(model) for variable in optimizer.variables]
 
 
 def read(model: keras.Model, *, step: int = 0, samples: int = 0, clock: float = 0.0) -> Snapshot:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jobs.api import Job
+from workers.optimizers import build_optimizers
 
 if TYPE_CHECKING:
     import keras
@@ -173,5 +174,4 @@ def build(model: keras.Model, batch: Any) -> None:
             "model.compile(optimizer=..., loss=..., metrics=[...])."
         )
     model._symbolic_build(data_batch=batch)
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
+    build_optimizers(model, batch)

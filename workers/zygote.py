@@ -23,6 +23,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, NoReturn
@@ -123,6 +124,7 @@ class Zygote:
             client = self._children.pop(pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)  # what the replica itself had started
+            shutil.rmtree(self._temporary(pid), ignore_errors=True)
             self._tell(client, {"exit": os.waitstatus_to_exitcode(status)})
             with contextlib.suppress(KeyError):
                 self._selector.unregister(client)
@@ -135,6 +137,10 @@ class Zygote:
     def _tell(self, client: socket.socket, message: dict[str, int]) -> None:
         with contextlib.suppress(OSError):
             client.send(json.dumps(message).encode())
+
+    def _temporary(self, pid: int) -> Path:
+        """A replica's folder for temporary files: autograph leaves one per function it converts."""
+        return self._path.parent / f"tmp-{pid}"
 
     def _become_replica(self, zygote: int, request: dict[str, Any], control: int, log: int) -> NoReturn:
         code = 1
@@ -152,6 +158,9 @@ class Zygote:
                 client.close()
             os.environ.clear()
             os.environ.update(request["env"])
+            temporary = self._temporary(os.getpid())
+            temporary.mkdir(mode=0o700)
+            tempfile.tempdir = str(temporary)
             with contextlib.suppress(OSError):
                 os.chdir(request["cwd"])
             from workers import task

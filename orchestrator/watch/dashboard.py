@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 WIDE, NARROW = 110, 64
 """Columns from which there is room for everything, and for all that matters."""
 _BLOCKS, _ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
-_STYLES = {"training": "green", "failed": "bold red", "exited": "red", "starting": "yellow", "ready": "cyan"}
+_STYLES = {
+    "training": "green",
+    "serving": "green",
+    "failed": "bold red",
+    "exited": "red",
+    "starting": "yellow",
+    "ready": "cyan",
+}
 _UNITS = ("B", "K", "M", "G", "T", "P")
 _FINDINGS = 3
 _TARGET = re.compile(r"([^<>]*)([<>]?=?)(.*)")

@@ -83,7 +83,8 @@ class Feed:
         self._gpus()
         for task, state, pid in self._rows("SELECT task, state, pid FROM tasks ORDER BY attempt"):
             seat = board.seat(task)
-            seat.state, seat.pid = state, pid
+            serves = not self._sync and task.startswith(("worker", "ps")) and board.phase == "training"
+            seat.state, seat.pid = "serving" if serves and state == "ready" else state, pid
 
     def _event(self, kind: str, task: str | None, detail: str) -> None:
         told, board = json.loads(detail), self.board

@@ -8,7 +8,6 @@ import re
 import sqlite3
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -76,31 +75,23 @@ def placed(three: Three, *arguments: str) -> dict[str, str]:
 
 
 def test_a_comparison_over_three_hosts(three: Three) -> None:
-    """The job is on the head alone; placed one worker per host, both modes reach the target as on one host."""
-    before = [host.received() for host in three.hosts]
+    """The job is on the head alone; placed one worker per host, both modes reach the target as on one host.
+
+    The network between the tasks is named, and is the one that carries the training.
+    """
+    before = [(host.received("eth0"), host.received("eth1")) for host in three.hosts]
     done = three.regatta(
         "compare", "mine.py:Mine", "--address", three.head.gcs, "--workers", "3", "--placement", "one-per-host",
-        "--seeds", "2", "--out", "compared", "--json",
+        "--interface", "10.77.1.0/24", "--seeds", "1", "--out", "compared", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for mode in json.loads(done.stdout)["modes"].values():
-        for run in mode["runs"]:
-            assert run["target"]["reached"], run
-            assert run["final"]["val_accuracy"] >= 0.95
-            assert run["tasks"]["worker"] == 3
-    assert all(host.received() - old > 1 << 20 for host, old in zip(three.hosts, before, strict=True))
-
-
-def test_the_network_can_be_named(three: Three) -> None:
-    before = [(host.received("eth0"), host.received("eth1")) for host in three.hosts]
-    done = three.regatta(
-        "run", "digits", "--address", three.head.gcs, "--workers", "3", "--placement", "one-per-host",
-        "--interface", "10.77.1.0/24", "--samples", "60000", "--eval-every", "60000",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    for host, (front, back) in zip(three.hosts, before, strict=True):
-        assert host.received("eth1") - back > 4 << 20  # 940 steps of 38 KB of gradients
-        assert host.received("eth0") - front < host.received("eth1") - back
+        (run,) = mode["runs"]
+        assert run["target"]["reached"], run
+        assert run["final"]["val_accuracy"] >= 0.95
+        assert run["tasks"]["worker"] == 3
+    for host, (_, back) in zip(three.hosts, before, strict=True):
+        assert host.received("eth1") - back > 4 << 20
     wrong = three.regatta("run", "digits", "--address", three.head.gcs, "--interface", "eth7")
     assert wrong.returncode == 4
     there = r"host\d has no address on 'eth7'. It has lo \(.*eth0 \(10\.77\.0\.\d.*eth1 \(10\.77\.1"
@@ -116,7 +107,7 @@ def test_a_silent_address_is_replaced(three: Three) -> None:
     try:
         done = three.regatta(
             "run", "digits", "--address", three.head.gcs, "--workers", "3", "--placement", "one-per-host",
-            "--samples", "20000", "--resources", "evaluator.cpu=0.5",
+            "--samples", "20000", "--eval-every", "20000", "--resources", "evaluator.cpu=0.5",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert all(host.received("eth1") - old > 1 << 20 for host, old in zip(three.hosts[1:], before[1:], strict=True))
@@ -125,35 +116,19 @@ def test_a_silent_address_is_replaced(three: Three) -> None:
             host.run("ip", "rule", "del", *what)
 
 
-def test_strategies(three: Three) -> None:
-    packed = placed(three, "--workers", "3")
-    assert len(set(packed.values())) == 1
-    spread = placed(three, "--workers", "5", "--mode", "async", "--placement", "spread")
-    assert Counter(Counter(h for t, h in spread.items() if t.startswith("worker")).values()) == {2: 2, 1: 1}
+def test_where_tasks_would_go_and_why_not(three: Three) -> None:
+    """More cases, without hosts, are in tests/unit/test_placement.py."""
     single = placed(three, "--workers", "3", "--placement", "one-per-host")
     assert len({host for task, host in single.items() if task.startswith("worker")}) == 3
-    refused = three.regatta("plan", "digits", "--address", "auto", "--workers", "4", "--placement", "one-per-host")
-    assert refused.returncode == 2
-    assert "No host fits worker:3, which asks for 1 CPUs" in refused.stderr
-    assert "has a worker already (--placement one-per-host)" in refused.stderr
-
-
-def test_labels_and_resources(three: Three) -> None:
     labelled = placed(three, "--workers", "2", "--worker-label", "kind=worker", "--placement", "spread")
     assert {labelled["worker:0"], labelled["worker:1"]} == {"host2", "host3"}
     gpu = placed(three, "--workers", "1", "--gpus-per-worker", "1", "--mode", "async", "--placement", "spread")
     assert gpu["worker:0"] == "host2"
     assert gpu["ps:0"] != "host2"
-    none = three.regatta("plan", "digits", "--address", "auto", "--worker-label", "kind=a100")
-    assert none.returncode == 2
-    assert "label kind is head" in none.stderr
     large = three.regatta("plan", "digits", "--address", "auto", "--mode", "async", "--resources", "ps.cpu=5")
     assert large.returncode == 2
     assert "No host fits ps:0, which asks for 5 CPUs" in large.stderr
     assert "4 of 4 CPUs left" in large.stderr
-    lazy = three.regatta("plan", "digits", "--mode", "async", "--resources", "ps.gpu=1")
-    assert lazy.returncode == 2
-    assert "resources.ps.gpu" in lazy.stderr
 
 
 def test_a_host_that_dies_is_named(three: Three) -> None:

@@ -3,93 +3,48 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from orchestrator import topology
-from orchestrator.coordinator import Coordinator, Tick
-from orchestrator.execution import Silent
-from orchestrator.fleet import assigner, training_plans
-from orchestrator.metrics import Metrics
-from orchestrator.result import RunResult
-from orchestrator.runner import Runner
-from orchestrator.spec import RunSpec, make_run_spec
-from orchestrator.worker_group import LocalGroup
 from tests.integration.jobs_under_test.diverging import RATE
-from tests.integration.local_runs import JOBS, SESSION, KeepingGroup
+from tests.integration.recorded_runs import Launched, rows
 
 AT, STEPS, BATCH = 300, 900, 16
 
 
-class Launched:
-    """A launched group in which runs are made with one policy after another."""
-
-    def __init__(self, **fields: Any) -> None:
-        per_step = 2 * BATCH if fields["mode"] == "sync" else BATCH
-        fields = {"job": "diverging.py", "directory": str(JOBS), "batch_size": BATCH, "steps_per_call": 20} | fields
-        self.fields = fields | {"samples": STEPS * per_step, "eval_every": 60 * per_step, "on_instability": "rollback"}
-        spec = make_run_spec(self.fields)
-        plans = training_plans(spec)
-        evaluator_plan = topology.plan_evaluator(1)
-        self.group = KeepingGroup(plans, SESSION)
-        self.evaluator = LocalGroup([evaluator_plan], SESSION)
-        self.coordinator = Coordinator(
-            self.group,
-            self.evaluator,
-            leader=topology.leader(spec.mode),
-            trainers=topology.trainers(spec.mode, spec.workers),
-            keeps_snapshots=True,
-        )
-        self.evaluator.launch(assigner(spec, (evaluator_plan,)))
-        self.coordinator.launch(assigner(spec, plans))
-        self.coordinator.await_ready(time.monotonic() + 90, self._listen)
-
-    def run(self, policy: str, path: Path) -> RunResult:
-        spec: RunSpec = make_run_spec(self.fields | {"on_instability": policy, "monitor": True})
-        self.group.kept = {}
-        runner = Runner(spec, path, path.name, Silent(), {}, command_started=None, deadline=time.monotonic() + 120)
-        crew: Any = SimpleNamespace(coordinator=self.coordinator, attempt=1)
-        return runner.train(crew)
-
-    def _listen(self, _: Tick) -> None: ...
-
-    def shutdown(self) -> None:
-        self.group.shutdown()
-        self.evaluator.shutdown()
+def launched_with(mode: str, **params: Any) -> Launched:
+    per_step = 2 * BATCH if mode == "sync" else BATCH
+    return Launched(
+        job="diverging.py",
+        mode=mode,
+        batch_size=BATCH,
+        steps_per_call=20,
+        samples=STEPS * per_step,
+        eval_every=60 * per_step,
+        params={"at": AT, **params},
+    )
 
 
 @pytest.fixture(scope="module", params=["sync", "async"])
 def launched(request: pytest.FixtureRequest) -> Iterator[Launched]:
     kind = {"sync": "nan", "async": "rise"}[request.param]
-    group = Launched(mode=request.param, params={"kind": kind, "at": AT})
-    yield group
-    group.shutdown()
-
-
-def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
-    metrics = Metrics(path)
-    try:
-        return metrics.rows(query)
-    finally:
-        metrics.close()
+    with launched_with(request.param, kind=kind) as group:
+        yield group
 
 
 def test_warn_trains_on(launched: Launched, tmp_path: Path) -> None:
-    result = launched.run("warn", tmp_path)
+    result = launched.run(tmp_path)
     assert (result.status, result.stop_reason, result.steps) == ("succeeded", "budget", STEPS)
-    first = result.stability.findings[0]
-    assert first.kind in ("nan", "divergence")
+    assert {"nan", "divergence"} & {finding.kind for finding in result.stability.findings}
     assert {finding.action for finding in result.stability.findings} == {"warned"}
 
 
 def test_stop_ends_the_run_and_names_the_finding(launched: Launched, tmp_path: Path) -> None:
-    result = launched.run("stop", tmp_path)
+    result = launched.run(tmp_path, on_instability="stop")
     finding = next(f for f in result.stability.findings if f.action == "stopped")
     assert finding.kind in ("nan", "divergence")
     assert (result.status, result.stop_reason) == ("stopped", f"{finding.kind} at step {finding.step}")
@@ -98,7 +53,7 @@ def test_stop_ends_the_run_and_names_the_finding(launched: Launched, tmp_path: P
 
 
 def test_rollback_goes_back_once_with_half_the_learning_rate(launched: Launched, tmp_path: Path) -> None:
-    result = launched.run("rollback", tmp_path)
+    result = launched.run(tmp_path, on_instability="rollback")
     finding = next(f for f in result.stability.findings if f.action != "warned")
     assert finding.step is not None
     assert finding.step >= AT
@@ -124,7 +79,7 @@ def test_rollback_goes_back_once_with_half_the_learning_rate(launched: Launched,
 
 
 def test_what_is_not_finite_is_never_a_snapshot(launched: Launched, tmp_path: Path) -> None:
-    launched.run("warn", tmp_path)
+    launched.run(tmp_path)
     assert all(snapshot.is_finite() for snapshot in launched.group.kept.values())
     steps = [stamp.step for stamp in launched.group.kept]
     if launched.fields["params"]["kind"] == "nan":
@@ -137,15 +92,12 @@ def test_what_is_not_finite_is_never_a_snapshot(launched: Launched, tmp_path: Pa
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_schedule_is_halved_as_well(mode: str, tmp_path: Path) -> None:
-    group = Launched(mode=mode, params={"kind": "nan", "at": AT, "schedule": True})
-    try:
+    with launched_with(mode, kind="nan", schedule=True) as group:
         for name in ("first", "second"):  # the next run of the group starts from the whole rate again
             (tmp_path / name).mkdir()
-            result = group.run("rollback", tmp_path / name)
+            result = group.run(tmp_path / name, on_instability="rollback")
             actions = [finding.action for finding in result.stability.findings if finding.kind == "nan"]
             assert len(actions) == 1
             assert actions[0].startswith("rolled back to step ")
             assert result.stop_reason == "budget"
             assert math.isfinite(result.final["loss"])
-    finally:
-        group.shutdown()

@@ -101,4 +101,4 @@ def test_ray_knows_the_commands_and_flags(config: dict[str, Any], list_name: str
 
 def test_setup_installs_into_the_environment_that_runs(config: dict[str, Any]) -> None:
     installs = [command for command in config["setup_commands"] if " install " in command]
-    assert installs == ["~/regatta-venv/bin/pip install -q -c ~/regatta/constraints.txt ~/regatta"]
+    assert installs == ["~/regatta-venv/bin/pip install -q -c ~/regatta/constraints.txt ~/regatta'[cluster]'"]

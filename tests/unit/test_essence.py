@@ -77,3 +77,5 @@ def test_essence(message: str, line: str) -> None:
 def test_what_another_task_repeats_is_left_out() -> None:
     assert brief(REMOTE).endswith("(1) INVALID_ARGUMENT:  Received a label value of 12")
     assert brief(GRAPH) == GRAPH
+    stack = GRAPH[GRAPH.index("Detected") : GRAPH.index("Received")]
+    assert brief(GRAPH.replace(stack, stack * 3)) == GRAPH

@@ -26,6 +26,7 @@ from workers.failures import classify
 from workers.messages import Assignment, FailureKind
 from workers.modes import Call, Decision
 from workers.modes.stamps import StepTimer, known
+from workers.optimizers import iterations, optimizers
 from workers.start import scale_schedule
 from workers.step import TrainStep, make_model, step_scope
 from workers.stragglers import Pace, pace_of
@@ -124,7 +125,8 @@ class AsyncMode:
     def snapshot(self, clock: float) -> state.Snapshot:
         """Read while workers go on: each variable is whole, together they may be a few updates apart."""
         step = int(self._counter.numpy())
-        _iterations(self.model).assign(step)
+        for optimizer in optimizers(self.model):
+            iterations(optimizer).assign(step)
         return state.Snapshot(
             step=step,
             samples=step * self._assignment.batch_size,
@@ -154,7 +156,7 @@ class AsyncMode:
 
         strategy, train_step, counter = self._strategy, self._train_step, self._counter
         timer = StepTimer(self._assignment.timings and self._assignment.gpus == 0)
-        iterations = _iterations(self.model)
+        counters = [iterations(optimizer) for optimizer in optimizers(self.model)]
 
         @tf.function
         def run(iterator: Any, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -170,7 +172,7 @@ class AsyncMode:
                 graph = tf.compat.v1.get_default_graph()
                 known = len(graph.get_operations())
                 with tf.control_dependencies([seen]):
-                    local = [(iterations, tf.cast(seen, iterations.dtype))]
+                    local = [(iteration, tf.cast(seen, iteration.dtype)) for iteration in counters]
                     # Optimizers update variables in a `merge_call`, which TensorFlow runs in this thread, out of
                     # reach of the replica thread's scope: without one here Adam took each step for its first.
                     with step_scope(local):
@@ -307,8 +309,3 @@ def _values(variables: list[keras.Variable]) -> list[tf.Tensor]:
     import tensorflow as tf
 
     return [tf.convert_to_tensor(variable.value) for variable in variables]
-
-
-def _iterations(model: keras.Model) -> keras.Variable:
-    """The counter that learning-rate schedules and bias corrections read, under any wrapping optimizer."""
-    return getattr(model.optimizer, "inner_optimizer", model.optimizer)._iterations

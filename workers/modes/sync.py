@@ -20,6 +20,7 @@ from workers.modes import Call, Consult, Decision
 from workers.modes.joined import as_if_alone, count_sums_for_all, refuse_unsupported
 from workers.modes.packing import average_gradients, sum_over_replicas
 from workers.modes.stamps import StepTimer, known
+from workers.optimizers import optimizers
 from workers.start import scale_schedule
 from workers.step import TrainStep, make_model
 from workers.stragglers import Pace, pace_of
@@ -62,8 +63,9 @@ class SyncMode:
         with self._strategy.scope():
             self.model: keras.Model = make_model(self._job, seed, batch)
         if self._replicas > 1:
-            refuse_unsupported(self.model.optimizer)
-            average_gradients(self.model.optimizer, self._replicas, self._timer)
+            for optimizer in optimizers(self.model):
+                refuse_unsupported(optimizer)
+                average_gradients(optimizer, self._replicas, self._timer)
             count_sums_for_all(self.model, self._replicas)
         self._train_step = TrainStep(self.model)
         self._run = self._make_run()

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from workers.messages import HostSample
+from workers.monitor.descendants import descendants
 from workers.monitor.readings import NotMeasured, Readings
 
 
@@ -122,11 +123,14 @@ class HostReader:
         if self._root != (identity := (pid, root.create_time())):
             self._root, self._tree = identity, None
         tree = {pid: _usage(root)}
-        for child in root.children(recursive=True):
+        known = self._tree[1] if self._tree is not None else {}
+        for child in descendants(pid) | (known.keys() - {pid}):  # the kernel may leave one out of a list it changes
             try:
-                tree[child.pid] = _usage(child)
+                usage = _usage(psutil.Process(child))
             except psutil.NoSuchProcess:
                 continue  # ended since it was listed; its parent inherits its time
+            if child not in known or known[child].created == usage.created:
+                tree[child] = usage
         return tree
 
     def _tree_cpu(self, tree: Tree) -> float:

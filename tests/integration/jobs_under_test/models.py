@@ -317,6 +317,63 @@ def variational_autoencoder():
     return model
 
 
+def gan():
+    """Two optimizers, neither of them the compiled one."""
+    import keras
+    import tensorflow as tf
+    from keras import layers
+
+    class GAN(keras.Model):
+        def __init__(self, discriminator, generator, latent_dim):
+            super().__init__()
+            self.discriminator, self.generator, self.latent_dim = discriminator, generator, latent_dim
+            self.d_loss_tracker = keras.metrics.Mean(name="d_loss")
+            self.g_loss_tracker = keras.metrics.Mean(name="g_loss")
+            self.seed_generator = keras.random.SeedGenerator(1337)
+
+        @property
+        def metrics(self):
+            return [self.d_loss_tracker, self.g_loss_tracker]
+
+        def compile(self, d_optimizer, g_optimizer, loss_fn):
+            super().compile()
+            self.d_optimizer, self.g_optimizer, self.loss_fn = d_optimizer, g_optimizer, loss_fn
+
+        def call(self, images):
+            return self.discriminator(images)
+
+        def train_step(self, data):
+            real, _ = data
+            count = tf.shape(real)[0]
+            noise = keras.random.normal((count, self.latent_dim), seed=self.seed_generator)
+            combined = tf.concat([self.generator(noise), real], axis=0)
+            labels = tf.concat([tf.ones((count, 1)), tf.zeros((count, 1))], axis=0)
+            with tf.GradientTape() as tape:
+                d_loss = self.loss_fn(labels, self.discriminator(combined))
+            grads = tape.gradient(d_loss, self.discriminator.trainable_weights)
+            self.d_optimizer.apply_gradients(zip(grads, self.discriminator.trainable_weights, strict=True))
+            noise = keras.random.normal((count, self.latent_dim), seed=self.seed_generator)
+            with tf.GradientTape() as tape:
+                g_loss = self.loss_fn(tf.zeros((count, 1)), self.discriminator(self.generator(noise)))
+            grads = tape.gradient(g_loss, self.generator.trainable_weights)
+            self.g_optimizer.apply_gradients(zip(grads, self.generator.trainable_weights, strict=True))
+            self.d_loss_tracker.update_state(d_loss)
+            self.g_loss_tracker.update_state(g_loss)
+            return {"loss": d_loss, "d_loss": self.d_loss_tracker.result(), "g_loss": self.g_loss_tracker.result()}
+
+        def test_step(self, data):
+            real, _ = data
+            self.d_loss_tracker.update_state(self.loss_fn(tf.zeros((tf.shape(real)[0], 1)), self(real)))
+            return {"loss": self.d_loss_tracker.result()}
+
+    discriminator = keras.Sequential([keras.Input((10,)), layers.Dense(8, "relu"), layers.Dense(1)])
+    generator = keras.Sequential([keras.Input((3,)), layers.Dense(8, "relu"), layers.Dense(10)])
+    model = GAN(discriminator, generator, 3)
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.01), keras.optimizers.RMSprop(0.005), loss)
+    return model
+
+
 def several_inputs_and_outputs():
     import keras
     from keras import layers
@@ -359,6 +416,7 @@ MODELS = {
     "gru_forecast": (gru_forecast, series),
     "guide_train_step": (guide_train_step, regression),
     "variational_autoencoder": (variational_autoencoder, pairs),
+    "gan": (gan, table),
     "several_inputs_and_outputs": (several_inputs_and_outputs, two_in_two_out),
     "sample_weight": (classifier, weighted),
     "class_weight": (classifier, table),

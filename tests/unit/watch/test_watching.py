@@ -24,7 +24,7 @@ from orchestrator.watch.follow import current_run, watch
 from orchestrator.watch.live import LiveView
 from tests.conftest import regatta
 from tests.unit.watch.written import EVALUATOR, W0, W1, Writing
-from workers.messages import Evaluation, GpuSample, ReplicaState, ReplicaStatus, Stamp
+from workers.messages import Evaluation, GpuSample, ReplicaState, ReplicaStatus, Stamp, Task
 
 pytestmark = pytest.mark.unit
 
@@ -75,6 +75,20 @@ def test_a_feed_follows_what_is_committed(tmp_path: Path) -> None:
     assert board.seats["evaluator:0"].cpu_percent == 71.0
     assert board.seats["evaluator:0"].net_per_s == 3e3
     assert board.notes == ["GPU: not available (NVML library not found)"]
+    feed.close()
+
+
+def test_async_workers_serve_their_chief(tmp_path: Path) -> None:
+    """Their supervisors know them as ready: they run a TensorFlow server, and the chief sends them work."""
+    writing = Writing(tmp_path, mode="async")
+    for task in (W0, Task("ps", 0), EVALUATOR):
+        writing.hear(task, ReplicaState.READY)
+    feed = Feed(tmp_path)
+    writing.committed()
+    assert {seat.state for seat in feed.update().seats.values()} == {"ready"}
+    writing.begins().committed()
+    states = {task: seat.state for task, seat in feed.update().seats.items()}
+    assert states == {"worker:0": "serving", "ps:0": "serving", "evaluator:0": "ready"}
     feed.close()
 
 

@@ -1,0 +1,69 @@
+"""Whole runs, from spec to result.json, in a launched group without Ray."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from orchestrator import topology
+from orchestrator.coordinator import Coordinator
+from orchestrator.execution import Silent
+from orchestrator.fleet import assigner, training_plans
+from orchestrator.metrics import Metrics
+from orchestrator.result import RunResult
+from orchestrator.runner import Runner
+from orchestrator.spec import make_run_spec
+from orchestrator.worker_group import LocalGroup
+from tests.integration.local_runs import JOBS, SESSION, KeepingGroup
+
+
+class Launched:
+    """A launched group in which one run is made after another."""
+
+    def __init__(self, **fields: Any) -> None:
+        """`fields` are the spec's."""
+        self.fields = {"directory": str(JOBS), **fields}
+        spec = make_run_spec(self.fields)
+        plans = training_plans(spec)
+        evaluator_plan = topology.plan_evaluator(1)
+        self.group = KeepingGroup(plans, SESSION)
+        self.evaluator = LocalGroup([evaluator_plan], SESSION)
+        self.coordinator = Coordinator(
+            self.group,
+            self.evaluator,
+            leader=topology.leader(spec.mode),
+            trainers=topology.trainers(spec.mode, spec.workers),
+            keeps_snapshots=True,
+        )
+        self.evaluator.launch(assigner(spec, (evaluator_plan,)))
+        self.coordinator.launch(assigner(spec, plans))
+        self.coordinator.await_ready(time.monotonic() + 90, lambda _: None)
+
+    def run(self, path: Path, **changes: Any) -> RunResult:
+        """One run in folder `path`; `changes` are to fields that the launched tasks need not know."""
+        spec = make_run_spec(self.fields | changes)
+        self.group.kept = {}
+        runner = Runner(spec, path, path.name, Silent(), {}, command_started=None, deadline=time.monotonic() + 120)
+        crew: Any = SimpleNamespace(coordinator=self.coordinator, attempt=1)
+        return runner.train(crew)
+
+    def shutdown(self) -> None:
+        self.group.shutdown()
+        self.evaluator.shutdown()
+
+    def __enter__(self) -> Launched:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+
+
+def rows(run: Path, query: str) -> list[tuple[Any, ...]]:
+    """From the run's metrics.db."""
+    metrics = Metrics(run)
+    try:
+        return metrics.rows(query)
+    finally:
+        metrics.close()
