@@ -13,7 +13,7 @@ from orchestrator.report import write_reports
 from orchestrator.result import Comparison, RunResult
 from orchestrator.runner import Watcher
 from orchestrator.spec import RunSpec
-from orchestrator.store import claim_directory, new_id, write_comparison
+from orchestrator.store import claim_directory, new_id, write_comparison, write_comparison_spec
 from orchestrator.target import complete_comparison, complete_run
 
 RUNS = Path("runs")
@@ -52,6 +52,7 @@ def compare(spec: CompareSpec, watcher: Watcher | None = None, *, resolved: bool
     """Train every variant and seed, and judge; as `run` otherwise. Finished runs stay in the folder."""
     spec = spec if resolved else complete_comparison(spec)
     path = _folder(spec.run, "compare")
+    write_comparison_spec(path, spec.model_dump(mode="json"))
     results: list[RunResult] = []
     execution = Execution(spec.run.timeout, watcher)
     execution.run(*schedule(spec, path, results))

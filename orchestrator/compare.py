@@ -10,7 +10,7 @@ from orchestrator.compare_spec import CompareSpec
 from orchestrator.execution import Planned, Schedule
 from orchestrator.result import Comparison, ModeResults, RunResult
 from orchestrator.spec import RunSpec
-from orchestrator.verdict import judge, summarize
+from orchestrator.verdict import ONE_AFTER_ANOTHER, judge, summarize
 from orchestrator.verdict.evidence import plan_race
 
 LEARNING_RATE_SCALES = (1.0, 0.3, 3.0)
@@ -70,12 +70,14 @@ def assemble(
         name: tuple(result for result in results if (result.variant or result.mode) == name) for name in spec.variants
     }
     horizon = plan_race(by_variant).horizon
-    notes = [] if interleaved else ["variants ran one after another: the cluster could not hold all at once"]
+    notes = [] if interleaved else [ONE_AFTER_ANOTHER]
     return Comparison(
         comparison_id=comparison_id,
         job=spec.run.job,
         baseline=spec.baseline,
         seeds=spec.seeds,
+        margin=spec.margin,
+        interleaved=interleaved,
         modes={
             name: ModeResults(runs=runs, summary=summarize(runs, horizon=horizon)) for name, runs in by_variant.items()
         },

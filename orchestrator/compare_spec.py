@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from orchestrator.errors import SpecError
+from orchestrator.result import DEFAULT_MARGIN
 from orchestrator.spec import RunSpec, Seed, make_run_spec, shown, validated
 from orchestrator.variants import expand, merge
 
@@ -24,7 +25,7 @@ class CompareSpec(BaseModel):
     variants: Mapping[str, Mapping[str, Any]] = Field(default_factory=lambda: expand(None, None, None))
     """Name to fields that differ (`orchestrator.variants`); the first is the baseline."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MAX_SEEDS)] = (0, 1, 2)
-    margin: Annotated[float, Field(gt=0, lt=1)] = 0.005
+    margin: Annotated[float, Field(gt=0, lt=1)] = DEFAULT_MARGIN
     """Accuracies closer than this count as equal."""
     tune_lr: bool = False
     """First find each variant's learning rate, with equal budgets, on a seed that is not scored."""

@@ -11,6 +11,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
+DEFAULT_MARGIN = 0.005
+"""Accuracies that are half a point apart count as equal, unless the spec says otherwise."""
 Status = Literal["succeeded", "failed", "stopped"]
 
 
@@ -218,6 +220,10 @@ class Comparison(Frozen):
     job: str
     baseline: str
     seeds: tuple[int, ...]
+    margin: float = DEFAULT_MARGIN
+    """Accuracies closer than this count as equal."""
+    interleaved: bool = True
+    """Whether the variants took turns; else one ran after another, and a drifting machine hurt them unequally."""
     modes: Mapping[str, ModeResults]
     verdict: Verdict
 

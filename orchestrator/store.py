@@ -7,7 +7,8 @@
       result.json    written last, atomically
       logs/<task>.log
       tensorboard/   event files, `orchestrator.tensorboard`
-<comparison>/comparison.json, report.md, and one run directory each under runs/
+<comparison>/comparison.yaml, the resolved spec, written first; comparison.json, report.md; and one run directory
+      each under runs/
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ RESULT, COMPARISON, SPEC, PLAN, ENVIRONMENT = (
     "plan.json",
     "environment.json",
 )
+COMPARISON_SPEC = "comparison.yaml"
 TENSORBOARD = "tensorboard"
 _CLAIM = ".claim"
 
@@ -91,6 +93,12 @@ def to_json(document: Any) -> str:
     return documents.to_text(document, indent=2) + "\n"
 
 
+def _to_yaml(document: Mapping[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True)
+
+
 class RunStore:
     """One run's directory, open for writing."""
 
@@ -106,9 +114,7 @@ class RunStore:
         return self.logs / f"{str(task).replace(':', '-')}.log"
 
     def write_spec(self, spec: Mapping[str, Any]) -> None:
-        import yaml
-
-        write_atomically(self.path / SPEC, yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True))
+        write_atomically(self.path / SPEC, _to_yaml(spec))
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         write_atomically(self.path / PLAN, to_json(plan))
@@ -143,6 +149,10 @@ class RunStore:
         for file in self._log_files.values():
             file.close()
         self._metrics.close()
+
+
+def write_comparison_spec(path: Path, spec: Mapping[str, Any]) -> None:
+    write_atomically(path / COMPARISON_SPEC, _to_yaml(spec))
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +16,11 @@ from orchestrator.report.stored import (
     load_run,
     run_folders,
     stored_comparison,
+    stored_margin,
 )
 from orchestrator.report.text import plain, plural
-from orchestrator.result import Comparison, ModeResults
-from orchestrator.verdict import judge, summarize
+from orchestrator.result import DEFAULT_MARGIN, Comparison, ModeResults
+from orchestrator.verdict import ONE_AFTER_ANOTHER, judge, summarize
 from orchestrator.verdict.evidence import plan_race
 
 _OF_ONE_RUN = frozenset(
@@ -57,7 +59,14 @@ def join(paths: Sequence[Path], baseline: str | None = None) -> Study:
     modes = group(runs)
     sources = [path for path, members in trained.items() if members]
     untrained = sum(len(loaded.runs) for loaded in found.values()) - len(runs)
-    notes = (*_joined(sources), *_left_out(untrained), *(f"not read: {problem}" for problem in unread))
+    interleaved = took_turns([run.variant for run in runs])
+    notes = (
+        *_joined(sources),
+        *([] if interleaved or len(sources) > 1 else [ONE_AFTER_ANOTHER]),
+        *_left_out(untrained),
+        *(f"not read: {problem}" for problem in unread),
+    )
+    margin = next((stored for path in paths if (stored := stored_margin(path))), DEFAULT_MARGIN)
     first = baseline or _stored_baseline(paths) or next(iter(modes))
     results = {name: tuple(run.result for run in members) for name, members in modes.items()}
     if first not in results:
@@ -69,13 +78,21 @@ def join(paths: Sequence[Path], baseline: str | None = None) -> Study:
         job=jobs.pop(),
         baseline=first,
         seeds=tuple(sorted({run.result.seed for run in runs})),
+        margin=margin,
+        interleaved=interleaved,
         modes={
             name: ModeResults(runs=members, summary=summarize(members, horizon)) for name, members in ordered.items()
         },
-        verdict=judge(ordered, first, paired=len(sources) == 1, notes=notes),
+        verdict=judge(ordered, first, margin, paired=len(sources) == 1, notes=notes),
     )
     joined = tuple(paths) if len(paths) > 1 else ()
     return Study(comparison.comparison_id, comparison.job, {n: modes[n] for n in ordered}, comparison, joined=joined)
+
+
+def took_turns(variants: Sequence[str]) -> bool:
+    """Whether runs of these variants, in the order in which they began, alternated as far as they could."""
+    blocks = 1 + sum(one != next_one for one, next_one in pairwise(variants))
+    return blocks > len(set(variants)) or len(variants) == len(set(variants))
 
 
 def group(runs: Iterable[StoredRun]) -> dict[str, list[StoredRun]]:

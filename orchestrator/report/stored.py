@@ -14,7 +14,7 @@ from orchestrator.metrics import METRICS, Metrics
 from orchestrator.report.environment import load_environment
 from orchestrator.report.recovery import recover
 from orchestrator.result import Comparison, RunResult
-from orchestrator.store import COMPARISON, PLAN, RESULT, SPEC, load_comparison, load_result
+from orchestrator.store import COMPARISON, COMPARISON_SPEC, PLAN, RESULT, SPEC, load_comparison, load_result
 
 JOINED = "joined.json"
 """In the folder of a report on the runs of other folders: which ones."""
@@ -107,6 +107,13 @@ def load_run(path: Path) -> StoredRun:
 def stored_comparison(path: Path) -> Comparison | None:
     """The comparison.json in folder `path`; null when there is none."""
     return load_comparison(path) if (path / COMPARISON).is_file() else None
+
+
+def stored_margin(path: Path) -> float | None:
+    """What the comparison in folder `path` counts as equal accuracies; null when it does not say."""
+    stored = stored_comparison(path)
+    margin = stored.margin if stored is not None else _yaml(path / COMPARISON_SPEC).get("margin")
+    return float(margin) if isinstance(margin, int | float) and 0 < margin < 1 else None
 
 
 def is_run(path: Path) -> bool:

@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from orchestrator.verdict.judge import judge
 from orchestrator.verdict.summary import summarize
+from orchestrator.verdict.wording import ONE_AFTER_ANOTHER
 
-__all__ = ["judge", "summarize"]
+__all__ = ["ONE_AFTER_ANOTHER", "judge", "summarize"]

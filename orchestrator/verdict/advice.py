@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.verdict.contrast import Question
 from orchestrator.verdict.evidence import Modes, Quality, Race
+from orchestrator.verdict.waiting import straggler_reasons
 from orchestrator.verdict.wording import FEWEST_SEEDS, Ruling, margin_text
 
 GOOD_SEEDS = 5
@@ -32,10 +33,8 @@ def next_steps(
         steps.append("Train all variants in one comparison with the same seeds: pairs need fewer runs.")
     for rulings in ruled:
         steps += _for_pair(modes, rulings, quality)
-    for name, group in modes.items():
-        found = [f for run in group for f in run.stability.findings if f.kind == "straggler"]
-        if found:
-            steps.append(f"{name}: mend or leave out the slow worker ({found[0].symptom}), then compare again.")
+    if slow := straggler_reasons(modes):
+        steps.append(f"Mend or leave out the slow worker ({slow[0]}), then compare again.")
     return list(dict.fromkeys(steps))
 
 

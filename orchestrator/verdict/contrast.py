@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from orchestrator.result import DEFAULT_MARGIN
 from orchestrator.verdict.evidence import (
     Modes,
     Pairs,
@@ -40,7 +41,7 @@ UNKNOWN = Estimate()
 class Margins:
     """What is too small to matter."""
 
-    share: float = 0.005
+    share: float = DEFAULT_MARGIN
     """Of accuracies and their kin, absolute: 0.005 is half a point."""
     relative: float = 0.05
     """Of losses and other unbounded metrics, relative."""

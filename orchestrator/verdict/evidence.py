@@ -13,8 +13,10 @@ from orchestrator.result import RunResult, TargetResult
 Modes = Mapping[str, Sequence[RunResult]]
 SAME_BUDGET = 0.02
 """Sample counts within 2 % are one budget: the last step's batch need not fit it."""
-UNSTABLE = frozenset({"nan", "divergence", "spike", "oscillation"})
+UNSTABLE = frozenset({"nan", "divergence", "oscillation"})
 """Findings about the loss itself; a straggler or a slow input pipeline is not instability."""
+UNSTABLE_SPIKES = 3
+"""So many spikes in a run make it unstable. One comes with a hard batch, and healthy runs recover from it."""
 _LOWER_IS_BETTER = re.compile(r"loss|error|ma?[pe]e|mse|msle|perplexity|entropy|divergence|poisson|hinge")
 _SHARE = re.compile(r"acc|auc|precision|recall|sensitivity|specificity|f1|f_?beta|iou|dice|error_rate|kappa")
 
@@ -156,7 +158,9 @@ def is_lost(run: RunResult) -> bool:
 
 def is_troubled(run: RunResult) -> bool:
     """Lost, or met a failure or an unstable loss on the way, even if it survived."""
-    return is_lost(run) or bool(run.failures) or any(f.kind in UNSTABLE for f in run.stability.findings)
+    kinds = [finding.kind for finding in run.stability.findings]
+    unstable = not UNSTABLE.isdisjoint(kinds) or kinds.count("spike") >= UNSTABLE_SPIKES
+    return is_lost(run) or bool(run.failures) or unstable
 
 
 def stopped_at_target(run: RunResult) -> bool:

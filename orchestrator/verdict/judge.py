@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.errors import UsageError
-from orchestrator.result import Answer, Interval, Verdict
+from orchestrator.result import DEFAULT_MARGIN, Answer, Interval, Verdict
 from orchestrator.verdict.advice import next_steps
 from orchestrator.verdict.contrast import Contrast, Contrasts, Margins
 from orchestrator.verdict.decision import Rulings, decide, decide_all
 from orchestrator.verdict.evidence import Modes, Quality, Race, plan_quality, plan_race
 from orchestrator.verdict.statistics import Estimate, holm
+from orchestrator.verdict.waiting import straggler_reasons
 from orchestrator.verdict.wording import (
     FEWEST_SEEDS,
     Ruling,
@@ -27,7 +28,7 @@ ALPHA = 0.05
 def judge(
     modes: Modes,
     baseline: str,
-    margin: float = 0.005,
+    margin: float = DEFAULT_MARGIN,
     *,
     relative_margin: float = 0.05,
     time_margin: float = 0.05,
@@ -71,7 +72,12 @@ def judge(
         headline=f"Use {final.winner}: {final.clause}" if final.winner else final.clause,
         confidence=final.confidence,
         answers=tuple(answers),
-        reasons=(*notes, *(answer.reason for answer in answers), *finding_reasons(modes)),
+        reasons=(
+            *notes,
+            *(answer.reason for answer in answers),
+            *straggler_reasons(modes),
+            *finding_reasons(modes),
+        ),
         next_steps=tuple(next_steps(modes, ruled, race, quality)),
     )
 

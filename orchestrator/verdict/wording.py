@@ -8,6 +8,9 @@ from orchestrator.verdict.contrast import Contrast
 from orchestrator.verdict.evidence import Modes, Quality, Race
 from orchestrator.verdict.statistics import Estimate
 
+_SAID_ELSEWHERE = frozenset({"straggler"})
+"""Kinds of findings that have a reason of their own, over all runs (`orchestrator.verdict.waiting`)."""
+ONE_AFTER_ANOTHER = "variants ran one after another: the cluster could not hold all at once"
 FEWEST_SEEDS = 3
 """Fewer prove nothing."""
 
@@ -171,7 +174,7 @@ def finding_reasons(modes: Modes) -> list[str]:
     for name, runs in modes.items():
         met: dict[str, list[str]] = {}
         for run in runs:
-            for kind in {finding.kind for finding in run.stability.findings}:
+            for kind in {finding.kind for finding in run.stability.findings} - _SAID_ELSEWHERE:
                 first = next(finding for finding in run.stability.findings if finding.kind == kind)
                 said = f"{first.symptom}: {first.evidence}" if first.evidence else first.symptom
                 met.setdefault(kind, []).append(said)

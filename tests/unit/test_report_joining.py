@@ -11,9 +11,10 @@ from orchestrator import plain_yaml
 from orchestrator.compare_spec import CompareSpec, make_compare_spec
 from orchestrator.errors import UsageError
 from orchestrator.report import rebuild, write_reports
-from orchestrator.report.joining import study
+from orchestrator.report.joining import study, took_turns
 from orchestrator.report.repeating import spec_text
-from orchestrator.store import write_comparison
+from orchestrator.store import write_comparison, write_comparison_spec
+from orchestrator.verdict import ONE_AFTER_ANOTHER
 from tests.unit.simulated_runs import a_run
 from tests.unit.stored_runs import store_comparison, store_run
 
@@ -37,6 +38,32 @@ def test_rebuild_keeps_the_stored_baseline(tmp_path: Path) -> None:
     assert rebuild([folder]).baseline == "async"
     with pytest.raises(UsageError, match="baseline: 'nobody'"):
         rebuild([folder], baseline="nobody")
+
+
+def test_rebuild_keeps_the_margin_of_the_spec(tmp_path: Path) -> None:
+    folder = store_comparison(tmp_path / "c")
+    assert rebuild([folder]).margin == 0.005
+    spec = make_compare_spec({"job": "digits", "margin": 0.02})
+    write_comparison_spec(folder, spec.model_dump(mode="json"))
+    again = rebuild([folder])
+    assert again.margin == 0.02
+    write_comparison(folder, again.model_copy(update={"margin": 0.03}))
+    assert rebuild([folder]).margin == 0.03
+
+
+def test_variants_that_ran_one_after_another_are_told_from_those_that_took_turns(tmp_path: Path) -> None:
+    assert took_turns(["a", "b", "a", "b"])
+    assert took_turns(["a", "b", "b", "a"])
+    assert took_turns(["a", "b"])
+    assert not took_turns(["a", "a", "b", "b"])
+    in_turn = rebuild([store_comparison(tmp_path / "turns")])
+    assert in_turn.interleaved
+    assert ONE_AFTER_ANOTHER not in in_turn.verdict.reasons
+    for name, seconds in {"sync": 10.0, "async": 4.0}.items():
+        store_comparison(tmp_path / "blocks", {name: seconds})
+    blocks = rebuild([tmp_path / "blocks"])
+    assert not blocks.interleaved
+    assert ONE_AFTER_ANOTHER in blocks.verdict.reasons
 
 
 def test_runs_of_several_folders_are_unpaired(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.result import Finding, RunResult, Stability, Verdict
+from orchestrator.result import RunResult, Timing, Verdict, WorkerTime
 from orchestrator.verdict import judge, summarize
 from tests.unit.simulated_runs import STEADY, a_run, some_runs
 
@@ -46,16 +46,17 @@ def test_the_same_mode_twice_is_no_difference_in_19_of_20(seeds: int, miss: floa
 
 
 def test_a_slow_worker_makes_async_win_with_the_reason_in_numbers() -> None:
-    slow = Finding(kind="straggler", symptom="worker:1 runs 3.9x slower than the median", evidence="sync waits 71 %")
-    stability = Stability(findings=(slow,))
-    verdict = compared(some_runs("sync", 290, stability=stability), some_runs("async", 100))
+    times = {"worker:0": 1.0, "worker:1": 3.9, "worker:2": 1.0}
+    timing = Timing(workers={task: WorkerTime(step_seconds=t, idle=0.71) for task, t in times.items()})
+    verdict = compared(some_runs("sync", 290, timing=timing), some_runs("async", 100))
     assert (verdict.winner, verdict.confidence) == ("async", "high")
     assert "async: it reached val_accuracy >= 0.95 2.9x [2." in verdict.headline
     assert "sooner than sync at equal val_accuracy (TOST p " in verdict.headline
     time = answer(verdict, "time")
     assert time.winner == "async"
     assert time.ratio.low < 2.9 < time.ratio.high
-    assert any("worker:1 runs 3.9x slower" in r and "5 of 5 runs" in r for r in verdict.reasons)
+    slow = "sync: worker:1 takes 3.9x the median step time (5 of 5 runs); the other workers idle 71 % of the time"
+    assert slow in verdict.reasons
     assert any("slow worker" in step for step in verdict.next_steps)
 
 

@@ -1,0 +1,43 @@
+"""What slow workers drew in a run: draws.csv, a trace that `--straggler trace:path=draws.csv` replays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestrator.metrics import Metrics
+from orchestrator.spec import RunSpec
+from workers.stragglers import Pace, Profile
+
+DRAWS = "draws.csv"
+
+
+def write_draws(path: Path, spec: RunSpec) -> None:
+    """Write the factor of every step and worker of the run in folder `path`, if its profile draws any.
+
+    A line per step, a column per worker. Async workers take different numbers of steps, which the first line tells:
+    a shorter column goes on with what would have come next.
+    """
+    profile = Profile.parse(spec.straggler)
+    if not profile.paces:
+        return
+    taken = _steps_taken(path, spec)
+    paces = [Pace(profile, spec.seed, worker) for worker in range(spec.workers)]
+    used = ", ".join(f"worker:{worker} {steps}" for worker, steps in enumerate(taken))
+    lines = [f"# {spec.straggler}, seed {spec.seed}: factors of a step's length, the first of them used: {used}"]
+    lines += [",".join(repr(pace.factor()) for pace in paces) for _ in range(max(taken, default=0))]
+    (path / DRAWS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _steps_taken(path: Path, spec: RunSpec) -> list[int]:
+    """By worker, in the longest of the run's attempts: each begins with the first draw."""
+    metrics = Metrics(path)
+    try:
+        rows = metrics.rows("SELECT worker, COUNT(*) FROM steps GROUP BY worker, attempt")
+    finally:
+        metrics.close()
+    taken = [0] * spec.workers
+    for worker, steps in rows:
+        together = range(spec.workers) if spec.mode == "sync" else (worker,)  # sync notes worker 0 for all
+        for one in together:
+            taken[one] = max(taken[one], steps)
+    return taken
