@@ -101,13 +101,17 @@ def parse(address: str) -> str:
     raise UsageError(f"address: {address!r} is not allowed: give {ways}")
 
 
+def token_path() -> Path:
+    """The file Ray takes its token from when RAY_AUTH_TOKEN holds none."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+
+
 def token() -> str | None:
     """The token Ray would take here: the variable, the file it names, or `~/.ray/auth_token`."""
     if given := os.environ.get("RAY_AUTH_TOKEN"):
         return given
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
     try:
-        return path.read_text().strip() or None
+        return token_path().read_text().strip() or None
     except (OSError, ValueError):
         return None
 

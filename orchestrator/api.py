@@ -1,19 +1,23 @@
-"""The Python API: `run`, `compare`, `plan`. The command line calls these and prints."""
+"""The Python API: `run`, `compare`, `resume`, `plan`. The command line calls these and prints."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator import secrets
 from orchestrator.compare import assemble, schedule
 from orchestrator.compare_spec import CompareSpec
-from orchestrator.execution import Execution, Planned
+from orchestrator.execution import Execution, Planned, Schedule
 from orchestrator.planning import plan_where
+from orchestrator.preemption import Preempted
 from orchestrator.report import write_reports
 from orchestrator.result import Comparison, RunResult
+from orchestrator.resuming import check_destination
 from orchestrator.runner import Watcher
 from orchestrator.spec import RunSpec
-from orchestrator.store import claim_directory, new_id, write_comparison, write_comparison_spec
+from orchestrator.store import RESULT, claim_directory, new_id, write_comparison, write_comparison_spec
 from orchestrator.target import complete_comparison, complete_run
 
 RUNS = Path("runs")
@@ -37,25 +41,87 @@ def run(spec: RunSpec, watcher: Watcher | None = None, *, resolved: bool = False
         ClusterError: Ray or a machine failed.
     """
     spec = spec if resolved else complete_run(spec)
+    secrets.values(spec.env_secrets)  # which have to be there before anything is
     path = _folder(spec, spec.label)
-    planned = Planned(spec, path, spec.run_id or path.name, claimed=True)
+    run_id = spec.run_id or path.name
+    check_destination(spec, run_id, path)
+    return _train(Planned(spec, path, run_id, claimed=True), watcher)
 
+
+def _train(planned: Planned, watcher: Watcher | None) -> RunResult:
     def only() -> Any:
         results.append((yield planned))
 
     results: list[RunResult] = []
-    Execution(spec.timeout, watcher).run([planned], only())
+    Execution(planned.spec.timeout, watcher).run([planned], only())
     return results[0]
+
+
+def resume(
+    path: Path,
+    changes: Mapping[str, Any] | None = None,
+    watcher: Watcher | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> RunResult | Comparison:
+    """Take up the run, or the comparison, in folder `path` again; `changes` are to fields of its spec.
+
+    `tell` hears where it goes on.
+
+    Raises:
+        UsageError: there is nothing to resume, its driver is alive, or no checkpoint of it can be trusted; and as
+            `run` does.
+    """
+    return taken_up(path, changes or {}, tell)(watcher)
+
+
+def taken_up(
+    path: Path, changes: Mapping[str, Any], tell: Callable[[str], None]
+) -> Callable[[Watcher | None], RunResult | Comparison]:
+    """What `resume` does before anything is started, and the rest of it as a function."""
+    from orchestrator import resume as resuming
+
+    if resuming.is_comparison(path):
+        spec = resuming.stored_comparison(path, changes)
+        results: list[RunResult] = []
+        firsts, rest = resuming.remaining(spec, path, results, tell)
+        return lambda watcher: _compare(spec, path, firsts, rest, results, watcher)
+    planned, whence = resuming.take_up(path, changes)
+    secrets.values(planned.spec.env_secrets)
+    tell(f"{planned.run_id} goes on {whence}.")
+
+    def train(watcher: Watcher | None) -> RunResult:
+        (path / RESULT).unlink(missing_ok=True)
+        return _train(planned, watcher)
+
+    return train
 
 
 def compare(spec: CompareSpec, watcher: Watcher | None = None, *, resolved: bool = False) -> Comparison:
     """Train every variant and seed, and judge; as `run` otherwise. Finished runs stay in the folder."""
     spec = spec if resolved else complete_comparison(spec)
+    for name in spec.variants:
+        secrets.values(spec.variant(name, spec.seeds[0]).env_secrets)
     path = _folder(spec.run, "compare")
     write_comparison_spec(path, spec.model_dump(mode="json"))
     results: list[RunResult] = []
+    return _compare(spec, path, *schedule(spec, path, results), results, watcher)
+
+
+def _compare(
+    spec: CompareSpec,
+    path: Path,
+    firsts: Sequence[Planned],
+    runs: Schedule,
+    results: Sequence[RunResult],
+    watcher: Watcher | None,
+) -> Comparison:
     execution = Execution(spec.run.timeout, watcher)
-    execution.run(*schedule(spec, path, results))
+    if firsts:  # of a comparison that is resumed, all runs may be done
+        execution.run(firsts, runs)
+    else:
+        list(runs)
+    if any(result.status == "preempted" for result in results):
+        raise Preempted
     comparison = assemble(path.name, spec, results, interleaved=execution.interleaved)
     write_comparison(path, comparison)
     write_reports(path)

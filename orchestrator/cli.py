@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,8 @@ import typer
 
 from orchestrator import cli_cluster, cli_kuberay
 from orchestrator import options as opt
-from orchestrator.errors import Interrupted, JobError, RegattaError
+from orchestrator.errors import Interrupted, JobError, RegattaError, WantedBack
+from orchestrator.terminal import console, paragraph, say
 from orchestrator.watch import commands as watching
 
 if TYPE_CHECKING:
@@ -53,11 +54,13 @@ def compare(
     seed: opt.Seed = None,
     set_: opt.Set = None,
     learning_rate: opt.LearningRate = None,
+    balance: opt.Balance = None,
     straggler: opt.Straggler = None,
     on_instability: opt.OnInstability = None,
     monitor: opt.Monitor = None,
     sample_seconds: opt.SampleSeconds = None,
     mlflow: opt.Mlflow = None,
+    env_secret: opt.EnvSecret = None,
     price: opt.Price = None,
     steps_per_call: opt.StepsPerCall = None,
     sharding: opt.Sharding = None,
@@ -74,6 +77,12 @@ def compare(
     run_id: opt.RunId = None,
     timeout: opt.Timeout = None,
     launch_timeout: opt.LaunchTimeout = None,
+    checkpoints: opt.Checkpoints = None,
+    checkpoint_every: opt.CheckpointEvery = None,
+    checkpoint_seconds: opt.CheckpointSeconds = None,
+    checkpoint_keep: opt.CheckpointKeep = None,
+    max_restarts: opt.MaxRestarts = None,
+    hang_seconds: opt.HangSeconds = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
@@ -114,11 +123,13 @@ def run(
     seed: opt.Seed = None,
     set_: opt.Set = None,
     learning_rate: opt.LearningRate = None,
+    balance: opt.Balance = None,
     straggler: opt.Straggler = None,
     on_instability: opt.OnInstability = None,
     monitor: opt.Monitor = None,
     sample_seconds: opt.SampleSeconds = None,
     mlflow: opt.Mlflow = None,
+    env_secret: opt.EnvSecret = None,
     price: opt.Price = None,
     steps_per_call: opt.StepsPerCall = None,
     sharding: opt.Sharding = None,
@@ -135,6 +146,12 @@ def run(
     run_id: opt.RunId = None,
     timeout: opt.Timeout = None,
     launch_timeout: opt.LaunchTimeout = None,
+    checkpoints: opt.Checkpoints = None,
+    checkpoint_every: opt.CheckpointEvery = None,
+    checkpoint_seconds: opt.CheckpointSeconds = None,
+    checkpoint_keep: opt.CheckpointKeep = None,
+    max_restarts: opt.MaxRestarts = None,
+    hang_seconds: opt.HangSeconds = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
@@ -149,6 +166,31 @@ def run(
     with _view(quiet, verbose) as view:
         result = run_once(spec, view, resolved=True)
     _finish(result.to_json(), as_json, lambda console: print_run(result, console))
+
+
+@app.command()
+def resume(
+    path: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of an unfinished run or comparison.")],
+    workers: opt.Workers = None,
+    address: opt.Address = None,
+    timeout: opt.Timeout = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Go on from the last checkpoint of a run that ended before it was done."""
+    from orchestrator import api
+    from orchestrator.report.terminal import print_comparison, print_run
+    from orchestrator.result import RunResult
+
+    changes = {"workers": workers, "address": address, "timeout": timeout}
+    go_on = api.taken_up(path, changes, lambda text: None if quiet else say(text, err=True))
+    with _view(quiet, verbose) as view:
+        result = go_on(view)
+    if isinstance(result, RunResult):
+        _finish(result.to_json(), as_json, lambda console: print_run(result, console))
+    else:
+        _finish(result.to_json(), as_json, lambda console: print_comparison(result, console))
 
 
 @app.command()
@@ -212,8 +254,12 @@ def report(
 ) -> None:
     """Rebuild the report of a run or comparison from what it stored."""
     from orchestrator.report import show
+    from orchestrator.report.stored import UNREADABLE, unreadable
 
-    document, show_it = show(path)
+    try:
+        document, show_it = show(path)
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
     _finish(document, as_json, show_it)
 
 
@@ -223,12 +269,12 @@ def init(path: Annotated[Path, typer.Argument(metavar="FILE.py", help="File to w
     from orchestrator.scaffold import CLASS_NAME, write_job
 
     write_job(path)
-    typer.echo(f"Wrote {path}. Try it:\n\n    regatta compare {path}:{CLASS_NAME}\n")
+    say(f"Wrote {path}. Try it:\n\n    regatta compare {path}:{CLASS_NAME}\n")
 
 
 @app.command()
 def doctor(as_json: opt.Json = False) -> None:
-    """Check this machine: Python, TensorFlow, Ray, GPUs, memory, cores, ports, token."""
+    """Check this machine: Python, TensorFlow, Ray, GPUs, memory, cores, ports, token, who listens."""
     from dataclasses import asdict
 
     from orchestrator.doctor import diagnose
@@ -257,12 +303,25 @@ cli_kuberay.register(app, run, compare)
 def main() -> None:
     """Entry point: errors become one paragraph and an exit code, never a bare traceback."""
     try:
-        app(prog_name="regatta")
+        code = app(prog_name="regatta", standalone_mode=False)
     except RegattaError as error:
         if isinstance(error, JobError) and error.traceback:
-            typer.echo(error.traceback, err=True)
-        typer.echo(f"regatta: {error.message}", err=True)
+            say(error.traceback, err=True)
+        say(f"regatta: {paragraph(error.message)}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # of a path that nobody looked at before: it is too long, say, or a folder's rights
+        if error.filename is None:
+            raise
+        say(f"regatta: {paragraph(f'{error.filename}: {error.strerror}. Name another one, or change it.')}", err=True)
+        sys.exit(2)
+    except Exception as error:
+        if not hasattr(error, "show"):
+            raise
+        explained = io.StringIO()  # of the command line's own errors, which repeat what was typed as it is
+        error.show(explained)
+        say(explained.getvalue(), err=True, nl=False)
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _spec_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -271,21 +330,20 @@ def _spec_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
-    """The live view on stderr. Ctrl-C and SIGTERM inside of it end the command with exit code 130."""
-    from rich.console import Console
-
+    """The live view on stderr. Ctrl-C inside of it ends the command with exit code 130, SIGTERM with 0."""
+    from orchestrator import preemption
     from orchestrator.watch.live import LiveView
 
-    signal.signal(signal.SIGTERM, lambda *_: _raise_interrupt())
+    preemption.listen()
     try:
-        with LiveView(Console(stderr=True), quiet=quiet, verbose=verbose) as view:
+        with LiveView(console(stderr=True), quiet=quiet, verbose=verbose) as view:
             yield view
     except KeyboardInterrupt:
         raise Interrupted("interrupted; everything it started is stopped.") from None
-
-
-def _raise_interrupt() -> None:
-    raise KeyboardInterrupt
+    except preemption.Preempted:
+        raise WantedBack(
+            "told to end (SIGTERM); everything it started is stopped. `regatta resume` and its folder take it up again."
+        ) from None
 
 
 def _finish(document: Any, as_json: bool, show: Callable[[Console], None]) -> None:
@@ -295,6 +353,4 @@ def _finish(document: Any, as_json: bool, show: Callable[[Console], None]) -> No
 
         typer.echo(to_text(document))
         return
-    from rich.console import Console
-
-    show(Console())
+    show(console())

@@ -12,6 +12,7 @@ import typer
 from orchestrator import options as opt
 from orchestrator.errors import Interrupted
 from orchestrator.spec_flags import AsComparison, AsRun, name_of, spec_of, with_flags_of
+from orchestrator.terminal import console, say, visible
 
 if TYPE_CHECKING:
     from orchestrator.submission import Submission, Submissions
@@ -60,14 +61,12 @@ def submit(
     ended = _follow(cluster, run_id, to_stderr=as_json)
     if as_json and ended.exit_code == 0:
         name = "result.json" if command == "run" else "comparison.json"
-        typer.echo(_files(cluster, run_id, name)[name].decode().strip())
+        say(_files(cluster, run_id, name)[name].decode(errors="replace").strip())
     _exit_as(ended)
 
 
 def submissions(address: Dashboard, as_json: opt.Json = False) -> None:
     """List the runs submitted to a cluster, the latest first."""
-    from rich.console import Console
-
     from orchestrator.tables import print_rows
 
     found = _cluster(address).runs()
@@ -76,7 +75,7 @@ def submissions(address: Dashboard, as_json: opt.Json = False) -> None:
         return
     rows = [(run.run, run.status, run.command, run.job, run.owner, _when(run), _labels(run)) for run in found]
     head = ("RUN", "STATUS", "COMMAND", "JOB", "OWNER", "STARTED", "LABELS")
-    print_rows([head, *rows] if rows else [("No runs were submitted.",)], Console())
+    print_rows([head, *rows] if rows else [("No runs were submitted.",)], console())
 
 
 def status(run: RunName, address: Dashboard, as_json: opt.Json = False) -> None:
@@ -94,7 +93,7 @@ def logs(run: RunName, address: Dashboard, follow: Follow = False) -> None:
     if follow:
         _exit_as(_follow(cluster, run, to_stderr=False))
     else:
-        typer.echo(cluster.logs(run), nl=False)
+        say(cluster.logs(run), nl=False)
 
 
 def stop(run: RunName, address: Dashboard, as_json: opt.Json = False) -> None:
@@ -136,7 +135,7 @@ def _follow(cluster: Submissions, run: str, *, to_stderr: bool) -> Submission:
     stream = sys.stderr if to_stderr else sys.stdout
 
     def write(text: str) -> None:
-        stream.write(text)
+        stream.write(visible(text))
         stream.flush()
 
     try:
@@ -161,14 +160,14 @@ def _exit_as(ended: Submission) -> None:
         raise Interrupted(f"{ended.run} was stopped; `regatta fetch {ended.run}` brings what it has done.")
     if ended.exit_code != 0:
         if ended.exit_code is None:  # it never began, or its host died: the log does not say
-            typer.echo(f"regatta: {ended.run} failed: {ended.message}", err=True)
+            say(f"regatta: {ended.run} failed: {ended.message}", err=True)
         raise typer.Exit(ended.exit_code if ended.exit_code in (2, 3, 4, 130) else 4)
 
 
 def _print(document: Any, as_json: bool, text: str) -> None:
     from orchestrator.documents import to_text
 
-    typer.echo(to_text(document) if as_json else text)
+    say(to_text(document) if as_json else text)
 
 
 def _when(run: Submission) -> str:

@@ -49,7 +49,7 @@ def kuberay(
         claim=claim,
         metadata=opt.parse_settings(label or (), "--label"),
     )
-    text = yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump_all(documents, sort_keys=False)
     if out is None:
         typer.echo(text, nl=False)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -18,10 +19,14 @@ from orchestrator import access
 from orchestrator.errors import ClusterError, RegattaError
 from orchestrator.placement import GIB, Group, Host, Room, Strategy, listed, place
 from orchestrator.staging import stage
+from orchestrator.token_file import require_token
 from orchestrator.topology import TaskPlan
 from workers.messages import JobSource
-from workers.process import PACKAGES
+from workers.process import PACKAGES, session_directory
 from workers.zygote import SESSION_MARK
+
+_LONGEST_FOLDER = 45
+"""Ray adds 62 characters to a socket's path, which may have 107."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class Cluster:
         # Ray puts the driver's working directory first on its workers' path, where a folder of the user's named
         # `workers` or `jobs` would hide ours (FACTS.md). An empty one hides nothing.
         self._empty = tempfile.TemporaryDirectory(prefix="regatta-empty-")
+        self._private: str | None = None
+        self._auth_mode = os.environ.get("RAY_AUTH_MODE")
 
     def __enter__(self) -> Cluster:
         import ray
@@ -75,7 +82,7 @@ class Cluster:
                 self._start(ray, common)
             else:
                 access.check(self._address)
-                ray._raylet.Config.initialize("")  # or Ray goes on with the RAY_AUTH_MODE it was imported with
+                _read_authentication(ray)
                 self._attach(ray, common)
         except RegattaError:
             raise
@@ -93,7 +100,12 @@ class Cluster:
         import ray
 
         ray.shutdown()
+        os.environ.pop("RAY_AUTH_MODE", None)  # the next cluster may be another's, which our token is not for
+        if self._auth_mode is not None:
+            os.environ["RAY_AUTH_MODE"] = self._auth_mode
         self._empty.cleanup()
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
 
     def hosts(self) -> tuple[Host, ...]:
         """The living hosts, and what is free on each."""
@@ -145,9 +157,14 @@ class Cluster:
         # Tasks of one machine share its cores, as they would under any process launcher: Ray counts seats here,
         # and is given as many as the tasks need. On a cluster its counts are real and are kept.
         cpus = max(os.cpu_count() or 1, int(sum(plan.cpus for plan in self._plans)) + 1)
+        require_token()
+        _read_authentication(ray)
+        if "RAY_TMPDIR" not in os.environ:  # there Ray's logs stay, for who wants to read them
+            self._private = _private_folder(self._session)
         with _working_in(self._empty.name), _own_signal_handlers(), _marked(self._session):
             ray.init(
                 address="local",
+                _temp_dir=self._private,
                 num_cpus=cpus,
                 include_dashboard=False,
                 object_store_memory=_object_store_bytes(),
@@ -168,6 +185,21 @@ class Cluster:
 def _is_staged_job() -> bool:
     """Whether this is a job from `regatta submit`: all it starts gets the code that it has itself."""
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and Path.cwd() == PACKAGES
+
+
+def _private_folder(session: str) -> str:
+    """For the files of a Ray of ours: in `/tmp/ray` others could replace its sockets and its code (mode 0777)."""
+    folder = session_directory(session) / "ray"
+    if len(str(folder)) > _LONGEST_FOLDER:
+        return tempfile.mkdtemp(prefix="r", dir=folder.parent.parent)
+    folder.mkdir(exist_ok=True)
+    return str(folder)
+
+
+def _read_authentication(ray: Any) -> None:
+    """Have Ray look at RAY_AUTH_MODE and the token again: it goes on with what it was imported with."""
+    ray._raylet.Config.initialize("")
+    ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _host(node: dict[str, Any], free: dict[str, float]) -> Host:

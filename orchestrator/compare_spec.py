@@ -50,12 +50,16 @@ class CompareSpec(BaseModel):
 def make_compare_spec(values: Mapping[str, Any]) -> CompareSpec:
     """As `make_run_spec`, with the comparison's own fields (`RunSpec.COMPARE_ONLY`) beside the run's."""
     own = {key: values[key] for key in RunSpec.COMPARE_ONLY if values.get(key) is not None}
-    run = make_run_spec({key: value for key, value in values.items() if key not in RunSpec.COMPARE_ONLY})
+    shared = {key: value for key, value in values.items() if key not in RunSpec.COMPARE_ONLY}
+    # Of the modes, only sync can be balanced, and what one wants to know is whether it is worth it.
+    balance = own.get("variants") is None and shared.pop("balance", None)
+    run = make_run_spec(shared)
     if isinstance(count := own.get("seeds"), int):
         if isinstance(count, bool) or not 1 <= count <= MAX_SEEDS:
             raise SpecError("seeds", f"{shown(count)} is not allowed: give a number from 1 to {MAX_SEEDS}, or a list")
         own["seeds"] = tuple(range(run.seed, run.seed + count))
-    own["variants"] = expand(own.pop("modes", None), own.pop("vary", None), own.pop("variants", None))
+    named = {field: own.pop(field, None) for field in ("modes", "vary", "variants")}
+    own["variants"] = expand(**named, balance=balance is True)
     return validated(CompareSpec, {"run": run, **own})
 
 

@@ -6,30 +6,38 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from orchestrator import preemption
 from orchestrator.errors import ClusterError
+from orchestrator.hangs import HANG_SECONDS, HangWatch
+from orchestrator.policy import FailurePolicy
+from orchestrator.replacing import Replacements
 from orchestrator.spec import Target
 from orchestrator.states import (
     Broken,
     Ended,
+    Failing,
     Idle,
     Launching,
     Order,
+    Replace,
     ScoreSnapshot,
     State,
     StopLeg,
     Training,
     advance,
+    scored,
 )
 from orchestrator.topology import EVALUATOR
 from orchestrator.watch.instability import RecentSnapshots
 from orchestrator.worker_group import Assign, SnapshotHandle, WorkerGroup
-from workers.messages import Leg, ReplicaStatus, Task, TaskFailure
+from workers.messages import PREEMPTED, FailureKind, Leg, ReplicaState, ReplicaStatus, Stamp, Task, TaskFailure
 
 SHORTEST_WAIT, WAIT_GROWTH = 0.02, 1.3
 WAIT_PER_TASK = 0.02
 """The longest wait between polls grows with the group, so that the driver's load does not."""
 STOP_GRACE_SECONDS = 15.0
 """How long a leg may take to end after it was asked to, before its group is given up."""
+FIRST_CALL_SECONDS = 120.0
 
 
 class GroupBroken(Exception):  # noqa: N818 - a state of the group, handled here and in `runner`, never shown
@@ -47,13 +55,18 @@ class Tick:
 
     state: State
     statuses: Sequence[ReplicaStatus]
+    replaced: tuple[TaskFailure, ...] = ()
+    """Failures that the group survives: their tasks are started anew."""
 
 
 Listener = Callable[[Tick], None]
 
 
 class Coordinator:
-    """Drives one group, and the evaluator it may share with others, through launch and legs."""
+    """Drives one group, and the evaluator it may share with others, through launch and legs.
+
+    When the group breaks, another one may take its place (`renew`); what the evaluator still has to score is kept.
+    """
 
     def __init__(
         self,
@@ -62,18 +75,39 @@ class Coordinator:
         *,
         leader: Task,
         trainers: Sequence[Task],
+        replaceable: Sequence[Task] = (),
         keeps_snapshots: bool = False,
+        policy: FailurePolicy | None = None,
+        hang_seconds: float = HANG_SECONDS,
+        first_call_seconds: float = FIRST_CALL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`keeps_snapshots`: hold on to a few of each leg, so that it can be rolled back."""
-        self._group = group
+        """`replaceable`: tasks that training goes on without until they are back.
+
+        `keeps_snapshots`: hold on to a few of each leg, so that it can be rolled back. `hang_seconds` and
+        `first_call_seconds`: the least silence, in a leg and before its first call, that is looked at as a hang.
+        """
         self._evaluator = evaluator
         self._leader = leader
         self._trainers = trainers
+        self._replaceable = frozenset(replaceable)
         self._clock = clock
+        self._policy = policy or FailurePolicy()
+        self._limits = {"hang_seconds": hang_seconds, "first_seconds": first_call_seconds}
         self._keeps_snapshots = keeps_snapshots
         self.snapshots: RecentSnapshots[SnapshotHandle] = RecentSnapshots()
         """Of the leg under way."""
+        self._unscored: dict[Stamp, SnapshotHandle] = {}
+        self._leg = 0
+        self._training: Training | None = None
+        """What was known of the leg under way when the group broke."""
+        self.renew(group)
+
+    def renew(self, group: WorkerGroup) -> None:
+        """From now on drive `group`, which is to be launched."""
+        self._group = group
+        self._hangs = HangWatch(group.tasks, self._evaluator.tasks, now=self._clock(), **self._limits)
+        self._replacements = Replacements(self._policy, self._clock)
         self.state: State = Launching(frozenset(group.tasks))
 
     def launch(self, assign: Assign) -> None:
@@ -84,22 +118,21 @@ class Coordinator:
         """Until every task of the group, and the evaluator, is ready for a leg.
 
         Raises:
-            GroupBroken: a task failed.
-            ClusterError: not all were ready by `deadline`; names those that are missing.
+            GroupBroken: a task failed, or does nothing for getting ready.
+            ClusterError: not all were ready by `deadline`, and those that are missing are at work; names them.
         """
-        self.state = Launching(frozenset([*self._group.tasks, *self._evaluator.tasks]))
-        seen: Mapping[Task, str] = {}
+        self.state = Launching(
+            frozenset([*self._group.tasks, *self._evaluator.tasks]), frozenset(self._evaluator.tasks)
+        )
+        seen: Mapping[Task, ReplicaState] = {}
         wait = SHORTEST_WAIT
         while not isinstance(self.state, Idle):
             statuses = self._turn(wait, listen)
             seen = {**seen, **{status.task: status.state for status in statuses}}
+            if any(status.preempted for status in statuses):
+                raise preemption.Preempted
             if isinstance(self.state, Launching) and self._clock() > deadline:
-                missing = ", ".join(f"{t} ({seen.get(t, 'silent')})" for t in sorted(self.state.waiting))
-                raise ClusterError(
-                    f"Not all tasks were ready in time; missing: {missing}. Their logs say how far they came. "
-                    "A model that takes long to compile needs a larger launch_timeout; a task that is silent sits "
-                    "on a host that cannot be reached."
-                )
+                self._give_up_waiting(sorted(self.state.waiting), seen)
             wait = 2 * SHORTEST_WAIT
 
     def run(
@@ -112,27 +145,41 @@ class Coordinator:
     ) -> Ended:
         """Train one leg to its end, from `snapshot` if `leg.start` says so, and score all its snapshots.
 
+        What was found out about its run before the group broke, if it did, still holds.
+
         Raises:
-            GroupBroken: a task failed.
+            GroupBroken: a task failed that the others need.
+            Preempted: the machine is wanted back, and the leg did not end in time.
         """
-        self.state = Training(leg.run_id, target)
-        self.snapshots.clear()
-        self._group.train(leg, self._trainers, snapshot)
+        with preemption.worth_saving():
+            self._begin(leg, target, snapshot)
+            return self._to_the_end(deadline, listen)
+
+    def _to_the_end(self, deadline: float | None, listen: Listener) -> Ended:
         wait = SHORTEST_WAIT
         longest = max(SHORTEST_WAIT, WAIT_PER_TASK * len(self._group.tasks))
         gives_up: float | None = None
+        saves_until: float | None = None
         while True:
             self._turn(wait, listen)
             state = self.state
             if isinstance(state, Ended):
                 self.state = Idle()
+                self._training = None
+                self._hangs.leg_ends()
                 return state
             wait = min(longest, wait * WAIT_GROWTH)
             now = self._clock()
+            if preemption.requested():
+                self.stop(PREEMPTED)
+            if isinstance(state, Training) and state.stopping == PREEMPTED:
+                saves_until = saves_until or now + preemption.GRACE_SECONDS
+                if now > saves_until:
+                    raise preemption.Preempted
             if deadline is not None and now > deadline and gives_up is None:
                 gives_up = now + STOP_GRACE_SECONDS
                 if not (isinstance(state, Training) and (state.stopping or state.finished)):
-                    self._group.request_stop("timeout", self._trainers)
+                    self._group.request_stop("timeout", self._leg, self._trainers)
             if isinstance(state, Training) and state.finished:
                 continue  # trained in time; its last snapshots are being scored
             if gives_up is not None and now > gives_up:
@@ -150,21 +197,90 @@ class Coordinator:
         self._carry_out(StopLeg(reason))
         return True
 
+    def _begin(self, leg: Leg, target: Target | None, snapshot: SnapshotHandle | None) -> None:
+        self._leg += 1
+        self.state = Training(
+            leg.run_id,
+            target,
+            replaceable=self._replaceable | frozenset(self._evaluator.tasks),
+            scorers=frozenset(self._evaluator.tasks),
+        )
+        before = self._training
+        if before is not None and before.run_id == leg.run_id:
+            pending = frozenset(stamp for stamp in before.pending if stamp in self._unscored)
+            self.state = replace(self.state, pending=pending, reached=before.reached, last=before.last)
+        self._unscored = {s: handle for s, handle in self._unscored.items() if s in self.state.pending}
+        self.snapshots.clear()
+        self._group.train(replace(leg, number=self._leg), self._trainers, snapshot)
+        self._hangs.leg_begins(self._clock())
+
     def _turn(self, wait: float, listen: Listener) -> list[ReplicaStatus]:
         statuses = [*self._group.poll(wait), *self._evaluator.poll(0)]
-        self.state, orders = advance(self.state, statuses, self._clock())
-        listen(Tick(self.state, statuses))
+        now = self._clock()
+        hung = self._hangs.observe(statuses, now)
+        if isinstance(self.state, Failing):
+            hung = (*hung, *self._hangs.stopped())
+        statuses += [ReplicaStatus(failure.task, ReplicaState.FAILED, failure=failure) for failure in hung]
+        self.state, orders = advance(self.state, statuses, now)
+        self._keep_books(statuses, now)
+        lost = tuple(order.failure for order in orders if isinstance(order, Replace))
+        listen(Tick(self.state, statuses, tuple(f for f in lost if self._replacements.is_new(f))))
         if isinstance(self.state, Broken):
+            if self._training is not None and self._training.stopping == PREEMPTED:
+                raise preemption.Preempted  # its last checkpoint is what is left, and no reason to launch anew
             raise GroupBroken(self.state.cause, self.state.failures)
         for order in orders:
             self._carry_out(order)
+        for task in self._replacements.due():
+            self._replace(task)
         return statuses
+
+    def _keep_books(self, statuses: Sequence[ReplicaStatus], now: float) -> None:
+        """What is known of the leg, so that it outlives a group that breaks."""
+        if isinstance(self.state, Training):
+            self._training = self.state
+        elif self._training is not None:
+            self._training = scored(self._training, statuses)
+        self._replacements.hear(statuses)
+        for evaluation in (e for status in statuses for e in status.evaluations):
+            if isinstance(self.state, Training | Ended):
+                self._group.scored(self._leader, evaluation)
+        pending = self._training.pending if self._training else frozenset()
+        self._unscored = {stamp: handle for stamp, handle in self._unscored.items() if stamp in pending}
+        self._hangs.scores_awaited(len(self._unscored), now)
 
     def _carry_out(self, order: Order) -> None:
         if isinstance(order, ScoreSnapshot):
             snapshot = self._group.snapshot(self._leader, order.stamp)
+            self._unscored[order.stamp] = snapshot
             self._evaluator.score(EVALUATOR, order.stamp, snapshot)
             if self._keeps_snapshots:
                 self.snapshots.add(order.stamp, snapshot)
         elif isinstance(order, StopLeg):
-            self._group.request_stop(order.reason, self._trainers)
+            self._group.request_stop(order.reason, self._leg, self._trainers)
+        elif not self._replacements.order(order.failure):
+            raise GroupBroken(order.failure, [order.failure])
+
+    def _replace(self, task: Task) -> None:
+        """Start `task` anew where it was; an evaluator gets its unfinished work again."""
+        group = self._evaluator if task in self._evaluator.tasks else self._group
+        group.replace(task)
+        self._hangs.replaced(task, self._clock())
+        if task in self._evaluator.tasks:
+            for stamp, snapshot in self._unscored.items():
+                self._evaluator.score(task, stamp, snapshot)
+
+    def _give_up_waiting(self, missing: Sequence[Task], seen: Mapping[Task, ReplicaState]) -> None:
+        listed = ", ".join(f"{task} ({seen.get(task, 'silent')})" for task in missing)
+        idle = self._hangs.suspects(missing, self._clock())
+        if idle:
+            late = [
+                replace(f, kind=FailureKind.LATE, summary=f"not ready in time; missing: {listed}; {f.summary}")
+                for f in idle
+            ]
+            raise GroupBroken(late[0], late)
+        raise ClusterError(
+            f"Not all tasks were ready in time; missing: {listed}. Their logs say how far they came. "
+            "A model that takes long to compile needs a larger launch_timeout; a task that is silent sits "
+            "on a host that cannot be reached."
+        )

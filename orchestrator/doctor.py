@@ -10,13 +10,14 @@ import importlib.metadata
 import os
 import platform
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from orchestrator import machine
+from workers.monitor.listeners import Listener, listeners
 
 GIB = 2**30
 
@@ -65,6 +66,7 @@ def diagnose(runs: Path = Path("runs")) -> tuple[Check, ...]:
             memory(machine.memory()),
             ports(machine.ports()),
             token(os.environ, Path.home()),
+            sockets(listeners()),
             disk(runs, *machine.disk_free(runs)),
             shadowing(Path.cwd(), Path(__file__).parents[1]),
         )
@@ -182,7 +184,8 @@ def token(environ: Mapping[str, str], home: Path) -> Check:
     """Where Ray will take its token from: the variable, the file it names, or `~/.ray/auth_token`."""
     name = "Ray token"
     if environ.get("RAY_AUTH_MODE", "token").lower() != "token":
-        detail = f"off: RAY_AUTH_MODE={environ['RAY_AUTH_MODE']}; whoever reaches Ray's ports runs code as you"
+        said = f"RAY_AUTH_MODE={environ['RAY_AUTH_MODE']}"
+        detail = f"off for `ray start` ({said}): whoever reaches its ports runs code as you"
         return Check(name, Status.WARN, detail, "unset RAY_AUTH_MODE")
     if environ.get("RAY_AUTH_TOKEN"):
         return Check(name, Status.OK, "on: from RAY_AUTH_TOKEN")
@@ -202,6 +205,21 @@ def token(environ: Mapping[str, str], home: Path) -> Check:
         detail = f"on: {path}, which is open to others (mode {mode:04o})"
         return Check(name, Status.WARN, detail, f"chmod 600 {path}")
     return Check(name, Status.OK, f"on: {path}")
+
+
+def sockets(found: Sequence[Listener]) -> Check:
+    """Who listens at the moment, and whether other hosts can reach it."""
+    if not found:
+        return Check("Sockets", Status.OK, "no process of Ray or Regatta listens at the moment")
+    public = [one for one in found if one.is_public]
+    detail = f"{len(found)} of Ray and Regatta listen, {len(public)} on public interfaces: {', '.join(map(str, found))}"
+    if not public:
+        return Check("Sockets", Status.OK, detail)
+    remedy = (
+        "let a firewall admit the cluster's own hosts only: Ray's ports ask for the token, TensorFlow's between "
+        "tasks ask for nothing (docs/security.md)"
+    )
+    return Check("Sockets", Status.WARN, detail, remedy)
 
 
 def disk(folder: Path, nearest: Path, free: int, writable: bool) -> Check:

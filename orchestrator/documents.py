@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,13 +13,19 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import UsageError
+from orchestrator.report.text import UNSEEN
 
 _Document = TypeVar("_Document", bound=BaseModel)
+_BEYOND_ASCII = re.compile(r"[^\x20-\x7e\n]")
 
 
 def to_text(document: Any, indent: int | None = None) -> str:
-    """JSON; infinities and NaN, which JSON has no numbers for, as strings that pydantic reads back as floats."""
-    return json.dumps(_spelled(document), indent=indent, ensure_ascii=False, allow_nan=False)
+    """JSON; infinities and NaN, which JSON has no numbers for, as strings that pydantic reads back as floats.
+
+    Letters of all scripts stay as they are; what a terminal would obey, or UTF-8 cannot hold, is escaped.
+    """
+    text = json.dumps(_spelled(document), indent=indent, ensure_ascii=False, allow_nan=False)
+    return _BEYOND_ASCII.sub(_escaped, text)
 
 
 def load(model: type[_Document], path: Path) -> _Document:
@@ -27,6 +35,8 @@ def load(model: type[_Document], path: Path) -> _Document:
         UsageError: there is none, or it is not of this kind.
     """
     try:
+        if path.is_fifo():
+            raise OSError("it is a pipe, whose other end would be waited for")
         return model.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UsageError(f"{path.parent} holds no {path.name}: it is not the folder of a finished run.") from None
@@ -36,6 +46,11 @@ def load(model: type[_Document], path: Path) -> _Document:
         raise UsageError(f"{path} is not one of Regatta's: {field}: {first['msg']}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    return json.dumps(character)[1:-1] if unicodedata.category(character) in UNSEEN else character
 
 
 def _spelled(document: Any) -> Any:

@@ -4,9 +4,11 @@
     ├── UsageError            2   wrong flag, spec, file or environment
     │   └── SpecError         2   a field of the spec: names it, its value, and what is allowed
     ├── JobError              3   the user's training code raised
-    ├── Interrupted         130   Ctrl-C or SIGTERM
+    ├── Interrupted         130   Ctrl-C
+    ├── WantedBack            0   SIGTERM: the machine is wanted back, and the run can be resumed
     └── ClusterError          4   Ray or the machines failed
         ├── ResourcesError    2   the cluster cannot offer what was asked: the spec has to change
+        ├── HostLostError     4   a host went away that tasks have their places on
         └── TaskDiedError          4   a replica's process ended without saying why
 
 A message is one paragraph: what happened, to which field or task, where its log is, what to try.
@@ -65,6 +67,12 @@ class Interrupted(RegattaError):  # noqa: N818 - not an error of anybody's
     exit_code = 130
 
 
+class WantedBack(RegattaError):  # noqa: N818 - not an error of anybody's
+    """The command was told to end by whoever lends the machine."""
+
+    exit_code = 0
+
+
 class ClusterError(RegattaError):
     """Ray or a machine failed."""
 
@@ -73,6 +81,10 @@ class ResourcesError(ClusterError):
     """The cluster has not got what the topology needs."""
 
     exit_code = 2
+
+
+class HostLostError(ClusterError):
+    """A host is gone on which tasks of the run have their places."""
 
 
 class TaskDiedError(ClusterError):

@@ -11,8 +11,10 @@ from typing import Any
 from orchestrator.coordinator import Tick
 from orchestrator.errors import RegattaError, ResourcesError
 from orchestrator.fleet import Fleet
+from orchestrator.preemption import Preempted
 from orchestrator.report.environment import environment
 from orchestrator.result import RunResult
+from orchestrator.resuming import Resumed
 from orchestrator.runner import Runner, Watcher
 from orchestrator.spec import RunSpec
 from orchestrator.store import claim_directory
@@ -28,6 +30,8 @@ class Planned:
     run_id: str
     claimed: bool = False
     """Whether the folder is this run's own already."""
+    resumed: Resumed | None = None
+    """Where a run goes on that has been in the folder before."""
 
 
 Schedule = Generator[Planned, RunResult, None]
@@ -95,13 +99,15 @@ class Execution:
                     current.await_ready(fleet.crews[planned.spec.variant_name], self._deadline(fleet.deadline))
                 result: RunResult | None = None
                 while (planned_next := _advance(schedule, result)) is not None:
+                    _go_on_after(result)
                     current = waiting.get(planned_next.run_id) or self._runner(planned_next)
                     waiting[planned_next.run_id] = current
                     result = current.train(fleet.crews[planned_next.spec.variant_name])
                     del waiting[planned_next.run_id]
         except BaseException as error:
             for runner in waiting.values():
-                runner.abandon(error if runner is current else UnstartedError())
+                mine = runner is current or isinstance(error, Preempted)
+                runner.abandon(error if mine else UnstartedError())
             raise
 
     def _one_by_one(self, firsts: Sequence[Planned], schedule: Schedule) -> None:
@@ -109,6 +115,7 @@ class Execution:
         result: RunResult | None = None
         planned = _advance(schedule, result)
         while planned is not None:
+            _go_on_after(result)
             with Fleet([planned.spec]) as fleet:
                 self._begun = True
                 runner = self._runner(planned)
@@ -135,10 +142,17 @@ class Execution:
             self._environment,
             command_started=command_started,
             deadline=self._stops_at,
+            resumed=planned.resumed,
         )
 
     def _deadline(self, launch: float) -> float:
         return launch if self._stops_at is None else min(launch, self._stops_at)
+
+
+def _go_on_after(result: RunResult | None) -> None:
+    """Raises Preempted where the machine is wanted back: the runs that are to come would meet the same."""
+    if result is not None and result.status == "preempted":
+        raise Preempted
 
 
 def _advance(schedule: Schedule, result: RunResult | None) -> Planned | None:

@@ -11,10 +11,12 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from orchestrator import topology
+from orchestrator import secrets, topology
 from orchestrator.cluster import Cluster, Placement
 from orchestrator.coordinator import Coordinator
+from orchestrator.errors import HostLostError
 from orchestrator.placement import Group
+from orchestrator.policy import FailurePolicy
 from orchestrator.resources import demand
 from orchestrator.spec import RunSpec
 from orchestrator.topology import TaskPlan
@@ -64,16 +66,35 @@ class Crew:
             self._fleet.evaluator,
             leader=topology.leader(self.spec.mode),
             trainers=topology.trainers(self.spec.mode, self.spec.workers),
+            replaceable=topology.replaceable(self.spec.mode, self.spec.workers),
             keeps_snapshots=self.spec.on_instability == "rollback",
+            policy=FailurePolicy(max_restarts=self.spec.max_restarts),
+            hang_seconds=self.spec.hang_seconds,
+            first_call_seconds=self.spec.launch_timeout,
         )
         self.coordinator.launch(assigner(self.spec, self.plans))
         return self.coordinator
 
-    def relaunch(self) -> Coordinator:
-        """A new attempt: every process and port anew."""
-        self.shutdown()
+    def relaunch(self) -> None:
+        """A new attempt, under the same coordinator: every process and port anew.
+
+        Raises:
+            HostLostError: there is no such place any more.
+            ClusterError: the tasks could not be started, or do not reach each other.
+        """
+        if self.coordinator is None or self._group is None:
+            raise RuntimeError("there is no attempt that another one could follow")
+        lost = self._group.lost_hosts()
+        self._group.shutdown()
+        if lost:
+            raise HostLostError(
+                f"The run cannot go on without {', '.join(lost)}. When there are enough hosts again, `regatta resume` "
+                "and the run's folder go on from its last checkpoint."
+            )
         self.attempt += 1
-        return self.launch()
+        self._group = self._fleet.group(self.plans, self._places)
+        self.coordinator.renew(self._group)
+        self.coordinator.launch(assigner(self.spec, self.plans))
 
     def shutdown(self) -> None:
         if self._group is not None:
@@ -92,6 +113,7 @@ class Fleet:
         plans = [plan for group in self._groups for plan in group]
         self._cluster = Cluster(self._session, first.address, plans, JobSource(first.job, first.directory))
         self._interface = first.interface
+        self._launch_timeout = first.launch_timeout
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> Fleet:
@@ -120,7 +142,8 @@ class Fleet:
     def group(self, plans: tuple[TaskPlan, ...], places: Placement) -> WorkerGroup:
         """A group of replicas in `places`."""
         address = _LOCALHOST if self._cluster.local else None
-        return RayGroup(plans, self._session, places, address, self._interface, self.deadline)
+        deadline = max(self.deadline, time.monotonic() + self._launch_timeout)
+        return RayGroup(plans, self._session, places, address, self._interface, deadline)
 
 
 def _parts(placement: Placement, groups: Sequence[Group]) -> Iterator[Placement]:
@@ -134,6 +157,7 @@ def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...]) -> Assign:
     """What each task of `plans` has to know, once the addresses are known."""
     target = spec.parsed_target
     resources = {plan.task: plan for plan in plans}
+    given = secrets.values(spec.env_secrets)
 
     def assign(task: Task, addresses: topology.Addresses) -> Assignment:
         return Assignment(
@@ -154,8 +178,10 @@ def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...]) -> Assign:
             dtype_policy=dtype_policy(spec),
             target_metric=target.metric if target else None,
             straggler=spec.straggler,
+            balance=spec.balance,
             sample_seconds=spec.sample_seconds if spec.monitor else 0.0,
             timings=spec.monitor,
+            secrets=given,
         )
 
     return assign

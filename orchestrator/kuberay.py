@@ -62,7 +62,7 @@ def manifests(
         "authOptions": {"mode": "token"},
         "headGroupSpec": {
             "rayStartParams": {"dashboard-host": "0.0.0.0"},  # noqa: S104 - the pod's own network
-            "template": _pod("ray-head", image, head, volumes, mounts),
+            "template": _pod("ray-head", image, head, volumes, mounts, _secrets(name, spec)),
         },
         "workerGroupSpecs": [
             {
@@ -155,12 +155,20 @@ def _labels(wanted: Mapping[str, str]) -> dict[str, str]:
     return {"labels": ",".join(f"{key}={value}" for key, value in plain.items())} if plain else {}
 
 
+def _secrets(name: str, spec: RunSpec | CompareSpec) -> list[dict[str, Any]]:
+    """Variables of the head, where the driver runs, from a Secret of the cluster's: no value is in the manifest."""
+    wanted = base_of(spec).env_secrets
+    return [{"name": v, "valueFrom": {"secretKeyRef": {"name": f"{name}-secrets", "key": v}}} for v in wanted]
+
+
 def _pod(
     name: str,
     image: str,
     resources: dict[str, Any],
     volumes: list[dict[str, Any]],
     mounts: list[dict[str, Any]],
+    env: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     container = {"name": name, "image": image, "resources": resources} | ({"volumeMounts": mounts} if mounts else {})
+    container |= {"env": list(env)} if env else {}
     return {"spec": {"containers": [container]} | ({"volumes": volumes} if volumes else {})}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 
 from orchestrator.metrics import Metrics
-from orchestrator.result import Staleness, Timing, Utilization, WorkerTime
+from orchestrator.result import FailureRecord, Staleness, Timing, Utilization, WorkerTime
 from workers.monitor.pace import straggler_index
 
 
@@ -21,6 +22,18 @@ def _reading(run: Path) -> Iterator[Metrics]:
         yield metrics
     finally:
         metrics.close()
+
+
+def failures(run: Path) -> list[FailureRecord]:
+    """What the run met under earlier drivers."""
+    with _reading(run) as metrics:
+        rows = metrics.rows("SELECT attempt, task, detail FROM events WHERE kind = 'failure' ORDER BY time")
+    found = []
+    for attempt, task, detail in rows:
+        told = json.loads(detail)
+        log = f"logs/{task.replace(':', '-')}.log"
+        found.append(FailureRecord(task=task, kind=told["failure"], attempt=attempt, summary=told["summary"], log=log))
+    return found
 
 
 def final_loss(run: Path) -> float | None:

@@ -7,6 +7,7 @@ driver that is killed loses no more than that, and the file opens as if nothing 
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import time
 from contextlib import suppress
@@ -36,16 +37,18 @@ CREATE TABLE gpu_samples (attempt INT, task TEXT, time REAL, uuid TEXT, name TEX
 CREATE TABLE tasks (attempt INT, task TEXT, state TEXT, pid INT, since REAL, PRIMARY KEY (attempt, task));
 CREATE TABLE events (time REAL, attempt INT, kind TEXT, task TEXT, detail TEXT);
 """
+TABLES = tuple(re.findall(r"CREATE TABLE (\w+)", SCHEMA))
 
 
 class MetricsWriter:
-    """metrics.db of a new run, open for writing by this process alone."""
+    """metrics.db of a run, new or taken up again, open for writing by this process alone."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, *, reopen: bool = False) -> None:
+        """`reopen`: the run is taken up again, and may have ended before there were tables."""
         self._db = sqlite3.connect(run / METRICS, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(SCHEMA)
+        self._db.executescript(SCHEMA.replace("TABLE", "TABLE IF NOT EXISTS") if reopen else SCHEMA)
         self._db.execute("BEGIN")
         self._committed = time.monotonic()
         self._tasks: dict[Task, tuple[int, str, int | None]] = {}
@@ -124,6 +127,11 @@ class Metrics:
     def __init__(self, run: Path) -> None:
         # As a URI the path may hold any character; `#` or `?` would end a plain one.
         self._db = sqlite3.connect(f"{(run / METRICS).absolute().as_uri()}?mode=ro", uri=True)
+        # A view can take for ever to read, and a run's folder may come from anybody.
+        made = self.column("SELECT sql FROM sqlite_master WHERE type IN ('view', 'trigger') OR sql LIKE '%VIRTUAL%'")
+        if made:
+            self._db.close()
+            raise sqlite3.DatabaseError(f"{METRICS} holds what Regatta did not make")
 
     def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
         return self._db.execute(query, arguments).fetchall()

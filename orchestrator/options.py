@@ -52,6 +52,16 @@ Out = Annotated[str | None, typer.Option(help="Folder for the results; runs/<run
 RunId = Annotated[str | None, typer.Option(help="Name of the run.")]
 Timeout = Annotated[float | None, typer.Option(help="Seconds after which training is stopped.")]
 LaunchTimeout = Annotated[float | None, typer.Option(help="Seconds that starting all tasks may take.")]
+Checkpoints = Annotated[str | None, typer.Option(help="Folder or URI (s3://...) for checkpoints; the run's own.")]
+CheckpointEvery = Annotated[int | None, typer.Option(help="Samples between checkpoints.")]
+CheckpointSeconds = Annotated[float | None, typer.Option(help="Seconds between checkpoints; 30, 0 for none.")]
+CheckpointKeep = Annotated[int | None, typer.Option(help="The last so many checkpoints stay, and the best; 3.")]
+MaxRestarts = Annotated[int | None, typer.Option(help="Restarts after failures of machines; 3.")]
+HangSeconds = Annotated[float | None, typer.Option(help="Silence after which a task is taken for hung; 30.")]
+EnvSecret = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Variable here that tasks get and nobody is told; may be repeated."),
+]
 Vary = Annotated[
     list[str] | None,
     typer.Option("--vary", metavar="FIELD=A,B", help="Compare values of a field, or of params.x; may be repeated."),
@@ -59,6 +69,10 @@ Vary = Annotated[
 Margin = Annotated[float | None, typer.Option(help="Accuracies closer than this are equal; 0.005.")]
 TuneLr = Annotated[bool | None, typer.Option("--tune-lr", help="First find each variant's learning rate.")]
 LearningRate = Annotated[float | None, typer.Option(help="Instead of the job's own.")]
+Balance = Annotated[
+    bool | None,
+    typer.Option("--balance", help="Sync: more samples of each step for faster workers; compare: one variant more."),
+]
 Straggler = Annotated[str | None, typer.Option(help="Slow workers: persistent:worker=1,factor=4; see docs.")]
 OnInstability = Annotated[
     str | None, typer.Option(help="When the loss is NaN or diverges: warn, stop or rollback (once, half the rate).")
@@ -74,7 +88,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and err
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also evaluations, findings and task states.")]
 
 
-_NOT_FIELDS = ("target", "target_metric", "set_", "seeds", "modes", "vary", "price", "worker_label", "resources")
+_NOT_FIELDS = (
+    "target", "target_metric", "set_", "seeds", "modes", "vary", "price", "worker_label", "resources", "env_secret",
+)  # fmt: skip
 
 
 def to_fields(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,6 +105,8 @@ def to_fields(given: Mapping[str, Any]) -> dict[str, Any]:
         fields["modes"] = tuple(name.strip() for name in given["modes"].split(","))
     if given.get("worker_label"):
         fields["worker_labels"] = parse_settings(given["worker_label"], "--worker-label")
+    if given.get("env_secret"):
+        fields["env_secrets"] = tuple(given["env_secret"])
     if given.get("resources"):
         fields["resources"] = parse_resources(parse_settings(given["resources"], "--resources"))
     if given.get("price") is not None:

@@ -17,11 +17,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from orchestrator.errors import ClusterError, UsageError
+from orchestrator.spec import shown
 
 BEGIN, LINE, END = "regatta-parcel:", "regatta-parcel-data:", "regatta-parcel-end:"
 MAX_BYTES = 256 << 20
 _CHUNK = 48 << 10
 _SKIPPED = (".claim",)
+_LONGEST_PATH = 1000
 
 
 def pack(folder: Path, only: str | None = None) -> Iterator[str]:
@@ -71,8 +73,10 @@ def unpack(lines: Iterable[str]) -> dict[str, bytes]:
             seal = line.removeprefix(END)
     if not manifest or hashlib.sha256(manifest.encode()).hexdigest() != seal:
         raise ClusterError("The run's files did not arrive in full: fetch them again.")
-    files = {name: (str(entry["sha256"]), int(entry["bytes"])) for name, entry in json.loads(manifest)["files"].items()}
+    files = _files(manifest)
     expected = sum(size for _, size in files.values())
+    if expected > MAX_BYTES:
+        raise ClusterError(f"The cluster wants to send {expected:,} bytes; {MAX_BYTES:,} are the most.")
     try:
         everything = b"".join(base64.b64decode(text, validate=True) for text in packed)
         everything = zlib.decompressobj().decompress(everything, expected + 1)
@@ -81,27 +85,53 @@ def unpack(lines: Iterable[str]) -> dict[str, bytes]:
     return _cut(files, everything)
 
 
+def _files(manifest: str) -> dict[str, tuple[str, int]]:
+    """Path to hash and size. What other machines send is looked at before it is believed."""
+    try:
+        files = {
+            name: (str(entry["sha256"]), int(entry["bytes"])) for name, entry in json.loads(manifest)["files"].items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+        raise ClusterError("What the cluster sent is not a run's files: is it of the same version?") from error
+    folders = {parent for name in files for parent in PurePosixPath(name).parents}
+    for name, (_, size) in files.items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\0" in name or not path.parts:
+            raise ClusterError(f"The cluster sent a file named {shown(name)}, which is outside of the run's folder.")
+        if path in folders or size < 0 or len(name.encode(errors="surrogatepass")) > _LONGEST_PATH:
+            raise ClusterError(f"The cluster sent {shown(name)} with {size} bytes, which cannot be written.")
+    return files
+
+
 def _cut(files: dict[str, tuple[str, int]], everything: bytes) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     start = 0
     for name, (sha256, size) in files.items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\0" in name or not path.parts:
-            raise ClusterError(f"The cluster sent a file named {name!r}, which is outside of the run's folder.")
         data = everything[start : start + size]
         start += size
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise ClusterError(f"{name} arrived damaged: its SHA-256 is not the one it was sent with. Fetch it again.")
+            raise ClusterError(
+                f"{shown(name)} arrived damaged: its SHA-256 is not the one it was sent with. Fetch it again."
+            )
         found[name] = data
     return found
 
 
 def write(files: dict[str, bytes], folder: Path) -> None:
-    """Put fetched files into `folder`, which is there."""
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    """Put fetched files into `folder`, which is there and was empty.
+
+    Raises:
+        UsageError: it cannot be written to, or not under such a name.
+    """
+    try:
+        for name, data in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"out: {folder} cannot be written to: {error}. Free some space or name another folder."
+        ) from None
 
 
 def send(folder: Path, only: str | None = None) -> None:

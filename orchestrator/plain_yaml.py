@@ -1,6 +1,7 @@
-"""YAML without its traps: text keys named once, and neither tags nor aliases.
+"""YAML without its traps: text keys named once, neither tags nor aliases, nothing that is large only when read.
 
-A repeated key silently loses the first value, and a few aliases of aliases expand to gigabytes when printed.
+A repeated key silently loses the first value, a few aliases of aliases expand to gigabytes when printed, and a whole
+number such as 1:1:1:... takes YAML 1.1 seconds to read and has too many digits to be shown.
 """
 
 from __future__ import annotations
@@ -9,28 +10,47 @@ from typing import Any
 
 import yaml
 
+MAX_DEPTH = 40
 _TEXT = "tag:yaml.org,2002:str"
+_LONGEST_NUMBER = 400  # characters: any number that a float holds
+_LONGEST_NAME = 60
 
 
 class _PlainLoader(yaml.SafeLoader):
+    depth = 0
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError(f"*{event.anchor}: aliases are not allowed{_place(event.start_mark)}")
+            raise ValueError(f"*{_cut(str(event.anchor))}: aliases are not allowed{_place(event.start_mark)}")
         if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
-            raise ValueError(f"{event.tag}: tags are not allowed{_place(event.start_mark)}")
-        return super().compose_node(parent, index)
+            raise ValueError(f"{_cut(event.tag)}: tags are not allowed{_place(event.start_mark)}")
+        if self.depth == MAX_DEPTH:
+            raise ValueError(f"it is nested too deeply: {MAX_DEPTH} is the most{_place(event.start_mark)}")
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > _LONGEST_NUMBER:
+            raise ValueError(f"{_cut(node.value)} is too long for a number{_place(node.start_mark)}")
+        return int(super().construct_yaml_int(node))
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
             if key.tag != _TEXT:
-                name = repr(key.value) if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+                name = repr(_cut(key.value)) if isinstance(key, yaml.ScalarNode) else "a list or mapping"
                 raise ValueError(f"{name} as a key: keys are text, or in quotes{_place(key.start_mark)}")
             if key.value in seen:
-                raise ValueError(f"{key.value!r} is given twice{_place(key.start_mark)}")
+                raise ValueError(f"{_cut(key.value)!r} is given twice{_place(key.start_mark)}")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yaml_int)
 
 
 def load(text: str) -> Any:
@@ -43,9 +63,14 @@ def load(text: str) -> Any:
         return yaml.load(text, _PlainLoader)  # noqa: S506 - a SafeLoader, made stricter
     except yaml.YAMLError as error:
         problem = str(getattr(error, "problem", None) or error)
-        raise ValueError(f"{' '.join(problem.split())}{_place(getattr(error, 'problem_mark', None))}") from None
+        problem = _cut(" ".join(problem.split()), 200)
+        raise ValueError(f"{problem}{_place(getattr(error, 'problem_mark', None))}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _cut(text: str, longest: int = _LONGEST_NAME) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 def _place(mark: Any) -> str:

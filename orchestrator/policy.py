@@ -1,20 +1,86 @@
-"""What to do about a broken group: try again, or give up."""
+"""What to do about a failure: try again, how soon, and when to give up. Pure.
+
+What machines do (a process that dies, hangs, runs out of memory, loses its peers) may not happen again, so it is
+worth a restart. What code does (an exception, a job and a spec that do not fit, a NaN) happens again. A budget keeps
+the first kind finite: it is refilled when training gets beyond every point it was restarted from before.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workers.messages import FailureKind, TaskFailure
 
+MAX_RESTARTS = 3
 MAX_ADDRESS_ATTEMPTS = 3
+MACHINES = frozenset({FailureKind.INFRASTRUCTURE, FailureKind.PEER, FailureKind.HUNG, FailureKind.MEMORY})
+"""Kinds of failure that a restart may cure, and that are charged."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What was spent since the last progress."""
+
+    restarts: int = 0
+    address_attempts: int = 0
+    """Attempts in a row that lost a port, or waited for a task in vain; new ports are all that they need."""
+    reached: int = 0
+    """The furthest step that a restart began from."""
+
+    def after_progress(self, step: int) -> Budget:
+        """Refilled, if `step`, which training can go on from, lies beyond those before."""
+        return Budget(reached=step) if step > self.reached else self
+
+
+@dataclass(frozen=True)
+class Decision:
+    budget: Budget
+    """What is left of it when the decision is carried out."""
+    again: bool
+    wait: float = 0.0
+    """Seconds to wait first."""
+    reason: str = ""
+    """Why it is not tried again, for a person."""
 
 
 @dataclass(frozen=True)
 class FailurePolicy:
-    """Only a lost port is worth a new attempt so far: new ports cure it, and nothing was trained yet."""
+    """Decides from a failure and what was spent so far; holds no state."""
 
-    max_attempts: int = MAX_ADDRESS_ATTEMPTS
+    max_restarts: int = MAX_RESTARTS
+    """Without progress in between."""
+    max_address_attempts: int = MAX_ADDRESS_ATTEMPTS
+    first_wait: float = 1.0
+    """Seconds before the second restart; the first comes at once, every further one waits twice as long."""
+    longest_wait: float = 60.0
 
-    def retries(self, failure: TaskFailure, attempt: int) -> bool:
-        """Whether attempt number `attempt` (from 1) is to be followed by another."""
-        return failure.kind is FailureKind.ADDRESS_TAKEN and attempt < self.max_attempts
+    def decide(self, failure: TaskFailure, budget: Budget) -> Decision:
+        """Whether a failure is worth another attempt."""
+        if failure.kind in (FailureKind.ADDRESS_TAKEN, FailureKind.LATE):
+            tries = budget.address_attempts + 1
+            if tries >= self.max_address_attempts:
+                return Decision(budget, again=False, reason=f"that was attempt {tries} with new ports.")
+            return Decision(replace(budget, address_attempts=tries), again=True)
+        if failure.kind not in MACHINES:
+            return Decision(budget, again=False)
+        if budget.restarts >= self.max_restarts:
+            return Decision(budget, again=False, reason=self._spent(budget))
+        return Decision(
+            replace(budget, restarts=budget.restarts + 1, address_attempts=0),
+            again=True,
+            wait=self._wait(budget.restarts),
+        )
+
+    def _wait(self, restarts: int) -> float:
+        if restarts == 0:
+            return 0.0
+        return min(self.longest_wait, self.first_wait * 2.0 ** min(restarts - 1, 64))
+
+    def _spent(self, budget: Budget) -> str:
+        if self.max_restarts == 0:
+            return "Restarts are off (max_restarts 0)."
+        times = "once" if budget.restarts == 1 else f"{budget.restarts} times"
+        return (
+            f"It was restarted {times} without getting beyond step {budget.reached}, which is all that max_restarts "
+            "allows: what fails every time is seldom the machine's fault."
+        )

@@ -27,7 +27,7 @@ from orchestrator.store import RunStore
 from orchestrator.topology import TaskPlan, count_by_type
 from orchestrator.watch.pace import Pace
 from orchestrator.watch.sinks import Sink, Sinks
-from workers.messages import Leg, StepBatch, TaskFailure
+from workers.messages import CheckpointFailed, CheckpointWritten, Leg, ReplicaState, StepBatch, Task, TaskFailure
 from workers.monitor.stability import StabilityDetector
 
 
@@ -41,6 +41,7 @@ class Recorder:
         store: RunStore,
         command_started: float | None,
         sinks: Sequence[Sink] = (),
+        attempt: int = 1,
     ) -> None:
         self._spec = spec
         self._run_id = run_id
@@ -51,11 +52,13 @@ class Recorder:
         self._launch_seconds: float | None = None
         self._first_step: float | None = None
         self._steps = 0
-        self._attempts = 1
-        self._failures: list[FailureRecord] = []
+        self._attempts = attempt
+        self._failures = measured.failures(store.path) if attempt > 1 else []
         self._detector = StabilityDetector()
         self._pace = Pace()
         self._findings: list[Finding] = []
+        self._away: dict[Task, bool] = {}
+        """Tasks that were replaced, and have not done anything since; whether they are ready again."""
         self._sinks = Sinks(sinks, store)
         self.react: Callable[[Finding], str] = lambda _: "warned"
         """Does something about a finding, and says what."""
@@ -72,7 +75,14 @@ class Recorder:
 
     def tick(self, attempt: int, tick: Tick) -> None:
         self._attempts = attempt
+        if tick.replaced:
+            self.failed(attempt, tick.replaced)
+            for failure in tick.replaced:
+                self._store.event(attempt, "replace", failure.task, failure=failure.kind)
+                self._away[failure.task] = False
         for status in tick.statuses:
+            if status.task in self._away and status.state is ReplicaState.READY:
+                self._away[status.task] = True
             timings = tuple(timing for timing in status.timings if timing.run_id == self._run_id)
             status = replace(status, timings=timings)  # noqa: PLW2901 - less the last words on the run before
             self._store.add(attempt, status, self.rollbacks)
@@ -89,8 +99,33 @@ class Recorder:
             for started in status.leg_started:
                 plan = {"total_steps": started.total_steps, "global_batch": started.global_batch}
                 self._store.event(attempt, "leg_started", status.task, **plan)
+            for checkpoint in status.checkpoints:
+                self._checkpoint(attempt, status.task, checkpoint)
             for finished in status.leg_finished:
                 self._store.event(attempt, "leg_finished", status.task, stopped=finished.stopped, **finished.phases)
+
+    def _checkpoint(self, attempt: int, task: Task, told: CheckpointWritten | CheckpointFailed) -> None:
+        if isinstance(told, CheckpointFailed):
+            self._store.event(attempt, "checkpoint_failed", task, step=told.step, problem=told.problem)
+            return
+        detail = {"samples": told.samples, "clock": told.clock, "name": told.name, "bytes": told.size}
+        self._store.event(attempt, "checkpoint", task, step=told.step, seconds=told.seconds, **detail)
+        self._store.commit()  # whoever goes on from there finds the steps before it
+
+    def note(self, attempt: int, text: str) -> None:
+        """One line for whoever reads the events."""
+        self._store.event(attempt, "note", text=text)
+
+    def restarts(self, attempt: int, cause: TaskFailure, waited: float) -> None:
+        """The group is launched anew because of `cause`, `waited` seconds after it broke."""
+        self._attempts = attempt
+        self._store.event(attempt, "restart", cause.task, failure=cause.kind, waited=waited)
+
+    def goes_on(self, attempt: int, leg: Leg) -> None:
+        """A new attempt trains `leg`."""
+        start = leg.start
+        where = {"step": start.step, "samples": start.samples, "clock": start.clock} if start else {"step": 0}
+        self._store.event(attempt, "goes_on", **where)
 
     def rolled_back(self, attempt: int, leg: Leg) -> None:
         """What comes now repeats steps of the leg before."""
@@ -145,11 +180,16 @@ class Recorder:
             cost=cost(self._spec.price, _plans(self._spec), finished.seconds if finished else None),
             attempts=self._attempts,
             failures=tuple(self._failures),
+            shares=(ended.plan.shares or None) if ended and ended.plan else None,
             optimizer_iterations=finished.optimizer_iterations if finished else None,
             doubled_updates=finished.doubled_updates if finished and self._spec.mode == "async" else None,
         )
 
     def _observe(self, attempt: int, batch: StepBatch) -> None:
+        worker = Task("worker", batch.worker)
+        if self._away.get(worker) and len(batch.steps):
+            del self._away[worker]
+            self._store.event(attempt, "rejoined", worker, step=int(batch.steps[0]))
         if self._first_step is None and self._command_started is not None:
             # When the news came, less the steps after the first that came with it.
             later = float(batch.clock[-1] - batch.clock[0])

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 SCHEMA_VERSION = 1
 DEFAULT_MARGIN = 0.005
 """Accuracies that are half a point apart count as equal, unless the spec says otherwise."""
-Status = Literal["succeeded", "failed", "stopped"]
+Status = Literal["succeeded", "failed", "stopped", "preempted"]
 
 
 class Frozen(BaseModel):
@@ -148,6 +148,8 @@ class RunResult(Frozen):
     failures: tuple[FailureRecord, ...] = ()
     optimizer_iterations: int | None = None
     doubled_updates: int | None = None
+    shares: tuple[int, ...] | None = None
+    """Samples of each step by worker, with `balance`; null where all have as many."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from orchestrator.coordinator import GroupBroken, Tick
-from orchestrator.errors import ClusterError, JobError, RegattaError, SpecError, TaskDiedError
+from orchestrator.draws import write_draws
+from orchestrator.errors import ClusterError, HostLostError
+from orchestrator.explaining import explain
 from orchestrator.fleet import Crew
 from orchestrator.planning import plan_document
 from orchestrator.policy import FailurePolicy
+from orchestrator.preemption import Preempted
 from orchestrator.recording import Recorder
+from orchestrator.restarting import Restarts
 from orchestrator.result import RunResult, Status
+from orchestrator.resuming import Resumed, checkpointing, go_on
 from orchestrator.spec import RunSpec
 from orchestrator.states import Ended
 from orchestrator.store import RunStore
 from orchestrator.watch.guard import Guard
 from orchestrator.watch.sinks import open_sinks
-from workers.messages import FailureKind, Leg, TaskFailure
+from orchestrator.worker_group import SnapshotHandle
+from workers.messages import PREEMPTED, FailureKind, Leg, Start, TaskFailure
 from workers.stragglers import Profile
 
 
@@ -49,54 +57,84 @@ class Runner:
         *,
         command_started: float | None,
         deadline: float | None,
+        resumed: Resumed | None = None,
     ) -> None:
         """`command_started` (monotonic seconds) is for the command's first run; for later ones the time to the first
-        step would hold other runs, and is not measured. At `deadline` training is stopped."""
+        step would hold other runs, and is not measured. At `deadline` training is stopped. `resumed`: in a folder
+        that holds this run already."""
         self.spec = spec
         self.run_id = run_id
         self._watcher = watcher
         self._deadline = deadline
-        self._policy = FailurePolicy()
-        self._store = RunStore(path)
-        self._store.write_spec(spec.resolved() | {"run_id": run_id})
+        self._restarts = Restarts(run_id, FailurePolicy(max_restarts=spec.max_restarts))
+        self._resumed = resumed
+        self._attempts_before: int | None = None
+        """Of the crew, in runs before this one; less those of this run under an earlier driver."""
+        self._rolled_back: tuple[Leg, SnapshotHandle | None] | None = None
+        """Where the run goes on from until there is a checkpoint from after its rollback."""
+        self._store = RunStore(path, reopen=True) if resumed else RunStore(path)
+        if resumed is None:
+            self._store.write_spec(spec.resolved() | {"run_id": run_id})
         self._store.write_plan(plan_document(spec))
         self._store.write_environment(environment)
-        self._store.event(1, "driver", pid=os.getpid(), host=platform.node())
+        attempt = resumed.attempt if resumed else 1
+        self._store.event(attempt, "driver", pid=os.getpid(), host=platform.node())
         self._store.commit()
         sinks = open_sinks(spec, run_id, path)
-        self._recorder = Recorder(spec, run_id, self._store, command_started, sinks)
+        self._recorder = Recorder(spec, run_id, self._store, command_started, sinks, attempt)
         self._result: RunResult | None = None
         watcher.run_begins(spec, run_id, path)
 
     def prepare(self, crew: Crew) -> None:
         """Order the crew's tasks to start, unless they run already."""
+        self._begin(crew)
         if crew.coordinator is None:
             self._recorder.launch_begins()
             crew.launch()
 
+    def _begin(self, crew: Crew) -> None:
+        if self._attempts_before is None:
+            self._attempts_before = crew.attempt - (self._resumed.attempt if self._resumed else 1)
+
     def await_ready(self, crew: Crew, deadline: float) -> None:
+        """Until the crew can train; launches it anew where that may help."""
+
         def listen(tick: Tick) -> None:
-            self._recorder.tick(crew.attempt, tick)
+            self._recorder.tick(self._attempt(crew), tick)
             self._watcher.launching(tick)
 
         while crew.coordinator is not None:
             try:
                 crew.coordinator.await_ready(deadline, listen)
             except GroupBroken as broken:
-                self._recorder.failed(crew.attempt, broken.failures)
-                if not self._policy.retries(broken.cause, crew.attempt):
-                    raise self._explained(broken) from None
-                crew.relaunch()
+                self._restart(crew, broken)
+                deadline = self._launch_deadline()
             else:
-                self._recorder.launch_ended(crew.attempt)
+                self._recorder.launch_ended(self._attempt(crew))
                 return
 
     def train(self, crew: Crew) -> RunResult:
-        """The leg itself; the crew is ready."""
+        """The leg itself, over as many attempts as it takes; the crew is ready."""
         if crew.coordinator is None:
             raise RuntimeError("the crew was not launched")
+        self._begin(crew)
+        guard = Guard(self.spec.on_instability, crew.coordinator)
+        self._recorder.react = guard.react
+        leg, snapshot = self._first_leg(crew), None
+        if self._resumed is not None:
+            self._restarts.goes_on_at(self._resumed.clock)
+            leg, snapshot = self._from_checkpoint(leg, self._resumed.clock)
+        while True:
+            try:
+                return self._conclude(self._train_leg(crew, guard, leg, snapshot), guard)
+            except GroupBroken as broken:
+                self._restart(crew, broken)
+                self.await_ready(crew, self._launch_deadline())
+                leg, snapshot = self._leg_after(crew, guard, leg)
+
+    def _first_leg(self, crew: Crew) -> Leg:
         spec = self.spec
-        leg = Leg(
+        return Leg(
             run_id=self.run_id,
             seed=spec.seed,
             samples=spec.samples,
@@ -106,23 +144,77 @@ class Runner:
             learning_rate=spec.learning_rate,
             learning_rate_scale=spec.learning_rate_scale,
             directory=str(self._store.path.absolute()),
+            attempt=self._attempt(crew),
+            checkpoints=checkpointing(spec, self.run_id, self._store.path),
         )
 
+    def _train_leg(self, crew: Crew, guard: Guard, leg: Leg, snapshot: SnapshotHandle | None) -> Ended:
+        """One leg to its end, and those that a rollback makes of it."""
+
         def listen(tick: Tick) -> None:
-            self._recorder.tick(crew.attempt, tick)
+            self._restarts.hear(tick.statuses)
+            self._recorder.tick(self._attempt(crew), tick)
             self._watcher.training(tick)
 
-        guard = Guard(spec.on_instability, crew.coordinator)
-        self._recorder.react = guard.react
-        try:
-            ended = crew.coordinator.run(leg, spec.parsed_target, self._deadline, listen)
-            while (again := guard.resumed(leg, ended)) is not None:
-                self._recorder.rolled_back(crew.attempt, again[0])
-                ended = crew.coordinator.run(again[0], spec.parsed_target, self._deadline, listen, again[1])
-        except GroupBroken as broken:
-            self._recorder.failed(crew.attempt, broken.failures)
-            raise self._explained(broken) from None
-        return self._conclude(ended, guard)
+        if crew.coordinator is None:
+            raise RuntimeError("the crew was not launched")
+        target = self.spec.parsed_target
+        ended = crew.coordinator.run(leg, target, self._deadline, listen, snapshot)
+        while (again := guard.resumed(leg, ended)) is not None:
+            self._recorder.rolled_back(self._attempt(crew), again[0])
+            self._restarts.checkpoint = None
+            leg, snapshot = self._rolled_back = again
+            ended = crew.coordinator.run(leg, target, self._deadline, listen, snapshot)
+        return ended
+
+    def _leg_after(self, crew: Crew, guard: Guard, leg: Leg) -> tuple[Leg, SnapshotHandle | None]:
+        """Where the new attempt goes on, and the snapshot for it."""
+        clock = self._restarts.training_clock()
+        leg = replace(leg, attempt=self._attempt(crew))
+        ordered = guard.interrupted(clock)
+        if ordered is not None:
+            self._rolled_back = replace(leg, start=ordered[0]), ordered[1]
+            self._restarts.checkpoint = None
+            self._recorder.rolled_back(leg.attempt, self._rolled_back[0])
+        going = self._from_checkpoint(leg, clock)
+        if self._rolled_back is not None and self._restarts.checkpoint is None:
+            before, snapshot = self._rolled_back
+            start = replace(before.start or Start(0, 0, clock), clock=clock)
+            return replace(leg, start=start), snapshot
+        return going
+
+    def _from_checkpoint(self, leg: Leg, clock: float) -> tuple[Leg, SnapshotHandle | None]:
+        """From the last checkpoint that is whole. From here on, what is left of earlier attempts cannot write."""
+        going = go_on(leg, leg.attempt, clock)
+        for note in going.notes:
+            self._recorder.note(leg.attempt, note)
+        self._recorder.goes_on(leg.attempt, going.leg)
+        return going.leg, going.snapshot
+
+    def _restart(self, crew: Crew, broken: GroupBroken) -> None:
+        """A new attempt, with every process and port anew.
+
+        Raises:
+            RegattaError: the failure is not worth one, or there were enough of them.
+        """
+        cause, failures = broken.cause, broken.failures
+        while True:
+            self._recorder.failed(self._attempt(crew), failures)
+            decision = self._restarts.decide(cause)
+            if not decision.again:
+                raise explain(cause, failures, self._store.log_path(cause.task), decision.reason) from None
+            self._store.commit()
+            self._restarts.wait(decision.wait)
+            try:
+                crew.relaunch()
+            except HostLostError as lost:
+                raise explain(cause, failures, self._store.log_path(cause.task), lost.message) from None
+            except ClusterError as error:  # a network that is cut, say: it may be mended while one waits
+                cause = TaskFailure(cause.task, FailureKind.INFRASTRUCTURE, f"it could not be launched anew: {error}")
+                failures = (cause,)
+            else:
+                self._recorder.restarts(self._attempt(crew), cause, decision.wait)
+                return
 
     def abandon(self, error: BaseException) -> RunResult:
         """The result of a run that did not reach its end: failed, or stopped by the user."""
@@ -130,46 +222,33 @@ class Runner:
             return self._result
         stopped = isinstance(error, KeyboardInterrupt)
         reason = "interrupted" if stopped else _one_line(error)
-        result = self._recorder.result("stopped" if stopped else "failed", reason, None)
-        return self._write(result)
+        status: Status = "stopped" if stopped else "failed"
+        if isinstance(error, Preempted):
+            status, reason = "preempted", PREEMPTED
+        return self._write(self._recorder.result(status, reason, None))
 
     def _conclude(self, ended: Ended, guard: Guard) -> RunResult:
         reason = "target" if ended.reached else ended.finished.stopped
         stopped = reason in ("timeout", "interrupted") or (reason is not None and reason == guard.stopped)
-        status: Status = "stopped" if stopped else "succeeded"
+        status: Status = "stopped" if stopped else "preempted" if reason == PREEMPTED else "succeeded"
         return self._write(self._recorder.result(status, reason or "budget", ended))
 
     def _write(self, result: RunResult) -> RunResult:
         self._store.close()
+        write_draws(self._store.path, self.spec)
         self._store.write_result(result)
         self._recorder.close(result)
         self._result = result
         self._watcher.run_ended(result)
         return result
 
-    def _explained(self, broken: GroupBroken) -> RegattaError:
-        return explain(broken.cause, broken.failures, self._store.log_path(broken.cause.task))
+    def _attempt(self, crew: Crew) -> int:
+        """Of this run, from 1: the crew may have made others before."""
+        return crew.attempt - (self._attempts_before or 0)
 
-
-def explain(cause: TaskFailure, failures: Sequence[TaskFailure], log: Path) -> RegattaError:
-    """One paragraph on a failure: what happened, in which task, where its log is, what to try."""
-    others = [str(f.task) for f in failures if f.kind is cause.kind and f.summary == cause.summary and f is not cause]
-    where = f"{cause.task} (and {', '.join(others)})" if others else str(cause.task)
-    tail = f" {cause.hint}" if cause.hint else ""
-    match cause.kind:
-        case FailureKind.SPEC:
-            return SpecError("job", f"{cause.summary} ({where}; its log: {log})")
-        case FailureKind.USER:
-            return JobError(f"The job failed in {where}: {cause.summary}. Its log: {log}.{tail}", cause.traceback, log)
-        case FailureKind.ADDRESS_TAKEN:
-            return ClusterError(
-                f"{where} could not bind its port: another process took it between reserving and starting, in every "
-                f"attempt. Its log: {log}. Look for a program that opens many listening ports on that host."
-            )
-        case FailureKind.PEER:
-            return ClusterError(f"{where} lost its peers ({cause.summary}), and none of them said why. Log: {log}.")
-        case FailureKind.INFRASTRUCTURE:
-            return TaskDiedError(f"{where} failed: {cause.summary}. Its log: {log}.{tail}")
+    def _launch_deadline(self) -> float:
+        deadline = time.monotonic() + self.spec.launch_timeout
+        return deadline if self._deadline is None else min(deadline, self._deadline)
 
 
 def _one_line(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from orchestrator.errors import SpecError
 from orchestrator.resources import LabelKey, LabelSelector, Resources
 from orchestrator.resources import check as check_resources
+from orchestrator.secrets import check_names
 from orchestrator.variants import file_name
 from workers.stragglers import Profile
 
@@ -25,6 +26,8 @@ _Model = TypeVar("_Model", bound=BaseModel)
 ModeName = Literal["sync", "async"]
 _TARGET = re.compile(r"\s*([A-Za-z_][\w/.-]*)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+RUN_ID_WORDS = "letters, digits, '.', '_' and '-' only, starting with a letter or digit, up to 100"
 
 Count = Annotated[int, Field(ge=1, lt=2**53)]
 """Samples or steps; JSON readers hold no larger number exactly."""
@@ -123,11 +126,26 @@ class RunSpec(BaseModel):
     """Seconds after which a run is stopped."""
     launch_timeout: Annotated[float, Field(gt=0, le=1e6)] = 120.0
     """Seconds that placing and starting all tasks may take."""
+    max_restarts: Annotated[int, Field(ge=0, le=1000)] = 3
+    """How often a group, or a task that the others can do without, is started anew after a failure of a machine
+    before training gets further."""
+    hang_seconds: Annotated[float, Field(gt=0, le=1e6)] = 30.0
+    """Silence after which a task that does nothing is taken for hung, if 5 of its calls take less."""
+    checkpoints: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """Folder or URI (`s3://bucket/folder`) below which the run's checkpoints go; its own folder when not given."""
+    checkpoint_every: Count | None = None
+    """Samples between checkpoints; also, or instead of, by time."""
+    checkpoint_seconds: Annotated[float, Field(ge=0, le=1e6)] = 30.0
+    """Between checkpoints; 0 for none by time, and none at all without `checkpoint_every`."""
+    checkpoint_keep: Annotated[int, Field(ge=1, le=1000)] = 3
+    """The last so many checkpoints stay, and the best one."""
 
     learning_rate: Annotated[float, Field(gt=0, lt=1e6)] | None = None
     """Instead of the one the job's optimizer was made with."""
     learning_rate_scale: Annotated[float, Field(gt=0, lt=1e6)] = 1.0
     """Multiplies the learning rate; `--tune-lr` finds it."""
+    balance: bool = False
+    """Sync: faster workers get more of each step's samples, by a measurement at the start; the step is the same."""
     straggler: str = "none"
     """Slow workers as an experimental condition: see docs/comparison.md."""
     on_instability: Literal["warn", "stop", "rollback"] = "warn"
@@ -139,6 +157,8 @@ class RunSpec(BaseModel):
     """Between two looks at a replica, its host and its GPUs."""
     mlflow: str | None = None
     """MLflow tracking server (URI) that every run is logged to; needs the extra `mlflow`."""
+    env_secrets: tuple[str, ...] = ()
+    """Environment variables whose values the tasks are given, and that are told nowhere: see docs/security.md."""
     price: Mapping[str, float] | None = None
     """Dollars per hour of `cpu`, `gpu`, or of a whole task type; no price, no cost."""
     variant: str | None = None
@@ -151,7 +171,15 @@ class RunSpec(BaseModel):
     def _target_parses(cls, value: str | None) -> str | None:
         return None if value is None else str(Target.parse(value))
 
-    @field_validator("job", "directory", "address", "out", "mlflow")
+    @field_validator("checkpoints")
+    @classmethod
+    def _checkpoints_hold_no_secret(cls, value: str | None) -> str | None:
+        scheme, mark, rest = (value or "").partition("://")
+        if mark and "@" in rest.partition("/")[0] and scheme not in ("abfs", "abfss"):
+            raise ValueError("credentials belong into the environment (AWS_ACCESS_KEY_ID, ...), not into the URI")
+        return value
+
+    @field_validator("job", "directory", "address", "out", "mlflow", "checkpoints")
     @classmethod
     def _is_text(cls, value: str | None) -> str | None:
         if value is not None and any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
@@ -164,6 +192,12 @@ class RunSpec(BaseModel):
         Profile.parse(value)
         return value
 
+    @field_validator("env_secrets")
+    @classmethod
+    def _secrets_are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        check_names(value)
+        return value
+
     @field_validator("price")
     @classmethod
     def _prices_are_known(cls, value: Mapping[str, float] | None) -> Mapping[str, float] | None:
@@ -174,8 +208,8 @@ class RunSpec(BaseModel):
     @field_validator("run_id")
     @classmethod
     def _run_id_is_a_file_name(cls, value: str | None) -> str | None:
-        if value is not None and not _RUN_ID.fullmatch(value):
-            raise ValueError("letters, digits, '.', '_' and '-' only, starting with a letter or digit, up to 100")
+        if value is not None and not is_run_id(value):
+            raise ValueError(RUN_ID_WORDS)
         return value
 
     @model_validator(mode="after")
@@ -188,10 +222,20 @@ class RunSpec(BaseModel):
                 f"{self.gpus_per_worker} does not work with a model on {self.devices_per_replica} devices: "
                 f"give {self.devices_per_replica}, or 0 for CPUs",
             )
+        if self.balance:
+            self._can_be_balanced()
         if self.samples is not None and self.epochs is not None:
             raise SpecError("epochs", f"{self.epochs:g} given together with samples {self.samples}: give one of them")
         check_resources(self.resources)
         return self
+
+    def _can_be_balanced(self) -> None:
+        if self.mode == "async":
+            raise SpecError("balance", "is for mode sync: in async, fast workers take more batches by themselves")
+        if self.gpus_per_worker:
+            raise SpecError("balance", "does not work with GPUs, whose step cannot be timed from outside: leave it out")
+        if self.sharding in ("file", "off"):
+            raise SpecError("balance", f"does not work with sharding {self.sharding}: it cuts batches of one stream")
 
     @property
     def parsed_target(self) -> Target | None:
@@ -221,6 +265,11 @@ def make_run_spec(values: Mapping[str, Any]) -> RunSpec:
     return validated(RunSpec, values)
 
 
+def is_run_id(text: str) -> bool:
+    """Whether it is one, and so can be a folder's name and a word for a shell."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
 def check_field_names(names: Iterable[str]) -> None:
     """Refuse misspelt fields; also before a job's code runs, which may take seconds."""
     known = [*RunSpec.model_fields, *RunSpec.COMPARE_ONLY]
@@ -248,5 +297,8 @@ def _nearest(word: str, words: list[str]) -> str:
 
 def shown(value: object) -> str:
     """A value as a message names it, cut to one line."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a whole number of thousands of digits; a list in a list in a list
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."

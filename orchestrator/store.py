@@ -5,6 +5,8 @@
       environment.json  versions, processor, commits
       metrics.db     SQLite (WAL), `orchestrator.metrics`
       result.json    written last, atomically
+      driver.lock    held by the driver while it lives; its pid and host are in it
+      checkpoints/   `workers.checkpoints`, where the spec names no other place
       logs/<task>.log
       tensorboard/   event files, `orchestrator.tensorboard`
 <comparison>/comparison.yaml, the resolved spec, written first; comparison.json, report.md; and one run directory
@@ -14,12 +16,14 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
+import platform
 import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from orchestrator import documents
 from orchestrator.errors import UsageError
@@ -39,6 +43,7 @@ RESULT, COMPARISON, SPEC, PLAN, ENVIRONMENT = (
 COMPARISON_SPEC = "comparison.yaml"
 TENSORBOARD = "tensorboard"
 _CLAIM = ".claim"
+_LOCK = "driver.lock"
 
 
 def new_id(name: str) -> str:
@@ -102,12 +107,14 @@ def _to_yaml(document: Mapping[str, Any]) -> str:
 class RunStore:
     """One run's directory, open for writing."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reopen: bool = False) -> None:
+        """`reopen`: the run is taken up again. Raises UsageError if another driver has it in its hands."""
         self.path = path
+        self._lock = _lock(path)
         self.logs = path / "logs"
         self.logs.mkdir(exist_ok=True)
         self._log_files: dict[Task, Any] = {}
-        self._metrics = MetricsWriter(path)
+        self._metrics = MetricsWriter(path, reopen=reopen)
         (path / _CLAIM).unlink(missing_ok=True)  # the files above say that the folder is taken
 
     def log_path(self, task: Task | str) -> Path:
@@ -149,6 +156,32 @@ class RunStore:
         for file in self._log_files.values():
             file.close()
         self._metrics.close()
+        self._lock.close()
+
+
+def _lock(path: Path) -> IO[str]:
+    """Hold the run in folder `path`; the kernel lets go of it when this process ends, however it ends."""
+    file = (path / _LOCK).open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = "".join(character for character in file.read(300) if character.isprintable())
+        file.close()
+        raise UsageError(
+            f"The driver of the run in {path} is still alive ({holder or 'it has not said who it is'}): only one may "
+            "train it. End that one first, with Ctrl-C or SIGTERM; it writes a checkpoint."
+        ) from None
+    file.truncate(0)
+    file.write(f"pid {os.getpid()} on {platform.node()}")
+    file.flush()
+    return file
+
+
+def check_not_driven(path: Path) -> None:
+    """Raises UsageError if the driver of the run in folder `path` is alive; says its pid."""
+    if (path / _LOCK).exists():
+        _lock(path).close()
 
 
 def write_comparison_spec(path: Path, spec: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from orchestrator import access
 from orchestrator.compare_spec import CompareSpec
 from orchestrator.errors import ClusterError, UsageError
-from orchestrator.spec import RunSpec
+from orchestrator.spec import RUN_ID_WORDS, RunSpec, is_run_id, shown
 from orchestrator.spec_flags import base_of, spec_file
 from orchestrator.staging import stage
 from orchestrator.submitted import SPEC
@@ -113,6 +113,7 @@ class Submissions:
 
     def parcel(self, run_id: str, only: str | None, wait: Callable[[Callable[[], Submission]], Submission]) -> str:
         """The output of a job that packs the run's directory; see `orchestrator.parcel`."""
+        _check(run_id)  # it becomes a word of a shell's command
         with tempfile.TemporaryDirectory(prefix="regatta-fetch-") as folder:
             stage(Path(folder), "", "")
             name = self._start(Path(folder), f"parcel {run_id}{f' {only}' if only else ''}", None, {_KIND: "parcel"})
@@ -163,6 +164,8 @@ class Submissions:
 
     def _ask(self, call: Callable[[], _T], run_id: str | None = None) -> _T:
         """The answer to `call`, with what Ray's client raises put into our words."""
+        if run_id is not None:
+            _check(run_id)
         try:
             return call()
         except OSError as error:  # all of what `requests` raises is one, timeouts included
@@ -178,6 +181,11 @@ class Submissions:
                     f"There is no run {run_id!r} at {self.address}; `regatta submissions` lists them."
                 ) from error
             raise ClusterError(f"Ray at {self.address} refused: {_last_line(text)}") from error
+
+
+def _check(run_id: str) -> None:
+    if not is_run_id(run_id):
+        raise UsageError(f"run: {shown(run_id)} is not the name of a run: {RUN_ID_WORDS}.")
 
 
 def _submission(job: Any) -> Submission:

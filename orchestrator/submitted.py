@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orchestrator import cli, parcel
 from orchestrator.errors import RegattaError
+from orchestrator.spec import is_run_id
 
 RUNS = "regatta-runs"
 """In the home directory there: it outlasts the job, whose own folder Ray removes."""
@@ -18,6 +19,8 @@ SPEC = "spec.yaml"
 
 
 def main(command: str, run_id: str, *rest: str) -> None:
+    if not is_run_id(run_id):
+        sys.exit("regatta: that is not the name of a run.")
     folder = Path.home() / RUNS / run_id
     if command == "parcel":
         try:

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from orchestrator import secrets
 from orchestrator.compare_spec import CompareSpec, make_compare_spec
 from orchestrator.errors import JobError, SpecError, UsageError
 from orchestrator.spec import RunSpec, check_field_names, make_run_spec, shown
 from workers.process import python_environment
 
-MAX_SPEC_BYTES = 1 << 20
+MAX_SPEC_BYTES = 1 << 18
+"""Read in two seconds; the YAML of a comparison of fifty variants and a thousand seeds is a tenth of it."""
 _BUDGETS = ("samples", "epochs")
 _Spec = TypeVar("_Spec", RunSpec, CompareSpec)
 
@@ -72,7 +74,10 @@ def _resolve(make: Callable[[Mapping[str, Any]], _Spec], target: str, flags: Map
         raise SpecError("job", f"{shown(job)} is not allowed: {ways}")
     checked = make(values)  # before the job's code runs, which may take seconds
     run = checked if isinstance(checked, RunSpec) else checked.run
-    description = describe_job(run.job, run.directory, values["params"], here=run.address is None)
+    try:
+        description = describe_job(run.job, run.directory, values["params"], here=run.address is None)
+    except JobError as error:
+        raise secrets.without(error, run.env_secrets) from None
     return make(_merge(dict(description.defaults), values | {"params": dict(description.params)}))
 
 
@@ -116,6 +121,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     from orchestrator import plain_yaml
 
     try:
+        if path.is_fifo():
+            raise OSError("it is a pipe, whose other end would be waited for")
         with path.open("rb") as file:
             data = file.read(MAX_SPEC_BYTES + 1)
         if len(data) > MAX_SPEC_BYTES:

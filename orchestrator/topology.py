@@ -58,6 +58,11 @@ def trainers(mode: str, workers: int) -> tuple[Task, ...]:
     return (leader(mode),) if mode == "async" else tuple(Task("worker", i) for i in range(workers))
 
 
+def replaceable(mode: str, workers: int) -> tuple[Task, ...]:
+    """The tasks that training goes on without when they are lost, until they are back."""
+    return tuple(Task("worker", i) for i in range(workers)) if mode == "async" and workers > 1 else ()
+
+
 def batches_per_step(mode: str, workers: int, replicas_per_worker: float) -> int:
     """Batches that one counted step consumes: every replica's in sync, one in async."""
     return 1 if mode == "async" else workers * max(1, int(replicas_per_worker))

@@ -14,12 +14,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
+from math import prod
 from typing import Any
 
 from orchestrator.errors import SpecError
 
 Overrides = Mapping[str, Any]
 MODES = ("sync", "async")
+BALANCED = "sync --balance"
 MAX_VARIANTS = 50
 _NOT_FOR_VARIANTS = {"job", "directory", "seed", "variant", "out", "run_id", "address", "timeout"}
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
@@ -29,8 +31,12 @@ def expand(
     modes: Sequence[str] | Mapping[str, Overrides] | None,
     vary: Mapping[str, Sequence[Any]] | None,
     variants: Mapping[str, Overrides] | None,
+    *,
+    balance: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Variants by name, in order; what they override is checked when each becomes a run's spec.
+
+    `balance` adds `sync --balance` after `sync`.
 
     Raises:
         SpecError: a variant is named twice, has no proper name, or there are too many.
@@ -43,7 +49,7 @@ def expand(
             raise SpecError("variants", "given together with modes or vary: name every variant, or none")
         expanded = {name: dict(_mapping(f"variants.{name}", overrides)) for name, overrides in variants.items()}
     else:
-        expanded = dict(_combine(_by_mode(modes), vary or {}))
+        expanded = dict(_combine(_by_mode(modes, balance), vary or {}))
     if not 1 <= len(expanded) <= MAX_VARIANTS:
         raise SpecError("variants", f"there are {len(expanded)}; give 1 to {MAX_VARIANTS}")
     for name, overrides in expanded.items():
@@ -79,7 +85,21 @@ def merge(run: Mapping[str, Any], overrides: Overrides) -> dict[str, Any]:
     return merged
 
 
-def _by_mode(modes: Sequence[str] | Mapping[str, Overrides] | None) -> dict[str, dict[str, Any]]:
+def _by_mode(modes: Sequence[str] | Mapping[str, Overrides] | None, balance: bool) -> dict[str, dict[str, Any]]:
+    chosen = _chosen_modes(modes)
+    if not balance:
+        return chosen
+    if "sync" not in chosen:
+        raise SpecError("balance", "is for mode sync, which is not among the modes that are compared")
+    everything: dict[str, dict[str, Any]] = {}
+    for mode, own in chosen.items():
+        everything[mode] = own
+        if mode == "sync":
+            everything[BALANCED] = {**own, "balance": True}
+    return everything
+
+
+def _chosen_modes(modes: Sequence[str] | Mapping[str, Overrides] | None) -> dict[str, dict[str, Any]]:
     if modes is None:
         modes = MODES
     if isinstance(modes, str) or not isinstance(modes, Mapping | Sequence) or not modes:
@@ -104,6 +124,9 @@ def _combine(
             raise SpecError(f"vary.{field}", f"{values!r} is not allowed: give a list of values")
         if len({repr(value) for value in values}) != len(values):
             raise SpecError(f"vary.{field}", f"{list(values)} names a value twice")
+    count = prod(map(len, (modes, *vary.values())))
+    if count > MAX_VARIANTS:  # before they are made: a few lists make millions
+        raise SpecError("vary", f"gives {count:,} variants; give 1 to {MAX_VARIANTS}")
     for (mode, own), values in product(modes.items(), product(*vary.values())):
         chosen = dict(zip(vary, values, strict=True))
         label = " ".join(f"{field.removeprefix('params.')}={value}" for field, value in chosen.items())

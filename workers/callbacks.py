@@ -20,6 +20,7 @@ import numpy as np
 from jobs.api import DataContext, Job
 from workers import snapshot as state
 from workers.data import checked
+from workers.memory import recall, remember
 from workers.modes import Call, Consult, Decision
 from workers.start import learning_rate_variable
 
@@ -61,12 +62,17 @@ class Callbacks:
         self._epoch = 0
         self._call = 0
         self._steps_per_epoch = 1
+        self._memory: state.Memory | None = None
         self.state: state.Snapshot | None = None
         """What the hooks made of the model, where they changed more than its learning rate."""
 
-    def start_at(self, epoch: int, steps_per_epoch: int) -> None:
-        """Training goes on from within `epoch`, counted from 0."""
-        self._epoch, self._steps_per_epoch = epoch, steps_per_epoch
+    def start_at(self, epoch: int, steps_per_epoch: int, memory: state.Memory | None = None) -> None:
+        """Training goes on from within `epoch`, counted from 0; `memory` is what they held then."""
+        self._epoch, self._steps_per_epoch, self._memory = epoch, steps_per_epoch, memory
+
+    def memory(self) -> state.Memory | None:
+        """What they hold now, for whoever goes on from here; None if they were never asked anything."""
+        return remember(self._list.callbacks, self._steps) if self.consult else None
 
     def begin(self, total_steps: int) -> Decision:
         """Training begins, and with it the first epoch; the model is in the state that all start from."""
@@ -85,8 +91,13 @@ class Callbacks:
         self._model.stop_training = False
 
         def hooks() -> None:
+            if self._memory is not None:
+                _append(self._made)
             self._list.on_train_begin()
-            self._list.on_epoch_begin(self._epoch)
+            if self._memory is None:
+                self._list.on_epoch_begin(self._epoch)
+            else:  # the epoch under way has begun already, and must not begin twice
+                self._steps = recall(self._memory, self._list.callbacks)
 
         return replace(self._ask(state.read(self._model), hooks), consult=self.consult)
 
@@ -212,6 +223,13 @@ def _write_below(folder: Path | None, callback: keras.callbacks.Callback) -> Non
             path = Path(str(folder), name)
             path.parent.mkdir(parents=True, exist_ok=True)
             setattr(callback, attribute, str(path))
+
+
+def _append(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """A log that is taken up again goes on; CSVLogger would begin it anew."""
+    for callback in callbacks:
+        if type(callback).__name__ == "CSVLogger":
+            callback.append = True
 
 
 def _same(one: state.Snapshot, other: state.Snapshot, ignored: int | None) -> bool:

@@ -10,6 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jobs.api import DataContext, Job
+from workers import dealing
+from workers.dealing import Dealing
+from workers.messages import Position
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -29,13 +32,47 @@ def training_stream(
     sharding: str = "auto",
     cache: bool = False,
     prefetch: bool = True,
+    position: Position = (),
+    shares: tuple[int, ...] = (),
 ) -> tf.data.Dataset:
     """Worker `shard_index`'s endless batches, each of exactly `batch_size` samples.
 
     `sharding`: `auto` deals out whole batches unless the job takes its shard itself; `data` deals them out in any
     case, and the job sees one shard; `file` has each worker read its own input files; `off` gives every worker the
-    whole stream. `cache` keeps an epoch's batches in memory, in the order of the first epoch.
+    whole stream. `cache` keeps an epoch's batches in memory, in the order of the first epoch. `position` is what was
+    taken of the stream before: `workers.dealing`. With `shares`, one for each worker, a worker gets so many samples of
+    every step's `num_shards` batches; all of them are read on every worker then.
     """
+    import tensorflow as tf
+
+    def make(shards: int, index: int) -> Dealing:
+        return _full_batches(job, batch_size, seed, shards, index, sharding, cache=cache)
+
+    if shares:
+        joined = dealing.whole(make, num_shards, position).rebatch(sum(shares), drop_remainder=True)
+        first, last = sum(shares[:shard_index]), sum(shares[: shard_index + 1])
+        dataset = joined.map(lambda *parts: _rows(parts, first, last), num_parallel_calls=tf.data.AUTOTUNE)
+    elif sharding == "off":
+        dataset = make(num_shards, shard_index).dataset.skip(dealing.taken_alone(position, shard_index))
+    else:
+        dataset = dealing.share(make, num_shards, shard_index, position)
+    if job.class_weight is not None:
+        dataset = _weighted_by_class(dataset, dict(job.class_weight))
+    return dataset.prefetch(tf.data.AUTOTUNE) if prefetch else dataset
+
+
+def _rows(parts: tuple[Any, ...], first: int, last: int) -> Any:
+    """Samples `first` to `last` of a batch, which is one part or a tuple of them."""
+    import tensorflow as tf
+
+    cut = tf.nest.map_structure(lambda part: part[first:last], parts)
+    return cut[0] if len(cut) == 1 else cut
+
+
+def _full_batches(
+    job: Job, batch_size: int, seed: int, num_shards: int, shard_index: int, sharding: str, *, cache: bool
+) -> Dealing:
+    """The endless stream of full batches: all of it, or one worker's share where the job or the files split it."""
     import keras
     import tensorflow as tf
 
@@ -55,11 +92,8 @@ def training_stream(
         dataset = dataset.repeat()
     if not (endless and _batch_dimension(dataset) == batch_size):
         dataset = dataset.rebatch(batch_size, drop_remainder=True)
-    if num_shards > 1 and (sharding == "data" or (sharding == "auto" and not context.sharded_by_job)):
-        dataset = dataset.shard(num_shards, shard_index)
-    if job.class_weight is not None:
-        dataset = _weighted_by_class(dataset, dict(job.class_weight))
-    return dataset.prefetch(tf.data.AUTOTUNE) if prefetch else dataset
+    split = num_shards > 1 and (sharding == "file" or (sharding == "auto" and context.sharded_by_job))
+    return Dealing(dataset, split=split)
 
 
 def shard_by_file(dataset: tf.data.Dataset, num_shards: int, shard_index: int) -> tf.data.Dataset:

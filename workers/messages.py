@@ -48,6 +48,9 @@ class FailureKind(StrEnum):
     ADDRESS_TAKEN = "address_taken"  # the reserved port was lost before TensorFlow's server bound it
     PEER = "peer"  # another task of the group went away
     INFRASTRUCTURE = "infrastructure"  # this process died
+    MEMORY = "out_of_memory"  # this process was killed for want of memory
+    HUNG = "hung"  # no progress for too long; the driver says so, and ends it
+    LATE = "late"  # it never became ready; the driver says so
 
 
 @dataclass(frozen=True)
@@ -95,17 +98,35 @@ class Assignment:
     dtype_policy: str = "float32"
     """Keras' policy for layers that have none of their own: the same in every task of the group."""
     target_metric: str | None = None
+    balance: bool = False
+    """Sync: shares of each step by measured speed (`workers.balance`)."""
     straggler: str = "none"
     """Profile of slow workers (`workers.stragglers`)."""
     sample_seconds: float = 1.0
     """Between two looks at what the replica and its host use; 0 for none."""
     timings: bool = True
     """Whether to measure where each call's time goes."""
-    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Environment variables whose values are masked in all that is told of the task."""
 
 
 ROLLBACK = "rollback"
 """Why a leg is stopped that another one takes up again: its end is worth nothing."""
+PREEMPTED = "preempted"
+"""Why a leg is stopped whose machine is wanted back: what counts is a checkpoint, soon."""
+
+
+class Dealt(NamedTuple):
+    """Batches of a stream that so many workers took between them."""
+
+    workers: int
+    taken: tuple[int, ...]
+    """By each worker, of its own share."""
+
+
+Position = tuple[Dealt, ...]
+"""What was taken of a run's stream of batches. After a change of the number of workers, the next entry deals out
+what the one before left over."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +139,31 @@ class Start:
     """The training clock when the leg is handed out: what was trained in vain has taken time as well."""
     learning_rate_scale: float = 1.0
     """On top of what the snapshot, or the leg, has."""
+    schedule_scale: float = 1.0
+    """What the snapshot was trained with, where the optimizer follows a schedule: no variable holds it."""
+    position: Position = ()
+    """Where the data go on; every task opens its own there."""
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """Where a leg's checkpoints go, and when they are due."""
+
+    destination: str
+    """A local path or a URI that `pyarrow.fs` knows: this run's own folder."""
+    job: str
+    mode: str
+    workers: int
+    batch_size: int
+    every: int | None = None
+    """Samples between two of them."""
+    seconds: float | None = 30.0
+    """Of wall time between two of them."""
+    keep: int = 3
+    """The latest so many stay, and the best."""
+    metric: str = "val_loss"
+    """What tells the best one."""
+    maximize: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,9 +183,15 @@ class Leg:
     learning_rate_scale: float = 1.0
     directory: str | None = None
     """The run's folder on the driver's host: what callbacks write under relative names goes there."""
+    number: int = 0
+    """Of this leg among those of its group: a stop that comes between two legs must not hit the wrong one."""
+    attempt: int = 1
+    """Life of the worker group within this run, from 1: what a later attempt wrote, an earlier one must not touch."""
     start: Start | None = None
     """None for step 0 with the seed's initial weights. The snapshot itself goes to the leader alone, in `Train`;
     at step 0 there is none."""
+    checkpoints: Checkpointing | None = None
+    """None for none. `attempt` is their fencing token, checked at every write."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +265,8 @@ class LegStarted:
     global_batch: int
     """Samples per counted step: batch x replicas in sync, batch in async."""
     eval_every_steps: int
+    shares: tuple[int, ...] = ()
+    """Samples of each step by worker, where they differ."""
 
 
 @dataclass(frozen=True)
@@ -263,6 +317,50 @@ class GpuSample:
 
 
 @dataclass(frozen=True)
+class CheckpointWritten:
+    run_id: str
+    attempt: int
+    step: int
+    samples: int
+    clock: float
+    name: str
+    """Of its folder, below the destination."""
+    size: int
+    """Bytes, the manifest included."""
+    seconds: float
+    """From the snapshot's arrival to the checkpoint being safe."""
+
+
+@dataclass(frozen=True)
+class CheckpointFailed:
+    run_id: str
+    attempt: int
+    step: int
+    problem: str
+    """One line with the path and the bytes."""
+    fenced: bool = False
+    """Whether a later attempt has taken over, so that this one must end."""
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """The leader's callbacks begin to decide, or are done: silence in between is the user's code, not a hang."""
+
+    run_id: str
+    begins: bool
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """One look at a task's process, free enough for every poll: tells what hangs from what is slow."""
+
+    state: str
+    """The kernel's letter: R running, S sleeping, D waiting for a disk, T stopped, Z dead."""
+    cpu_seconds: float
+    """User and system time so far, of all its threads."""
+
+
+@dataclass(frozen=True)
 class ReplicaStatus:
     """A replica's answer to `poll`: its state now, and everything that happened since the poll before."""
 
@@ -280,3 +378,9 @@ class ReplicaStatus:
     log: bytes = b""
     """New bytes of the task's log."""
     timings: tuple[CallTiming, ...] = ()
+    deciding: tuple[Deciding, ...] = ()
+    checkpoints: tuple[CheckpointWritten | CheckpointFailed, ...] = ()
+    preempted: bool = False
+    """Whether this task was told to end: its machine is wanted back."""
+    vitals: Vitals | None = None
+    """Null where the kernel does not tell."""

@@ -18,7 +18,12 @@ def optimizers(model: keras.Model) -> list[keras.Optimizer]:
 
 def iterations(optimizer: keras.Optimizer) -> keras.Variable:
     """The counter that learning-rate schedules and bias corrections read, under any wrapping optimizer."""
-    return getattr(optimizer, "inner_optimizer", optimizer)._iterations
+    return innermost(optimizer)._iterations
+
+
+def innermost(optimizer: keras.Optimizer) -> keras.Optimizer:
+    """The one that updates variables, under any wrapping optimizer (loss scaling)."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def build_optimizers(model: keras.Model, batch: Any) -> None:

@@ -23,7 +23,7 @@ def environment(assignment: Assignment) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "REGATTA_TASK": str(assignment.task),
         **({"TF_XLA_FLAGS": f"{os.environ.get('TF_XLA_FLAGS', '')} {_XLA_FLAGS}".strip()} if assignment.jit else {}),
-        **assignment.env,
+        **assignment.secrets,
     }
 
 

@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workers.messages import Position
 from workers.optimizers import optimizers
 
 if TYPE_CHECKING:
     import keras
     import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the leader's callbacks remember (`workers.memory`): plain JSON, and arrays that it refers to by number."""
+
+    document: Any
+    arrays: tuple[npt.NDArray[Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,12 @@ class Snapshot:
     """`model.variables`, in order: weights, statistics, and the states of random generators."""
     optimizer: tuple[npt.NDArray[Any], ...]
     """`optimizer.variables`, in order, of the compiled optimizer and then of any other; `iterations` among them."""
+    position: Position = ()
+    """What was taken of the data; empty where nobody asked, and at the beginning."""
+    schedule_scale: float = 1.0
+    """Factor on the optimizer's learning-rate schedule, if it follows one."""
+    callbacks: Memory | None = None
+    """In snapshots that become checkpoints."""
 
     @property
     def nbytes(self) -> int:

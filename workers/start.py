@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jobs.api import Job
@@ -43,7 +44,8 @@ def resume(model: keras.Model, start: Start, snapshot: state.Snapshot | None) ->
     rate = learning_rate_variable(model)
     if rate is not None:
         rate.assign(float(rate.numpy()) * start.learning_rate_scale)
-    return state.read(model, step=start.step, samples=start.samples, clock=start.clock)
+    here = state.read(model, step=start.step, samples=start.samples, clock=start.clock)
+    return replace(here, position=start.position)
 
 
 def scale_schedule(model: keras.Model, factor: float) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typing import Any
 from jobs.api import Job
 from workers.failures import describe
 from workers.messages import Assignment
-from workers.wire import AddressReleased, Ready, ReleaseAddress, StopLeg
+from workers.wire import AddressReleased, Preempted, Ready, ReleaseAddress, StopLeg
 
 
 class Wire:
@@ -27,7 +28,7 @@ class Wire:
         self._connection: Any = Connection(descriptor)
         self._lock = threading.Lock()
         self.commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.on_stop: Callable[[str], None] = lambda _reason: None
+        self.on_stop: Callable[[str, int], None] = lambda _reason, _leg: None
         self.assignment: Assignment = self._connection.recv()
         threading.Thread(target=self._listen, name="regatta-commands", daemon=True).start()
 
@@ -42,7 +43,7 @@ class Wire:
             except (EOFError, OSError):
                 os._exit(0)  # the supervisor is gone, and nobody is left to work for
             if isinstance(command, StopLeg):
-                self.on_stop(command.reason)
+                self.on_stop(command.reason, command.leg)
             else:
                 self.commands.put(command)
 
@@ -50,6 +51,7 @@ class Wire:
 def main(descriptor: int) -> int:
     """Run the task whose control socket is `descriptor`; returns its exit code."""
     wire = Wire(descriptor)
+    _hear_of_preemption(wire)
     sys.argv = [f"regatta {wire.assignment.task}"]
     try:
         _run(wire)
@@ -59,6 +61,32 @@ def main(descriptor: int) -> int:
         wire.send(failure)
         return 1
     return 0
+
+
+def _hear_of_preemption(wire: Wire) -> None:
+    """SIGTERM is passed on, and training goes on until the driver has the leg stopped and its checkpoint written.
+
+    The main thread sits in TensorFlow and runs no handler for as long as a call takes: a thread of its own reads the
+    signal's number from a pipe, where the kernel's side of the handler puts it.
+    """
+
+    def listen() -> None:
+        while received := os.read(reader, 1):
+            if received[0] == signal.SIGTERM:
+                wire.send(Preempted())
+
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    threading.Thread(target=listen, name="regatta-preemption", daemon=True).start()
+    # What a job forks ends when it is told to, as always.
+    os.register_at_fork(after_in_child=_end_when_told)
+
+
+def _end_when_told() -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _run(wire: Wire) -> None:

@@ -27,9 +27,10 @@ class Score:
 
 @dataclass(frozen=True)
 class StopLeg:
-    """Command, to trainers: end the leg at its next call."""
+    """Command, to trainers: end the leg of that number at its next call; no other one, if it is over already."""
 
     reason: str
+    leg: int
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,16 @@ class Ready:
 
 @dataclass(frozen=True)
 class SnapshotTaken:
-    """Event: the supervisor keeps the snapshot until the driver asks for it."""
+    """Event: what the supervisor is to do with a snapshot."""
 
     stamp: Stamp
     snapshot: Snapshot
+    score: bool = True
+    """Keep it until the driver asks for it, which has it scored."""
+    keep: bool = False
+    """Make a checkpoint of it."""
+
+
+@dataclass(frozen=True)
+class Preempted:
+    """Event: this process was told to end (SIGTERM), and goes on until it is stopped."""

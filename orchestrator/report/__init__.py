@@ -93,6 +93,8 @@ def _write(study: Study, folder: Path) -> list[Path]:
     if study.joined:
         files[JOINED] = to_json({"folders": [str(source) for source in study.joined]})
     try:
+        if (folder / CHARTS).is_symlink():  # whoever made the folder would have us write where it leads
+            raise UsageError(f"out: {folder / CHARTS} is a link: remove it, or name another folder.")
         for name, content in files.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

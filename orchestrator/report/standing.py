@@ -114,7 +114,9 @@ def findings(runs: Sequence[RunResult]) -> str:
     failed = sum(run.status == "failed" for run in runs)
     survived = sum(bool(run.failures) and run.status != "failed" for run in runs)
     stopped = sum(run.status == "stopped" for run in runs)
-    for count, word in ((failed, "failed"), (survived, "restarted"), (stopped, "stopped")):
+    preempted = sum(run.status == "preempted" for run in runs)
+    ends = ((failed, "failed"), (survived, "restarted"), (stopped, "stopped"), (preempted, "preempted"))
+    for count, word in ends:
         if count:
             parts.append(f"{count} {word}")
     return ", ".join(parts) or ("none" if runs else MISSING)

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import UsageError
 from orchestrator.metrics import METRICS, Metrics
 from orchestrator.report.environment import load_environment
 from orchestrator.report.recovery import recover
 from orchestrator.result import Comparison, RunResult
 from orchestrator.store import COMPARISON, COMPARISON_SPEC, PLAN, RESULT, SPEC, load_comparison, load_result
 
+UNREADABLE = (sqlite3.Error, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What a run's folder that others have written to, by hand or by malice, may make a reader of it raise."""
 JOINED = "joined.json"
 """In the folder of a report on the runs of other folders: which ones."""
 
@@ -91,6 +94,12 @@ class Study:
     @property
     def results(self) -> dict[str, tuple[RunResult, ...]]:
         return {name: tuple(run.result for run in runs) for name, runs in self.modes.items()}
+
+
+def unreadable(path: Path, error: Exception) -> UsageError:
+    return UsageError(
+        f"{path} cannot be read ({type(error).__name__}: {error}): files in it are damaged, or another version's."
+    )
 
 
 def load_run(path: Path) -> StoredRun:

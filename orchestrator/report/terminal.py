@@ -78,6 +78,9 @@ def run_facts(result: RunResult) -> list[tuple[str, str]]:
         ("speed", f"{text.number(rate.samples_per_s)} samples/s, {text.number(rate.steps_per_s)} steps/s"),
         ("before training", before),
     ]
+    if result.shares is not None:
+        of_workers = ", ".join(f"worker:{index} {share}" for index, share in enumerate(result.shares))
+        facts.append(("shares", f"{of_workers} of the {sum(result.shares)} samples of a step"))
     if result.target is not None:
         facts.append(("target", target_text(result)))
     facts.append(("final", ", ".join(f"{name} {text.number(value)}" for name, value in result.final.items()) or "-"))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 MISSING = "-"
 _LONGEST = 2000
-_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Control characters, bidirectional overrides, lone surrogates, line separators."""
 
 
@@ -24,7 +24,7 @@ def plain(value: object, longest: int = _LONGEST) -> str:
 
 
 def _visible(character: str) -> str:
-    if unicodedata.category(character) not in _UNSEEN:
+    if unicodedata.category(character) not in UNSEEN:
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -146,7 +146,9 @@ def pair(x: Iterable[Point], y: Iterable[Point], by_seed: bool = True) -> Pairs:
 
 
 def is_interrupted(run: RunResult) -> bool:
-    """The user ended it: says nothing about the mode, unlike a failure or a spent budget."""
+    """The user ended it, or its machine was wanted back: says nothing about the mode, unlike a spent budget."""
+    if run.status == "preempted":
+        return True
     return run.status == "stopped" and "interrupt" in (run.stop_reason or "").lower()
 
 

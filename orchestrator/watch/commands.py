@@ -15,23 +15,26 @@ Into = Annotated[Path | None, typer.Option("--out", help="Folder for the tables;
 
 def watch(run: Run, once: Once = False) -> None:
     """Watch a run that trains in another process, or look at one that is over."""
-    from rich.console import Console
-
     from orchestrator.errors import Interrupted
+    from orchestrator.report.stored import UNREADABLE, unreadable
+    from orchestrator.terminal import console
     from orchestrator.watch.follow import watch as follow
 
     try:
-        follow(run, Console(), once=once)
+        follow(run, console(), once=once)
     except KeyboardInterrupt:
         raise Interrupted("no longer watching; the run goes on.") from None
+    except UNREADABLE as error:
+        raise unreadable(run, error) from error
 
 
 def export_metrics(run: Run, format_: Format = "parquet", out: Into = None) -> None:
     """Write a run's metrics as tables: one file per table of its metrics.db."""
+    from orchestrator.terminal import say
     from orchestrator.watch.export import export
 
     for path in export(run, format_, out or run / "export"):
-        typer.echo(str(path))
+        say(str(path))
 
 
 def register(app: typer.Typer) -> None:

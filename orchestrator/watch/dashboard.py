@@ -50,9 +50,9 @@ def _title(board: Board, width: int) -> Text:
 
 
 def _style_of(board: Board) -> str:
-    return {"succeeded": "bold green", "failed": "bold red", "interrupted": "bold red", "stopped": "bold yellow"}.get(
-        board.phase, "cyan"
-    )
+    styles = {"succeeded": "bold green", "failed": "bold red", "interrupted": "bold red"}
+    styles |= dict.fromkeys(("stopped", "preempted"), "bold yellow")
+    return styles.get(board.phase, "cyan")
 
 
 def _progress(board: Board, width: int, plain: bool) -> Text:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
-from orchestrator.metrics import METRICS, Metrics
+from orchestrator.metrics import METRICS, TABLES, Metrics
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMATS = ("parquet", "csv")
 _CHUNK = 100_000
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def export(run: Path, format_: str, out: Path) -> list[Path]:
@@ -30,10 +32,13 @@ def export(run: Path, format_: str, out: Path) -> list[Path]:
         out.mkdir(parents=True, exist_ok=True)
         metrics = Metrics(run)
         try:
-            names = metrics.column("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+            there = metrics.column("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+            names = [name for name in there if name in TABLES]  # a name is a path here, and a part of a query
             return [_write(metrics, name, format_, out / f"{name}.{format_}") for name in names]
         finally:
             metrics.close()
+    except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
+        raise UsageError(f"{run / METRICS} cannot be read: {error}. Is it of this version of Regatta?") from None
     except OSError as error:
         raise UsageError(f"--out: {out} cannot be written to ({error.strerror}).") from None
 
@@ -44,7 +49,7 @@ def _write(metrics: Metrics, table: str, format_: str, path: Path) -> Path:
     schema = _schema(metrics, table)
     writer = parquet.ParquetWriter(path, schema) if format_ == "parquet" else csv.CSVWriter(path, schema)
     with writer:
-        for batch in _batches(metrics, table, schema):
+        for batch in _batches(metrics, table, schema, _inert if format_ == "csv" else None):
             writer.write_batch(batch)
     return path
 
@@ -58,7 +63,14 @@ def _schema(metrics: Metrics, table: str) -> pa.Schema:
     return pa.schema([(name, types[declared]) for name, declared in columns])
 
 
-def _batches(metrics: Metrics, table: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _inert(value: object) -> object:
+    """Text that a spreadsheet would take for a formula, and run, with an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _batches(
+    metrics: Metrics, table: str, schema: pa.Schema, change: Callable[[object], object] | None
+) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
     last = 0
@@ -68,6 +80,8 @@ def _batches(metrics: Metrics, table: str, schema: pa.Schema) -> Iterator[pa.Rec
         if not rows:
             return
         last = rows[-1][0]
-        columns = zip(*(row[1:] for row in rows), strict=True)
+        columns: Iterable[Sequence[object]] = zip(*(row[1:] for row in rows), strict=True)
+        if change is not None:
+            columns = ([change(value) for value in column] for column in columns)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)

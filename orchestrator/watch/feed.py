@@ -18,7 +18,7 @@ from orchestrator.watch.board import Board, Noted
 from orchestrator.watch.outcome import outcome
 
 _CHUNK = 20_000
-_ENDS = ("succeeded", "failed", "stopped")
+_ENDS = ("succeeded", "failed", "stopped", "preempted")
 
 
 class Feed:

@@ -60,5 +60,14 @@ class Guard:
         # The training clock does not stand still while a run is put back.
         clock = max(ended.finished.seconds, (pending.finding.clock or 0.0) + self._clock() - pending.ordered)
         stamp = pending.stamp
-        start = Start(stamp.step if stamp else 0, stamp.samples if stamp else 0, clock, LEARNING_RATE_FACTOR)
-        return replace(leg, start=start), pending.snapshot
+        return replace(leg, start=_rolled_back_to(stamp, clock)), pending.snapshot
+
+    def interrupted(self, clock: float) -> tuple[Start, SnapshotHandle | None] | None:
+        """Where to go on when the group broke before a rollback that was ordered; None when none was."""
+        pending, self._pending = self._pending, None
+        return None if pending is None else (_rolled_back_to(pending.stamp, clock), pending.snapshot)
+
+
+def _rolled_back_to(stamp: Stamp | None, clock: float) -> Start:
+    step, samples = (stamp.step, stamp.samples) if stamp else (0, 0)
+    return Start(step, samples, clock, LEARNING_RATE_FACTOR, LEARNING_RATE_FACTOR)

@@ -16,7 +16,7 @@ from orchestrator.watch.board import Board
 from orchestrator.watch.dashboard import draw, duration
 from orchestrator.watch.feed import Feed
 from orchestrator.watch.outcome import outcome
-from workers.messages import Evaluation, ReplicaState
+from workers.messages import CheckpointFailed, Evaluation, ReplicaState
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -86,6 +86,8 @@ class LiveView(AbstractContextManager["LiveView"]):
             self._current = tick.state.run_id
         for evaluation in (e for status in tick.statuses for e in status.evaluations if self._verbose):
             self._print(f"{self._labels.get(evaluation.stamp.run_id, '')}: {_evaluated(evaluation)}")
+        for failed in (c for s in tick.statuses for c in s.checkpoints if isinstance(c, CheckpointFailed)):
+            self._print(f"{self._labels.get(failed.run_id, '')}: {failed.problem}")
         self._refresh(self._current or "", "")
 
     def run_ended(self, result: RunResult) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import numpy as np
 from orchestrator import topology
 from orchestrator.coordinator import Coordinator, Tick
 from orchestrator.fleet import assigner, training_plans
+from orchestrator.resuming import checkpointing, go_on
 from orchestrator.spec import make_run_spec
 from orchestrator.states import Ended
 from orchestrator.worker_group import LocalGroup
-from workers.messages import Evaluation, Leg, Stamp, StepBatch
+from workers.messages import PREEMPTED, CheckpointFailed, CheckpointWritten, Evaluation, Leg, Stamp, StepBatch
 from workers.snapshot import Snapshot
 
 JOBS = Path(__file__).parent / "jobs_under_test"
@@ -31,6 +32,7 @@ class Trained:
     ended: Ended | None = None
     batches: list[StepBatch] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
+    checkpoints: list[CheckpointWritten | CheckpointFailed] = field(default_factory=list)
     snapshots: dict[Stamp, Snapshot] = field(default_factory=dict)
     log: dict[str, bytes] = field(default_factory=dict)
     """By task, of the whole group so far."""
@@ -72,9 +74,15 @@ def train(
     *,
     steps_per_call: int | None = None,
     folder: Path | None = None,
+    attempt: int | None = None,
+    preempted_at: int | None = None,
     **fields: Any,
 ) -> list[Trained]:
-    """Train one leg per seed in one launched group; `fields` are the spec's, `folder` the run's."""
+    """Train one leg per seed in one launched group; `fields` are the spec's, `folder` the run's.
+
+    With an `attempt` there are checkpoints in `folder`, and a later one than the first goes on from the last of them.
+    At step `preempted_at` the leg is told to end.
+    """
     spec = make_run_spec({"job": job, "directory": str(JOBS), **fields})
     plans = training_plans(spec)
     evaluator_plan = topology.plan_evaluator(1)
@@ -96,6 +104,10 @@ def train(
                 if results:
                     results[-1].batches += status.batches
                     results[-1].evaluations += status.evaluations
+                    results[-1].checkpoints += status.checkpoints
+                    steps = max((int(batch.steps.max()) for batch in status.batches), default=0)
+                    if preempted_at is not None and steps >= preempted_at:
+                        coordinator.stop(PREEMPTED)
 
         evaluator.launch(assigner(spec, (evaluator_plan,)))
         coordinator.launch(assigner(spec, plans))
@@ -112,7 +124,13 @@ def train(
                 steps_per_call=steps_per_call,
                 directory=str(folder) if folder else None,
             )
-            trained.ended = coordinator.run(leg, spec.parsed_target, time.monotonic() + 90, listen)
+            snapshot = None
+            if attempt is not None and folder is not None:
+                leg = replace(leg, attempt=attempt, checkpoints=checkpointing(spec, leg.run_id, folder))
+            if attempt is not None and attempt > 1:
+                going = go_on(leg, attempt, 0.0)
+                leg, snapshot = going.leg, going.snapshot
+            trained.ended = coordinator.run(leg, spec.parsed_target, time.monotonic() + 90, listen, snapshot)
             trained.snapshots = group.kept
             group.kept = {}
     except Exception:

@@ -9,11 +9,12 @@ from typing import Any
 
 from orchestrator import topology
 from orchestrator.coordinator import Coordinator
-from orchestrator.execution import Silent
+from orchestrator.execution import Planned, Silent
 from orchestrator.fleet import assigner, training_plans
 from orchestrator.metrics import Metrics
 from orchestrator.result import RunResult
-from orchestrator.runner import Runner
+from orchestrator.resume import take_up
+from orchestrator.runner import Runner, Watcher
 from orchestrator.spec import make_run_spec
 from orchestrator.worker_group import LocalGroup
 from tests.integration.local_runs import JOBS, SESSION, KeepingGroup
@@ -41,13 +42,33 @@ class Launched:
         self.coordinator.launch(assigner(spec, plans))
         self.coordinator.await_ready(time.monotonic() + 90, lambda _: None)
 
-    def run(self, path: Path, **changes: Any) -> RunResult:
+    def run(self, path: Path, watcher: Watcher | None = None, **changes: Any) -> RunResult:
         """One run in folder `path`; `changes` are to fields that the launched tasks need not know."""
-        spec = make_run_spec(self.fields | changes)
+        return self._train(Planned(make_run_spec(self.fields | changes), path, path.name), watcher)
+
+    def resume(self, path: Path, **changes: Any) -> tuple[RunResult, str]:
+        """The run in folder `path` to its end; and from where, in words."""
+        planned, whence = take_up(path, changes)
+        return self._train(planned, None), whence
+
+    def _train(self, planned: Planned, watcher: Watcher | None) -> RunResult:
         self.group.kept = {}
-        runner = Runner(spec, path, path.name, Silent(), {}, command_started=None, deadline=time.monotonic() + 120)
+        runner = Runner(
+            planned.spec,
+            planned.path,
+            planned.run_id,
+            watcher or Silent(),
+            {},
+            command_started=None,
+            deadline=time.monotonic() + 120,
+            resumed=planned.resumed,
+        )
         crew: Any = SimpleNamespace(coordinator=self.coordinator, attempt=1)
         return runner.train(crew)
+
+    def pid(self, task: str) -> int:
+        """Of the task's process."""
+        return next(replica._pid() or 0 for name, replica in self.group._replicas.items() if str(name) == task)
 
     def shutdown(self) -> None:
         self.group.shutdown()

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import re
+import secrets
 import select
 import signal
 import socket
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.conftest import regatta
 from tests.integration.ray_nodes import REGATTA, Head, Node, head_here
@@ -47,6 +49,17 @@ def model(build):
         raise RuntimeError("no such layer near the job")
     return build()
 """
+CHATTY = """
+import os
+from jobs.digits import Digits
+
+
+class Chatty(Digits):
+    def build_model(self):
+        print("the secret is", os.environ["HEADS_SECRET"])
+        return super().build_model()
+"""
+CANARY = f"canary-{secrets.token_hex(8)}"
 LONG = "1000000000"
 
 
@@ -76,10 +89,14 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("user")
+    (folder / "chatty.py").write_text(CHATTY)
     (folder / "mine.py").write_text(JOB)
     (folder / "near.py").write_text(NEAR)
-    with head_here(Node(cpus=9), dashboard=True, home=home) as head:
-        yield Cluster(head, home, folder)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HEADS_SECRET", CANARY)
+        with head_here(Node(cpus=9), dashboard=True, home=home) as head:
+            environment.delenv("HEADS_SECRET")
+            yield Cluster(head, home, folder)
 
 
 class Proxy:
@@ -224,3 +241,26 @@ def _reads(process: subprocess.Popen[str], words: str, seconds: float = 90) -> b
         if select.select([process.stdout], [], [], 1.0)[0] and words in process.stdout.readline():
             return True
     return False
+
+
+def test_a_secret_of_the_head_is_told_to_nobody(cluster: Cluster) -> None:
+    """Only its name travels: the value is in the environment that `ray start` had."""
+    done = cluster.regatta(
+        "submit", "chatty.py:Chatty", "--mode", "sync", "--samples", "1600", "--run-id", "hush", "--wait",
+        "--env-secret", "HEADS_SECRET",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert cluster.regatta("fetch", "hush").returncode == 0
+    run = cluster.folder / "runs" / "hush"
+    logs = "".join(path.read_text() for path in (run / "logs").iterdir())
+    assert "the secret is [secret HEADS_SECRET]" in logs
+    listed, printed = cluster.regatta("submissions", "--json"), cluster.regatta("logs", "hush")
+    told = [done.stdout, done.stderr, listed.stdout, printed.stdout]
+    known = requests.get(f"{cluster.head.dashboard}/api/jobs/", headers=bearer(cluster), timeout=20)
+    assert "hush" in known.text
+    assert not any(CANARY in text for text in [*told, known.text])
+    assert not [path for path in run.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
+
+
+def bearer(cluster: Cluster) -> dict[str, str]:
+    return {"Authorization": f"Bearer {cluster.head.env['RAY_AUTH_TOKEN']}"}

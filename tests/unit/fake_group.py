@@ -40,6 +40,9 @@ class FakeGroup(WorkerGroup):
     def shutdown(self) -> None:
         self.told.append(("shutdown", self.tasks[0], ()))
 
+    def _renew(self, task: Task) -> None:
+        self.told.append(("renew", task, ()))
+
     def _ask(self, task: Task, method: str, *arguments: Any) -> Any:
         self.told.append((method, task, arguments))
         return f"there:{task.index}" if method == "reserve" else f"{method} of {task}"
@@ -56,7 +59,11 @@ class FakeGroup(WorkerGroup):
         return [(task, arguments[0]) for method, task, arguments in self.told if method == "request_stop"]
 
     @property
-    def scored(self) -> list[Stamp]:
+    def replaced(self) -> list[Task]:
+        return [task for method, task, _ in self.told if method == "renew"]
+
+    @property
+    def to_score(self) -> list[Stamp]:
         return [arguments[0] for method, _, arguments in self.told if method == "score"]
 
 

@@ -28,13 +28,14 @@ def many(items: Any) -> dict[str, Any]:
 
 
 QUANTITIES = {"type": "object", "additionalProperties": QUANTITY}
+SECRET = record(("name", "key"), name=NAME, key={"type": "string", "pattern": r"^[-._a-zA-Z0-9]{1,253}$"})
 CONTAINER = record(
     ("name", "image"),
     name=NAME,
     image=TEXT,
     command=many(TEXT),
     args=many(TEXT),
-    env=many(record(("name",), name=TEXT, value=TEXT)),
+    env=many(record(("name",), name=TEXT, value=TEXT, valueFrom=record(secretKeyRef=SECRET))),
     resources=record(requests=QUANTITIES, limits=QUANTITIES),
     volumeMounts=many(record(("name", "mountPath"), name=NAME, mountPath=TEXT, readOnly={"type": "boolean"})),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -146,13 +147,14 @@ def test_a_leg(crew: Crew) -> None:
     )
     crew.evaluator.news = script([], [], [scored(at(50))], [], [scored(at(100, final=True), 0.7)])
     end = crew.run()
-    assert crew.group.legs == [(W0, LEG), (W1, LEG)]
+    leg = replace(LEG, number=1)
+    assert crew.group.legs == [(W0, leg), (W1, leg)]
     assert crew.group.stops == []
     snapshots = [(task, stamp) for method, task, (stamp, *_) in crew.group.told if method == "take_snapshot"]
     assert snapshots == [(W0, at(50)), (W0, at(100, final=True))]
     # What is handed over is the group's own handle: the snapshot need not pass through the driver.
     assert [handle for _, _, (_, handle) in crew.evaluator.told] == ["take_snapshot of worker:0"] * 2
-    assert crew.evaluator.scored == [at(50), at(100, final=True)]
+    assert crew.evaluator.to_score == [at(50), at(100, final=True)]
     assert (end.plan, end.finished, end.stopping) == (plan, ended(100), None)
     assert end.last is not None
     assert end.last.stamp.step == 100
@@ -303,7 +305,7 @@ class Simulation:
 
     def evaluate(self) -> Sequence[ReplicaStatus]:
         known = len(self.sent) + len(self.queue)
-        self.queue.extend(self.crew.evaluator.scored[known:])
+        self.queue.extend(self.crew.evaluator.to_score[known:])
         if not self.queue or self.random.random() < 0.5:
             return []
         evaluations = []
@@ -339,7 +341,7 @@ def test_whatever_happens_it_ends_and_nothing_is_lost(
         assert (broken.cause.kind is FailureKind.PEER) == (kinds == {FailureKind.PEER})
         assert set(broken.failures) == set(simulation.failures.values())
         return
-    assert crew.evaluator.scored == simulation.announced
+    assert crew.evaluator.to_score == simulation.announced
     assert [evaluation.stamp for evaluation in simulation.sent] == simulation.announced
     assert end.last == max(simulation.sent, key=lambda evaluation: evaluation.stamp.step) or (
         end.last is not None and end.last.stamp.final

@@ -202,6 +202,7 @@ def test_diagnose_asks_every_question(monkeypatch: pytest.MonkeyPatch, tmp_path:
         "Memory",
         "Ports",
         "Ray token",
+        "Sockets",
         "Disk",
         "Folder",
     ]

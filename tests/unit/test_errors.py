@@ -11,6 +11,7 @@ import pytest
 from orchestrator import errors
 from orchestrator.errors import (
     ClusterError,
+    HostLostError,
     Interrupted,
     JobError,
     RegattaError,
@@ -18,6 +19,7 @@ from orchestrator.errors import (
     SpecError,
     TaskDiedError,
     UsageError,
+    WantedBack,
 )
 
 pytestmark = pytest.mark.unit
@@ -30,8 +32,10 @@ EXAMPLES = [
     JobError("it failed", "Traceback ...", Path("logs/worker-0.log")),
     JobError("it failed"),
     Interrupted("stopped"),
+    WantedBack("wanted back"),
     ClusterError("gone"),
     ResourcesError("too small"),
+    HostLostError("gone"),
     TaskDiedError("worker:1"),
 ]
 

@@ -103,3 +103,12 @@ def test_the_command(tmp_path: Path) -> None:
     jsonschema.validate(job, RAYJOB)
     assert job["spec"]["entrypoint"].startswith("regatta run ")
     assert job["spec"]["metadata"] == {"team": "rowing"}
+
+
+def test_secrets_are_named_and_come_from_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_TOKEN", "canary-5d1c")
+    config, job = made(make_run_spec({"job": "digits", "env_secrets": ["HUB_TOKEN"]}))
+    head = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    reference = {"secretKeyRef": {"name": "my-run-secrets", "key": "HUB_TOKEN"}}
+    assert head["env"] == [{"name": "HUB_TOKEN", "valueFrom": reference}]
+    assert "canary" not in f"{config}{job}"

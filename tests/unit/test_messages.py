@@ -15,6 +15,11 @@ from workers import messages, wire
 from workers.messages import (
     Assignment,
     CallTiming,
+    CheckpointFailed,
+    Checkpointing,
+    CheckpointWritten,
+    Dealt,
+    Deciding,
     Evaluation,
     FailureKind,
     GpuSample,
@@ -30,6 +35,7 @@ from workers.messages import (
     StepBatch,
     Task,
     TaskFailure,
+    Vitals,
 )
 from workers.snapshot import Snapshot
 
@@ -37,13 +43,18 @@ pytestmark = pytest.mark.unit
 
 W0 = Task("worker", 0)
 STAMP = Stamp("r", 10, 640, 0.5, final=True)
-LEG = Leg("r", 1, 100, None, None, 5)
+CHECKPOINTS = Checkpointing("s3://bucket/r", "digits", "sync", 2, 32, every=1000)
+START = Start(10, 640, 0.5, 0.5, 0.5, (Dealt(2, (10, 10)),))
+LEG = Leg("r", 1, 100, None, None, 5, start=START, checkpoints=CHECKPOINTS)
 BATCH = StepBatch("r", 0, np.arange(3), np.arange(3.0), np.ones(3), np.zeros(3), 0.1, {"loss": 1.0})
 FAILURE = TaskFailure(W0, FailureKind.USER, "KeyError: 'x'", "Traceback ...", "try this")
 GPU = GpuSample("GPU-1", None, 1.0, 2, 3, None, None, None)
 SAMPLE = HostSample(1.0, None, 2, None, None, None, None, None, None, (GPU,), ("a note",))
 EVALUATION = Evaluation(STAMP, {"val_loss": 1.0}, 0.1)
 TIMING = CallTiming("r", 0, 10, 5, 0.5, 0.1, 0.1, None, 0.01, 0.0)
+WRITTEN = CheckpointWritten("r", 1, 10, 640, 0.5, "0000000010-1", 1 << 20, 0.1)
+NOT_WRITTEN = CheckpointFailed("r", 1, 20, "no room", fenced=False)
+DECIDING, VITALS = Deciding("r", begins=True), Vitals("S", 1.5)
 STARTED, FINISHED = LegStarted("r", 10, 64, 5), LegFinished("r", 10, 640, 0.5, None, 10, {"train": 0.5})
 SNAPSHOT = Snapshot(10, 640, 0.5, (np.ones((2, 2), np.float32),), (np.array(3, np.int64),))
 EXAMPLES: list[Any] = [
@@ -71,16 +82,25 @@ EXAMPLES: list[Any] = [
         FAILURE,
         b"log",
         (TIMING,),
+        (DECIDING,),
+        (WRITTEN, NOT_WRITTEN),
+        vitals=VITALS,
     ),
     TIMING,
+    DECIDING,
+    VITALS,
     wire.Train(LEG),
-    Start(10, 640, 0.5, 0.5),
+    START,
+    CHECKPOINTS,
+    WRITTEN,
+    NOT_WRITTEN,
     wire.Score(STAMP, SNAPSHOT),
-    wire.StopLeg("target"),
+    wire.StopLeg("target", 1),
     wire.ReleaseAddress(),
     wire.AddressReleased(),
     wire.Ready(),
-    wire.SnapshotTaken(STAMP, SNAPSHOT),
+    wire.SnapshotTaken(STAMP, SNAPSHOT, keep=True),
+    wire.Preempted(),
 ]
 
 

@@ -16,7 +16,7 @@ from orchestrator.spec import RunSpec
 pytestmark = pytest.mark.unit
 
 NOT_FIELDS = {"target", "as_json", "quiet", "verbose"}
-RENAMED = {"target_metric": "target", "set_": "params", "worker_label": "worker_labels"}
+RENAMED = {"target_metric": "target", "set_": "params", "worker_label": "worker_labels", "env_secret": "env_secrets"}
 FILE_ONLY = {"learning_rate_scale", "variant"}
 """Fields that Regatta itself sets, kept in a run's spec.yaml."""
 

@@ -1,23 +1,141 @@
-"""When a broken group is tried again."""
+"""When a broken group is tried again: every kind of failure, every budget, and what holds over any sequence."""
 
 from __future__ import annotations
 
-import pytest
+import itertools
 
-from orchestrator.policy import MAX_ADDRESS_ATTEMPTS, FailurePolicy
-from workers.messages import FailureKind, Task, TaskFailure
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.policy import MACHINES, MAX_ADDRESS_ATTEMPTS, Budget, FailurePolicy
+from orchestrator.restarting import Restarts
+from tests.unit.fake_group import FakeClock
+from workers.messages import (
+    CheckpointWritten,
+    FailureKind,
+    LegStarted,
+    ReplicaState,
+    ReplicaStatus,
+    StepBatch,
+    Task,
+    TaskFailure,
+)
 
 pytestmark = pytest.mark.unit
 
+W0 = Task("worker", 0)
+PORTS = (FailureKind.ADDRESS_TAKEN, FailureKind.LATE)
+
+
+def failure(kind: FailureKind) -> TaskFailure:
+    return TaskFailure(W0, kind, "why")
+
 
 @pytest.mark.parametrize("kind", FailureKind)
-@pytest.mark.parametrize("attempt", [1, MAX_ADDRESS_ATTEMPTS - 1, MAX_ADDRESS_ATTEMPTS, 99])
-def test_only_a_lost_port_is_tried_again_and_not_for_ever(kind: FailureKind, attempt: int) -> None:
-    failure = TaskFailure(Task("worker", 0), kind, "why")
-    wanted = kind is FailureKind.ADDRESS_TAKEN and attempt < MAX_ADDRESS_ATTEMPTS
-    assert FailurePolicy().retries(failure, attempt) == wanted
+@pytest.mark.parametrize("spent", range(6))
+@pytest.mark.parametrize("allowed", [0, 1, 3, 5])
+def test_every_kind_with_every_budget(kind: FailureKind, spent: int, allowed: int) -> None:
+    decision = FailurePolicy(max_restarts=allowed).decide(failure(kind), Budget(restarts=spent))
+    if kind in PORTS:
+        assert decision.again
+    elif kind in MACHINES:
+        assert decision.again == (spent < allowed)
+        assert decision.again or "max_restarts" in decision.reason
+    else:
+        assert not decision.again
+        assert decision.budget == Budget(restarts=spent)
 
 
-def test_one_attempt() -> None:
-    failure = TaskFailure(Task("worker", 0), FailureKind.ADDRESS_TAKEN, "why")
-    assert not FailurePolicy(max_attempts=1).retries(failure, 1)
+@pytest.mark.parametrize("kind", [FailureKind.USER, FailureKind.SPEC])
+def test_code_is_never_tried_again(kind: FailureKind) -> None:
+    assert not FailurePolicy(max_restarts=1000).decide(failure(kind), Budget()).again
+
+
+@pytest.mark.parametrize("kind", PORTS)
+def test_new_ports_are_tried_three_times_and_not_charged(kind: FailureKind) -> None:
+    policy, budget = FailurePolicy(), Budget(restarts=3)
+    for tries in range(1, MAX_ADDRESS_ATTEMPTS):
+        decision = policy.decide(failure(kind), budget)
+        assert (decision.again, decision.wait) == (True, 0.0)
+        assert decision.budget == Budget(restarts=3, address_attempts=tries)
+        budget = decision.budget
+    assert not policy.decide(failure(kind), budget).again
+
+
+def test_the_first_restart_comes_at_once_and_each_further_one_waits_twice_as_long() -> None:
+    policy = FailurePolicy(max_restarts=12, first_wait=1.0, longest_wait=60.0)
+    budget, waits = Budget(), []
+    for _ in range(12):
+        decision = policy.decide(failure(FailureKind.PEER), budget)
+        waits.append(decision.wait)
+        budget = decision.budget
+    assert waits == [0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]
+    assert not policy.decide(failure(FailureKind.PEER), budget).again
+
+
+def test_progress_refills_the_budget_and_going_back_does_not() -> None:
+    spent = Budget(restarts=3, address_attempts=2, reached=100)
+    assert spent.after_progress(100) == spent
+    assert spent.after_progress(50) == spent
+    assert spent.after_progress(101) == Budget(reached=101)
+
+
+KINDS = st.sampled_from(list(FailureKind))
+
+
+@given(st.lists(st.one_of(KINDS, st.integers(0, 500)), max_size=60), st.integers(0, 5))
+@settings(max_examples=150, deadline=None)
+def test_any_history_is_finite_without_progress(history: list[FailureKind | int], allowed: int) -> None:
+    """Between two steps of progress there are at most `allowed` charged restarts, whatever else happens."""
+    policy, budget, charged, reached = FailurePolicy(max_restarts=allowed), Budget(), 0, 0
+    for event in history:
+        if isinstance(event, int):
+            charged = 0 if event > reached else charged
+            reached = max(reached, event)
+            budget = budget.after_progress(event)
+            continue
+        decision = policy.decide(failure(event), budget)
+        if not decision.again:
+            assert event not in MACHINES or charged == allowed
+            return
+        charged += event in MACHINES
+        assert charged <= allowed
+        assert 0 <= decision.wait <= policy.longest_wait
+        budget = decision.budget
+
+
+def test_a_run_that_always_crashes_gives_up_and_one_that_gets_on_does_not() -> None:
+    clock = FakeClock()
+    restarts = Restarts("r", FailurePolicy(), clock=clock, sleep=lambda _: None)
+    crashes = list(
+        itertools.takewhile(lambda d: d.again, (restarts.decide(failure(FailureKind.PEER)) for _ in range(9)))
+    )
+    assert [decision.wait for decision in crashes] == [0.0, 1.0, 2.0]
+
+    def status(step: int) -> ReplicaStatus:
+        written = CheckpointWritten("r", 1, step, step, 1.0, "name", 10, 0.1)
+        return ReplicaStatus(W0, ReplicaState.TRAINING, checkpoints=(written,))
+
+    restarts = Restarts("r", FailurePolicy(max_restarts=1), clock=clock, sleep=lambda _: None)
+    for step in range(10, 200, 10):
+        restarts.hear([status(step)])
+        assert restarts.decide(failure(FailureKind.INFRASTRUCTURE)).again
+    restarts.hear([status(190)])
+    assert not restarts.decide(failure(FailureKind.INFRASTRUCTURE)).again
+
+
+def test_the_training_clock_goes_on_while_nothing_trains() -> None:
+    import numpy as np
+
+    clock = FakeClock()
+    restarts = Restarts("r", FailurePolicy(), clock=clock, sleep=lambda _: None)
+    assert restarts.training_clock() == 0.0
+    restarts.hear([ReplicaStatus(W0, ReplicaState.TRAINING, leg_started=(LegStarted("r", 10, 1, 1),))])
+    clock.now += 5
+    assert restarts.training_clock() == 5.0
+    batch = StepBatch("r", 0, np.array([1, 2]), np.array([3.0, 4.0]), np.ones(2), None, 0.1)
+    restarts.hear([ReplicaStatus(W0, ReplicaState.TRAINING, batches=(batch,))])
+    assert restarts.training_clock() == 4.0
+    clock.now += 30
+    assert restarts.training_clock() == 34.0

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from orchestrator.policy import MACHINES
 from orchestrator.spec import Target
 from orchestrator.states import (
     CAUSE_GRACE_SECONDS,
@@ -19,6 +20,7 @@ from orchestrator.states import (
     Idle,
     Launching,
     Order,
+    Replace,
     ScoreSnapshot,
     State,
     StopLeg,
@@ -26,6 +28,7 @@ from orchestrator.states import (
     advance,
 )
 from workers.messages import (
+    PREEMPTED,
     Evaluation,
     FailureKind,
     LegFinished,
@@ -39,6 +42,8 @@ from workers.messages import (
 
 pytestmark = pytest.mark.unit
 
+SPARE = Task("worker", 9)
+"""One that training goes on without."""
 CHIEF, WORKER, EVALUATOR = Task("chief", 0), Task("worker", 1), Task("evaluator", 0)
 RUN = "digits-sync-s0"
 TARGET = Target.parse("val_accuracy>=0.9")
@@ -161,6 +166,68 @@ def test_a_lost_peer_is_all_there_is() -> None:
     assert state.cause.kind is FailureKind.PEER
 
 
+def test_an_evaluator_that_fails_is_replaced_and_the_group_goes_on() -> None:
+    state: State = Training(RUN, replaceable=frozenset({EVALUATOR}), scorers=frozenset({EVALUATOR}))
+    dead = failed(EVALUATOR, FailureKind.INFRASTRUCTURE)
+    assert dead.failure is not None
+    state, orders = advance(state, [dead], 0)
+    assert orders == (Replace(dead.failure),)
+    assert isinstance(state, Training)
+    assert advance(state, [dead], 0) == (state, ())  # it says so until another one answers in its place
+    state, _ = advance(state, [status(EVALUATOR, ReplicaState.STARTING)], 0)
+    state, orders = advance(state, [dead], 0)
+    assert orders == (Replace(dead.failure),)
+
+
+@pytest.mark.parametrize("kind", [FailureKind.USER, FailureKind.SPEC, FailureKind.ADDRESS_TAKEN])
+def test_what_a_replacement_does_not_cure_ends_the_attempt(kind: FailureKind) -> None:
+    state: State = Training(RUN, replaceable=frozenset({EVALUATOR}), scorers=frozenset({EVALUATOR}))
+    state, orders = advance(state, [failed(EVALUATOR, kind)], 0)
+    assert isinstance(state, Broken)
+    assert orders == ()
+
+
+def test_an_evaluator_that_fails_at_launch_is_waited_for_again() -> None:
+    state: State = Launching(frozenset({CHIEF, EVALUATOR}), frozenset({EVALUATOR}))
+    state, orders = advance(state, [status(CHIEF, ReplicaState.READY), status(EVALUATOR, ReplicaState.READY)], 0)
+    assert isinstance(state, Idle)
+    state = Launching(frozenset({CHIEF}), frozenset({EVALUATOR}))
+    state, orders = advance(state, [failed(EVALUATOR, FailureKind.HUNG)], 0)
+    assert [order.failure.task for order in orders if isinstance(order, Replace)] == [EVALUATOR]
+    assert isinstance(state, Launching)
+    assert state.waiting == {CHIEF, EVALUATOR}
+
+
+def test_who_fails_after_the_last_step_is_not_missed() -> None:
+    end = stamp(100, final=True)
+    state: State = Training(RUN, scorers=frozenset({EVALUATOR}))
+    news = [status(snapshots=(end,), leg_finished=(finished(),)), failed(WORKER, FailureKind.INFRASTRUCTURE)]
+    state, _ = advance(state, news, 0)
+    assert isinstance(state, Training)
+    state, _ = advance(state, [failed(CHIEF, FailureKind.PEER), status(EVALUATOR, evaluations=(scored(end),))], 0)
+    assert isinstance(state, Ended)
+
+
+def test_a_machine_that_is_wanted_back_ends_the_leg_without_waiting_for_scores() -> None:
+    state: State = Training(RUN)
+    state, orders = advance(state, [status(snapshots=(stamp(50),), preempted=True)], 0)
+    assert orders == (ScoreSnapshot(stamp(50)), StopLeg(PREEMPTED))
+    state, orders = advance(state, [status(preempted=True)], 0)
+    assert orders == ()
+    state, _ = advance(state, [status(leg_finished=(finished(60, stopped=PREEMPTED),))], 0)
+    assert isinstance(state, Ended)
+
+
+def test_the_final_score_is_the_last_one_even_if_an_earlier_attempt_got_further() -> None:
+    state: State = Training(RUN, pending=frozenset({stamp(90)}))
+    end = stamp(60, final=True)
+    news = [status(snapshots=(end,), leg_finished=(finished(60, stopped="timeout"),))]
+    state, _ = advance(state, news, 0)
+    state, _ = advance(state, [status(EVALUATOR, evaluations=(scored(end), scored(stamp(90))))], 0)
+    assert isinstance(state, Ended)
+    assert state.last == scored(end)
+
+
 def test_the_likeliest_cause_comes_first() -> None:
     kinds = [FailureKind.PEER, FailureKind.INFRASTRUCTURE, FailureKind.ADDRESS_TAKEN, FailureKind.USER]
     state, _ = advance(Idle(), [failed(Task("worker", i), kind) for i, kind in enumerate(kinds)], 0)
@@ -192,8 +259,10 @@ class AnyLeg(RuleBasedStateMachine):
 
     @initialize(wanted=st.sampled_from([None, TARGET]))
     def begin(self, wanted: Target | None) -> None:
-        self.state: State = Training(RUN, wanted)
+        needed = frozenset({EVALUATOR})
+        self.state: State = Training(RUN, wanted, replaceable=needed | {SPARE}, scorers=needed)
         self.target = wanted
+        self.down: set[Task] = set()
         self.orders: list[Order] = []
         self.now = 0.0
         self.step = 0
@@ -205,10 +274,15 @@ class AnyLeg(RuleBasedStateMachine):
         self.first_failure: float | None = None
 
     def poll(self, *news: ReplicaStatus) -> None:
+        before = self.state
         for failure in self.failures.values():  # a replica repeats its failure at every poll
             news = (*news, status(failure.task, ReplicaState.FAILED, failure=failure))
         self.state, orders = advance(self.state, news, self.now)
         self.orders += orders
+        for order in orders:
+            if isinstance(order, Replace):
+                assert isinstance(before, Training)
+                assert order.failure.task not in self.down, "one that is being replaced is ordered once"
         self.unscored += [order.stamp for order in orders if isinstance(order, ScoreSnapshot)]
 
     @precondition(lambda self: not self.finished)
@@ -229,20 +303,33 @@ class AnyLeg(RuleBasedStateMachine):
     @rule(accuracies=st.lists(st.sampled_from([0.1, 0.9, 1.0, math.nan]), min_size=1, max_size=3))
     def evaluator_scores(self, accuracies: list[float]) -> None:
         evaluations = [scored(self.unscored.pop(0), accuracy) for accuracy in accuracies if self.unscored]
+        self.down.discard(EVALUATOR)
         if isinstance(self.state, Training):
             self.evaluations += evaluations
         self.poll(status(EVALUATOR, evaluations=tuple(evaluations)))
 
     @rule(
         index=st.integers(0, 2),
-        kind=st.sampled_from([FailureKind.PEER, FailureKind.PEER, FailureKind.USER, FailureKind.INFRASTRUCTURE]),
+        kind=st.sampled_from([FailureKind.PEER, FailureKind.PEER, *FailureKind]),
     )
     def a_task_fails(self, index: int, kind: FailureKind) -> None:
         task = Task("worker", index)
         if isinstance(self.state, Training | Failing) and task not in self.failures:
             self.failures[task] = TaskFailure(task, kind, "why")
-            self.first_failure = self.now if self.first_failure is None else self.first_failure
+            if self.first_failure is None and not self.finished:
+                self.first_failure = self.now
             self.poll()
+
+    @rule(task=st.sampled_from([EVALUATOR, SPARE]), kind=st.sampled_from(sorted(MACHINES)))
+    def a_task_fails_that_training_goes_on_without(self, task: Task, kind: FailureKind) -> None:
+        self.poll(status(task, ReplicaState.FAILED, failure=TaskFailure(task, kind, "why")))
+        if task is EVALUATOR or not self.finished:
+            self.down.add(task)
+
+    @rule(task=st.sampled_from([EVALUATOR, SPARE]))
+    def it_comes_back(self, task: Task) -> None:
+        self.down.discard(task)
+        self.poll(status(task, ReplicaState.READY))
 
     @rule(seconds=st.floats(0, 2))
     def time_passes(self, seconds: float) -> None:

@@ -206,7 +206,7 @@ def test_a_folder_in_use_is_taken_for_good(tmp_path: Path, at_exit: list[Callabl
     path = claim_directory(tmp_path / "run")
     RunStore(path).close()
     at_exit[0]()
-    assert sorted(entry.name for entry in path.iterdir()) == ["logs", METRICS]
+    assert sorted(entry.name for entry in path.iterdir()) == ["driver.lock", "logs", METRICS]
     with pytest.raises(UsageError, match="not empty"):
         claim_directory(path)
 

@@ -174,7 +174,7 @@ def test_a_wrong_field_is_refused_before_the_job_is_loaded(
         ("job: digits\n\0", "special characters"),
         ("job: " + "[" * 500, "nested too deeply"),
         ("job: " + "{a: " * 500, "nested too deeply"),
-        ("samples: " + "9" * 5000, "integer string conversion"),
+        ("samples: " + "9" * 5000, "too long for a number"),
     ],
 )
 def test_hostile_files(write: Write, tmp_path: Path, text: str, said: str) -> None:

@@ -86,6 +86,8 @@ class Mode(Protocol):
     model: keras.Model
     log_names: tuple[str, ...]
     doubled_updates: int
+    shares: tuple[int, ...]
+    """Samples of each step by worker, where they differ by request; empty else."""
 
     def build(self) -> None:
         """Strategy, model, optimizer and data of the first leg; compiles the step without taking one."""

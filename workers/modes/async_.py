@@ -6,8 +6,9 @@ ClusterCoordinator. Workers and parameter servers only run a TensorFlow server (
 Two facts shape this file (FACTS.md). `keras.Variable.assign_add` is not atomic, so under concurrent workers
 `optimizer.iterations` loses counts: here a plain counter on the parameter servers is the truth, and Keras'
 `iterations` follows it inside every step. And operations on different variables are not ordered by themselves:
-the counter is read after the batch is there and before the weights are, and drawn after the gradients are
-applied, so that the difference is the staleness of that update.
+the counter is read before the weights are, and drawn after the gradients are applied, so that the difference is the
+staleness of that update. The weights of a step are read in the same visit to the parameter servers that applies the
+step before, so that a step costs one round trip (docs/adr/0002-async-counter.md).
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from jobs.api import Job
 from workers import snapshot as state
 from workers.data import first_batch, training_stream
 from workers.failures import classify
-from workers.messages import Assignment, FailureKind
+from workers.messages import Assignment, FailureKind, Position
 from workers.modes import Call, Decision
+from workers.modes.exchange import Exchange
 from workers.modes.stamps import StepTimer, known
 from workers.optimizers import iterations, optimizers
 from workers.start import scale_schedule
@@ -46,6 +48,7 @@ class AsyncMode:
 
     leads = True
     batches_per_step = 1
+    shares = ()
 
     def __init__(self, assignment: Assignment, job: Job) -> None:
         self.step = 0
@@ -53,7 +56,6 @@ class AsyncMode:
         self._job = job
         self._workers = len(assignment.tf_config["cluster"]["worker"])
         self._completed: queue.SimpleQueue[Call] = queue.SimpleQueue()
-        self._warmed: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._errors: queue.SimpleQueue[Exception] = queue.SimpleQueue()
         self._in_flight = 0
         self._scheduled = 0
@@ -99,7 +101,7 @@ class AsyncMode:
         self._counter.assign(start.step)
         self._paces = [pace_of(self._assignment.straggler, seed, worker) for worker in range(self._workers)]
         self.step = self._scheduled = start.step
-        self._open_data(seed)
+        self._open_data(seed, start.position)
         self._warm_up()
 
     def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
@@ -135,7 +137,7 @@ class AsyncMode:
             optimizer=tuple(v.numpy() for v in self._read_optimizer()),
         )
 
-    def _stream(self, seed: int, worker: int) -> tf.data.Dataset:
+    def _stream(self, seed: int, worker: int, position: Position = ()) -> tf.data.Dataset:
         return training_stream(
             self._job,
             batch_size=self._assignment.batch_size,
@@ -145,6 +147,7 @@ class AsyncMode:
             sharding=self._assignment.sharding,
             cache=self._assignment.cache,
             prefetch=self._assignment.prefetch,
+            position=position,
         )
 
     def _make_run(self, element_spec: Any) -> tf.types.experimental.ConcreteFunction:
@@ -156,6 +159,7 @@ class AsyncMode:
 
         strategy, train_step, counter = self._strategy, self._train_step, self._counter
         timer = StepTimer(self._assignment.timings and self._assignment.gpus == 0)
+        exchange = Exchange(self.model, counter)
         counters = [iterations(optimizer) for optimizer in optimizers(self.model)]
 
         @tf.function
@@ -165,18 +169,17 @@ class AsyncMode:
             rows = tf.TensorArray(tf.float32, size=steps)
             numbers = tf.TensorArray(tf.int64, size=steps, element_shape=[])
             reads = tf.TensorArray(tf.int64, size=steps, element_shape=[])
+            seen, packs = exchange.fetch()
             for n in tf.range(steps):
                 batch, wait = timer.next(iterator)
                 waited += wait
-                seen = counter.read_value()
                 graph = tf.compat.v1.get_default_graph()
                 known = len(graph.get_operations())
-                with tf.control_dependencies([seen]):
-                    local = [(iteration, tf.cast(seen, iteration.dtype)) for iteration in counters]
-                    # Optimizers update variables in a `merge_call`, which TensorFlow runs in this thread, out of
-                    # reach of the replica thread's scope: without one here Adam took each step for its first.
-                    with step_scope(local):
-                        row = strategy.run(train_step, args=(batch, local))
+                local = [(iteration, tf.cast(seen, iteration.dtype)) for iteration in counters]
+                # Optimizers update variables in a `merge_call`, which TensorFlow runs in this thread, out of
+                # reach of the replica thread's scope: without one here Adam took each step for its first.
+                with exchange.reading(packs), step_scope(local):
+                    row = strategy.run(train_step, args=(batch, local))
                 effects = [op for op in graph.get_operations()[known:] if op.op_def.is_stateful]
                 with tf.control_dependencies([row, *effects]):
                     # Atomic fetch-and-add. `assign_add` then a read would count others' updates in between.
@@ -184,6 +187,7 @@ class AsyncMode:
                 rows = rows.write(n, row)
                 numbers = numbers.write(n, before + 1)
                 reads = reads.write(n, seen)
+                seen, packs = exchange.fetch([before.op])
             # A TensorArray without elements has no element shape to stack.
             logs = tf.cond(steps > 0, lambda: tf.reshape(rows.stack(), [-1]), lambda: tf.zeros([0]))
             taken = numbers.stack()
@@ -193,12 +197,12 @@ class AsyncMode:
         spec = tf.data.IteratorSpec(element_spec)
         return run.get_concrete_function(spec, tf.TensorSpec([], tf.int32))
 
-    def _open_data(self, seed: int) -> None:
-        """Fresh iterators, each on its worker, over that worker's shard."""
+    def _open_data(self, seed: int, position: Position = ()) -> None:
+        """Fresh iterators, each on its worker, over that worker's shard, less what was taken of it."""
         import tensorflow as tf
 
         functions = [
-            tf.function(lambda worker=worker: self._stream(seed, worker)).get_concrete_function()
+            tf.function(lambda worker=worker: self._stream(seed, worker, position)).get_concrete_function()
             for worker in range(self._workers)
         ]
 
@@ -207,13 +211,16 @@ class AsyncMode:
     def _warm_up(self) -> None:
         """Zero steps on every worker: functions are instantiated there and nothing is trained."""
 
+        warmed: queue.SimpleQueue[int] = queue.SimpleQueue()
+
         def touch(iterator: Any) -> None:
             self._call(iterator, 0)
-            self._warmed.put(current_worker())
+            warmed.put(current_worker())
 
         self._on_every_worker(touch, self._iterators)
-        for _ in range(self._workers):
-            self._get(self._warmed)
+        waited_for = set(range(self._workers))
+        while waited_for:  # one that was lost meanwhile, and came back, says it twice
+            waited_for.discard(self._get(warmed))
 
     def _on_every_worker(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """`function` run once on each worker, and again on one that comes back from a failure.

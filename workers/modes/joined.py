@@ -11,7 +11,7 @@ docs/exactness.md lists what has no such equality: batch statistics, dropout, ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +39,16 @@ def as_if_alone(strategy: tf.distribute.Strategy) -> Iterator[None]:
         del kind.num_replicas_in_sync  # the base class' own shows again
 
 
-def count_sums_for_all(model: keras.Model, replicas: int) -> None:
-    """Make the compiled losses with `reduction="sum"` count `replicas` times; the model has to be built."""
+def count_sums_for_all(model: keras.Model, divisor: Callable[[], float]) -> None:
+    """Make the compiled losses with `reduction="sum"` count as often as gradients are divided; built models only.
+
+    `divisor` is asked when a step is traced.
+    """
     compiled = getattr(model, "_compile_loss", None)
     if compiled is None or not compiled.built:
         return
     compiled._flat_losses = [
-        entry._replace(loss=_times(entry.loss, replicas)) if getattr(entry.loss, "reduction", None) == "sum" else entry
+        entry._replace(loss=_times(entry.loss, divisor)) if getattr(entry.loss, "reduction", None) == "sum" else entry
         for entry in compiled._flat_losses
     ]
 
@@ -65,8 +68,8 @@ def refuse_unsupported(optimizer: keras.Optimizer) -> None:
             )
 
 
-def _times(loss: Any, factor: int) -> Any:
+def _times(loss: Any, factor: Callable[[], float]) -> Any:
     def scaled(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        return loss(y_true, y_pred, sample_weight) * factor
+        return loss(y_true, y_pred, sample_weight) * factor()
 
     return scaled

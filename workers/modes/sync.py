@@ -14,8 +14,9 @@ import numpy as np
 
 from jobs.api import Job
 from workers import snapshot as state
+from workers.balance import MEASURED_STEPS, WARM_STEPS, shares
 from workers.data import checked, first_batch, training_stream
-from workers.messages import Assignment
+from workers.messages import Assignment, Position
 from workers.modes import Call, Consult, Decision
 from workers.modes.joined import as_if_alone, count_sums_for_all, refuse_unsupported
 from workers.modes.packing import average_gradients, sum_over_replicas
@@ -45,6 +46,7 @@ class SyncMode:
         self._workers = max(1, len(assignment.tf_config.get("cluster", {}).get("worker", ())))
         self._agreed: Decision | None = None
         self._pace: Pace | None = None
+        self.shares: tuple[int, ...] = ()
 
     @property
     def log_names(self) -> tuple[str, ...]:
@@ -55,7 +57,8 @@ class SyncMode:
         self._replicas = self._strategy.num_replicas_in_sync
         self._local_replicas = self._replicas // self._workers
         self.batches_per_step = self._replicas
-        timed = self._assignment.timings and self._assignment.gpus == 0 and self._local_replicas == 1
+        timed = self._assignment.timings or self._assignment.balance
+        timed = timed and self._assignment.gpus == 0 and self._local_replicas == 1
         self._timer = StepTimer(timed)
         seed = self._assignment.seed
         stream = self._stream(seed)
@@ -65,14 +68,42 @@ class SyncMode:
         if self._replicas > 1:
             for optimizer in optimizers(self.model):
                 refuse_unsupported(optimizer)
-                average_gradients(optimizer, self._replicas, self._timer)
-            count_sums_for_all(self.model, self._replicas)
+                average_gradients(optimizer, self._divisor, self._timer)
+            count_sums_for_all(self.model, self._divisor)
         self._train_step = TrainStep(self.model)
         self._run = self._make_run()
         self._collect = self._make_collect()
         self._iterator = self._iterate(stream)
         with self._train_step.traced():
             self._run_call(0, Decision())
+        if self._assignment.balance and self._workers > 1:
+            self._balance(seed)
+
+    def _balance(self, seed: int) -> None:
+        """Measure how long this worker takes for an equal share, apart from waiting for others; and cut anew."""
+        import tensorflow as tf
+
+        mine = self._assignment.task.index
+        pace = pace_of(self._assignment.straggler, seed, mine)
+        self._run_call(WARM_STEPS, Decision())
+        started = time.monotonic()
+        if pace is not None:
+            time.sleep(sum(pace.seconds() for _ in range(MEASURED_STEPS)))
+        _, _, (_, communication) = self._run_call(MEASURED_STEPS, Decision())
+        own = np.zeros(self._workers, np.float32)
+        own[mine] = time.monotonic() - started - (known(communication) or 0.0)
+        (everybodys,) = self._collect([tf.constant(own)], tf.constant(1))
+        seconds = self._strategy.experimental_local_results(everybodys)[0].numpy()
+        self.shares = shares(seconds.tolist(), self._workers * self._assignment.batch_size)
+        self._run = self._make_run()
+        self._iterator = self._iterate(self._stream(seed))
+        self._run_call(0, Decision())
+
+    def _divisor(self) -> float:
+        """What this worker's gradients and logs are divided by before all workers' are summed."""
+        if not self.shares:
+            return float(self._replicas)
+        return sum(self.shares) / self.shares[self._assignment.task.index]
 
     def scale_schedule(self, factor: float) -> None:
         if scale_schedule(self.model, factor):
@@ -80,7 +111,7 @@ class SyncMode:
 
     def begin(self, start: state.Snapshot, seed: int) -> None:
         self.adopt(start)
-        self._iterator = self._iterate(self._stream(seed))
+        self._iterator = self._iterate(self._stream(seed, start.position))
         self.step = start.step
         self._agreed = None
         self._pace = pace_of(self._assignment.straggler, seed, self._assignment.task.index)
@@ -90,7 +121,8 @@ class SyncMode:
         steps = min((self._agreed or proposal).steps, boundary - self.step)
         started = time.monotonic()
         if self._pace is not None:
-            time.sleep(sum(self._pace.seconds() for _ in range(steps)))
+            drawn = sum(self._pace.seconds() for _ in range(steps))
+            time.sleep(drawn * self._replicas / self._divisor())  # for as many samples as it has
         logs, self._agreed, spent = self._run_call(steps, proposal)
         ended = time.monotonic()
         first = self.step + 1
@@ -139,7 +171,7 @@ class SyncMode:
             return tf.distribute.MirroredStrategy([device.name for device in devices])
         return tf.distribute.get_strategy()
 
-    def _stream(self, seed: int) -> tf.data.Dataset:
+    def _stream(self, seed: int, position: Position = ()) -> tf.data.Dataset:
         stream = training_stream(
             self._job,
             batch_size=self._assignment.batch_size,
@@ -149,6 +181,8 @@ class SyncMode:
             sharding=self._assignment.sharding,
             cache=self._assignment.cache,
             prefetch=self._assignment.prefetch,
+            position=position,
+            shares=self.shares,
         )
         return checked(stream, "train_dataset")
 
@@ -166,7 +200,7 @@ class SyncMode:
         """
         import tensorflow as tf
 
-        strategy, train_step, replicas, timer = self._strategy, self._train_step, self._replicas, self._timer
+        strategy, train_step, divisor, timer = self._strategy, self._train_step, self._divisor(), self._timer
 
         @tf.function
         def run(iterator: Any, steps: tf.Tensor, decision: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -178,7 +212,7 @@ class SyncMode:
                     row = strategy.run(train_step, args=(batch,))
                 spent += tf.stack([waited, timer.communication()])
                 local = strategy.experimental_local_results(row)
-                rows = rows.write(n, tf.add_n(local) / replicas)
+                rows = rows.write(n, tf.add_n(local) / divisor)
             # A TensorArray without elements has no element shape to stack.
             logs = tf.cond(steps > 0, lambda: tf.reshape(rows.stack(), [-1]), lambda: tf.zeros([0]))
             flat = tf.concat([decision, logs], axis=0)

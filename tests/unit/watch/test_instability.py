@@ -98,7 +98,7 @@ def test_rollback_once_and_then_stop() -> None:
     assert again is not None
     leg, snapshot = again
     assert snapshot == "snapshot 180"
-    assert leg.start == Start(180, 64 * 180, 5.0, 0.5)
+    assert leg.start == Start(180, 64 * 180, 5.0, 0.5, 0.5)
     assert acting.resumed(leg, ended(9.0)) is None
     assert acting.react(finding("nan", 700)) == "stopped"
     assert coordinator.stopped[1:] == ["nan at step 700"]
@@ -120,7 +120,7 @@ def test_without_a_good_snapshot_training_begins_anew() -> None:
     again = acting.resumed(LEG, ended(5.0))
     assert again is not None
     assert again[1] is None
-    assert again[0].start == Start(0, 0, 5.0, 0.5)
+    assert again[0].start == Start(0, 0, 5.0, 0.5, 0.5)
 
 
 def test_a_run_that_reached_its_target_meanwhile_is_over() -> None:

@@ -1,0 +1,141 @@
+"""Going on from a checkpoint: a new attempt claims the run's checkpoints, and starts from the last whole one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator.errors import ClusterError, UsageError
+from orchestrator.spec import RunSpec
+from workers.checkpoints.errors import CheckpointError
+from workers.checkpoints.places import open_place
+from workers.checkpoints.shelf import Checkpoint, Found, Shelf, not_one
+from workers.messages import Checkpointing, Leg, Start
+from workers.snapshot import Snapshot
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run that is taken up again in its own folder."""
+
+    attempt: int
+    """The number of the attempt that begins."""
+    clock: float
+    """Where the training clock goes on, seconds."""
+
+
+@dataclass(frozen=True)
+class Going:
+    """How a new attempt begins."""
+
+    leg: Leg
+    snapshot: Snapshot | None
+    """For the leader; None from the beginning."""
+    notes: tuple[str, ...] = ()
+    """One line on every damaged checkpoint that was passed over."""
+    name: str | None = None
+    """Of the checkpoint."""
+
+
+def checkpointing(spec: RunSpec, run_id: str, path: Path) -> Checkpointing | None:
+    """Where and when the run in folder `path` writes checkpoints; None when they are switched off."""
+    if spec.checkpoint_every is None and not spec.checkpoint_seconds:
+        return None
+    target = spec.parsed_target
+    return Checkpointing(
+        destination=destination(spec, run_id, path),
+        job=spec.job,
+        mode=spec.mode,
+        workers=spec.workers,
+        batch_size=spec.batch_size,
+        every=spec.checkpoint_every,
+        seconds=spec.checkpoint_seconds or None,
+        keep=spec.checkpoint_keep,
+        metric=target.metric if target else "val_loss",
+        maximize=target is not None and target.op in (">=", ">"),
+    )
+
+
+def destination(spec: RunSpec, run_id: str, path: Path) -> str:
+    """The run's own folder for checkpoints: below the place that the spec names, or in the run's folder."""
+    if spec.checkpoints is None:
+        return str(path.absolute() / CHECKPOINTS)
+    base, mark, options = spec.checkpoints.partition("?")
+    place = f"{base.rstrip('/')}/{run_id}"
+    return f"{place}{mark}{options}" if "://" in base else str(Path(place).absolute())
+
+
+def check_destination(spec: RunSpec, run_id: str, path: Path) -> None:
+    """Before a new run begins.
+
+    Raises:
+        UsageError: its checkpoints cannot go where the spec says: out of reach, or taken by another run.
+    """
+    settings = checkpointing(spec, run_id, path)
+    if settings is None or spec.checkpoints is None:
+        return
+    try:
+        shelf = Shelf(open_place(settings.destination), run_id)
+        taken = shelf.attempt()
+        if not taken:
+            shelf.claim(1)
+    except (CheckpointError, OSError) as error:
+        raise UsageError(f"checkpoints: {settings.destination.partition('?')[0]} cannot be used: {error}") from None
+    if taken:
+        raise UsageError(
+            f"checkpoints: {shelf.url} holds those of an earlier run of this name. Give this run another --run-id, or "
+            "go on with the earlier one: `regatta resume` and its folder."
+        )
+
+
+def go_on(leg: Leg, attempt: int, clock: float) -> Going:
+    """The leg with which `attempt` takes the run up again, at training clock `clock`.
+
+    From here on writers of earlier attempts refuse. Where no checkpoint was written yet, the run begins anew.
+
+    Raises:
+        ClusterError: there are checkpoints, and none of them can be trusted; or they cannot be reached.
+    """
+    again = replace(leg, attempt=attempt, start=Start(0, 0, clock))
+    settings = leg.checkpoints
+    if settings is None:
+        return Going(again, None)
+    shelf, found = _take_over(settings.destination, leg.run_id, attempt)
+    checkpoint = found.checkpoint
+    if checkpoint is None and found.passed_over:
+        raise ClusterError(not_one(found.passed_over, shelf.url))
+    if checkpoint is None:
+        return Going(again, None)
+    _check_fits(checkpoint, leg, settings, shelf.url)
+    snapshot = checkpoint.snapshot
+    start = Start(
+        step=snapshot.step,
+        samples=snapshot.samples,
+        clock=max(clock, snapshot.clock),
+        schedule_scale=snapshot.schedule_scale,
+        position=snapshot.position,
+    )
+    return Going(replace(again, start=start), snapshot, found.passed_over, checkpoint.name)
+
+
+def _take_over(place: str, run_id: str, attempt: int) -> tuple[Shelf, Found]:
+    try:
+        shelf = Shelf(open_place(place), run_id)
+        shelf.claim(attempt)
+        return shelf, shelf.latest()
+    except (CheckpointError, OSError) as error:
+        raise ClusterError(f"The run's checkpoints cannot be read: {error}") from None
+
+
+def _check_fits(checkpoint: Checkpoint, leg: Leg, settings: Checkpointing, url: str) -> None:
+    """Raises ClusterError if the checkpoint counts in other units than the leg does."""
+    manifest = checkpoint.manifest
+    told = (manifest.seed, manifest.batch_size, manifest.mode)
+    asked = (leg.seed, settings.batch_size, settings.mode)
+    if told != asked:
+        raise ClusterError(
+            f"{url}/{checkpoint.name} is of seed {told[0]}, batch size {told[1]} and mode {told[2]}; the run has seed "
+            f"{asked[0]}, batch size {asked[1]} and mode {asked[2]}, and cannot go on from it."
+        )

@@ -1,0 +1,57 @@
+"""The one way to the terminal: text that other people wrote moves no cursor, sets no title and hides nothing.
+
+Names of jobs, lines of logs, messages of exceptions and file names may hold escape sequences. What cannot be seen is
+spelled out (`\\x1b`), for terminals and files alike: a log is read in a terminal some day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import typer
+
+from orchestrator.report.text import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_LONGEST_MESSAGE = 1200
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that shows text and obeys none of it."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class Safe(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                if segment.control or segment.text.isprintable():
+                    yield segment
+                else:
+                    yield Segment(visible(segment.text), segment.style)
+
+    return Safe(stderr=stderr)
+
+
+def say(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print `text`, of one or many lines."""
+    typer.echo(visible(text), err=err, nl=nl)
+
+
+def paragraph(message: str) -> str:
+    """A message that can be read: what it quotes may be as long as a file, and have as many lines."""
+    message = " ".join(message.split("\n"))
+    if len(message) <= _LONGEST_MESSAGE:
+        return message
+    half = _LONGEST_MESSAGE // 2
+    return f"{message[:half]} ... {message[-half:]}"
+
+
+def visible(text: str) -> str:
+    """`text` with its lines and tabs, and everything else that cannot be seen spelled out."""
+    if text.isprintable():
+        return text
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join("\t".join(plain(part, max(3, len(part))) for part in line.split("\t")) for line in lines)

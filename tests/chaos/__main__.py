@@ -1,0 +1,27 @@
+"""`python -m tests.chaos --minutes 10 --seed S --mode sync|async`: a soak under random faults."""
+
+from __future__ import annotations
+
+import argparse
+import random
+
+from tests.chaos.soak import soak
+from tests.integration.local_runs import SESSION
+from workers.process import start_zygote
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--mode", choices=("sync", "async"), default="sync")
+    given = parser.parse_args()
+    connection = start_zygote(SESSION)
+    try:
+        print(soak(given.mode, given.seed, 60 * given.minutes, say=lambda line: print(line, flush=True)))
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Proves from a run's folder that no update was lost, doubled in silence, or written by two attempts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from orchestrator.result import RunResult
+from tests.chaos.history import Event, History
+from workers.addresses import split
+
+LONGEST_CALL = 200
+"""Steps: how far a run may be beyond the checkpoint that was due, when it is written."""
+
+
+def check_run(run: Path, result: RunResult, budget: int, interval: int) -> History:
+    """The run reached its `budget` (steps), with a checkpoint every `interval` steps. Returns its history."""
+    history = History.read(run)
+    assert (run / "result.json").is_file()
+    assert (result.status, result.steps) == ("succeeded", budget), result
+    assert result.samples == budget * _batch(history)
+    assert result.attempts == 1 + len(history.of("restart"))
+    assert len(result.failures) == len(history.of("failure"))
+    check_updates(history, result)
+    check_restarts(history, interval)
+    check_writers(history)
+    return history
+
+
+def check_updates(history: History, result: RunResult) -> None:
+    """Every update that is in the weights was reported, or is counted as doubled."""
+    assert result.steps is not None
+    doubled = result.doubled_updates or 0
+    assert result.optimizer_iterations == result.steps + doubled
+    last = max(history.steps)
+    begins = _begins(history)
+    for attempt, steps in history.steps.items():
+        assert len(set(steps)) == len(steps), f"attempt {attempt} reported an update twice"
+        assert steps[0] > begins.get(attempt, 0), f"attempt {attempt} reported updates before it began"
+    own = [step for step in history.steps[last] if step <= result.optimizer_iterations]
+    assert len(own) + doubled == result.optimizer_iterations - begins.get(last, 0)
+    if result.mode == "sync":
+        for attempt, steps in history.steps.items():
+            first = begins.get(attempt, 0) + 1
+            assert steps == list(range(first, first + len(steps))), f"a gap in the steps of attempt {attempt}"
+        assert set().union(*history.steps.values()) == set(range(1, result.steps + 1))
+
+
+def check_restarts(history: History, interval: int) -> None:
+    """Each attempt goes on from the last checkpoint before it, and repeats less than an interval."""
+    for event in history.of("goes_on"):
+        began = event.detail["step"]
+        written = [e.detail["step"] for e in history.of("checkpoint") if e.attempt < event.attempt]
+        assert began >= max(written, default=0), "a checkpoint that was announced is not gone on from"
+        before = [max(steps) for attempt, steps in history.steps.items() if attempt < event.attempt]
+        assert max(before, default=0) - began <= interval + LONGEST_CALL
+
+
+def check_writers(history: History) -> None:
+    """Once an attempt goes on, no earlier one writes a checkpoint or takes a step."""
+    for event in history.of("goes_on"):
+        late = [e for e in _after(event, history.of("checkpoint")) if e.attempt < event.attempt]
+        assert not late, f"attempt {event.attempt} had begun when others wrote {late}"
+
+
+def check_nothing_left(pids: Iterable[int], addresses: Iterable[str], seconds: float = 10.0) -> None:
+    """No process and no listening port outlives the run."""
+    deadline = time.monotonic() + seconds
+    while (left := [pid for pid in pids if _lives(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left, f"processes that outlived their run: {left}"
+    for address in addresses:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            assert probe.connect_ex(split(address)) != 0, f"{address} is still listened on"
+
+
+def _begins(history: History) -> dict[int, int]:
+    """The step that each attempt goes on from."""
+    return {event.attempt: event.detail["step"] for event in history.of("goes_on")}
+
+
+def _after(event: Event, others: Iterable[Event]) -> list[Event]:
+    return [other for other in others if other.time > event.time]
+
+
+def _batch(history: History) -> int:
+    return int(history.of("leg_started")[0].detail["global_batch"])
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return False

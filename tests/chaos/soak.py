@@ -1,0 +1,84 @@
+"""Run after run under random faults, each checked: for as long as one likes."""
+
+from __future__ import annotations
+
+import collections
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator import topology
+from tests.chaos.checker import check_run
+from tests.chaos.crews import run
+from tests.chaos.nemesis import Nemesis, draw
+
+STEPS = {"sync": 1500, "async": 3000}
+INTERVAL = {"sync": 100, "async": 300}
+FAULTS_PER_RUN = 5
+HANG_SECONDS = 2.0
+
+
+@dataclass
+class Tally:
+    """What a soak has seen."""
+
+    runs: int = 0
+    faults: collections.Counter[str] = field(default_factory=collections.Counter)
+    """By signal and task."""
+    attempts: int = 0
+    replaced: int = 0
+    doubled: int = 0
+    down: list[float] = field(default_factory=list)
+    """Seconds from a restart to the next step of training, each."""
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items()))
+        slowest = f"; slowest restart {max(self.down):.1f} s" if self.down else ""
+        return (
+            f"{self.runs} runs reached their budget under {self.faults.total()} faults ({kinds}): {self.attempts} attempts, "
+            f"{self.replaced} tasks replaced, {self.doubled} doubled updates counted{slowest}"
+        )
+
+
+def soak(mode: str, seed: int, seconds: float, say: Callable[[str], None] = print) -> Tally:
+    """Runs with faults drawn from `seed`, `seed + 1`, ... until the time is over; the first one that is not as it
+    should be raises, with its seed."""
+    tally = Tally()
+    plans = topology.plan_tasks(mode, workers=2, ps=1, cpus_per_task=1, gpus_per_worker=0)
+    tasks = [plan.task for plan in plans] + [topology.EVALUATOR]
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        plan = draw(seed, tasks, STEPS[mode], FAULTS_PER_RUN)
+        say(f"seed {seed}: {'; '.join(map(str, plan))}")
+        with tempfile.TemporaryDirectory(prefix="regatta-soak-") as folder:
+            try:
+                _one(mode, Path(folder), Nemesis(plan), tally)
+            except BaseException:
+                say(
+                    f"seed {seed} in mode {mode} failed: `python -m tests.chaos --mode {mode} --seed {seed} --minutes 0.01`"
+                )
+                raise
+        seed += 1
+    return tally
+
+
+def _one(mode: str, folder: Path, nemesis: Nemesis, tally: Tally) -> None:
+    result = run(
+        folder,
+        nemesis,
+        mode=mode,
+        steps=STEPS[mode],
+        interval=INTERVAL[mode],
+        hang_seconds=HANG_SECONDS,
+        max_restarts=2 * FAULTS_PER_RUN,
+    )
+    history = check_run(folder, result, STEPS[mode], INTERVAL[mode])
+    tally.runs += 1
+    tally.faults.update(f"{strike.signal.name} {strike.task.type}" for _, strike in nemesis.struck)
+    tally.attempts += result.attempts
+    tally.replaced += len(history.of("replace"))
+    tally.doubled += result.doubled_updates or 0
+    begun = {event.attempt: event.time for event in history.of("leg_started")}
+    tally.down += [begun[event.attempt] - event.time for event in history.of("restart") if event.attempt in begun]

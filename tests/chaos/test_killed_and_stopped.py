@@ -1,0 +1,77 @@
+"""Every task of a running job, killed and stopped: the run reaches its end, and every update is accounted for."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.checker import check_run
+from tests.chaos.crews import run
+from tests.chaos.history import History
+from tests.chaos.nemesis import Nemesis, Strike
+from workers.messages import Task
+
+KILL, STOP = signal.SIGKILL, signal.SIGSTOP
+W0, W1, CHIEF, PS, EVALUATOR = (
+    Task(*t) for t in [("worker", 0), ("worker", 1), ("chief", 0), ("ps", 0), ("evaluator", 0)]
+)
+KINDS = {KILL: "infrastructure", STOP: "hung"}
+EVERY = 150
+"""Steps between two strikes."""
+
+
+def strikes(*plan: tuple[Task, signal.Signals]) -> list[Strike]:
+    return [Strike(task, number, EVERY * (at + 1)) for at, (task, number) in enumerate(plan)]
+
+
+def check_restarts(history: History, nemesis: Nemesis, seconds: float) -> None:
+    """Every strike was found, for what it was, and another attempt began within `seconds`."""
+    restarts = history.of("restart")
+    assert len(restarts) == len(nemesis.plan) == len(nemesis.struck)
+    for (struck, strike), restart in zip(nemesis.struck, restarts, strict=True):
+        assert (restart.task, restart.detail["failure"]) == (str(strike.task), KINDS[strike.signal])
+        assert 0 <= restart.time - struck < seconds
+
+
+def test_sync_restarts_from_its_last_checkpoint_whoever_is_lost(tmp_path: Path) -> None:
+    """With a budget of one restart: it is refilled, as each attempt gets beyond the checkpoint of the one before."""
+    nemesis = Nemesis(strikes((W0, KILL), (W1, STOP), (W1, KILL), (W0, STOP)))
+    result = run(tmp_path, nemesis, mode="sync", steps=900, interval=60, max_restarts=1)
+    history = check_run(tmp_path, result, 900, 60)
+    assert result.attempts == 5
+    check_restarts(history, nemesis, 20)
+
+
+def test_async_restarts_from_its_last_checkpoint_when_the_chief_or_a_ps_is_lost(tmp_path: Path) -> None:
+    nemesis = Nemesis(strikes((CHIEF, KILL), (PS, STOP), (PS, KILL), (CHIEF, STOP)))
+    result = run(tmp_path, nemesis, mode="async", steps=900, interval=60)
+    history = check_run(tmp_path, result, 900, 60)
+    assert result.attempts == 5
+    check_restarts(history, nemesis, 60)
+
+
+@pytest.mark.parametrize("number", [KILL, STOP], ids=lambda number: number.name)
+def test_an_async_worker_is_replaced_while_the_others_train_on(number: signal.Signals, tmp_path: Path) -> None:
+    nemesis = Nemesis(strikes((W1, number)))
+    # Enough updates for the worker to come back to: the others make up to a thousand a second.
+    steps = 3000 if number is KILL else 5000
+    result = run(tmp_path, nemesis, mode="async", steps=steps, interval=1000)
+    history = check_run(tmp_path, result, steps, 1000)
+    assert result.attempts == 1
+    assert [(failure.task, failure.kind) for failure in result.failures] == [("worker:1", KINDS[number])]
+    assert [event.task for event in history.of("rejoined")] == ["worker:1"]
+    if number is KILL:
+        assert history.longest_gap() < 5
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_lost_evaluator_does_not_disturb_training(mode: str, tmp_path: Path) -> None:
+    nemesis = Nemesis(strikes((EVALUATOR, KILL), (EVALUATOR, STOP)))
+    result = run(tmp_path, nemesis, mode=mode, steps=600, interval=100)
+    history = check_run(tmp_path, result, 600, 100)
+    assert result.attempts == 1
+    assert [failure.task for failure in result.failures] == ["evaluator:0", "evaluator:0"]
+    assert "val_loss" in result.final
+    assert len(history.of("leg_started")) == 1

@@ -1,0 +1,127 @@
+"""Checkpoints in an object store: a real S3 server on this machine, spoken to over HTTP by pyarrow's own client."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orchestrator.errors import UsageError
+from orchestrator.resuming import check_destination, checkpointing
+from orchestrator.spec import make_run_spec
+from tests.integration.local_runs import train
+from tests.unit.test_checkpoints import ABOUT, a_snapshot
+from workers.checkpoints.errors import CheckpointError, FencedError
+from workers.checkpoints.manifest import ARRAYS, MANIFEST
+from workers.checkpoints.places import FENCE, open_place
+from workers.checkpoints.shelf import Shelf
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Its `host:port`."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def base(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A bucket of the test's own, and how to reach it."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    bucket = request.node.name.replace("_", "-")[:60].strip("-")
+    options = f"endpoint_override={server}&scheme=http&region=us-east-1&allow_bucket_creation=true"
+    return f"s3://{bucket}/of/me", options
+
+
+@pytest.fixture
+def shelf(base: tuple[str, str]) -> Shelf:
+    return Shelf(open_place(f"{base[0]}/a-run?{base[1]}"), "a-run")
+
+
+def test_written_read_pruned(shelf: Shelf) -> None:
+    assert shelf.attempt() == 0
+    assert shelf.names() == []
+    shelf.claim(1)
+    for step in (10, 20, 30):
+        shelf.write(a_snapshot(step), 1, ABOUT)
+    shelf.prune(2, None)
+    assert shelf.names() == ["0000000020-1", "0000000030-1"]
+    found = shelf.latest().checkpoint
+    assert found is not None
+    assert found.snapshot.weights[0].tobytes() == a_snapshot(30).weights[0].tobytes()
+
+
+def test_an_unfinished_one_is_none_and_is_cleaned_up(shelf: Shelf) -> None:
+    shelf.claim(1)
+    shelf.write(a_snapshot(10), 1, ABOUT)
+    shelf._place.put(f"0000000020-1/{ARRAYS}", b"half")
+    assert shelf.names() == ["0000000010-1"]
+    shelf.clean()
+    assert shelf._place.read(f"0000000020-1/{ARRAYS}", 10) is None
+    assert shelf._place.read(FENCE, 1000) is not None
+
+
+def test_a_damaged_one_is_passed_over(shelf: Shelf) -> None:
+    shelf.claim(1)
+    for step in (10, 20, 30):
+        shelf.write(a_snapshot(step), 1, ABOUT)
+    shelf._place.put(f"0000000030-1/{ARRAYS}", b"torn")
+    shelf._place.put(f"0000000020-1/{MANIFEST}", b"{}")
+    found = shelf.latest()
+    assert found.checkpoint is not None
+    assert found.checkpoint.manifest.step == 10
+    assert len(found.passed_over) == 2
+
+
+def test_one_attempt_writes(shelf: Shelf) -> None:
+    shelf.claim(1)
+    shelf.claim(2)
+    with pytest.raises(FencedError):
+        shelf.write(a_snapshot(10), 1, ABOUT)
+    assert shelf.names() == []
+
+
+def test_a_server_that_is_not_there_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    spec = make_run_spec({"job": "digits", "checkpoints": "s3://bucket/x?endpoint_override=127.0.0.1:9&scheme=http"})
+    with pytest.raises(UsageError, match="checkpoints: s3://bucket/x/a-run cannot be used"):
+        check_destination(spec, "a-run", Path())
+
+
+def test_a_run_trains_and_goes_on_there(base: tuple[str, str], tmp_path: Path) -> None:
+    where, options = base
+    settings = {"mode": "sync", "workers": 2, "batch_size": 16, "checkpoints": f"{where}?{options}", "folder": tmp_path}
+    spec = make_run_spec({"job": "exact.py", "checkpoints": settings["checkpoints"]})
+    check_destination(spec, "seed-0", tmp_path)
+    train("exact.py", attempt=1, samples=320, **settings)
+    second = train("exact.py", attempt=2, samples=640, **settings)[0]
+    assert second.steps.tolist() == list(range(11, 21))
+    assert not list(tmp_path.rglob("*.npz"))
+    place = checkpointing(spec, "seed-0", tmp_path)
+    assert place is not None
+    latest = Shelf(open_place(place.destination), "seed-0").latest().checkpoint
+    assert latest is not None
+    assert (latest.manifest.step, latest.manifest.attempt) == (20, 2)
+    for kept, final in zip(latest.snapshot.weights, second.final.weights, strict=True):
+        np.testing.assert_array_equal(kept, final)
+    with pytest.raises(UsageError, match="earlier run of this name"):
+        check_destination(spec, "seed-0", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://", "s3://?region=nowhere", "gopher://host/path", "s3://bucket/%zz?endpoint_override="]
+)
+def test_places_that_are_none(uri: str) -> None:
+    with pytest.raises((CheckpointError, OSError)):
+        Shelf(open_place(uri), "a-run").attempt()

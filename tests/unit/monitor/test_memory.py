@@ -1,0 +1,133 @@
+"""Who killed a process: from what a kernel counts, in files that look like its own."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from workers.messages import HostSample
+from workers.monitor.memory import MemoryWitness
+from workers.monitor.vitals import vitals
+
+pytestmark = pytest.mark.unit
+
+KILLED = -signal.SIGKILL
+
+
+class Kernel:
+    """Some files of /proc and /sys/fs/cgroup."""
+
+    def __init__(self, root: Path) -> None:
+        self.proc, self.cgroups = root / "proc", root / "cgroup"
+        (self.proc / "7").mkdir(parents=True)
+        (self.proc / "self").mkdir()
+        self.write("meminfo", "MemTotal:       8388608 kB\nMemFree: 1 kB\n")
+
+    def write(self, name: str, text: str) -> None:
+        (self.proc / name).write_text(text)
+
+    def group(self, version: int, kills: int, limit: str) -> None:
+        line, name, counter, maximum = {
+            1: ("4:memory:/job", "memory/job", "memory.oom_control", "memory.limit_in_bytes"),
+            2: ("0::/job", "job", "memory.events", "memory.max"),
+        }[version]
+        self.write("7/cgroup", f"9:cpu:/elsewhere\n{line}\n")
+        folder = self.cgroups / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / counter).write_text(f"low 0\noom_kill_disable 0\noom_kill {kills}\n")
+        (folder / maximum).write_text(limit)
+
+    def witness(self) -> MemoryWitness:
+        return MemoryWitness(self.proc, self.cgroups)
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Kernel:
+    return Kernel(tmp_path)
+
+
+def sample(rss: int | None) -> HostSample:
+    return HostSample(1.0, None, rss, None, None, None, None, None, None)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_kill_in_the_cgroup(kernel: Kernel, version: int) -> None:
+    kernel.group(version, 2, "3221225472\n")
+    witness = kernel.witness()
+    witness.look(7, [sample(3 << 29), sample(None)])
+    kernel.group(version, 3, "3221225472\n")
+    (kernel.proc / "7" / "cgroup").unlink()
+    told = witness.explain(KILLED)
+    assert told is not None
+    assert told.for_memory
+    assert "1.50 GiB when last looked at, of the 3.0 GiB" in told.summary
+    assert "--batch-size" in told.hint
+
+
+def test_a_process_that_takes_its_time_to_die(kernel: Kernel) -> None:
+    now = [100.0]
+    witness = MemoryWitness(kernel.proc, kernel.cgroups, lambda: now[0])
+    for second in range(20):
+        now[0] = 100.0 + second
+        kernel.write("vmstat", f"oom_kill {int(second >= 18)}\n")
+        witness.look(7)
+    told = witness.explain(KILLED)
+    assert told is not None
+    assert told.for_memory
+    for second in range(20, 30):  # that was another process, a while ago
+        now[0] = 100.0 + second
+        witness.look(7)
+    told = witness.explain(KILLED)
+    assert told is not None
+    assert not told.for_memory
+
+
+def test_a_kill_on_the_host(kernel: Kernel) -> None:
+    kernel.write("vmstat", "pgfault 12\noom_kill 0\n")
+    witness = kernel.witness()
+    witness.look(7)
+    kernel.write("vmstat", "pgfault 13\noom_kill 1\n")
+    told = witness.explain(137)
+    assert told is not None
+    assert told.for_memory
+    assert told.summary == "was killed by the kernel for want of memory"
+
+
+def test_somebody_else(kernel: Kernel) -> None:
+    kernel.write("vmstat", "oom_kill 4\n")
+    witness = kernel.witness()
+    witness.look(7, [sample(1 << 30)])
+    told = witness.explain(KILLED)
+    assert told is not None
+    assert not told.for_memory
+    assert told.summary == "was killed by SIGKILL"
+    assert "somebody" in told.hint
+
+
+def test_a_kernel_that_does_not_count_leaves_it_open(kernel: Kernel) -> None:
+    witness = kernel.witness()
+    witness.look(7, [sample(1 << 30)])
+    told = witness.explain(KILLED)
+    assert told is not None
+    assert not told.for_memory
+    assert "1.00 GiB" in told.summary
+    assert "If nobody killed it" in told.hint
+
+
+@pytest.mark.parametrize("code", [None, 0, 1, -signal.SIGTERM, -signal.SIGSEGV])
+def test_other_ends_are_others_to_explain(kernel: Kernel, code: int | None) -> None:
+    assert kernel.witness().explain(code) is None
+
+
+def test_vitals(tmp_path: Path) -> None:
+    (tmp_path / "5").mkdir()
+    fields = " ".join(str(n) for n in range(4, 50))
+    (tmp_path / "5" / "stat").write_text(f"5 (a (b) T) S {fields}")
+    seen = vitals(5, tmp_path)
+    assert seen is not None
+    assert seen.state == "S"
+    assert seen.cpu_seconds == pytest.approx((14 + 15) / 100)
+    assert vitals(6, tmp_path) is None
+    assert vitals(None) is None

@@ -1,0 +1,81 @@
+"""The command line in this process, held to what it owes to input from strangers."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import typer.main
+
+from orchestrator import cli, target
+from orchestrator.target import JobDescription
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Said]
+
+
+def unseen(text: str) -> set[str]:
+    """What a terminal would obey in `text`, or what would hide or turn text around in it."""
+    return {c for c in text if c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+
+
+def assert_refused(said: Said) -> None:
+    """One paragraph, exit code 2, and nothing that a terminal would obey."""
+    assert said.code == 2, said
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    assert not unseen(said.err)
+    if not said.err.startswith("Usage: "):
+        assert said.err.startswith("regatta: ")
+        assert said.err.count("\n") == 1
+        assert 20 < len(said.err) < 1500
+
+
+def assert_harmless(said: Said) -> None:
+    """A clear refusal, or an answer that shows nothing but what can be seen."""
+    if said.code == 0:
+        assert not unseen(said.out + said.err)
+        assert "Traceback" not in said.err
+    else:
+        assert_refused(said)
+
+
+@pytest.fixture(scope="session")
+def parsed_commands() -> object:
+    """The command line's parser, which takes longer to make than any command to refuse something."""
+    return typer.main.get_command(cli.app)
+
+
+@pytest.fixture
+def regatta(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], parsed_commands: object
+) -> Command:
+    """`regatta` in an empty folder. Every job is there, and none is loaded in a child process."""
+    found = JobDescription("digits", "", {}, {}, {})
+    monkeypatch.setattr(target, "describe_job", lambda *_, **__: found)
+    monkeypatch.setattr(cli, "app", parsed_commands)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest's own handlers stay
+
+    def call(*arguments: str | Path) -> Said:
+        monkeypatch.setattr(sys, "argv", ["regatta", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Said(code, *capsys.readouterr())
+
+    return call

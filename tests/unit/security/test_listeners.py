@@ -1,0 +1,59 @@
+"""Who listens, as `regatta doctor` tells it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from orchestrator import doctor
+from orchestrator.doctor import Status
+from workers.monitor.listeners import Listener, listeners
+from workers.zygote import SESSION_MARK
+
+pytestmark = pytest.mark.unit
+
+LISTEN = """
+import socket, sys
+held = [socket.create_server((host, 0)) for host in ("127.0.0.1", "0.0.0.0")]
+print(*(server.getsockname()[1] for server in held), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_sockets_of_our_processes_are_found() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", LISTEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=os.environ | {SESSION_MARK: "listening"},
+    ) as child:  # fmt: skip
+        assert child.stdin
+        assert child.stdout
+        inner, outer = map(int, child.stdout.readline().split())
+        mine = [one for one in listeners() if one.pid == child.pid]
+        child.stdin.close()
+    assert [(one.port, one.is_public) for one in sorted(mine, key=lambda one: one.is_public)] == [
+        (inner, False),
+        (outer, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [("127.0.0.1", False), ("::1", False), ("::", True), ("0.0.0.0", True), ("10.0.0.3", True), ("fe80::1%eth0", True)],
+)
+def test_which_addresses_others_reach(address: str, public: bool) -> None:
+    assert Listener("raylet", 7, address, 6379).is_public == public
+
+
+def test_every_socket_is_listed_and_public_ones_are_a_warning() -> None:
+    inner, outer = Listener("regatta task", 8, "127.0.0.1", 15001), Listener("raylet", 7, "::", 6379)
+    assert doctor.sockets(()).status == Status.OK
+    assert doctor.sockets((inner,)).status == Status.OK
+    check = doctor.sockets((inner, outer))
+    assert check.status == Status.WARN
+    assert "2 of Ray and Regatta listen, 1 on public interfaces" in check.detail
+    assert "raylet (7) [::]:6379" in check.detail
+    assert "regatta task (8) 127.0.0.1:15001" in check.detail
+    assert "firewall" in check.remedy

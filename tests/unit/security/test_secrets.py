@@ -1,0 +1,131 @@
+"""Secrets by name: which are taken, and how their values are masked in what is told of a task."""
+
+from __future__ import annotations
+
+import base64
+import json
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator import secrets
+from orchestrator.errors import JobError, SpecError
+from orchestrator.fleet import assigner, training_plans
+from orchestrator.options import to_fields
+from orchestrator.spec import make_run_spec
+from workers.masking import Mask
+from workers.messages import FailureKind, Task, TaskFailure
+
+pytestmark = pytest.mark.unit
+
+VALUE = "p@ss'wörd\\ 1/2"
+MULTILINE = "-----BEGIN KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQ\n-----END KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        VALUE,
+        f"token={VALUE}&x",
+        repr(VALUE),
+        repr({"key": VALUE}),
+        json.dumps(VALUE),
+        json.dumps({"key": VALUE}, ensure_ascii=False),
+        f"https://u:{quote(VALUE, safe='')}@host",
+        base64.b64encode(VALUE.encode()).decode(),
+        VALUE * 3,
+    ],
+)
+def test_every_form_is_masked(said: str) -> None:
+    mask = Mask({"HUB": VALUE})
+    for masked in (mask.text(said), mask.log(said.encode(), over=True).decode()):
+        assert "[secret HUB]" in masked
+        assert "wörd" not in masked
+        assert "1/2" not in masked
+        assert "w\\" not in masked
+    failure = TaskFailure(Task("worker", 0), FailureKind.USER, said, f"Traceback\n{said}", said)
+    assert "1/2" not in str(mask.failure(failure))
+
+
+@pytest.mark.parametrize("said", [MULTILINE, repr(MULTILINE), *MULTILINE.splitlines()])
+def test_of_many_lines_each_is_masked(said: str) -> None:
+    masked = Mask({"KEY": MULTILINE}).text(said)
+    assert "[secret KEY]" in masked
+    assert "MIIE" not in masked
+    assert "kqhk" not in masked
+
+
+def test_without_secrets_nothing_changes() -> None:
+    mask = Mask({})
+    assert mask.log(b"\xff any", over=False) == b"\xff any"
+    assert mask.text("any\ud800") == "any\ud800"
+    assert Mask({"A": "canary"}).text("\ud800 canary") == "\ud800 [secret A]"
+
+
+SECRETS = {"FIRST": "abcabd", "SECOND": "abcabdabcabc", "THIRD": "ccccccc"}
+
+
+@given(st.lists(st.sampled_from([*SECRETS.values(), "abc", "ab", "c", "x", "\n", "é"]), max_size=20), st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_log_in_pieces_gives_no_secret_away(parts: list[str], data: st.DataObject) -> None:
+    log = "".join(parts).encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=6)))
+    pieces = [log[a:b] for a, b in zip([0, *cuts], [*cuts, len(log)], strict=True)]
+    mask = Mask(SECRETS)
+    told = b"".join([*(mask.log(piece, over=False) for piece in pieces), mask.log(b"", over=True)])
+    assert not any(value.encode() in told for value in SECRETS.values())
+    if not any(value.encode() in log for value in SECRETS.values()):
+        assert told == log
+
+
+def test_what_may_be_the_beginning_of_a_secret_waits_for_more() -> None:
+    mask = Mask({"A": "canary-5d1c"})
+    assert mask.log(b"see cana", over=False) == b"see "
+    assert mask.log(b"", over=False) == b""
+    assert mask.log(b"ries sing", over=False) == b"canaries sing"
+    assert mask.log(b" canary-5d1", over=False) == b" "
+    assert mask.log(b"c!", over=False) == b"[secret A]!"
+    assert mask.log(b"canary", over=False) == b""
+    assert mask.log(b"", over=True) == b"canary"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "a=b", "A B", "A-B", "1A", "\x1b", "PATH", "HOME", "TF_CONFIG", "RAY_AUTH_TOKEN", "LD_PRELOAD", "PYTHONPATH",
+     "REGATTA_SESSION", "KERAS_BACKEND", "x" * 200],
+)  # fmt: skip
+def test_names_that_are_refused(name: str) -> None:
+    with pytest.raises(SpecError, match=r"^env_secrets: ") as refused:
+        make_run_spec({"job": "digits", "env_secrets": [name]})
+    assert "\x1b" not in refused.value.message
+
+
+def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_TOKEN", "canary-5d1c")
+    monkeypatch.setenv("SHORT", "1234")
+    monkeypatch.setenv("LONG", "x" * 70_000)
+    monkeypatch.delenv("NOWHERE", raising=False)
+    assert secrets.values(["HUB_TOKEN"]) == {"HUB_TOKEN": "canary-5d1c"}
+    for name, words in [("NOWHERE", "no variable NOWHERE"), ("SHORT", "fewer than 6"), ("LONG", "too many")]:
+        with pytest.raises(SpecError, match=words) as refused:
+            secrets.values([name])
+        assert "1234" not in refused.value.message
+
+
+def test_the_spec_and_the_assignment_do_not_show_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_TOKEN", "canary-5d1c")
+    spec = make_run_spec({"job": "digits", **to_fields({"env_secret": ["HUB_TOKEN"]}), "target": None})
+    assert spec.resolved()["env_secrets"] == ["HUB_TOKEN"]
+    assert "canary" not in f"{spec!r}{spec.resolved()}"
+    plans = training_plans(spec)
+    assignment = assigner(spec, plans)(plans[0].task, {plan.task: f"h:{i}" for i, plan in enumerate(plans)})
+    assert assignment.secrets == {"HUB_TOKEN": "canary-5d1c"}
+    assert "canary" not in repr(assignment)
+
+
+def test_a_job_that_fails_as_it_is_loaded_gives_none_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_TOKEN", "canary-5d1c")
+    error = secrets.without(JobError("bad canary-5d1c", "line: 'canary-5d1c'"), ["HUB_TOKEN", "NOWHERE"])
+    assert (error.message, error.traceback) == ("bad [secret HUB_TOKEN]", "line: '[secret HUB_TOKEN]'")

@@ -1,0 +1,64 @@
+"""How a step's samples are dealt to workers of uneven speed, and what a comparison makes of `--balance`."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.compare_spec import make_compare_spec
+from orchestrator.errors import SpecError
+from orchestrator.spec import make_run_spec
+from workers.balance import shares
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("seconds", "samples", "dealt"),
+    [
+        ([1, 1], 64, (32, 32)),
+        ([1, 4], 64, (51, 13)),
+        ([1, 3], 64, (48, 16)),
+        ([2, 1, 1], 10, (2, 4, 4)),
+        ([1, 1000], 64, (63, 1)),
+        ([1, 1, 1], 3, (1, 1, 1)),
+        ([0, 1], 64, (32, 32)),
+        ([math.nan, 1], 63, (32, 31)),
+    ],
+)
+def test_shares(seconds: list[float], samples: int, dealt: tuple[int, ...]) -> None:
+    assert shares(seconds, samples) == dealt
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=16), st.integers(1, 64))
+def test_nobody_is_left_out_and_nothing_is_left_over(seconds: list[float], batch: int) -> None:
+    dealt = shares(seconds, batch * len(seconds))
+    assert sum(dealt) == batch * len(seconds)
+    assert min(dealt) >= 1
+    both = list(zip(seconds, dealt, strict=True))
+    assert all(a >= b for s, a in both for t, b in both if s < t)
+
+
+def test_a_comparison_gets_one_variant_more() -> None:
+    spec = make_compare_spec({"job": "digits", "balance": True})
+    assert list(spec.variants) == ["sync", "sync --balance", "async"]
+    assert [spec.variant(name, 0).balance for name in spec.variants] == [False, True, False]
+    assert spec.variant("sync --balance", 0).label == "sync-balance-s0"
+    modes = {"async": {}, "sync": {"learning_rate": 0.1}}
+    spec = make_compare_spec({"job": "digits", "balance": True, "modes": modes})
+    assert list(spec.variants) == ["async", "sync", "sync --balance"]
+    assert spec.variant("sync --balance", 0).learning_rate == 0.1
+    with pytest.raises(SpecError, match=r"^balance: is for mode sync"):
+        make_compare_spec({"job": "digits", "balance": True, "modes": ["async"]})
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [({"mode": "async"}, "by themselves"), ({"gpus_per_worker": 1}, "GPUs"), ({"sharding": "off"}, "sharding off")],
+)
+def test_what_cannot_be_balanced(fields: dict[str, object], word: str) -> None:
+    with pytest.raises(SpecError, match=rf"^balance: .*{word}"):
+        make_run_spec({"job": "digits", "balance": True} | fields)

@@ -1,0 +1,169 @@
+"""The thread that writes a leg's checkpoints: what it keeps, what it says, and that it never holds anybody up."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.test_checkpoints import a_snapshot
+from workers.checkpoints import places
+from workers.checkpoints.places import LocalPlace
+from workers.checkpoints.shelf import Shelf
+from workers.checkpoints.writer import Writer
+from workers.due import Due
+from workers.messages import CheckpointFailed, Checkpointing, CheckpointWritten, Evaluation, Leg, Stamp, Start
+
+pytestmark = pytest.mark.unit
+
+
+class Desk:
+    """A writer and what it said."""
+
+    def __init__(self, root: Path, attempt: int = 1, start: Start | None = None, **settings: Any) -> None:
+        self.said: list[CheckpointWritten | CheckpointFailed] = []
+        self.shelf = Shelf(LocalPlace(root), "a-run")
+        checkpoints = Checkpointing(str(root), "digits", "sync", 2, 32, **settings)
+        leg = Leg("a-run", 0, 1000, None, None, None, attempt=attempt, start=start, checkpoints=checkpoints)
+        self.writer = Writer(leg, checkpoints, self.said.append)
+
+    def write(self, *steps: int) -> None:
+        for step in steps:
+            self.writer.submit(a_snapshot(step))
+            self.wait()
+
+    def wait(self) -> None:
+        with self.writer._news:
+            assert self.writer._news.wait_for(self.writer._idle, 10)
+
+    def score(self, step: int, value: float, metric: str = "val_loss") -> None:
+        stamp = Stamp("a-run", step, 64 * step, step / 10)
+        self.writer.consider(stamp, a_snapshot(step))
+        self.writer.scored(Evaluation(stamp, {metric: value}, 0.1))
+
+    @property
+    def failures(self) -> list[CheckpointFailed]:
+        return [news for news in self.said if isinstance(news, CheckpointFailed)]
+
+
+def test_the_last_three_stay(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.write(10, 20, 30, 40)
+    assert desk.shelf.names() == ["0000000020-1", "0000000030-1", "0000000040-1"]
+    written = desk.said[-1]
+    assert isinstance(written, CheckpointWritten)
+    assert (written.step, written.samples, written.name) == (40, 2560, "0000000040-1")
+    assert written.size == sum(path.stat().st_size for path in (tmp_path / written.name).iterdir())
+
+
+def test_the_best_stays_as_well(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, keep=1, metric="val_accuracy", maximize=True)
+    for step, value in [(5, 0.5), (15, 0.9), (25, 0.7)]:
+        desk.score(step, value, "val_accuracy")
+        desk.write(step + 5)
+    assert desk.shelf.names() == ["0000000015-1", "0000000030-1"]
+    again = Desk(tmp_path, attempt=2, start=Start(30, 1920, 3.0), keep=1, metric="val_accuracy", maximize=True)
+    again.wait()
+    again.score(35, 0.8, "val_accuracy")
+    again.write(40)
+    assert again.shelf.names() == ["0000000015-1", "0000000040-2"]
+
+
+def test_a_score_that_comes_after_the_end_counts(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.write(10)
+    assert desk.writer.flush(10)
+    desk.score(10, 0.5)
+    desk.writer.close(10)
+    assert desk.shelf.manifest("0000000010-1").score is not None
+
+
+@pytest.mark.parametrize("value", [float("nan"), None])
+def test_what_has_no_score_is_not_the_best(tmp_path: Path, value: float | None) -> None:
+    desk = Desk(tmp_path, keep=1)
+    desk.score(5, value, "val_loss" if value is not None else "other")  # type: ignore[arg-type]
+    desk.write(10)
+    assert desk.shelf.names() == ["0000000010-1"]
+
+
+def test_a_slow_place_makes_checkpoints_rare_and_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = threading.Event()
+    fsync = os.fsync
+    monkeypatch.setattr(places.os, "fsync", lambda descriptor: (slow.wait(10), fsync(descriptor))[1])
+    desk = Desk(tmp_path)
+    for step in range(1, 50):
+        desk.writer.submit(a_snapshot(step))
+    assert not desk.writer.flush(0)
+    slow.set()
+    assert desk.writer.flush(10)
+    assert desk.shelf.names() == ["0000000049-1"]
+
+
+def test_a_full_disk_is_said_with_path_and_bytes_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(tmp_path)
+    desk.write(10)
+    with monkeypatch.context() as full:
+        full.setattr(places.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+        desk.write(20)
+    (failed,) = desk.failures
+    assert not failed.fenced
+    for words in (str(tmp_path), f"{a_snapshot().nbytes:,} bytes", "are free", "No space left", "training goes on"):
+        assert words in failed.problem
+    found = desk.shelf.latest()
+    assert found.checkpoint is not None
+    assert found.checkpoint.manifest.step == 10
+    assert not list(tmp_path.glob(".0*"))
+    desk.write(30)
+    assert desk.shelf.names() == ["0000000010-1", "0000000030-1"]
+
+
+def test_a_place_that_cannot_be_opened_is_said_and_tried_again(tmp_path: Path) -> None:
+    root = tmp_path / "checkpoints"
+    root.write_text("in the way")
+    desk = Desk(root)
+    desk.write(10)
+    assert desk.failures
+    assert str(root) in desk.failures[0].problem
+    root.unlink()
+    desk.write(20)
+    assert desk.shelf.names() == ["0000000020-1"]
+
+
+def test_an_attempt_that_was_overtaken_says_so(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.write(10)
+    newer = Desk(tmp_path, attempt=2)
+    newer.wait()
+    desk.write(20)
+    assert [failed.fenced for failed in desk.failures] == [True]
+    assert newer.shelf.names() == ["0000000010-1"]
+
+
+def test_a_leg_that_went_back_takes_away_what_came_after(tmp_path: Path) -> None:
+    Desk(tmp_path).write(10, 20, 30)
+    desk = Desk(tmp_path, start=Start(10, 640, 5.0))
+    desk.wait()
+    assert desk.shelf.names() == ["0000000010-1"]
+
+
+def test_checkpoints_are_due_by_seconds_and_by_samples() -> None:
+    now = 0.0
+    due = Due(Checkpointing("", "", "", 1, 1, every=100, seconds=30.0), 0, 32, clock=lambda: now)
+    assert due.boundary == 4  # the step that completes 100 samples
+    assert not due.now(3)
+    assert due.now(4)
+    assert due.boundary == 8
+    now = 31.0
+    assert due.now(5)
+    assert not due.now(5)
+    assert Due(Checkpointing("", "", "", 1, 1, every=100), 9, 32).boundary == 12
+    off = Due(None, 0, 32, clock=lambda: 1e9)
+    assert not off.now(10**9)

@@ -1,0 +1,278 @@
+"""Any faults in any order, with made-up tasks and time: a run ends at its budget or says why, and no step is lost.
+
+The real coordinator, states, hang watch and policy; the tasks train by counting, and keep checkpoints in a dict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator import topology
+from orchestrator.coordinator import Coordinator, GroupBroken, Tick
+from orchestrator.policy import MACHINES, FailurePolicy
+from orchestrator.restarting import Restarts
+from orchestrator.states import Ended
+from orchestrator.topology import EVALUATOR, TaskPlan
+from orchestrator.worker_group import WorkerGroup
+from tests.unit.fake_group import FakeClock
+from workers.messages import (
+    Assignment,
+    CheckpointWritten,
+    Evaluation,
+    FailureKind,
+    JobSource,
+    Leg,
+    LegFinished,
+    ReplicaState,
+    ReplicaStatus,
+    Stamp,
+    Start,
+    StepBatch,
+    Task,
+    TaskFailure,
+    Vitals,
+)
+
+pytestmark = pytest.mark.unit
+
+RUN, BUDGET, INTERVAL, CALL = "r", 300, 40, 5
+HANG = 2.0
+POLL = 0.25
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to a task at a poll of a run, launches included."""
+
+    poll: int
+    task: int
+    kind: str
+
+
+@dataclass
+class World:
+    """What outlives a group: time, disk, and the faults to come."""
+
+    mode: str
+    faults: list[Fault]
+    clock: FakeClock = field(default_factory=FakeClock)
+    polls: int = 0
+    disk: dict[int, int] = field(default_factory=dict)
+    """Step of a checkpoint to the attempt that wrote it."""
+    applied: list[tuple[int, int]] = field(default_factory=list)
+    """Attempt and step of every update."""
+    attempt: int = 0
+    replaced: int = 0
+
+    def due(self) -> list[Fault]:
+        now = [fault for fault in self.faults if fault.poll <= self.polls]
+        self.faults = [fault for fault in self.faults if fault.poll > self.polls]
+        return now
+
+
+class Counting(WorkerGroup):
+    """Tasks that train by counting."""
+
+    def __init__(self, world: World, tasks: Sequence[Task]) -> None:
+        super().__init__([TaskPlan(task, 1.0, 0.0) for task in tasks])
+        self._places = {task: Assignment(task, world.mode, {}, JobSource("digits"), {}, 1, 0) for task in tasks}
+        self.world = world
+        self.failed: dict[Task, TaskFailure] = {}
+        self.stopped: set[Task] = set()
+        self.leg: Leg | None = None
+        self.step = 0
+        self.over = False
+        self.stop: str | None = None
+        self.to_score: list[Stamp] = []
+
+    def poll(self, wait: float) -> list[ReplicaStatus]:
+        is_evaluator = self.tasks == (EVALUATOR,)
+        if not is_evaluator:
+            self.world.clock.now += max(wait, POLL)
+            self.world.polls += 1
+            for fault in self.world.due():
+                self.world_strikes(fault)
+        news = self._score() if is_evaluator else self._train()
+        return [self._status(task, news if task == self.tasks[0] else {}) for task in self.tasks]
+
+    def world_strikes(self, fault: Fault) -> None:
+        task = self.tasks[fault.task % len(self.tasks)]
+        if task in self.failed:
+            return
+        if fault.kind == "stop":
+            self.stopped.add(task)
+            return
+        kind = FailureKind(fault.kind)
+        self.failed[task] = TaskFailure(task, kind, kind)
+        spared = self.world.mode == "async" and task.type == "worker"
+        if not spared:
+            for other in self.tasks:
+                if other != task and other not in self.stopped and self.world.mode == "sync":
+                    self.failed.setdefault(other, TaskFailure(other, FailureKind.PEER, "lost its peer"))
+
+    def _status(self, task: Task, news: dict[str, object]) -> ReplicaStatus:
+        if task in self.failed:
+            return ReplicaStatus(task, ReplicaState.FAILED, failure=self.failed[task])
+        vitals = Vitals("T" if task in self.stopped else "S", 0.0)
+        state = ReplicaState.READY if self.leg is None or task.type != "worker" else ReplicaState.TRAINING
+        return ReplicaStatus(task, state, vitals=vitals, **(news if task not in self.stopped else {}))  # type: ignore[arg-type]
+
+    def _train(self) -> dict[str, object]:
+        if self.leg is None or self.over:
+            return {}
+        lost = [task for task in self.tasks if task in self.failed or task in self.stopped]
+        workers = [task for task in self.tasks if task.type == "worker" and task not in lost]
+        needed = self.tasks if self.world.mode == "sync" else self.tasks[:2]
+        if any(task in lost for task in needed) or not workers:
+            return {}
+        world, written = self.world, []
+        batches = []
+        for worker in workers if world.mode == "async" else workers[:1]:
+            steps = np.arange(self.step + 1, min(BUDGET, self.step + CALL) + 1)
+            if len(steps):
+                self.step = int(steps[-1])
+                world.applied += [(world.attempt, int(step)) for step in steps]
+                batches.append(StepBatch(RUN, worker.index, steps, steps / 10.0, np.ones(len(steps)), None, POLL))
+        if self.step // INTERVAL > max(world.disk, default=0) // INTERVAL:
+            world.disk[self.step] = world.attempt
+            written = [CheckpointWritten(RUN, world.attempt, self.step, self.step, 0.0, "c", 1, 0.0)]
+        news: dict[str, object] = {"batches": tuple(batches), "checkpoints": tuple(written)}
+        if self.step >= BUDGET or self.stop:
+            self.over = True
+            news["snapshots"] = (Stamp(RUN, self.step, self.step, self.step / 10.0, final=True),)
+            news["leg_finished"] = (LegFinished(RUN, self.step, self.step, self.step / 10.0, self.stop, self.step),)
+        return news
+
+    def _score(self) -> dict[str, object]:
+        if EVALUATOR in self.failed or EVALUATOR in self.stopped:
+            return {}
+        scored, self.to_score = self.to_score, []
+        return {"evaluations": tuple(Evaluation(stamp, {"val_loss": 1.0}, 0.1) for stamp in scored)}
+
+    def shutdown(self) -> None: ...
+
+    def _renew(self, task: Task) -> None:
+        self.world.replaced += 1
+        self.failed.pop(task, None)
+        self.stopped.discard(task)
+        self.to_score = []
+
+    def _ask(self, task: Task, method: str, *arguments: object) -> object:
+        if method == "train" and isinstance(arguments[0], Leg):
+            self.leg = arguments[0]
+            self.step = self.leg.start.step if self.leg.start else 0
+        elif method == "score" and isinstance(arguments[0], Stamp):
+            self.to_score.append(arguments[0])
+        elif method == "request_stop":
+            self.stop = str(arguments[0])
+        return None
+
+    def _answer(self, asked: object) -> object:
+        return asked
+
+
+def live(world: World, max_restarts: int) -> tuple[Ended | None, list[TaskFailure]]:
+    """The run from launch to end, as `orchestrator.runner` goes about it; and the causes of its restarts."""
+    policy = FailurePolicy(max_restarts=max_restarts)
+    evaluator = Counting(world, [EVALUATOR])
+    tasks = [plan.task for plan in topology.plan_tasks(world.mode, workers=3, ps=1, cpus_per_task=1, gpus_per_worker=0)]
+    coordinator = Coordinator(
+        Counting(world, tasks),
+        evaluator,
+        leader=topology.leader(world.mode),
+        trainers=topology.trainers(world.mode, 3),
+        replaceable=topology.replaceable(world.mode, 3),
+        policy=policy,
+        hang_seconds=HANG,
+        first_call_seconds=HANG,
+        clock=world.clock,
+    )
+
+    def sleep(seconds: float) -> None:
+        world.clock.now += seconds
+
+    restarts = Restarts(RUN, policy, clock=world.clock, sleep=sleep)
+    causes: list[TaskFailure] = []
+    leg = Leg(RUN, 0, BUDGET, None, None, None)
+
+    def listen(tick: Tick) -> None:
+        restarts.hear(tick.statuses)
+
+    while True:
+        world.attempt += 1
+        try:
+            coordinator.await_ready(world.clock.now + 120, listen)
+            step = max(world.disk, default=0)
+            leg = Leg(RUN, 0, BUDGET, None, None, None, start=Start(step, step, restarts.training_clock()))
+            return coordinator.run(leg, None, None, listen), causes
+        except GroupBroken as broken:
+            causes.append(broken.cause)
+            decision = restarts.decide(broken.cause)
+            if not decision.again:
+                return None, causes
+            restarts.wait(decision.wait)
+            coordinator.renew(Counting(world, tasks))
+
+
+FAULTS = st.lists(
+    st.builds(
+        Fault,
+        poll=st.integers(1, 120),
+        task=st.integers(0, 4),
+        kind=st.sampled_from(
+            ["infrastructure", "infrastructure", "stop", "stop", "out_of_memory", "address_taken", "user"]
+        ),
+    ),
+    max_size=12,
+)
+
+
+@given(mode=st.sampled_from(["sync", "async"]), faults=FAULTS, max_restarts=st.integers(0, 4))
+@settings(max_examples=120, deadline=None)
+def test_a_run_reaches_its_budget_or_says_why(mode: str, faults: list[Fault], max_restarts: int) -> None:
+    world = World(mode, sorted(faults, key=lambda fault: fault.poll))
+    ended, causes = live(world, max_restarts)
+    if ended is None:
+        # Given up: for a failure that no restart cures, or after all the restarts there were.
+        assert causes[-1].kind not in MACHINES or len(causes) > max_restarts
+    else:
+        assert ended.finished.steps == BUDGET
+        assert all(cause.kind is not FailureKind.USER for cause in causes)
+        assert {step for _, step in world.applied} == set(range(1, BUDGET + 1)), "no step is lost"
+    # Every attempt goes on from the last checkpoint, so that it repeats less than an interval (and a call of each).
+    for attempt in range(2, world.attempt + 1):
+        before = [step for number, step in world.applied if number < attempt]
+        mine = [step for number, step in world.applied if number == attempt]
+        if before and mine:
+            assert max(before) - min(mine) < INTERVAL + 3 * CALL
+            assert min(mine) <= max(before) + 1
+
+
+def test_no_fault_no_restart() -> None:
+    for mode in ("sync", "async"):
+        world = World(mode, [])
+        ended, causes = live(world, 3)
+        assert ended is not None
+        assert (causes, world.attempt, world.replaced) == ([], 1, 0)
+
+
+@pytest.mark.parametrize(("task", "attempts", "replaced"), [(0, 2, 0), (1, 2, 0), (2, 1, 1), (4, 1, 1)])
+@pytest.mark.parametrize("kind", ["stop", "infrastructure", "out_of_memory"])
+def test_async_only_the_chief_and_the_ps_cost_an_attempt(kind: str, task: int, attempts: int, replaced: int) -> None:
+    world = World("async", [Fault(8, task, kind)])
+    ended, causes = live(world, 3)
+    assert ended is not None
+    assert (world.attempt, world.replaced, len(causes)) == (attempts, replaced, attempts - 1)
+
+
+def test_what_crashes_at_every_launch_is_given_up_after_its_restarts() -> None:
+    world = World("sync", [Fault(poll, 1, "infrastructure") for poll in range(1, 400)])
+    ended, causes = live(world, 3)
+    assert ended is None
+    assert len(causes) == 4

@@ -1,0 +1,151 @@
+"""What an asynchronous step and the parameter servers send each other: one message there, one back.
+
+TensorFlow sends every variable that a step reads, and every gradient, in a message of its own, and for small models
+the number of messages is the cost of a step. Here each parameter server packs its small variables into one tensor,
+which the worker takes apart, and the worker packs its gradients likewise. Models, optimizers and the variables
+themselves stay as they are: reads are redirected while the step is traced, and gradients where Keras would reduce them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from workers.optimizers import innermost, optimizers
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+SMALL_BYTES = 1 << 18
+"""A larger variable, or gradient, travels alone: there the bytes cost more than the message."""
+
+Packs = tuple["tf.Tensor", ...]
+
+
+class Exchange:
+    """Reads and updates of one model under ParameterServerStrategy."""
+
+    def __init__(self, model: keras.Model, counter: tf.Variable) -> None:
+        from tensorflow.python.distribute.ps_values import CachingVariable
+
+        self._counter = counter
+        self._written = False
+        # Others, such as statistics and states of random generators, may be written and read again within a step.
+        held = [variable.value for variable in model.trainable_variables]
+        small = [v for v in held if isinstance(v, CachingVariable) and _bytes(v) <= SMALL_BYTES]
+        self._groups = list(_grouped(small, lambda v: (v.device, v.dtype.name)))
+        for optimizer in optimizers(model):
+            innermost(optimizer)._all_reduce_sum_gradients = self._push
+
+    def fetch(self, after: Sequence[tf.Operation] = ()) -> tuple[tf.Tensor, Packs]:
+        """The number of updates applied, and then the weights, packed."""
+        import tensorflow as tf
+
+        with tf.control_dependencies(after):
+            seen = self._counter.read_value()
+        packs = []
+        with tf.control_dependencies([seen]):
+            for group in self._groups:
+                with tf.device(group[0].device):
+                    packs.append(tf.concat([tf.reshape(v.get().read_value(), [-1]) for v in group], axis=0))
+        return tf.identity(seen), tuple(map(tf.identity, packs))
+
+    @contextmanager
+    def reading(self, packs: Packs) -> Iterator[None]:
+        """While traced in this scope, a replica reads the variables in `packs` from there, until it writes to one."""
+        import tensorflow as tf
+
+        self._written = False
+        redirected = []
+        try:
+            for group, pack in zip(self._groups, packs, strict=True):
+                parts = tf.split(pack, [v.shape.num_elements() for v in group])
+                for variable, part in zip(group, parts, strict=True):
+                    self._redirect(variable, tf.reshape(part, variable.shape))
+                    redirected.append(variable)
+            yield
+        finally:
+            for variable in redirected:
+                for name in (*_READS, *_WRITES):
+                    vars(variable).pop(name, None)
+
+    def _redirect(self, variable: Any, value: tf.Tensor) -> None:
+        read = self._reader(variable.get(), value)
+
+        def convert(dtype: Any = None, name: Any = None, as_ref: bool = False) -> Any:
+            taken = read()
+            return taken if dtype is None or dtype.is_compatible_with(taken.dtype) else NotImplemented
+
+        variable.value = variable.read_value = read
+        variable._dense_var_to_tensor = convert
+        for name in _WRITES:
+            setattr(variable, name, self._writer(getattr(variable.get(), name)))
+
+    def _reader(self, variable: tf.Variable, value: tf.Tensor) -> Callable[[], tf.Tensor]:
+        """Gives `value` to a replica, for `variable`; optimizers, which update across replicas, see the variable."""
+        import tensorflow as tf
+        from tensorflow.python.eager import record
+        from tensorflow.python.ops.resource_variable_ops import variable_accessed
+
+        def read() -> tf.Tensor:
+            if self._written or tf.distribute.in_cross_replica_context():
+                return variable.read_value()
+            with value.graph.as_default():  # also from within a loop (RNNs), whose gradient ends at what it captures
+                variable_accessed(variable)
+                taken = tf.identity(value)
+                # To a gradient tape this is the read of the variable itself.
+                record.record_operation("ReadVariableOp", [taken], [variable.handle], lambda upstream: [upstream])
+            return taken
+
+        return read
+
+    def _writer(self, write: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            self._written = True
+            return write(*args, **kwargs)
+
+        return noted
+
+    def _push(self, pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        self._written = True  # as two optimizers do, one after the other: the second step reads what the first wrote
+        return sent_together(pairs)
+
+
+_READS = ("value", "read_value", "_dense_var_to_tensor")
+_WRITES = ("assign", "assign_add", "assign_sub")
+
+
+def sent_together(pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """The same gradients and variables, the small gradients brought to each parameter server in one piece."""
+    import tensorflow as tf
+
+    pairs = list(pairs)
+    small = [p for p, (gradient, _) in enumerate(pairs) if _is_small(gradient)]
+    for group in _grouped(small, lambda p: (pairs[p][1].device, pairs[p][0].dtype.name)):
+        packed = tf.concat([tf.reshape(pairs[p][0], [-1]) for p in group], axis=0)
+        with tf.device(pairs[group[0]][1].device):
+            parts = tf.split(tf.identity(packed), [pairs[p][0].shape.num_elements() for p in group])
+            for position, part in zip(group, parts, strict=True):
+                gradient, variable = pairs[position]
+                pairs[position] = tf.reshape(part, gradient.shape), variable
+    return pairs
+
+
+def _is_small(gradient: Any) -> bool:
+    import tensorflow as tf
+
+    if gradient is None or isinstance(gradient, tf.IndexedSlices) or not gradient.shape.is_fully_defined():
+        return False
+    return _bytes(gradient) <= SMALL_BYTES
+
+
+def _bytes(value: Any) -> int:
+    return int(value.shape.num_elements() * value.dtype.size)
+
+
+def _grouped(items: Sequence[Any], key: Callable[[Any], Any]) -> Iterator[list[Any]]:
+    for _, group in groupby(sorted(items, key=key), key):
+        yield list(group)
