@@ -308,7 +308,9 @@ def main() -> None:
         if isinstance(error, JobError) and error.traceback:
             say(error.traceback, err=True)
         say(f"regatta: {paragraph(error.message)}", err=True)
-        sys.exit(error.exit_code)
+        from orchestrator.cluster import leave
+
+        leave(error.exit_code)
     except OSError as error:  # of a path that nobody looked at before: it is too long, say, or a folder's rights
         if error.filename is None:
             raise

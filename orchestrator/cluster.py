@@ -7,13 +7,15 @@ import logging
 import os
 import shutil
 import signal
+import socket
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from orchestrator import access
 from orchestrator.errors import ClusterError, RegattaError
@@ -21,12 +23,16 @@ from orchestrator.placement import GIB, Group, Host, Room, Strategy, listed, pla
 from orchestrator.staging import stage
 from orchestrator.token_file import require_token
 from orchestrator.topology import TaskPlan
+from workers.addresses import split
 from workers.messages import JobSource
 from workers.process import PACKAGES, session_directory
 from workers.zygote import SESSION_MARK
 
 _LONGEST_FOLDER = 45
 """Ray adds 62 characters to a socket's path, which may have 107."""
+
+
+_HEAD_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,19 @@ class Placement:
 
         with contextlib.suppress(Exception):
             remove_placement_group(self.group)
+
+
+_headless: list[str] = []
+"""Heads that were lost: Ray's farewell waits for them, and ends in a crash of this process (2.60)."""
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with exit code `code`."""
+    if _headless:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 class Cluster:
@@ -71,6 +90,8 @@ class Cluster:
 
         # It announces at every start that the token it asks for is on.
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+        # It prints on stdout when one of its workers dies, where `--json` promises one document; polls tell as much.
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
         common = {
             "log_to_driver": False,
             "logging_level": logging.ERROR,
@@ -94,18 +115,30 @@ class Cluster:
                 "the cluster is up (`ray status`), and that Python and Ray are the same versions there. "
                 "`regatta doctor` looks at this machine."
             ) from error
+        remote = self._address is not None and self._address.startswith("ray://")
+        self.head = str(self._address).removeprefix("ray://") if remote else ray.get_runtime_context().gcs_address
         return self
 
     def __exit__(self, *_: object) -> None:
         import ray
 
-        ray.shutdown()
+        if self.head_answers():
+            ray.shutdown()
+        else:
+            _headless.append(self.head)
         os.environ.pop("RAY_AUTH_MODE", None)  # the next cluster may be another's, which our token is not for
         if self._auth_mode is not None:
             os.environ["RAY_AUTH_MODE"] = self._auth_mode
         self._empty.cleanup()
         if self._private is not None:
             shutil.rmtree(self._private, ignore_errors=True)
+
+    def head_answers(self) -> bool:
+        """Whether Ray's head is there: whatever else one asks of Ray waits for it, and ends this process after a minute
+        in vain."""
+        with contextlib.suppress(OSError, ValueError), socket.create_connection(split(self.head), _HEAD_SECONDS):
+            return True
+        return False
 
     def hosts(self) -> tuple[Host, ...]:
         """The living hosts, and what is free on each."""

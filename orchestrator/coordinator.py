@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from orchestrator import preemption
 from orchestrator.errors import ClusterError
 from orchestrator.hangs import HANG_SECONDS, HangWatch
+from orchestrator.patience import Patience
 from orchestrator.policy import FailurePolicy
 from orchestrator.replacing import Replacements
+from orchestrator.scoring import Scoring
 from orchestrator.spec import Target
 from orchestrator.states import (
     Broken,
@@ -27,16 +29,13 @@ from orchestrator.states import (
     advance,
     scored,
 )
-from orchestrator.topology import EVALUATOR
 from orchestrator.watch.instability import RecentSnapshots
 from orchestrator.worker_group import Assign, SnapshotHandle, WorkerGroup
-from workers.messages import PREEMPTED, FailureKind, Leg, ReplicaState, ReplicaStatus, Stamp, Task, TaskFailure
+from workers.messages import PREEMPTED, ROLLBACK, FailureKind, Leg, ReplicaState, ReplicaStatus, Task, TaskFailure
 
 SHORTEST_WAIT, WAIT_GROWTH = 0.02, 1.3
 WAIT_PER_TASK = 0.02
 """The longest wait between polls grows with the group, so that the driver's load does not."""
-STOP_GRACE_SECONDS = 15.0
-"""How long a leg may take to end after it was asked to, before its group is given up."""
 FIRST_CALL_SECONDS = 120.0
 
 
@@ -97,7 +96,7 @@ class Coordinator:
         self._keeps_snapshots = keeps_snapshots
         self.snapshots: RecentSnapshots[SnapshotHandle] = RecentSnapshots()
         """Of the leg under way."""
-        self._unscored: dict[Stamp, SnapshotHandle] = {}
+        self._scoring = Scoring(evaluator)
         self._leg = 0
         self._training: Training | None = None
         """What was known of the leg under way when the group broke."""
@@ -158,35 +157,19 @@ class Coordinator:
     def _to_the_end(self, deadline: float | None, listen: Listener) -> Ended:
         wait = SHORTEST_WAIT
         longest = max(SHORTEST_WAIT, WAIT_PER_TASK * len(self._group.tasks))
-        gives_up: float | None = None
-        saves_until: float | None = None
+        patience = Patience(deadline)
         while True:
             self._turn(wait, listen)
-            state = self.state
-            if isinstance(state, Ended):
+            if isinstance(state := self.state, Ended):
                 self.state = Idle()
                 self._training = None
                 self._hangs.leg_ends()
                 return state
             wait = min(longest, wait * WAIT_GROWTH)
-            now = self._clock()
             if preemption.requested():
                 self.stop(PREEMPTED)
-            if isinstance(state, Training) and state.stopping == PREEMPTED:
-                saves_until = saves_until or now + preemption.GRACE_SECONDS
-                if now > saves_until:
-                    raise preemption.Preempted
-            if deadline is not None and now > deadline and gives_up is None:
-                gives_up = now + STOP_GRACE_SECONDS
-                if not (isinstance(state, Training) and (state.stopping or state.finished)):
-                    self._group.request_stop("timeout", self._leg, self._trainers)
-            if isinstance(state, Training) and state.finished:
-                continue  # trained in time; its last snapshots are being scored
-            if gives_up is not None and now > gives_up:
-                raise ClusterError(
-                    f"The timeout passed, and the tasks did not stop within {STOP_GRACE_SECONDS:.0f} s of being "
-                    "asked to; they were ended. A single call that takes longer than that needs --steps-per-call 1."
-                )
+            if patience.is_over(self.state, self._clock()):
+                self._group.request_stop("timeout", self._leg, self._trainers)
 
     def stop(self, reason: str) -> bool:
         """End the leg under way; False if it ends, or is about to, for another reason."""
@@ -205,14 +188,16 @@ class Coordinator:
             replaceable=self._replaceable | frozenset(self._evaluator.tasks),
             scorers=frozenset(self._evaluator.tasks),
         )
-        before = self._training
-        if before is not None and before.run_id == leg.run_id:
-            pending = frozenset(stamp for stamp in before.pending if stamp in self._unscored)
+        before = self._training if self._training and self._training.run_id == leg.run_id else None
+        if before is not None:
+            pending = before.pending & self._scoring.held(self._group.holds)
             self.state = replace(self.state, pending=pending, reached=before.reached, last=before.last)
-        self._unscored = {s: handle for s, handle in self._unscored.items() if s in self.state.pending}
+        self._scoring.keep(self.state.pending)
         self.snapshots.clear()
         self._group.train(replace(leg, number=self._leg), self._trainers, snapshot)
         self._hangs.leg_begins(self._clock())
+        if before is not None and before.stopping not in (None, ROLLBACK):
+            self.stop(str(before.stopping))
 
     def _turn(self, wait: float, listen: Listener) -> list[ReplicaStatus]:
         statuses = [*self._group.poll(wait), *self._evaluator.poll(0)]
@@ -245,15 +230,13 @@ class Coordinator:
         for evaluation in (e for status in statuses for e in status.evaluations):
             if isinstance(self.state, Training | Ended):
                 self._group.scored(self._leader, evaluation)
-        pending = self._training.pending if self._training else frozenset()
-        self._unscored = {stamp: handle for stamp, handle in self._unscored.items() if stamp in pending}
-        self._hangs.scores_awaited(len(self._unscored), now)
+        self._scoring.keep(self._training.pending if self._training else ())
+        self._hangs.scores_awaited(len(self._scoring), now)
 
     def _carry_out(self, order: Order) -> None:
         if isinstance(order, ScoreSnapshot):
             snapshot = self._group.snapshot(self._leader, order.stamp)
-            self._unscored[order.stamp] = snapshot
-            self._evaluator.score(EVALUATOR, order.stamp, snapshot)
+            self._scoring.order(order.stamp, snapshot)
             if self._keeps_snapshots:
                 self.snapshots.add(order.stamp, snapshot)
         elif isinstance(order, StopLeg):
@@ -267,8 +250,7 @@ class Coordinator:
         group.replace(task)
         self._hangs.replaced(task, self._clock())
         if task in self._evaluator.tasks:
-            for stamp, snapshot in self._unscored.items():
-                self._evaluator.score(task, stamp, snapshot)
+            self._scoring.again()
 
     def _give_up_waiting(self, missing: Sequence[Task], seen: Mapping[Task, ReplicaState]) -> None:
         listed = ", ".join(f"{task} ({seen.get(task, 'silent')})" for task in missing)

@@ -17,10 +17,11 @@ from orchestrator.coordinator import Coordinator
 from orchestrator.errors import HostLostError
 from orchestrator.placement import Group
 from orchestrator.policy import FailurePolicy
+from orchestrator.ray_group import RayGroup
 from orchestrator.resources import demand
 from orchestrator.spec import RunSpec
 from orchestrator.topology import TaskPlan
-from orchestrator.worker_group import Assign, RayGroup, WorkerGroup
+from orchestrator.worker_group import Assign, WorkerGroup
 from workers.messages import Assignment, JobSource, Task
 from workers.process import start_zygote
 
@@ -84,6 +85,7 @@ class Crew:
         """
         if self.coordinator is None or self._group is None:
             raise RuntimeError("there is no attempt that another one could follow")
+        self._fleet.check_head()
         lost = self._group.lost_hosts()
         self._group.shutdown()
         if lost:
@@ -115,13 +117,14 @@ class Fleet:
         self._interface = first.interface
         self._launch_timeout = first.launch_timeout
         self._cleanup = contextlib.ExitStack()
+        self._on_ray = contextlib.ExitStack()
 
     def __enter__(self) -> Fleet:
         first = self._specs[0]
-        with contextlib.ExitStack() as undo:
+        with contextlib.ExitStack() as outer, contextlib.ExitStack() as undo:
             if self._cluster.local:
-                undo.enter_context(_prewarmed(self._session))
-            undo.enter_context(self._cluster)
+                outer.enter_context(_prewarmed(self._session))
+            outer.enter_context(self._cluster)
             self.deadline = time.monotonic() + first.launch_timeout
             placement = self._cluster.reserve(self._groups, first.placement, self.deadline)
             undo.callback(placement.release)
@@ -133,10 +136,20 @@ class Fleet:
             for spec, places in zip(self._specs, crews, strict=True):
                 crew = self.crews[spec.variant_name] = Crew(self, spec, places)
                 undo.callback(crew.shutdown)
-            self._cleanup = undo.pop_all()
+            self._on_ray, self._cleanup = undo.pop_all(), outer.pop_all()
         return self
 
+    def check_head(self) -> None:
+        """Raises HostLostError if Ray's head is gone; nothing else may be asked of Ray then."""
+        if not self._cluster.head_answers():
+            raise HostLostError(
+                f"Ray's head ({self._cluster.head}) does not answer, so nothing can be launched. When there is a "
+                "cluster again, `regatta resume` and the run's folder go on from its last checkpoint."
+            )
+
     def __exit__(self, *_: object) -> None:
+        if self._cluster.head_answers():
+            self._on_ray.close()
         self._cleanup.close()
 
     def group(self, plans: tuple[TaskPlan, ...], places: Placement) -> WorkerGroup:

@@ -18,8 +18,10 @@ from workers.messages import FailureKind, ReplicaStatus, Task, TaskFailure
 HANG_SECONDS = 30.0
 _CALLS_PER_LIMIT = 5.0
 _REMEMBERED_CALLS = 300
-_IDLE_SHARE = 0.02
-"""Of one core. A TensorFlow process that waits for its peers uses 0.3 % (measured: sync and async, 2 cores)."""
+_IDLE_SHARE = 0.05
+"""Of one core. A TensorFlow process that waits for its peers uses 0.7 % in sync and less in async (measured)."""
+_ANSWER_SECONDS = 10.0
+"""A supervisor may take this long to answer, or to be made, however short the limits are."""
 _PATIENCE_WITH_THE_BUSY = 10.0
 _OUTSTANDING_CALLS = 2
 """Calls per async worker that the chief hands out ahead."""
@@ -199,7 +201,7 @@ class HangWatch:
     def _sign(self, task: Task, now: float, seconds: float) -> _Sign | None:
         """What is wrong with a task that was silent for `seconds`; None for one that is, or may be, at work."""
         known = self._known[task]
-        if now - known.heard >= self._hang_seconds:
+        if now - known.heard >= max(self._hang_seconds, _ANSWER_SECONDS):
             return _Sign.GONE
         if known.letter in _STOPPED:
             return _Sign.STOPPED

@@ -41,6 +41,8 @@ class Watcher(Protocol):
 
     def training(self, tick: Tick) -> None: ...
 
+    def recovering(self, run_id: str, text: str) -> None: ...
+
     def run_ended(self, result: RunResult) -> None: ...
 
 
@@ -155,6 +157,8 @@ class Runner:
             self._restarts.hear(tick.statuses)
             self._recorder.tick(self._attempt(crew), tick)
             self._watcher.training(tick)
+            for failure in tick.replaced:
+                self._tell(failure, "is started anew, while the others go on")
 
         if crew.coordinator is None:
             raise RuntimeError("the crew was not launched")
@@ -201,9 +205,12 @@ class Runner:
         while True:
             self._recorder.failed(self._attempt(crew), failures)
             decision = self._restarts.decide(cause)
+            if decision.again and self._deadline is not None and time.monotonic() > self._deadline:
+                decision = replace(decision, again=False, reason="The timeout has passed, so it is not tried again.")
             if not decision.again:
                 raise explain(cause, failures, self._store.log_path(cause.task), decision.reason) from None
             self._store.commit()
+            self._tell(cause, "the group is launched anew")
             self._restarts.wait(decision.wait)
             try:
                 crew.relaunch()
@@ -215,6 +222,9 @@ class Runner:
             else:
                 self._recorder.restarts(self._attempt(crew), cause, decision.wait)
                 return
+
+    def _tell(self, failure: TaskFailure, what: str) -> None:
+        self._watcher.recovering(self.run_id, f"{failure.task}: {failure.summary}; {what}")
 
     def abandon(self, error: BaseException) -> RunResult:
         """The result of a run that did not reach its end: failed, or stopped by the user."""

@@ -11,7 +11,7 @@ from workers.masking import SHORTEST, Mask
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _OURS = re.compile(r"PATH|HOME|TMPDIR|TF_CONFIG|TF_XLA_FLAGS|KERAS_BACKEND|(?:PYTHON|LD_|RAY_|REGATTA_).*")
-MAX_BYTES = 64 << 10
+MAX_BYTES = 16 << 10
 """Of all secrets together: they travel to a task with its environment."""
 
 

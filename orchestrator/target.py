@@ -50,7 +50,7 @@ def resolve_comparison(target: str, flags: Mapping[str, Any]) -> CompareSpec:
 
 def complete_run(spec: RunSpec) -> RunSpec:
     """A spec made in Python, with what `resolve_run` adds: the job's defaults where it says nothing, valid params."""
-    description = describe_job(spec.job, spec.directory, spec.params, here=spec.address is None)
+    description = _describe(spec, spec.params)
     given = spec.model_dump(include=spec.model_fields_set)
     return make_run_spec(_merge(dict(description.defaults), given | {"params": dict(description.params)}))
 
@@ -74,10 +74,7 @@ def _resolve(make: Callable[[Mapping[str, Any]], _Spec], target: str, flags: Map
         raise SpecError("job", f"{shown(job)} is not allowed: {ways}")
     checked = make(values)  # before the job's code runs, which may take seconds
     run = checked if isinstance(checked, RunSpec) else checked.run
-    try:
-        description = describe_job(run.job, run.directory, values["params"], here=run.address is None)
-    except JobError as error:
-        raise secrets.without(error, run.env_secrets) from None
+    description = _describe(run, values["params"])
     return make(_merge(dict(description.defaults), values | {"params": dict(description.params)}))
 
 
@@ -88,7 +85,15 @@ def _with_valid_params(spec: CompareSpec, name: str) -> Mapping[str, Any]:
     if run.params == spec.run.params:
         return overrides
     kept = {field: value for field, value in overrides.items() if field.partition(".")[0] != "params"}
-    return {**kept, "params": dict(describe_job(run.job, run.directory, run.params, here=run.address is None).params)}
+    return {**kept, "params": dict(_describe(run, run.params).params)}
+
+
+def _describe(spec: RunSpec, params: Mapping[str, Any]) -> JobDescription:
+    """`describe_job`, whose failures may hold what is secret."""
+    try:
+        return describe_job(spec.job, spec.directory, params, here=spec.address is None)
+    except JobError as error:
+        raise secrets.without(error, spec.env_secrets) from None
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

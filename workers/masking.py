@@ -43,7 +43,7 @@ class Mask:
 
     def log(self, data: bytes, *, over: bool) -> bytes:
         """The next bytes of a log, masked. Held back is what may be the beginning of a secret, until it is `over`."""
-        if not self._names:
+        if not self._names or not (data or over):
             return data
         data = self._held + data
         cut = len(data) if over else self._cut(data)
@@ -53,7 +53,10 @@ class Mask:
     def _cut(self, data: bytes) -> int:
         """Where the first secret begins that `data` holds a part of, at its end; not inside of a whole one."""
         whole = [found.span() for found in self._bytes.finditer(data)]
+        first_bytes = {form[0] for form in self._forms}
         for start in range(max(0, len(data) - len(self._forms[0]) + 1), len(data)):
+            if data[start] not in first_bytes:
+                continue
             rest = data[start:]
             if any(form.startswith(rest) and len(form) > len(rest) for form in self._forms) and not any(
                 begin < start < end for begin, end in whole

@@ -34,7 +34,7 @@ def next_steps(
     for rulings in ruled:
         steps += _for_pair(modes, rulings, quality)
     if slow := straggler_reasons(modes):
-        steps.append(f"Mend or leave out the slow worker ({slow[0]}), then compare again.")
+        steps.append(f"Mend, leave out or unburden (--balance) the slow worker ({slow[0]}), then compare again.")
     return list(dict.fromkeys(steps))
 
 

@@ -90,6 +90,10 @@ class LiveView(AbstractContextManager["LiveView"]):
             self._print(f"{self._labels.get(failed.run_id, '')}: {failed.problem}")
         self._refresh(self._current or "", "")
 
+    def recovering(self, run_id: str, text: str) -> None:
+        """A failure that the run goes on after, in one line."""
+        self._print(f"{self._labels.get(run_id, run_id)}: {text}")
+
     def run_ended(self, result: RunResult) -> None:
         feed = self._feeds.pop(result.run_id, None)
         if feed is not None:

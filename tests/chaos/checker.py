@@ -22,7 +22,7 @@ def check_run(run: Path, result: RunResult, budget: int, interval: int) -> Histo
     assert (run / "result.json").is_file()
     assert (result.status, result.steps) == ("succeeded", budget), result
     assert result.samples == budget * _batch(history)
-    assert result.attempts == 1 + len(history.of("restart"))
+    assert result.attempts > len(history.of("restart"))  # more, if some could not even be launched
     assert len(result.failures) == len(history.of("failure"))
     check_updates(history, result)
     check_restarts(history, interval)

@@ -30,6 +30,8 @@ class Onlooker:
 
     def __init__(self) -> None:
         self.pids: dict[Task, int] = {}
+        self.told: list[str] = []
+        """What a person would have been told of failures."""
         self.step = 0
         """The latest update that was reported."""
         self.attempt_pids: set[int] = set()
@@ -50,6 +52,9 @@ class Onlooker:
         self._look(tick)
         for act in self.acts:
             act(self)
+
+    def recovering(self, run_id: str, text: str) -> None:
+        self.told.append(text)
 
     def run_ended(self, result: RunResult) -> None: ...
 
@@ -80,6 +85,8 @@ class LocalFleet:
         plans = (evaluator_plan(spec),)
         self.evaluator = LocalGroup(plans, session)
         self.evaluator.launch(assigner(spec, plans))
+
+    def check_head(self) -> None: ...
 
     def group(self, plans: tuple[TaskPlan, ...], _places: object) -> LocalGroup:
         return _Noting(plans, self._session, self.addresses)

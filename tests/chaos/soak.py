@@ -37,8 +37,8 @@ class Tally:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items()))
         slowest = f"; slowest restart {max(self.down):.1f} s" if self.down else ""
         return (
-            f"{self.runs} runs reached their budget under {self.faults.total()} faults ({kinds}): {self.attempts} attempts, "
-            f"{self.replaced} tasks replaced, {self.doubled} doubled updates counted{slowest}"
+            f"{self.runs} runs reached their budget under {self.faults.total()} faults ({kinds}): "
+            f"{self.attempts} attempts, {self.replaced} tasks replaced, {self.doubled} doubled updates counted{slowest}"
         )
 
 
@@ -56,9 +56,7 @@ def soak(mode: str, seed: int, seconds: float, say: Callable[[str], None] = prin
             try:
                 _one(mode, Path(folder), Nemesis(plan), tally)
             except BaseException:
-                say(
-                    f"seed {seed} in mode {mode} failed: `python -m tests.chaos --mode {mode} --seed {seed} --minutes 0.01`"
-                )
+                say(f"failed: `python -m tests.chaos --mode {mode} --seed {seed} --minutes 0.01` does it again")
                 raise
         seed += 1
     return tally

@@ -33,6 +33,7 @@ def check_restarts(history: History, nemesis: Nemesis, seconds: float) -> None:
     for (struck, strike), restart in zip(nemesis.struck, restarts, strict=True):
         assert (restart.task, restart.detail["failure"]) == (str(strike.task), KINDS[strike.signal])
         assert 0 <= restart.time - struck < seconds
+    assert [text.partition(":")[0] for text in nemesis.told] == [strike.task.type for strike in nemesis.plan]
 
 
 def test_sync_restarts_from_its_last_checkpoint_whoever_is_lost(tmp_path: Path) -> None:

@@ -106,12 +106,10 @@ def test_a_slow_worker_is_not_a_hung_one(tmp_path: Path) -> None:
     assert (result.attempts, result.failures) == (1, ())
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
-def test_what_crashes_every_time_is_given_up(mode: str, tmp_path: Path) -> None:
-    with pytest.raises(TaskDiedError, match=r"exit code 7.*restarted twice|exit code 7.*restarted 2 times") as raised:
-        run(tmp_path, Onlooker(), job="doomed.py:Doomed", mode=mode, steps=5000, interval=5000, max_restarts=2)
-    history = History.read(tmp_path)
-    assert [round(event.detail["waited"]) for event in history.of("restart")] == [0, 1]
+def test_what_crashes_every_time_is_given_up(tmp_path: Path) -> None:
+    with pytest.raises(TaskDiedError, match=r"exit code 7.*restarted once without getting beyond") as raised:
+        run(tmp_path, Onlooker(), job="doomed.py:Doomed", mode="sync", steps=5000, interval=5000, max_restarts=1)
+    assert len(History.read(tmp_path).of("restart")) == 1
     assert "logs/" in str(raised.value)
 
 
@@ -164,5 +162,5 @@ def test_a_kill_for_want_of_memory_is_told_apart(tmp_path: Path) -> None:
             run(tmp_path, Confining(), mode="sync", steps=5000, max_restarts=0, **fields)
     [failure] = [event for event in History.read(tmp_path).of("failure") if event.detail["failure"] == "out_of_memory"]
     assert failure.task == "worker:1"
-    assert "of the 0.4 GiB" in failure.detail["summary"]
+    assert "its cgroup or host has 0.4 GiB" in failure.detail["summary"]
     assert "--batch-size" in str(raised.value)

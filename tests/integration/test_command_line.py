@@ -138,7 +138,7 @@ def test_more_gpus_than_there_are(cli) -> None:
 def test_a_timeout_ends_training_and_keeps_what_was_done(cli, tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     done = cli(
-        "run", f"{JOBS / 'exact.py'}", "--mode", "async", "--samples", LONG, "--timeout", "14", "--out", "run",
+        "run", f"{JOBS / 'exact.py'}", "--mode", "async", "--samples", LONG, "--timeout", "30", "--out", "run",
         REGATTA_TEST=mark,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -148,8 +148,13 @@ def test_a_timeout_ends_training_and_keeps_what_was_done(cli, tmp_path: Path) ->
     assert all_gone(mark) == {}
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, signum: int) -> None:
+@pytest.mark.parametrize(
+    ("signum", "code", "ended"),
+    [(signal.SIGINT, 130, ("stopped", "interrupted")), (signal.SIGTERM, 0, ("preempted", "preempted"))],
+)
+def test_an_interrupted_run_leaves_nothing_behind(
+    tmp_path: Path, signum: int, code: int, ended: tuple[str, str]
+) -> None:
     mark = uuid.uuid4().hex
     command = ["run", f"{JOBS / 'exact.py'}", "--samples", str(LONG), "--out", "run"]
     child = subprocess.Popen(
@@ -165,9 +170,9 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, signum: int) -
     assert len(marked(mark)) > 3
     child.send_signal(signum)
     _, text = child.communicate(timeout=40)
-    assert child.returncode == 130, text
+    assert child.returncode == code, text
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert (result["status"], result["stop_reason"]) == ("stopped", "interrupted")
+    assert (result["status"], result["stop_reason"]) == ended
     assert result["steps"] > 0
     assert all_gone(mark) == {}
 

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.coordinator import SHORTEST_WAIT, STOP_GRACE_SECONDS, WAIT_PER_TASK, Coordinator, GroupBroken, Tick
+from orchestrator.coordinator import SHORTEST_WAIT, WAIT_PER_TASK, Coordinator, GroupBroken, Tick
 from orchestrator.errors import ClusterError
+from orchestrator.patience import STOP_GRACE_SECONDS
+from orchestrator.preemption import Preempted
 from orchestrator.spec import Target
 from orchestrator.states import CAUSE_GRACE_SECONDS, Ended, Idle, Launching, Training
 from orchestrator.topology import EVALUATOR
@@ -30,6 +32,7 @@ from workers.messages import (
     Stamp,
     Task,
     TaskFailure,
+    Vitals,
 )
 
 pytestmark = pytest.mark.unit
@@ -356,3 +359,90 @@ def test_whatever_happens_it_ends_and_nothing_is_lost(
     assert reasons <= {"target", "timeout"}
     assert end.finished.stopped is None or end.finished.stopped in reasons
     assert not any(isinstance(tick.state, Training) and tick.state.run_id != RUN for tick in crew.ticks)
+
+
+def assign(task: Task, addresses: object) -> Assignment:
+    return Assignment(task, "sync", {"addresses": addresses}, JobSource("digits"), {}, 32, 0)
+
+
+def test_an_evaluator_that_dies_gets_its_work_again(crew: Crew) -> None:
+    crew.evaluator.launch(assign)
+    crew.group.news = script(
+        [training(snapshots=(at(50),))],
+        [],
+        [],
+        [training(snapshots=(at(100, final=True),), leg_finished=(ended(100),))],
+    )
+    alive = all_in(ReplicaState.READY, EVALUATOR)
+    crew.evaluator.news = script(
+        [], [failed(EVALUATOR, FailureKind.INFRASTRUCTURE)], alive, [], [scored(at(50))], [scored(at(100, final=True))]
+    )
+    crew.run()
+    assert crew.evaluator.replaced == [EVALUATOR]
+    assert crew.evaluator.to_score == [at(50), at(50), at(100, final=True)]
+    told = [failure.task for tick in crew.ticks for failure in tick.replaced]
+    assert told == [EVALUATOR]
+
+
+def test_a_task_that_dies_over_and_over_ends_the_attempt(crew: Crew) -> None:
+    crew.evaluator.launch(assign)
+    crew.group.news = lambda: all_in(ReplicaState.TRAINING, W0, W1)
+    polls = iter(range(10**6))
+
+    def dies_again() -> Sequence[ReplicaStatus]:
+        # Every other poll it is there again, having done nothing.
+        dead = next(polls) % 2 == 0
+        return [failed(EVALUATOR, FailureKind.INFRASTRUCTURE)] if dead else all_in(ReplicaState.READY, EVALUATOR)
+
+    crew.evaluator.news = dies_again
+    with pytest.raises(GroupBroken) as caught:
+        crew.run()
+    assert caught.value.cause.task == EVALUATOR
+    assert len(crew.evaluator.replaced) == 3
+
+
+def test_a_leg_is_stopped_by_its_number(crew: Crew) -> None:
+    """So that a stop that comes between two legs does not end the wrong one."""
+    crew.group.news = lambda: [training(leg_finished=(ended(100),))]
+    crew.run()
+    crew.run()
+    assert [leg.number for task, leg in crew.group.legs if task == W0] == [1, 2]
+    crew.group.news = script([training()], [training(leg_finished=(ended(100),))])
+    crew.run(seconds=-1)
+    stops = [arguments for method, _, arguments in crew.group.told if method == "request_stop"]
+    assert stops == [("timeout", 3), ("timeout", 3)]
+
+
+def test_tasks_that_do_nothing_for_being_ready_are_named_and_worth_new_ports(crew: Crew) -> None:
+    waits, stopped = Vitals("S", 1.0), Vitals("T", 1.0)
+    crew.group.news = lambda: [
+        ReplicaStatus(W0, ReplicaState.STARTING, vitals=waits),
+        ReplicaStatus(W1, ReplicaState.STARTING, vitals=stopped),
+    ]
+    crew.evaluator.news = lambda: all_in(ReplicaState.READY, EVALUATOR)
+    with pytest.raises(GroupBroken) as caught:
+        crew.coordinator.await_ready(crew.clock.now + 60, crew.listen)
+    cause, other = caught.value.cause, caught.value.failures[1]
+    assert (cause.task, cause.kind) == (W1, FailureKind.LATE)
+    assert "missing: worker:0 (starting), worker:1 (starting)" in cause.summary
+    assert (other.task, other.kind) == (W0, FailureKind.LATE)
+
+
+def test_a_machine_that_is_wanted_back_while_launching_ends_it(crew: Crew) -> None:
+    crew.group.news = lambda: [ReplicaStatus(W0, ReplicaState.STARTING, preempted=True)]
+    with pytest.raises(Preempted):
+        crew.coordinator.await_ready(crew.clock.now + 60, crew.listen)
+
+
+def test_what_was_found_out_holds_after_a_restart(crew: Crew) -> None:
+    """The target was reached before the group broke: the new one is stopped at once."""
+    crew.group.news = script([training(snapshots=(at(50),))], [], [failed(W1, FailureKind.INFRASTRUCTURE)])
+    crew.evaluator.news = script([], [scored(at(50), 0.95)])
+    with pytest.raises(GroupBroken):
+        crew.run(TARGET)
+    group = FakeGroup([W0, W1], crew.clock, script([training()], [training(leg_finished=(ended(60, "target"),))]))
+    crew.coordinator.renew(group)
+    end = crew.run(TARGET)
+    assert end.reached is not None
+    assert end.reached.stamp == at(50)
+    assert group.stops == [(W0, "target"), (W1, "target")]

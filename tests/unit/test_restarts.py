@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +17,12 @@ from hypothesis import strategies as st
 
 from orchestrator import topology
 from orchestrator.coordinator import Coordinator, GroupBroken, Tick
+from orchestrator.errors import ClusterError, HostLostError, TaskDiedError
+from orchestrator.execution import Silent
 from orchestrator.policy import MACHINES, FailurePolicy
 from orchestrator.restarting import Restarts
+from orchestrator.runner import Runner
+from orchestrator.spec import make_run_spec
 from orchestrator.states import Ended
 from orchestrator.topology import EVALUATOR, TaskPlan
 from orchestrator.worker_group import WorkerGroup
@@ -276,3 +282,53 @@ def test_what_crashes_at_every_launch_is_given_up_after_its_restarts() -> None:
     ended, causes = live(world, 3)
     assert ended is None
     assert len(causes) == 4
+
+
+class Crew:
+    """Breaks when it is waited for, and cannot be launched anew at first."""
+
+    def __init__(self, refusals: int, error: type[ClusterError] = ClusterError) -> None:
+        self.attempt, self.refusals, self.error, self.broken = 1, refusals, error, False
+        self.coordinator = self
+
+    def await_ready(self, _deadline: float, _listen: object) -> None:
+        if not self.broken:
+            self.broken = True
+            failure = TaskFailure(Task("worker", 1), FailureKind.INFRASTRUCTURE, "was killed")
+            raise GroupBroken(failure, [failure])
+
+    def relaunch(self) -> None:
+        self.attempt += 1
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise self.error("the network is cut.")
+
+
+def runner_of(folder: Path, waits: list[float]) -> Runner:
+    spec = make_run_spec({"job": "digits", "samples": 100})
+    runner = Runner(spec, folder, "r", Silent(), {}, command_started=None, deadline=None)
+    runner._restarts.wait = waits.append
+    return runner
+
+
+def test_a_launch_that_fails_is_tried_again_within_the_budget(tmp_path: Path) -> None:
+    waits: list[float] = []
+    crew: Any = Crew(refusals=2)
+    runner = runner_of(tmp_path, waits)
+    runner.await_ready(crew, 0.0)
+    assert (crew.attempt, waits) == (4, [0.0, 1.0, 2.0])
+    failures = runner.abandon(KeyboardInterrupt()).failures
+    assert [failure.summary for failure in failures][1:] == ["it could not be launched anew: the network is cut."] * 2
+
+
+@pytest.mark.parametrize(("error", "attempts", "words"), [(ClusterError, 4, "max_restarts"), (HostLostError, 2, "cut")])
+def test_a_launch_that_never_succeeds_is_given_up(
+    error: type[ClusterError], attempts: int, words: str, tmp_path: Path
+) -> None:
+    crew: Any = Crew(refusals=100, error=error)
+    runner = runner_of(tmp_path, [])
+    with pytest.raises(TaskDiedError, match=words) as raised:
+        runner.await_ready(crew, 0.0)
+    assert crew.attempt == attempts
+    assert str(raised.value).startswith("worker:1 failed: ")
+    runner.abandon(raised.value)

@@ -23,7 +23,7 @@ from orchestrator.verdict.statistics import (
     seeds_for_equivalence,
 )
 
-pytestmark = pytest.mark.unit
+# Not marked `unit`: it takes seconds, and the marked set has thirty.
 
 thousand = settings(max_examples=1000, derandomize=True, deadline=None, database=None)
 # Drawn by numpy from a drawn seed: ten times faster than lists of drawn floats.

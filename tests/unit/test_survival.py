@@ -14,7 +14,7 @@ from orchestrator.verdict.scaling import scaling_efficiency, sync_seconds, waiti
 from orchestrator.verdict.statistics import Estimate
 from orchestrator.verdict.survival import kaplan_meier, restricted_mean
 
-pytestmark = pytest.mark.unit
+# Not marked `unit`: it takes seconds, and the marked set has thirty.
 
 thousand = settings(max_examples=1000, derandomize=True, deadline=None, database=None)
 randoms = st.integers(0, 2**32 - 1).map(np.random.default_rng)

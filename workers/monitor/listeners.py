@@ -27,7 +27,8 @@ class Listener:
     @property
     def is_public(self) -> bool:
         """Whether other hosts might reach it."""
-        return not ipaddress.ip_address(self.address.partition("%")[0]).is_loopback
+        address = ipaddress.ip_address(self.address.partition("%")[0])
+        return not (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
     def __str__(self) -> str:
         host = f"[{self.address}]" if ":" in self.address else self.address

@@ -78,9 +78,9 @@ class MemoryWitness:
             return None
         now = self._count()
         before = next((count for _, count in self._counts if now is not None and count.file == now.file), None)
-        used = "" if self._rss is None else f"; it used {self._rss / _GIB:.2f} GiB when last looked at"
+        used = "" if self._rss is None else f"; it used {self._rss / _GIB:.2f} GiB, shared pages included"
         if used and self._limit is not None:
-            used += f", of the {self._limit / _GIB:.1f} GiB that its cgroup or host has"
+            used += f", and its cgroup or host has {self._limit / _GIB:.1f} GiB"
         if now is not None and before is not None and now.kills > before.kills:
             return Kill(
                 True,

@@ -62,7 +62,7 @@ def test_a_kill_in_the_cgroup(kernel: Kernel, version: int) -> None:
     told = witness.explain(KILLED)
     assert told is not None
     assert told.for_memory
-    assert "1.50 GiB when last looked at, of the 3.0 GiB" in told.summary
+    assert "it used 1.50 GiB, shared pages included, and its cgroup or host has 3.0 GiB" in told.summary
     assert "--batch-size" in told.hint
 
 

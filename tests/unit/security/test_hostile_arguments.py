@@ -16,7 +16,7 @@ from orchestrator.errors import ClusterError, RegattaError, UsageError
 from orchestrator.submission import Submissions
 from tests.unit.security.conftest import Command, assert_harmless, assert_refused
 
-pytestmark = pytest.mark.unit
+# Not marked `unit`: it takes seconds, and the marked set has thirty.
 
 RUN_IDS = [
     "", ".", "..", "../up", "a/b", "/abs", "a/../b", "..\\up", "C:\\x", ".hidden", "-x", "--out", "a b", "a\tb", "a\nb",

@@ -13,7 +13,7 @@ from orchestrator.doctor import Status
 from workers.monitor.listeners import Listener, listeners
 from workers.zygote import SESSION_MARK
 
-pytestmark = pytest.mark.unit
+# Not marked `unit`: it takes seconds, and the marked set has thirty.
 
 LISTEN = """
 import socket, sys
@@ -41,7 +41,15 @@ def test_sockets_of_our_processes_are_found() -> None:
 
 @pytest.mark.parametrize(
     ("address", "public"),
-    [("127.0.0.1", False), ("::1", False), ("::", True), ("0.0.0.0", True), ("10.0.0.3", True), ("fe80::1%eth0", True)],
+    [
+        ("127.0.0.1", False),
+        ("::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::", True),
+        ("0.0.0.0", True),
+        ("10.0.0.3", True),
+        ("fe80::1%eth0", True),
+    ],
 )
 def test_which_addresses_others_reach(address: str, public: bool) -> None:
     assert Listener("raylet", 7, address, 6379).is_public == public

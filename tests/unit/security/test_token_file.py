@@ -12,7 +12,7 @@ import pytest
 from orchestrator.errors import UsageError
 from orchestrator.token_file import require_token
 
-pytestmark = pytest.mark.unit
+# Not marked `unit`: it takes seconds, and the marked set has thirty.
 
 
 @pytest.fixture

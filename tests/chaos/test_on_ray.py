@@ -1,0 +1,153 @@
+"""The same through the command line and Ray: tasks and their supervisors are killed, and nothing is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from orchestrator.result import RunResult
+from tests.chaos.checker import check_run
+from tests.chaos.history import History
+from tests.integration.local_runs import JOBS
+from tests.integration.processes import all_gone, marked
+from tests.integration.ray_nodes import Node, head_here
+
+BATCH, INTERVAL = 32, 100
+
+
+Ready = Callable[[sqlite3.Connection], object]
+
+
+def wait_for(run: Path, process: subprocess.Popen[str], ready: Ready, seconds: float = 90) -> None:
+    """Until the metrics of the run in folder `run`, which `process` makes, are as `ready` wants them."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with sqlite3.connect(f"file:{run / 'metrics.db'}?mode=ro", uri=True) as db:
+                if ready(db):
+                    return
+        except sqlite3.OperationalError:
+            pass
+        time.sleep(0.05)
+    process.terminate()
+    pytest.fail(f"it never came so far: {process.communicate(timeout=60)}")
+
+
+class Command:
+    """`regatta run`, in the background."""
+
+    def __init__(
+        self, folder: Path, mode: str, steps: int, *options: str, env: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.run = folder / "run"
+        self._mark = f"REGATTA_TEST={uuid.uuid4().hex}"
+        per_step = 2 * BATCH if mode == "sync" else BATCH
+        flags = {
+            "mode": mode,
+            "workers": 2,
+            "batch-size": BATCH,
+            "samples": steps * per_step,
+            "eval-every": steps * per_step // 4,
+            "checkpoint-every": INTERVAL * per_step,
+            "steps-per-call": 20,
+            "hang-seconds": 5,
+            "out": self.run,
+        }
+        given = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", "run", str(JOBS / "exact.py"),
+             *given, "--json", *options],
+            cwd=folder, env=os.environ | dict([self._mark.split("=")]) | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+
+    def wait_for(self, ready: Ready) -> None:
+        wait_for(self.run, self._process, ready)
+
+    def kill_task(self, task: str) -> None:
+        with sqlite3.connect(f"file:{self.run / 'metrics.db'}?mode=ro", uri=True) as db:
+            pids = db.execute("SELECT pid FROM tasks WHERE task = ? ORDER BY attempt DESC", (task,)).fetchone()
+        os.kill(pids[0], signal.SIGKILL)
+
+    def kill_a_supervisor(self) -> None:
+        seats = [pid for pid, command in marked(self._mark).items() if command.startswith("ray::_Seat")]
+        os.kill(max(seats), signal.SIGKILL)
+
+    def failure(self) -> tuple[int, str]:
+        """Exit code and what was said."""
+        _, text = self._process.communicate(timeout=90)
+        return self._process.returncode, text
+
+    def result(self) -> RunResult:
+        out, text = self._process.communicate(timeout=180)
+        assert self._process.returncode == 0, text
+        assert all_gone(self._mark) == {}
+        assert out.startswith("{"), out[:500]
+        return RunResult.model_validate(json.loads(out))
+
+
+def steps_of(attempt: int, steps: int) -> Ready:
+    def reached(db: sqlite3.Connection) -> bool:
+        query = "SELECT COUNT(*) FROM steps WHERE attempt = ?"
+        return bool(db.execute(query, (attempt,)).fetchone()[0] > steps)
+
+    return reached
+
+
+def test_sync_survives_a_task_and_a_supervisor(tmp_path: Path) -> None:
+    command = Command(tmp_path, "sync", 2500)
+    command.wait_for(steps_of(1, 300))
+    command.kill_task("worker:0")
+    command.wait_for(steps_of(2, 300))
+    command.kill_a_supervisor()
+    result = command.result()
+    history = check_run(command.run, result, 2500, INTERVAL)
+    assert len(history.of("restart")) + len(history.of("replace")) == 2
+
+
+def test_async_goes_on_without_a_worker_until_it_is_back(tmp_path: Path) -> None:
+    command = Command(tmp_path, "async", 5000)
+    command.wait_for(steps_of(1, 300))
+    command.kill_task("worker:1")
+    result = command.result()
+    history = check_run(command.run, result, 5000, INTERVAL)
+    assert result.attempts == 1
+    assert [event.task for event in history.of("rejoined")] == ["worker:1"]
+    assert history.longest_gap() < 5
+    assert History.read(command.run).of("replace")
+
+
+def test_a_lost_head_is_said_at_once_and_the_run_can_be_resumed(tmp_path: Path) -> None:
+    """Ray itself would wait for its head for a minute, and then end the driver without a word of ours."""
+    with head_here(Node(cpus=6)) as head:
+        command = Command(tmp_path, "sync", 100_000, "--address", head.gcs, env=head.env)
+        command.wait_for(steps_of(1, 300))
+        os.kill(_gcs_server(head.gcs), signal.SIGKILL)
+        code, text = command.failure()
+    assert code == 4, text
+    assert "Ray's head" in text
+    assert "regatta resume" in text
+    assert json.loads((command.run / "result.json").read_text())["status"] == "failed"
+    assert list((command.run / "checkpoints").glob("*-1")), "what is resumed from"
+
+
+def _gcs_server(address: str) -> int:
+    port = address.rpartition(":")[2]
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if words[0].endswith(b"gcs_server") and any(port.encode() in word for word in words):
+                return int(entry.name)
+    raise AssertionError("no head is running")
