@@ -28,6 +28,18 @@ def to_text(document: Any, indent: int | None = None) -> str:
     return _BEYOND_ASCII.sub(_escaped, text)
 
 
+def read_text(path: Path) -> str:
+    """The text of file `path`, in UTF-8.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe, whose other end would be waited for.
+        ValueError: it is no text.
+    """
+    if path.is_fifo():
+        raise OSError("it is a pipe, whose other end would be waited for")
+    return path.read_text(encoding="utf-8")
+
+
 def load(model: type[_Document], path: Path) -> _Document:
     """The document in file `path`.
 
@@ -35,9 +47,7 @@ def load(model: type[_Document], path: Path) -> _Document:
         UsageError: there is none, or it is not of this kind.
     """
     try:
-        if path.is_fifo():
-            raise OSError("it is a pipe, whose other end would be waited for")
-        return model.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return model.model_validate(json.loads(read_text(path)))
     except FileNotFoundError:
         raise UsageError(f"{path.parent} holds no {path.name}: it is not the folder of a finished run.") from None
     except ValidationError as error:

@@ -123,6 +123,7 @@ class Recorder:
 
     def goes_on(self, attempt: int, leg: Leg) -> None:
         """A new attempt trains `leg`."""
+        self._pace.goes_on()
         start = leg.start
         where = {"step": start.step, "samples": start.samples, "clock": start.clock} if start else {"step": 0}
         self._store.event(attempt, "goes_on", **where)

@@ -186,6 +186,11 @@ class RunSpec(BaseModel):
             raise ValueError("it holds control characters, or bytes that are not text")
         return value
 
+    @field_validator("address")
+    @classmethod
+    def _here_is_no_address(cls, value: str | None) -> str | None:
+        return None if value == "local" else value  # Ray's word for what no address means
+
     @field_validator("straggler")
     @classmethod
     def _straggler_parses(cls, value: str) -> str:
@@ -286,6 +291,8 @@ def validated(model: type[_Model], values: Mapping[str, Any]) -> _Model:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "spec"
+        if first["type"] == "extra_forbidden":
+            raise SpecError(field, "there is no such field") from None
         allowed = first["msg"].removeprefix("Value error, ").replace("tuple", "list").replace("Tuple", "List")
         raise SpecError(field, f"{shown(first['input'])} is not allowed: {allowed}") from None
 

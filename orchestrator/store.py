@@ -214,6 +214,6 @@ def find_runs(root: Path) -> Iterable[Path]:
     """Folders of runs and comparisons under `root`, oldest first."""
     if not root.is_dir():
         return []
-    found = {p.parent for name in (SPEC, COMPARISON) for p in root.glob(f"*/{name}")}
+    found = {p.parent for name in (SPEC, COMPARISON_SPEC, COMPARISON) for p in root.glob(f"*/{name}")}
     found |= {p.parents[2] for p in root.glob(f"*/runs/*/{SPEC}")}  # comparisons that are not finished
     return sorted(found, key=lambda p: p.stat().st_mtime)

@@ -162,9 +162,8 @@ class SpawnedProcess:
         self.pid: int | None = self._process.pid
 
     def kill(self) -> None:
-        if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # what it started may outlive it
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def wait(self, seconds: float) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 
 from workers.messages import Assignment
 
@@ -45,9 +44,3 @@ def configure_tensorflow(assignment: Assignment) -> None:
             tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
     for gpu in tf.config.get_visible_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
-
-
-def restore_argv(task: str) -> None:
-    """Name the process for `ps` and for a job that looks at `sys.argv`."""
-    sys.argv = [f"regatta-{task}"]
-    os.environ.pop("REGATTA_ZYGOTE", None)

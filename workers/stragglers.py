@@ -20,7 +20,6 @@ All but `none` and `throttle` take `step=0.02`, the seconds of a step at factor 
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,8 +178,3 @@ def draws(profile: Profile, seed: int, workers: int, steps: int) -> npt.NDArray[
 
     paces = [Pace(profile, seed, worker) for worker in range(workers)]
     return np.array([[pace.seconds() for pace in paces] for _ in range(steps)]).reshape(steps, workers)
-
-
-def is_slow(profile: Profile, worker: int) -> bool:
-    """Whether `worker` is the one that the profile names."""
-    return "worker" in dict(profile.settings) and math.isclose(profile.get("worker"), worker)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.documents import read_text
 from orchestrator.errors import UsageError
 from orchestrator.metrics import METRICS, Metrics
 from orchestrator.report.environment import load_environment
@@ -149,7 +150,7 @@ def joined_folders(path: Path) -> list[Path]:
 
 def _json(path: Path) -> Mapping[str, Any]:
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return read if isinstance(read, dict) else {}
@@ -159,7 +160,7 @@ def _yaml(path: Path) -> Mapping[str, Any]:
     from orchestrator import plain_yaml
 
     try:
-        read = plain_yaml.load(path.read_text(encoding="utf-8"))
+        read = plain_yaml.load(read_text(path))
     except (OSError, ValueError):
         return {}
     return read if isinstance(read, dict) else {}

@@ -124,6 +124,8 @@ def cost_points(runs: Sequence[RunResult], race: Race) -> list[Point]:
     """Each run's price; under a target the share of it up to the target, all of it for a miss."""
     points = []
     for run in runs:
+        if is_interrupted(run):
+            continue
         if run.cost is None or not is_positive(run.cost):
             return []
         seconds, training = _race_seconds(run, race), run.seconds.training
@@ -146,10 +148,14 @@ def pair(x: Iterable[Point], y: Iterable[Point], by_seed: bool = True) -> Pairs:
 
 
 def is_interrupted(run: RunResult) -> bool:
-    """The user ended it, or its machine was wanted back: says nothing about the mode, unlike a spent budget."""
+    """The user, the command's `--timeout`, or who wanted the machine back ended it: nothing about the mode.
+
+    The timeout is the whole command's: the run that it met, and those after, were cut at no fault of theirs.
+    """
     if run.status == "preempted":
         return True
-    return run.status == "stopped" and "interrupt" in (run.stop_reason or "").lower()
+    reason = (run.stop_reason or "").lower()
+    return run.status == "stopped" and ("interrupt" in reason or reason == "timeout")
 
 
 def is_lost(run: RunResult) -> bool:

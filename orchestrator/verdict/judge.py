@@ -10,6 +10,7 @@ from orchestrator.verdict.advice import next_steps
 from orchestrator.verdict.contrast import Contrast, Contrasts, Margins
 from orchestrator.verdict.decision import Rulings, decide, decide_all
 from orchestrator.verdict.evidence import Modes, Quality, Race, plan_quality, plan_race
+from orchestrator.verdict.scaling import scaling_reasons
 from orchestrator.verdict.statistics import Estimate, holm
 from orchestrator.verdict.waiting import straggler_reasons
 from orchestrator.verdict.wording import (
@@ -75,6 +76,7 @@ def judge(
         reasons=(
             *notes,
             *(answer.reason for answer in answers),
+            *scaling_reasons(modes),
             *straggler_reasons(modes),
             *finding_reasons(modes),
         ),

@@ -1,11 +1,45 @@
-"""What adding workers brings, and what a slow one costs: closed forms. Pure."""
+"""What adding workers brings, and what a slow one costs. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from orchestrator.result import RunResult
+from orchestrator.verdict.evidence import Modes, Point, is_positive, pair
 from orchestrator.verdict.statistics import Estimate, geometric_mean_ratio
+
+
+def scaling_reasons(modes: Modes) -> list[str]:
+    """`sync, 4 workers: scaling efficiency 0.62 [0.55, 0.70] against 2 workers (5 paired seeds)`.
+
+    For variants of one mode that differ in their number of workers; none where two have the same number, as what
+    sets those apart is something else.
+    """
+    by_mode: dict[str, dict[int, list[Sequence[RunResult]]]] = {}
+    for runs in modes.values():
+        for mode, workers in {(run.mode, run.tasks.get("worker", 0)) for run in runs}:
+            by_mode.setdefault(mode, {}).setdefault(workers, []).append(runs)
+    reasons = []
+    for mode, sizes in by_mode.items():
+        if len(sizes) < 2 or any(len(variants) > 1 for variants in sizes.values()):
+            continue
+        fewest = min(sizes)
+        for workers in sorted(sizes.keys() - {fewest}):
+            pairs = pair(_rates(sizes[workers][0]), _rates(sizes[fewest][0]))
+            found = scaling_efficiency(pairs.x, pairs.y, workers / fewest, paired=pairs.paired)
+            if found.value is not None:
+                bounds = "" if found.low is None else f" [{found.low:.2f}, {found.high:.2f}]"
+                runs_text = f"{pairs.n} paired seeds" if pairs.paired else "unpaired"
+                reasons.append(
+                    f"{mode}, {workers} workers: scaling efficiency {found.value:.2f}{bounds} against {fewest} "
+                    f"({runs_text})"
+                )
+    return reasons
+
+
+def _rates(runs: Sequence[RunResult]) -> list[Point]:
+    return [Point(run.seed, rate) for run in runs if is_positive(rate := run.throughput.samples_per_s)]
 
 
 def scaling_efficiency(many: Sequence[float], few: Sequence[float], workers: float, *, paired: bool = True) -> Estimate:

@@ -21,11 +21,16 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def export(run: Path, format_: str, out: Path) -> list[Path]:
     """Write every table of the run's metrics.db to `out`; returns the files. Memory stays bounded.
 
+    For a comparison's folder, a folder per run below `out`.
+
     Raises:
         UsageError: there are no metrics, the format is another one, or `out` cannot be written to.
     """
     if format_ not in FORMATS:
         raise UsageError(f"--format: {format_!r} is not allowed: {' or '.join(FORMATS)}")
+    runs = sorted((run / "runs").glob(f"*/{METRICS}"))
+    if runs and not (run / METRICS).is_file():
+        return [path for one in runs for path in export(one.parent, format_, out / one.parent.name)]
     if not (run / METRICS).is_file():
         raise UsageError(f"{run} holds no {METRICS}: it is not the folder of a run.")
     try:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from orchestrator.documents import read_text
 from orchestrator.errors import UsageError
 from orchestrator.metrics import METRICS, Metrics
 from orchestrator.store import RESULT, SPEC, load_result
@@ -161,13 +162,13 @@ class Feed:
 
 
 def _spec(run: Path) -> dict[str, Any]:
-    import yaml
+    from orchestrator import plain_yaml
 
     try:
-        spec = yaml.safe_load((run / SPEC).read_text(encoding="utf-8"))
+        spec = plain_yaml.load(read_text(run / SPEC))
     except FileNotFoundError:
         raise UsageError(f"{run} is not the folder of a run: it holds no {SPEC}.") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{run / SPEC} cannot be read: {error}") from None
     return spec if isinstance(spec, dict) else {}
 

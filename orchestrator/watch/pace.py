@@ -15,7 +15,7 @@ from workers.monitor.pace import input_bound, straggler
 WINDOW_SECONDS = 10.0
 """Of the training clock: what is judged, and how often."""
 LEAST_SECONDS = 2.0
-"""A run shorter than this is not judged: its first batches fill buffers."""
+"""A run shorter than this is not judged."""
 LEAST_STEPS = 20
 
 
@@ -24,14 +24,27 @@ class Pace:
 
     def __init__(self) -> None:
         self._recent: deque[CallTiming] = deque()
-        self._judged = 0.0
+        self._judged: float | None = None
+        """Training clock up to which it was judged."""
+        self._begun: set[int] = set()
         self._found: set[Kind] = set()
 
     def observe(self, timing: CallTiming) -> Iterator[Finding]:
+        if timing.worker not in self._begun:
+            # A worker's first call fills buffers, and after a restart skips what was trained on before.
+            self._begun.add(timing.worker)
+            self._judged = timing.clock if self._judged is None else self._judged
+            return
         self._recent.append(timing)
-        if timing.clock - self._judged >= WINDOW_SECONDS:
+        if timing.clock - (self._judged or 0.0) >= WINDOW_SECONDS:
             yield from self._judge(timing.clock)
             self._recent.clear()
+
+    def goes_on(self) -> None:
+        """Training begins again, from a checkpoint."""
+        self._recent.clear()
+        self._judged = None
+        self._begun.clear()
 
     def finish(self) -> Iterator[Finding]:
         """The run is over: judge what came since the last window."""
@@ -39,7 +52,7 @@ class Pace:
             yield from self._judge(max(timing.clock for timing in self._recent))
 
     def _judge(self, clock: float) -> Iterator[Finding]:
-        seconds, self._judged = clock - self._judged, clock
+        seconds, self._judged = clock - (self._judged or 0.0), clock
         if seconds < LEAST_SECONDS:
             return
         step = max(timing.last_step for timing in self._recent)

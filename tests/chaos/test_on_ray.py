@@ -69,8 +69,8 @@ class Command:
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", "run", str(JOBS / "exact.py"),
              *given, "--json", *options],
-            cwd=folder, env=os.environ | dict([self._mark.split("=")]) | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True,
+            cwd=folder, env=os.environ | dict([self._mark.split("=")]) | env, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def wait_for(self, ready: Ready) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workers.stragglers import Pace, Profile, ProfileError, draws, is_slow, pace_of
+from workers.stragglers import Pace, Profile, ProfileError, draws, pace_of
 
 pytestmark = pytest.mark.unit
 
@@ -87,8 +87,5 @@ def test_only_pacing_profiles_have_a_pace() -> None:
     assert pace_of("throttle:worker=0", 0, 0) is None
 
 
-def test_the_named_worker_is_known() -> None:
-    assert is_slow(Profile.parse("throttle:worker=2"), 2)
-    assert not is_slow(Profile.parse("throttle:worker=2"), 1)
-    assert not is_slow(Profile.parse("lognormal:sigma=0.1"), 0)
+def test_a_throttle_paces_nobody() -> None:
     assert not Profile.parse("throttle:worker=2").paces

@@ -223,3 +223,13 @@ def test_summary_counts_misses_and_nulls_what_was_not_measured() -> None:
     assert (summary.cost, summary.jitter, summary.staleness_mean) == (None, None, None)
     empty = summarize([])
     assert (empty.runs, empty.reached, empty.seconds_to_target, empty.final) == (0, None, None, {})
+
+
+def test_scaling_efficiency_is_told_where_variants_differ_in_workers() -> None:
+    two = some_runs("sync", 100, tasks={"worker": 2})
+    four = some_runs("sync", 60, tasks={"worker": 4})
+    (reason,) = [r for r in judge({"two": two, "four": four}, "two").reasons if "scaling" in r]
+    assert reason.startswith("sync, 4 workers: scaling efficiency 0.83 [0.")
+    assert reason.endswith("against 2 (5 paired seeds)")
+    same = judge({"two": two, "again": two, "four": four}, "two")
+    assert not any("scaling" in r for r in same.reasons)

@@ -77,6 +77,16 @@ def test_more_than_a_fifth_of_waiting_for_input_is_too_much() -> None:
     assert found(Pace(), run(12, [1.0, 1.0], input_wait=0.021)) == ["input_bound"]
 
 
+def test_what_a_restart_skips_is_no_slow_input() -> None:
+    skipping = [timing(w, 100.5, 5000.0, steps=1, input_wait=5.0) for w in (0, 1)]
+    after = [timing(w, 100.5 + c / 10, 1.0) for c in range(1, 120) for w in (0, 1)]
+    assert found(Pace(), skipping + after) == []
+    pace = Pace()
+    assert found(pace, run(30, [1.0, 1.0])) == []
+    pace.goes_on()
+    assert found(pace, skipping + after) == []
+
+
 def test_what_cannot_be_seen_is_not_found() -> None:
     assert found(Pace(), run(30, [1.0, 5.0], busy=None, input_wait=None, communication=None)) == []
     mixed = run(30, [1.0], communication=0.05) + run(30, [9.0], communication=None)
