@@ -139,6 +139,11 @@ def test_links_in_the_docs_lead_somewhere() -> None:
     assert not dead
 
 
+def test_nothing_in_the_docs_waits_to_be_filled_in() -> None:
+    pages = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]
+    assert not [page.name for page in pages if re.search(r"@@[A-Z]+@@|TODO|FIXME", page.read_text())]
+
+
 def test_constraints_name_every_dependency_once() -> None:
     lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
