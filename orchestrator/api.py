@@ -122,7 +122,7 @@ def _compare(
         list(runs)
     if any(result.status == "preempted" for result in results):
         raise Preempted
-    comparison = assemble(path.name, spec, results, interleaved=execution.interleaved)
+    comparison = assemble(path.name, spec, results)
     write_comparison(path, comparison)
     write_reports(path)
     return comparison

@@ -11,7 +11,7 @@ from orchestrator.execution import Planned, Schedule
 from orchestrator.result import Comparison, ModeResults, RunResult
 from orchestrator.spec import RunSpec
 from orchestrator.verdict import ONE_AFTER_ANOTHER, judge, summarize
-from orchestrator.verdict.evidence import plan_race
+from orchestrator.verdict.evidence import plan_race, took_turns
 
 LEARNING_RATE_SCALES = (1.0, 0.3, 3.0)
 """The grid of `--tune-lr`, times the job's own rate; the job's own first, which wins ties."""
@@ -62,15 +62,16 @@ def best(outcomes: Sequence[RunResult]) -> int:
     return min(range(len(outcomes)), key=lambda position: rank(outcomes[position]))
 
 
-def assemble(
-    comparison_id: str, spec: CompareSpec, results: Sequence[RunResult], *, interleaved: bool = True
-) -> Comparison:
+def assemble(comparison_id: str, spec: CompareSpec, results: Sequence[RunResult]) -> Comparison:
     """Results, summaries and verdict of a comparison."""
     by_variant: dict[str, tuple[RunResult, ...]] = {
         name: tuple(result for result in results if (result.variant or result.mode) == name) for name in spec.variants
     }
     horizon = plan_race(by_variant).horizon
+    interleaved = took_turns([result.variant or result.mode for result in results])
     notes = [] if interleaved else [ONE_AFTER_ANOTHER]
+    if missing := len(spec.variants) * len(spec.seeds) - len(results):
+        notes.append(f"{missing} runs were not begun, as the timeout had passed; `regatta resume` makes them")
     return Comparison(
         comparison_id=comparison_id,
         job=spec.run.job,

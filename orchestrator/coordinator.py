@@ -211,7 +211,7 @@ class Coordinator:
         lost = tuple(order.failure for order in orders if isinstance(order, Replace))
         listen(Tick(self.state, statuses, tuple(f for f in lost if self._replacements.is_new(f))))
         if isinstance(self.state, Broken):
-            if self._training is not None and self._training.stopping == PREEMPTED:
+            if preemption.requested() or (self._training is not None and self._training.stopping == PREEMPTED):
                 raise preemption.Preempted  # its last checkpoint is what is left, and no reason to launch anew
             raise GroupBroken(self.state.cause, self.state.failures)
         for order in orders:

@@ -1,4 +1,4 @@
-"""Executes planned runs, each variant in one launched group that all its seeds share."""
+"""Executes planned runs, each variant in one launched group that all its seeds share, where there is room."""
 
 from __future__ import annotations
 
@@ -68,23 +68,22 @@ class Execution:
         self._stops_at = None if timeout is None else started + timeout
         self._watcher = watcher or Silent()
         self._environment: Mapping[str, Any] | None = None
-        self._begun = False
-        self.interleaved = True
-        """Whether the variants took turns; else they ran one after another, for want of places."""
+        self._launched = False
+        self._trained = 0
 
     def run(self, firsts: Sequence[Planned], schedule: Schedule) -> None:
         """Run all of `schedule`. `firsts` is the first run of each variant in it.
 
         All groups are launched before the first run trains, so that no launch disturbs a run's clock. Where the
-        cluster cannot hold all at once, one is launched at a time and the schedule's order is given up.
+        cluster cannot hold all at once, each run has a group of its own, in the same order. Once the timeout has
+        passed and every variant had a run, no other is begun.
         """
         check_sinks(firsts[0].spec)
         try:
             self._together(firsts, schedule)
         except ResourcesError:
-            if len(firsts) == 1 or self._begun:
+            if len(firsts) == 1 or self._launched:
                 raise
-            self.interleaved = False
             self._one_by_one(firsts, schedule)
 
     def _together(self, firsts: Sequence[Planned], schedule: Schedule) -> None:
@@ -92,7 +91,7 @@ class Execution:
         current: Runner | None = None
         try:
             with Fleet([planned.spec for planned in firsts]) as fleet:
-                self._begun = True
+                self._launched = True
                 for planned in firsts:
                     current = waiting[planned.run_id] = self._runner(planned)
                     current.prepare(fleet.crews[planned.spec.variant_name])
@@ -100,12 +99,13 @@ class Execution:
                     current = waiting[planned.run_id]
                     current.await_ready(fleet.crews[planned.spec.variant_name], self._deadline(fleet.deadline))
                 result: RunResult | None = None
-                while (planned_next := _advance(schedule, result)) is not None:
+                while not self._is_over(firsts) and (planned_next := _advance(schedule, result)) is not None:
                     _go_on_after(result)
                     current = waiting.get(planned_next.run_id) or self._runner(planned_next)
                     waiting[planned_next.run_id] = current
                     result = current.train(fleet.crews[planned_next.spec.variant_name])
                     del waiting[planned_next.run_id]
+                    self._trained += 1
         except BaseException as error:
             for runner in waiting.values():
                 mine = runner is current or isinstance(error, Preempted)
@@ -113,13 +113,13 @@ class Execution:
             raise
 
     def _one_by_one(self, firsts: Sequence[Planned], schedule: Schedule) -> None:
-        """Variant after variant. A schedule whose later runs depend on earlier results works as well."""
+        """A group for every run."""
         result: RunResult | None = None
         planned = _advance(schedule, result)
         while planned is not None:
             _go_on_after(result)
             with Fleet([planned.spec]) as fleet:
-                self._begun = True
+                self._launched = True
                 runner = self._runner(planned)
                 crew = fleet.crews[planned.spec.variant_name]
                 try:
@@ -129,7 +129,12 @@ class Execution:
                 except BaseException as error:
                     runner.abandon(error)
                     raise
-            planned = _advance(schedule, result)
+            self._trained += 1
+            planned = None if self._is_over(firsts) else _advance(schedule, result)
+
+    def _is_over(self, firsts: Sequence[Planned]) -> bool:
+        late = self._stops_at is not None and time.monotonic() > self._stops_at
+        return late and self._trained >= len(firsts)
 
     def _runner(self, planned: Planned) -> Runner:
         path = planned.path if planned.claimed else claim_directory(planned.path)

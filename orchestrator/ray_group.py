@@ -60,6 +60,8 @@ class RayGroup(WorkerGroup):
         self._polls: dict[Any, Task] = {}
         self._overdue: set[Task] = set()
         """Tasks that did not answer in time, or are just being made: nobody waits for them."""
+        self._made_anew: set[Task] = set()
+        """Those that are being made: their hosts are not silent."""
 
     def poll(self, wait: float) -> list[ReplicaStatus]:
         asked = set(self._polls.values())
@@ -72,6 +74,7 @@ class RayGroup(WorkerGroup):
             self._ray.wait(prompt, num_returns=len(prompt), timeout=_ANSWER_SECONDS)
         answered, silent = self._ray.wait(list(self._polls), num_returns=len(self._polls), timeout=0)
         self._overdue = {self._polls[reference] for reference in silent}
+        self._made_anew &= self._overdue
         statuses = [self._status(self._polls.pop(reference), reference) for reference in answered]
         if any(status.failure and status.failure.kind is FailureKind.PEER for status in statuses):
             # Whoever is silent while others have lost a peer is that peer: Ray needs half a minute more to say so.
@@ -97,7 +100,7 @@ class RayGroup(WorkerGroup):
     def lost_hosts(self) -> tuple[str, ...]:
         """Those that are dead to Ray, and those on which every task of the group is silent."""
         living = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
-        heard = {self._hosts[task].id for task in self.tasks if task not in self._overdue}
+        heard = {self._hosts[task].id for task in self.tasks if task not in self._overdue - self._made_anew}
         return tuple({str(host): None for host in self._hosts.values() if host.id not in living & heard})
 
     def _renew(self, task: Task) -> None:
@@ -108,6 +111,7 @@ class RayGroup(WorkerGroup):
         self._polls = {reference: asked for reference, asked in self._polls.items() if asked != task}
         self._actors[task] = self._seats[task].remote(task, *self._arguments)
         self._overdue.add(task)
+        self._made_anew.add(task)
 
     def _ask(self, task: Task, method: str, *arguments: Any) -> Any:
         return getattr(self._actors[task], method).remote(*arguments)

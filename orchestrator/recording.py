@@ -195,7 +195,7 @@ class Recorder:
             # When the news came, less the steps after the first that came with it.
             later = float(batch.clock[-1] - batch.clock[0])
             self._first_step = time.monotonic() - self._command_started - later
-        self._steps += len(batch.steps)
+        self._steps = max(self._steps, int(batch.steps[-1]))
         samples = batch.steps * self._spec.batch_size
         if self._spec.monitor:
             self._keep(attempt, self._detector.observe(batch.steps, samples, batch.clock, batch.losses))

@@ -180,20 +180,23 @@ class Runner:
             self._rolled_back = replace(leg, start=ordered[0]), ordered[1]
             self._restarts.checkpoint = None
             self._recorder.rolled_back(leg.attempt, self._rolled_back[0])
-        going = self._from_checkpoint(leg, clock)
+        rolled_back = None
         if self._rolled_back is not None and self._restarts.checkpoint is None:
             before, snapshot = self._rolled_back
             start = replace(before.start or Start(0, 0, clock), clock=clock)
-            return replace(leg, start=start), snapshot
-        return going
+            rolled_back = replace(leg, start=start), snapshot
+        return self._from_checkpoint(leg, clock, rolled_back)
 
-    def _from_checkpoint(self, leg: Leg, clock: float) -> tuple[Leg, SnapshotHandle | None]:
-        """From the last checkpoint that is whole. From here on, what is left of earlier attempts cannot write."""
+    def _from_checkpoint(
+        self, leg: Leg, clock: float, instead: tuple[Leg, SnapshotHandle | None] | None = None
+    ) -> tuple[Leg, SnapshotHandle | None]:
+        """From the last checkpoint that is whole, or `instead`. From here on, no earlier attempt can write one."""
         going = go_on(leg, leg.attempt, clock)
         for note in going.notes:
             self._recorder.note(leg.attempt, note)
-        self._recorder.goes_on(leg.attempt, going.leg)
-        return going.leg, going.snapshot
+        leg, snapshot = instead or (going.leg, going.snapshot)
+        self._recorder.goes_on(leg.attempt, leg)
+        return leg, snapshot
 
     def _restart(self, crew: Crew, broken: GroupBroken) -> None:
         """A new attempt, with every process and port anew.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from orchestrator.report.stored import (
 from orchestrator.report.text import plain, plural
 from orchestrator.result import DEFAULT_MARGIN, Comparison, ModeResults
 from orchestrator.verdict import ONE_AFTER_ANOTHER, judge, summarize
-from orchestrator.verdict.evidence import plan_race
+from orchestrator.verdict.evidence import plan_race, took_turns
 
 _OF_ONE_RUN = frozenset(
     {"seed", "out", "run_id", "directory", "address", "timeout", "launch_timeout", "mode", "variant", "price"}
@@ -87,12 +86,6 @@ def join(paths: Sequence[Path], baseline: str | None = None) -> Study:
     )
     joined = tuple(paths) if len(paths) > 1 else ()
     return Study(comparison.comparison_id, comparison.job, {n: modes[n] for n in ordered}, comparison, joined=joined)
-
-
-def took_turns(variants: Sequence[str]) -> bool:
-    """Whether runs of these variants, in the order in which they began, alternated as far as they could."""
-    blocks = 1 + sum(one != next_one for one, next_one in pairwise(variants))
-    return blocks > len(set(variants)) or len(variants) == len(set(variants))
 
 
 def group(runs: Iterable[StoredRun]) -> dict[str, list[StoredRun]]:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple, TypeGuard
 
 from orchestrator.result import RunResult, TargetResult
@@ -145,6 +146,12 @@ def pair(x: Iterable[Point], y: Iterable[Point], by_seed: bool = True) -> Pairs:
         return Pairs([p.value for p in x], [p.value for p in y], paired=False, left_out=0)
     left_out = len(x) + len(y) - 2 * len(shared)
     return Pairs([of_x[s] for s in shared], [of_y[s] for s in shared], paired=True, left_out=left_out)
+
+
+def took_turns(variants: Sequence[str]) -> bool:
+    """Whether runs of these variants, in the order in which they began, alternated as far as they could."""
+    blocks = 1 + sum(one != next_one for one, next_one in pairwise(variants))
+    return blocks > len(set(variants)) or len(variants) == len(set(variants))
 
 
 def is_interrupted(run: RunResult) -> bool:

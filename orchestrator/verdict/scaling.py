@@ -18,7 +18,7 @@ def scaling_reasons(modes: Modes) -> list[str]:
     """
     by_mode: dict[str, dict[int, list[Sequence[RunResult]]]] = {}
     for runs in modes.values():
-        for mode, workers in {(run.mode, run.tasks.get("worker", 0)) for run in runs}:
+        for mode, workers in {(run.mode, run.tasks["worker"]) for run in runs if run.tasks.get("worker")}:
             by_mode.setdefault(mode, {}).setdefault(workers, []).append(runs)
     reasons = []
     for mode, sizes in by_mode.items():

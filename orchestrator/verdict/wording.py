@@ -10,7 +10,7 @@ from orchestrator.verdict.statistics import Estimate
 
 _SAID_ELSEWHERE = frozenset({"straggler"})
 """Kinds of findings that have a reason of their own, over all runs (`orchestrator.verdict.waiting`)."""
-ONE_AFTER_ANOTHER = "variants ran one after another: the cluster could not hold all at once"
+ONE_AFTER_ANOTHER = "variants ran one after another: a machine that got slower meanwhile hurt the later ones"
 FEWEST_SEEDS = 3
 """Fewer prove nothing."""
 

@@ -103,5 +103,13 @@ def test_results_are_put_together_by_variant_and_judged_against_the_first() -> N
 def test_runs_that_did_not_take_turns_are_said_to() -> None:
     spec = make_compare_spec({"job": "digits", "seeds": 3})
     _, results = play(spec, {})
-    verdict = assemble("c", spec, results, interleaved=False).verdict
-    assert any("one after another" in reason for reason in verdict.reasons)
+    assert not any("one after another" in reason for reason in assemble("c", spec, results).verdict.reasons)
+    in_blocks = sorted(results, key=lambda result: result.variant or "")
+    assert any("one after another" in reason for reason in assemble("c", spec, in_blocks).verdict.reasons)
+
+
+def test_runs_that_the_timeout_kept_from_beginning_are_counted() -> None:
+    spec = make_compare_spec({"job": "digits", "seeds": 3})
+    _, results = play(spec, {})
+    verdict = assemble("c", spec, results[:4]).verdict
+    assert any(reason.startswith("2 runs were not begun") for reason in verdict.reasons)

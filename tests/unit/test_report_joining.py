@@ -11,10 +11,11 @@ from orchestrator import plain_yaml
 from orchestrator.compare_spec import CompareSpec, make_compare_spec
 from orchestrator.errors import UsageError
 from orchestrator.report import rebuild, write_reports
-from orchestrator.report.joining import study, took_turns
+from orchestrator.report.joining import study
 from orchestrator.report.repeating import spec_text
 from orchestrator.store import write_comparison, write_comparison_spec
 from orchestrator.verdict import ONE_AFTER_ANOTHER
+from orchestrator.verdict.evidence import took_turns
 from tests.unit.simulated_runs import a_run
 from tests.unit.stored_runs import store_comparison, store_run
 
