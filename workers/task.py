@@ -78,10 +78,15 @@ def _hear_of_preemption(wire: Wire) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    _hold_sigterm()
     threading.Thread(target=listen, name="regatta-preemption", daemon=True).start()
     # What a job forks ends when it is told to, as always.
     os.register_at_fork(after_in_child=_end_when_told)
+
+
+def _hold_sigterm() -> None:
+    """TensorFlow's coordination service puts a handler of its own in the place of this one when it starts."""
+    signal.signal(signal.SIGTERM, lambda *_: None)
 
 
 def _end_when_told() -> None:
@@ -111,6 +116,7 @@ def _train(wire: Wire) -> None:
     wire.on_stop = trainer.request_stop
     _release_address(wire)
     trainer.prepare()
+    _hold_sigterm()
     wire.send(Ready())
     for command in _commands(wire):
         trainer.train(command.leg, command.snapshot)
