@@ -73,6 +73,7 @@ def test_a_lost_evaluator_does_not_disturb_training(mode: str, tmp_path: Path) -
     result = run(tmp_path, nemesis, mode=mode, steps=600, interval=100)
     history = check_run(tmp_path, result, 600, 100)
     assert result.attempts == 1
-    assert [failure.task for failure in result.failures] == ["evaluator:0", "evaluator:0"]
+    # The second one counts if it was back at work when it was stopped: on a busy machine training may be over by then.
+    assert [failure.task for failure in result.failures] in (["evaluator:0"], ["evaluator:0", "evaluator:0"])
     assert "val_loss" in result.final
     assert len(history.of("leg_started")) == 1

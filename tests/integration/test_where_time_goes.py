@@ -24,7 +24,8 @@ def test_a_run_that_waits_for_its_data(mode: str, tmp_path: Path) -> None:
         worker = result.timing.workers[task]
         assert worker.input_wait is not None
         assert worker.idle is not None
-        assert 0.3 < worker.input_wait < 1  # sync: what one worker waits for its data, the other waits for it
+        # Sync: what one worker waits for its data, the other waits for it, and most of that shows as communication.
+        assert (0.05 if mode == "sync" else 0.3) < worker.input_wait < 1
         assert worker.input_wait <= worker.idle + 0.05
     # The wait is that of the dataset: 5 ms a batch, less what the step itself hides of it.
     for worker, waited, steps in rows(
