@@ -99,7 +99,7 @@ class Execution:
                     current = waiting[planned.run_id]
                     current.await_ready(fleet.crews[planned.spec.variant_name], self._deadline(fleet.deadline))
                 result: RunResult | None = None
-                while not self._is_over(firsts) and (planned_next := _advance(schedule, result)) is not None:
+                while (planned_next := _advance(schedule, result)) is not None and not self._is_over(firsts):
                     _go_on_after(result)
                     current = waiting.get(planned_next.run_id) or self._runner(planned_next)
                     waiting[planned_next.run_id] = current
@@ -115,8 +115,7 @@ class Execution:
     def _one_by_one(self, firsts: Sequence[Planned], schedule: Schedule) -> None:
         """A group for every run."""
         result: RunResult | None = None
-        planned = _advance(schedule, result)
-        while planned is not None:
+        while (planned := _advance(schedule, result)) is not None and not self._is_over(firsts):
             _go_on_after(result)
             with Fleet([planned.spec]) as fleet:
                 self._launched = True
@@ -130,7 +129,6 @@ class Execution:
                     runner.abandon(error)
                     raise
             self._trained += 1
-            planned = None if self._is_over(firsts) else _advance(schedule, result)
 
     def _is_over(self, firsts: Sequence[Planned]) -> bool:
         late = self._stops_at is not None and time.monotonic() > self._stops_at
@@ -163,6 +161,7 @@ def _go_on_after(result: RunResult | None) -> None:
 
 
 def _advance(schedule: Schedule, result: RunResult | None) -> Planned | None:
+    """Hands in the last result, and tells the run that comes next."""
     try:
         return next(schedule) if result is None else schedule.send(result)
     except StopIteration:

@@ -49,7 +49,6 @@ class Crew:
     def __init__(self, fleet: Fleet, spec: RunSpec, places: Placement) -> None:
         self.spec = spec
         self.attempt = 1
-        self.launch_seconds: float | None = None
         self._fleet = fleet
         self._places = places
         self._group: WorkerGroup | None = None

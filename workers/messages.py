@@ -67,7 +67,7 @@ class TaskFailure:
 
 @dataclass(frozen=True)
 class JobSource:
-    """How a replica finds the job class. `file` jobs carry their text, so that every host can run them."""
+    """How a replica finds the job class. On a cluster a job's own files are staged first, and lie on every host."""
 
     target: str
     """`digits`, `path/file.py:Class` or `module:Class`, as the user wrote it."""

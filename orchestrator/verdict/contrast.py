@@ -1,4 +1,4 @@
-"""One variant against another on one question, in numbers; verdict.py judges them. Pure."""
+"""One variant against another on one question, in numbers; `orchestrator.verdict.judge` judges them. Pure."""
 
 from __future__ import annotations
 

@@ -1,0 +1,98 @@
+"""In what order an execution trains its runs, and what a timeout leaves out: fleet and runner are played."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestrator import execution
+from orchestrator.errors import ResourcesError
+from orchestrator.execution import Execution, Planned, Schedule
+from orchestrator.spec import RunSpec
+
+pytestmark = pytest.mark.unit
+
+
+class FakeRunner:
+    """Trains until the timeout of the command, if it has one."""
+
+    def __init__(self, spec: RunSpec, path: Path, run_id: str, *_: Any, deadline: float | None, **__: Any) -> None:
+        self.run_id = run_id
+        self._deadline = deadline
+
+    def prepare(self, crew: Any) -> None: ...
+
+    def await_ready(self, crew: Any, deadline: float) -> None: ...
+
+    def train(self, crew: Any) -> Any:
+        if self._deadline is not None:
+            time.sleep(max(0.0, self._deadline - time.monotonic()) + 0.01)
+        return SimpleNamespace(run_id=self.run_id, status="succeeded")
+
+    def abandon(self, error: BaseException) -> None: ...
+
+
+def played(monkeypatch: pytest.MonkeyPatch, *, room: int) -> None:
+    """A cluster with room for `room` groups at once."""
+
+    class FakeFleet:
+        def __init__(self, specs: list[RunSpec]) -> None:
+            self.crews = {spec.variant_name: None for spec in specs}
+            self.deadline = time.monotonic() + 60
+
+        def __enter__(self) -> FakeFleet:
+            if len(self.crews) > room:
+                raise ResourcesError("no room for all")
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(execution, "Fleet", FakeFleet)
+    monkeypatch.setattr(execution, "Runner", FakeRunner)
+    monkeypatch.setattr(execution, "environment", lambda directory: {})
+
+
+def runs(tmp_path: Path, seeds: int) -> tuple[list[Planned], list[Planned]]:
+    planned = [
+        Planned(RunSpec(job="digits", mode=mode, samples=64, seed=seed), tmp_path, f"{mode}-{seed}", claimed=True)
+        for seed in range(seeds)
+        for mode in ("sync", "async")
+    ]
+    return planned[:2], planned
+
+
+def schedule(planned: list[Planned], results: list[Any]) -> Schedule:
+    for run in planned:
+        result = yield run
+        results.append(result)
+
+
+@pytest.mark.parametrize("room", [1, 2])
+def test_every_run_is_trained_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    played(monkeypatch, room=room)
+    firsts, all_runs = runs(tmp_path, 3)
+    results: list[Any] = []
+    Execution(None, None).run(firsts, schedule(all_runs, results))
+    assert [result.run_id for result in results] == [run.run_id for run in all_runs]
+
+
+@pytest.mark.parametrize("room", [1, 2])
+def test_runs_cut_by_the_timeout_are_handed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """Each variant has its first run, short as it may be; none is begun after them."""
+    played(monkeypatch, room=room)
+    firsts, all_runs = runs(tmp_path, 3)
+    results: list[Any] = []
+    Execution(0.05, None).run(firsts, schedule(all_runs, results))
+    assert [result.run_id for result in results] == ["sync-0", "async-0"]
+
+
+def test_a_single_run_cut_by_the_timeout_is_handed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played(monkeypatch, room=1)
+    (first, _), _ = runs(tmp_path, 1)
+    results: list[Any] = []
+    Execution(0.05, None).run([first], schedule([first], results))
+    assert [result.run_id for result in results] == ["sync-0"]
