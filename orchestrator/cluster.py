@@ -1,4 +1,4 @@
-"""The Ray cluster: attach to one or start one here, look at its hosts, and reserve places for tasks."""
+"""The Ray cluster: attach to one, or start one here."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ import socket
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from orchestrator import access
 from orchestrator.errors import ClusterError, RegattaError
-from orchestrator.placement import GIB, Group, Host, Room, Strategy, listed, place
+from orchestrator.places import Places
 from orchestrator.staging import stage
 from orchestrator.token_file import require_token
 from orchestrator.topology import TaskPlan
@@ -33,25 +31,6 @@ _LONGEST_FOLDER = 45
 
 
 _HEAD_SECONDS = 3.0
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Places for a set of tasks, held together: all of them or none. Place `first + i` is for the i-th task."""
-
-    group: Any
-    hosts: tuple[Host, ...]
-    first: int = 0
-
-    def part(self, first: int, count: int) -> Placement:
-        """The places from `first` on, for one group of several."""
-        return Placement(self.group, self.hosts[first : first + count], self.first + first)
-
-    def release(self) -> None:
-        from ray.util import remove_placement_group
-
-        with contextlib.suppress(Exception):
-            remove_placement_group(self.group)
 
 
 _headless: list[str] = []
@@ -83,6 +62,7 @@ class Cluster:
         # `workers` or `jobs` would hide ours (FACTS.md). An empty one hides nothing.
         self._empty = tempfile.TemporaryDirectory(prefix="regatta-empty-")
         self._private: str | None = None
+        self.places = Places(remote=address is not None and address.startswith("ray://"))
         self._auth_mode = os.environ.get("RAY_AUTH_MODE")
 
     def __enter__(self) -> Cluster:
@@ -140,52 +120,6 @@ class Cluster:
             return True
         return False
 
-    def hosts(self) -> tuple[Host, ...]:
-        """The living hosts, and what is free on each."""
-        import ray
-
-        def free_by_node() -> Any:  # inside, so that it travels by value: the cluster may not have our packages
-            import ray
-
-            return ray._private.state.available_resources_per_node()  # the public one tells of all nodes together
-
-        if self._address is not None and self._address.startswith("ray://"):  # nothing is known on this side of it
-            free = ray.get(ray.remote(num_cpus=0)(free_by_node).remote())
-        else:
-            free = free_by_node()
-        return tuple(_host(node, free.get(node["NodeID"], {})) for node in ray.nodes() if node["Alive"])
-
-    def reserve(self, groups: Sequence[Group], strategy: Strategy, deadline: float) -> Placement:
-        """Places for all tasks of all groups at once, on hosts chosen by `placement.place`.
-
-        Raises:
-            ResourcesError: the cluster has not got what they ask for.
-            ClusterError: it has, but not free before `deadline` (monotonic seconds).
-        """
-        import ray
-        from ray.util import placement_group
-
-        everybody = self.hosts()
-        hosts = tuple(host for chosen in place(groups, everybody, strategy) for host in chosen)
-        plans = [plan for group in groups for plan in group]
-        group = placement_group(
-            [_bundle(plan) for plan in plans],
-            strategy="PACK",
-            bundle_label_selector=[{"ray.io/node-id": host.id} for host in hosts] if len(everybody) > 1 else None,
-        )
-        seconds = max(0.0, deadline - time.monotonic())
-        ready, _ = ray.wait([group.ready()], timeout=seconds)
-        placement = Placement(group, hosts)
-        if not ready:
-            placement.release()
-            free = "; ".join(f"{h}: {h.free.cpu:g} CPUs, {h.free.gpu:g} GPUs" for h in self.hosts() if h in hosts)
-            raise ClusterError(
-                f"The cluster did not offer {_total(plans)} for {listed(plans)} within {seconds:.0f} s; free at the "
-                f"moment are {free or 'none of the hosts'}. Wait for other jobs to end, ask for less, or raise "
-                "launch_timeout."
-            )
-        return placement
-
     def _start(self, ray: Any, common: dict[str, Any]) -> None:
         # Tasks of one machine share its cores, as they would under any process launcher: Ray counts seats here,
         # and is given as many as the tasks need. On a cluster its counts are real and are kept.
@@ -235,21 +169,6 @@ def _read_authentication(ray: Any) -> None:
     ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
-def _host(node: dict[str, Any], free: dict[str, float]) -> Host:
-    def room(resources: dict[str, float]) -> Room:
-        memory = resources.get("memory", 0.0) / GIB
-        return Room(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)), memory)
-
-    return Host(
-        id=node["NodeID"],
-        name=node["NodeManagerHostname"] or node["NodeManagerAddress"],
-        address=node["NodeManagerAddress"],
-        total=room(node["Resources"]),
-        free=room(free),
-        labels=node.get("Labels") or {},
-    )
-
-
 @contextlib.contextmanager
 def _working_in(folder: str) -> Iterator[None]:
     before = Path.cwd()
@@ -283,12 +202,3 @@ def _object_store_bytes() -> int:
     """Snapshots pass through it one at a time; Ray's default of 30 % of memory is for data sets."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return int(max(200 << 20, min(4 << 30, 0.1 * pages * size)))
-
-
-def _bundle(plan: TaskPlan) -> dict[str, float]:
-    asked = {"CPU": plan.cpus, "GPU": plan.gpus, "memory": plan.memory_gib * GIB}
-    return {name: amount for name, amount in asked.items() if amount}
-
-
-def _total(plans: Sequence[TaskPlan]) -> str:
-    return f"{sum(p.cpus for p in plans):g} CPUs and {sum(p.gpus for p in plans):g} GPUs"

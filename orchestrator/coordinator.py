@@ -88,8 +88,6 @@ class Coordinator:
         """
         self._evaluator = evaluator
         self._leader = leader
-        self._trainers = trainers
-        self._replaceable = frozenset(replaceable)
         self._clock = clock
         self._policy = policy or FailurePolicy()
         self._limits = {"hang_seconds": hang_seconds, "first_seconds": first_call_seconds}
@@ -100,11 +98,13 @@ class Coordinator:
         self._leg = 0
         self._training: Training | None = None
         """What was known of the leg under way when the group broke."""
-        self.renew(group)
+        self.renew(group, trainers, replaceable)
 
-    def renew(self, group: WorkerGroup) -> None:
-        """From now on drive `group`, which is to be launched."""
+    def renew(self, group: WorkerGroup, trainers: Sequence[Task], replaceable: Sequence[Task]) -> None:
+        """From now on drive `group`, which is to be launched; it may have more workers than the one before, or less."""
         self._group = group
+        self._trainers = trainers
+        self._replaceable = frozenset(replaceable)
         self._hangs = HangWatch(group.tasks, self._evaluator.tasks, now=self._clock(), **self._limits)
         self._replacements = Replacements(self._policy, self._clock)
         self.state: State = Launching(frozenset(group.tasks))
@@ -217,7 +217,7 @@ class Coordinator:
         for order in orders:
             self._carry_out(order)
         for task in self._replacements.due():
-            self._replace(task)
+            self.replace(task)
         return statuses
 
     def _keep_books(self, statuses: Sequence[ReplicaStatus], now: float) -> None:
@@ -244,8 +244,8 @@ class Coordinator:
         elif not self._replacements.order(order.failure):
             raise GroupBroken(order.failure, [order.failure])
 
-    def _replace(self, task: Task) -> None:
-        """Start `task` anew where it was; an evaluator gets its unfinished work again."""
+    def replace(self, task: Task) -> None:
+        """Start `task` anew in its place; an evaluator gets its unfinished work again."""
         group = self._evaluator if task in self._evaluator.tasks else self._group
         group.replace(task)
         self._hangs.replaced(task, self._clock())

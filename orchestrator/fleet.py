@@ -10,15 +10,16 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from orchestrator import secrets, topology
-from orchestrator.cluster import Cluster, Placement
+from orchestrator.cluster import Cluster
 from orchestrator.coordinator import Coordinator
-from orchestrator.errors import HostLostError
-from orchestrator.placement import Group
+from orchestrator.errors import HostLostError, ResourcesError
+from orchestrator.placement import Group, Place
 from orchestrator.policy import FailurePolicy
 from orchestrator.ray_group import RayGroup
-from orchestrator.resources import demand
+from orchestrator.seating import Seating, evaluator_plan, training_plans
 from orchestrator.spec import RunSpec
 from orchestrator.topology import TaskPlan
 from orchestrator.worker_group import Assign, WorkerGroup
@@ -28,58 +29,39 @@ from workers.process import start_zygote
 _LOCALHOST = "127.0.0.1"
 
 
-def training_plans(spec: RunSpec) -> tuple[TaskPlan, ...]:
-    plans = topology.plan_tasks(
-        spec.mode,
-        workers=spec.workers,
-        ps=spec.ps,
-        cpus_per_task=spec.cpus_per_task,
-        gpus_per_worker=spec.gpus_per_worker,
-    )
-    return tuple(demand(plan, spec.resources, spec.worker_labels) for plan in plans)
-
-
-def evaluator_plan(spec: RunSpec) -> TaskPlan:
-    return demand(topology.plan_evaluator(spec.cpus_per_task), spec.resources, spec.worker_labels)
-
-
 class Crew:
     """The worker group of one mode, over all its attempts."""
 
-    def __init__(self, fleet: Fleet, spec: RunSpec, places: Placement) -> None:
+    def __init__(self, fleet: Fleet, spec: RunSpec, seating: Seating) -> None:
         self.spec = spec
         self.attempt = 1
+        self.seating = seating
         self._fleet = fleet
-        self._places = places
         self._group: WorkerGroup | None = None
         self.coordinator: Coordinator | None = None
 
-    @property
-    def plans(self) -> tuple[TaskPlan, ...]:
-        return training_plans(self.spec)
-
     def launch(self) -> Coordinator:
         """Order all tasks to start; their readiness is awaited by the coordinator."""
-        self._group = self._fleet.group(self.plans, self._places)
+        self._group = self._fleet.group(self.seating.plans, self.seating.places)
         self.coordinator = Coordinator(
             self._group,
             self._fleet.evaluator,
             leader=topology.leader(self.spec.mode),
-            trainers=topology.trainers(self.spec.mode, self.spec.workers),
-            replaceable=topology.replaceable(self.spec.mode, self.spec.workers),
+            trainers=topology.trainers(self.spec.mode, self.seating.workers),
+            replaceable=topology.replaceable(self.spec.mode, self.seating.workers),
             keeps_snapshots=self.spec.on_instability == "rollback",
             policy=FailurePolicy(max_restarts=self.spec.max_restarts),
             hang_seconds=self.spec.hang_seconds,
             first_call_seconds=self.spec.launch_timeout,
         )
-        self.coordinator.launch(assigner(self.spec, self.plans))
+        self.coordinator.launch(assigner(self.spec, self.seating.plans))
         return self.coordinator
 
     def relaunch(self) -> None:
-        """A new attempt, under the same coordinator: every process and port anew.
+        """A new attempt, under the same coordinator: every process and port anew, in the places there are.
 
         Raises:
-            HostLostError: there is no such place any more.
+            HostLostError: there are not enough of them any more.
             ClusterError: the tasks could not be started, or do not reach each other.
         """
         if self.coordinator is None or self._group is None:
@@ -87,15 +69,26 @@ class Crew:
         self._fleet.check_head()
         lost = self._group.lost_hosts()
         self._group.shutdown()
-        if lost:
-            raise HostLostError(
-                f"The run cannot go on without {', '.join(lost)}. When there are enough hosts again, `regatta resume` "
-                "and the run's folder go on from its last checkpoint."
-            )
+        self.seating.lose(lost)
+        self._move_evaluator()
         self.attempt += 1
-        self._group = self._fleet.group(self.plans, self._places)
-        self.coordinator.renew(self._group)
-        self.coordinator.launch(assigner(self.spec, self.plans))
+        self._group = self._fleet.group(self.seating.plans, self.seating.places)
+        self.coordinator.renew(
+            self._group,
+            topology.trainers(self.spec.mode, self.seating.workers),
+            topology.replaceable(self.spec.mode, self.seating.workers),
+        )
+        self.coordinator.launch(assigner(self.spec, self.seating.plans))
+
+    def _move_evaluator(self) -> None:
+        """Where its host is lost, and the run may go on without it."""
+        evaluator = self._fleet.evaluator
+        gone = evaluator.lost_hosts()
+        if not gone or self.spec.min_workers is None or self.coordinator is None:
+            return
+        (plan,) = evaluator.plans
+        evaluator.move(plan.task, self.seating.elsewhere(plan, {host.id for host in gone}))
+        self.coordinator.replace(plan.task)
 
     def shutdown(self) -> None:
         if self._group is not None:
@@ -110,8 +103,8 @@ class Fleet:
         self._specs = tuple(specs)
         first = self._specs[0]
         self._session = f"{os.getpid()}-{time.monotonic_ns():x}"
-        self._groups = [*(training_plans(spec) for spec in self._specs), (evaluator_plan(first),)]
-        plans = [plan for group in self._groups for plan in group]
+        self._scoring = (evaluator_plan(first),)
+        plans = [plan for group in self._groups() for plan in group]
         self._cluster = Cluster(self._session, first.address, plans, JobSource(first.job, first.directory))
         self._interface = first.interface
         self._launch_timeout = first.launch_timeout
@@ -125,15 +118,14 @@ class Fleet:
                 outer.enter_context(_prewarmed(self._session))
             outer.enter_context(self._cluster)
             self.deadline = time.monotonic() + first.launch_timeout
-            placement = self._cluster.reserve(self._groups, first.placement, self.deadline)
-            undo.callback(placement.release)
-            *crews, scoring = _parts(placement, self._groups)
-            self.evaluator = self.group(self._groups[-1], scoring)
+            undo.callback(self._cluster.places.release)
+            *crews, scoring = self._reserve()
+            self.evaluator = self.group(self._scoring, scoring)
             undo.callback(self.evaluator.shutdown)
-            self.evaluator.launch(assigner(first, self._groups[-1]))
+            self.evaluator.launch(assigner(first, self._scoring))
             self.crews: dict[str, Crew] = {}
             for spec, places in zip(self._specs, crews, strict=True):
-                crew = self.crews[spec.variant_name] = Crew(self, spec, places)
+                crew = self.crews[spec.variant_name] = Crew(self, spec, Seating(spec, places, self._cluster.places))
                 undo.callback(crew.shutdown)
             self._on_ray, self._cleanup = undo.pop_all(), outer.pop_all()
         return self
@@ -151,18 +143,28 @@ class Fleet:
             self._on_ray.close()
         self._cleanup.close()
 
-    def group(self, plans: tuple[TaskPlan, ...], places: Placement) -> WorkerGroup:
+    def _groups(self, fewer: int = 0) -> list[Group]:
+        """The tasks of every crew, with so many workers less than asked for, and the evaluator."""
+        return [*(training_plans(spec, spec.workers - fewer) for spec in self._specs), self._scoring]
+
+    def _reserve(self) -> list[tuple[Place, ...]]:
+        """Places for every crew, and for the evaluator. A single crew begins with fewer workers where it may."""
+        first = self._specs[0]
+        fewest = first.min_workers if len(self._specs) == 1 and first.min_workers else first.workers
+        for workers in range(first.workers, fewest, -1):
+            with contextlib.suppress(ResourcesError):
+                return self._reserve_groups(self._groups(first.workers - workers))
+        return self._reserve_groups(self._groups(first.workers - fewest))
+
+    def _reserve_groups(self, groups: Sequence[Group]) -> list[tuple[Place, ...]]:
+        places = iter(self._cluster.places.reserve(groups, self._specs[0].placement, self.deadline))
+        return [tuple(islice(places, len(group))) for group in groups]
+
+    def group(self, plans: tuple[TaskPlan, ...], places: Sequence[Place]) -> WorkerGroup:
         """A group of replicas in `places`."""
         address = _LOCALHOST if self._cluster.local else None
         deadline = max(self.deadline, time.monotonic() + self._launch_timeout)
         return RayGroup(plans, self._session, places, address, self._interface, deadline)
-
-
-def _parts(placement: Placement, groups: Sequence[Group]) -> Iterator[Placement]:
-    first = 0
-    for group in groups:
-        yield placement.part(first, len(group))
-        first += len(group)
 
 
 def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...]) -> Assign:

@@ -15,7 +15,7 @@ from typing import Any
 from jobs.staged import FOLDER, job_file
 from orchestrator.compare_spec import CompareSpec
 from orchestrator.errors import UsageError
-from orchestrator.fleet import evaluator_plan, training_plans
+from orchestrator.seating import evaluator_plan, training_plans
 from orchestrator.spec import RunSpec
 from orchestrator.spec_flags import base_of, spec_file
 from orchestrator.staging import stage

@@ -36,6 +36,12 @@ def failures(run: Path) -> list[FailureRecord]:
     return found
 
 
+def last_step(run: Path) -> int:
+    """The furthest step that was reported under earlier drivers; 0 without any."""
+    with _reading(run) as metrics:
+        return int(metrics.column("SELECT MAX(step) FROM steps")[0] or 0)
+
+
 def final_loss(run: Path) -> float | None:
     """Mean training loss of the last 1 % of the steps: NaN if one of them was; None without steps."""
     with _reading(run) as metrics:

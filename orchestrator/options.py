@@ -17,6 +17,7 @@ Target = Annotated[
 Mode = Annotated[str | None, typer.Option(help="sync or async.")]
 Modes = Annotated[str | None, typer.Option(help="Modes to compare, the baseline first: sync,async.")]
 Workers = Annotated[int | None, typer.Option(help="Worker replicas.")]
+MinWorkers = Annotated[int | None, typer.Option(help="Go on with so few when hosts are lost; else all are needed.")]
 Ps = Annotated[int | None, typer.Option("--ps", help="Parameter servers (async).")]
 GpusPerWorker = Annotated[int | None, typer.Option(help="GPUs of each worker.")]
 DevicesPerReplica = Annotated[int | None, typer.Option(help="Devices that the model spreads over by itself.")]

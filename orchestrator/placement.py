@@ -13,7 +13,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from orchestrator.errors import ResourcesError
 from orchestrator.topology import TaskPlan, count_by_type
@@ -55,8 +55,26 @@ class Host:
         return self.name if self.name == self.address else f"{self.name} ({self.address})"
 
 
+@dataclass(frozen=True)
+class Place:
+    """What is held for one task on its host: bundle `index` of Ray's placement group `group`."""
+
+    group: Any
+    index: int
+    host: Host
+
+
 Group = Sequence[TaskPlan]
 """Tasks of one worker group; strategies count within a group."""
+
+
+def place_now(plan: TaskPlan, hosts: Sequence[Host], strategy: Strategy) -> Host | None:
+    """A host that has room for one task now."""
+    try:
+        ((host,),) = _Board(hosts, {host.id: host.free for host in hosts}, strategy).place([[plan]])
+    except ResourcesError:
+        return None
+    return host
 
 
 def place(groups: Sequence[Group], hosts: Sequence[Host], strategy: Strategy) -> list[tuple[Host, ...]]:

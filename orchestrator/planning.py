@@ -8,8 +8,8 @@ from typing import Any
 
 from orchestrator import topology
 from orchestrator.cluster import Cluster
-from orchestrator.fleet import evaluator_plan, training_plans
 from orchestrator.placement import Host, place, shortage
+from orchestrator.seating import evaluator_plan, training_plans
 from orchestrator.spec import RunSpec
 
 
@@ -24,7 +24,7 @@ def plan_where(spec: RunSpec) -> dict[str, Any]:
         return plan_document(spec)
     groups = (training_plans(spec), (evaluator_plan(spec),))
     with Cluster("plan", spec.address) as cluster:
-        hosts = [host for chosen in place(groups, cluster.hosts(), spec.placement) for host in chosen]
+        hosts = [host for chosen in place(groups, cluster.places.hosts(), spec.placement) for host in chosen]
     waits = shortage([plan for group in groups for plan in group], hosts)
     return plan_document(spec, hosts) | {"waits_for": waits}
 

@@ -8,9 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.cluster import Placement
 from orchestrator.errors import ClusterError
-from orchestrator.placement import GIB
+from orchestrator.placement import GIB, Host, Place
 from orchestrator.topology import TaskPlan
 from orchestrator.worker_group import SnapshotHandle, WorkerGroup
 from workers.messages import FailureKind, ReplicaState, ReplicaStatus, Task, TaskFailure
@@ -28,35 +27,24 @@ class RayGroup(WorkerGroup):
         self,
         plans: Sequence[TaskPlan],
         session: str,
-        placement: Placement,
+        places: Sequence[Place],
         address: str | None,
         interface: str | None,
         deadline: float,
     ) -> None:
-        """Tasks take the places of `placement`, in order.
+        """Tasks take `places`, in order.
 
         `address` is what they publish; None for the one of the node each lands on, or on its `interface`.
         """
         super().__init__(plans)
         import ray
-        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         self._ray = ray
         self._deadline = deadline
-        actor = ray.remote(_Seat)
-        self._seats = {
-            plan.task: actor.options(
-                num_cpus=plan.cpus,
-                num_gpus=plan.gpus,
-                memory=plan.memory_gib * GIB or None,
-                max_restarts=0,
-                scheduling_strategy=PlacementGroupSchedulingStrategy(placement.group, place),
-            )
-            for place, plan in enumerate(plans, placement.first)
-        }
+        self._seats = {plan.task: self._seat(plan, place) for plan, place in zip(plans, places, strict=True)}
         self._arguments = (session, address, interface)
         self._actors = {task: seat.remote(task, *self._arguments) for task, seat in self._seats.items()}
-        self._hosts = dict(zip(self.tasks, placement.hosts, strict=True))
+        self._hosts = {task: place.host for task, place in zip(self.tasks, places, strict=True)}
         self._polls: dict[Any, Task] = {}
         self._overdue: set[Task] = set()
         """Tasks that did not answer in time, or are just being made: nobody waits for them."""
@@ -97,11 +85,28 @@ class RayGroup(WorkerGroup):
             return False
         return True
 
-    def lost_hosts(self) -> tuple[str, ...]:
+    def lost_hosts(self) -> tuple[Host, ...]:
         """Those that are dead to Ray, and those on which every task of the group is silent."""
         living = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
         heard = {self._hosts[task].id for task in self.tasks if task not in self._overdue - self._made_anew}
-        return tuple({str(host): None for host in self._hosts.values() if host.id not in living & heard})
+        return tuple({host.id: host for host in self._hosts.values() if host.id not in living & heard}.values())
+
+    def move(self, task: Task, place: Place) -> None:
+        """`replace` makes `task` anew there, its host being lost."""
+        (plan,) = (plan for plan in self.plans if plan.task == task)
+        self._seats[task], self._hosts[task] = self._seat(plan, place), place.host
+
+    def _seat(self, plan: TaskPlan, place: Place) -> Any:
+        """Makes the supervisor of a task, when told to."""
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        return self._ray.remote(_Seat).options(
+            num_cpus=plan.cpus,
+            num_gpus=plan.gpus,
+            memory=plan.memory_gib * GIB or None,
+            max_restarts=0,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(place.group, place.index),
+        )
 
     def _renew(self, task: Task) -> None:
         old = self._actors[task]

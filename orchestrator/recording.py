@@ -9,7 +9,6 @@ from pathlib import Path
 
 from orchestrator import measured
 from orchestrator.coordinator import Tick
-from orchestrator.fleet import evaluator_plan, training_plans
 from orchestrator.price import cost
 from orchestrator.result import (
     FailureRecord,
@@ -21,6 +20,7 @@ from orchestrator.result import (
     TargetResult,
     Throughput,
 )
+from orchestrator.seating import evaluator_plan, training_plans
 from orchestrator.spec import RunSpec
 from orchestrator.states import Ended
 from orchestrator.store import RunStore
@@ -51,7 +51,7 @@ class Recorder:
         self._launch_begun: float | None = None
         self._launch_seconds: float | None = None
         self._first_step: float | None = None
-        self._steps = 0
+        self._steps = measured.last_step(store.path) if attempt > 1 else 0
         self._attempts = attempt
         self._failures = measured.failures(store.path) if attempt > 1 else []
         self._detector = StabilityDetector()
@@ -121,10 +121,17 @@ class Recorder:
         self._attempts = attempt
         self._store.event(attempt, "restart", cause.task, failure=cause.kind, waited=waited)
 
+    def resized(self, attempt: int, workers: int) -> None:
+        """Attempt `attempt` has another number of workers than the one before."""
+        self._store.event(attempt, "resized", workers=workers)
+
     def goes_on(self, attempt: int, leg: Leg) -> None:
-        """A new attempt trains `leg`."""
+        """A new attempt trains `leg`. A supervisor that was killed took the last reports with it, the checkpoint that
+        is gone on from may lie beyond them."""
         self._pace.goes_on()
         start = leg.start
+        if start is not None and start.step > self._steps:
+            self._store.event(attempt, "unreported", first=self._steps + 1, last=start.step)
         where = {"step": start.step, "samples": start.samples, "clock": start.clock} if start else {"step": 0}
         self._store.event(attempt, "goes_on", **where)
 

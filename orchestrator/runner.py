@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from orchestrator import topology
 from orchestrator.coordinator import GroupBroken, Tick
 from orchestrator.draws import write_draws
 from orchestrator.errors import ClusterError, HostLostError
@@ -28,7 +29,16 @@ from orchestrator.store import RunStore
 from orchestrator.watch.guard import Guard
 from orchestrator.watch.sinks import open_sinks
 from orchestrator.worker_group import SnapshotHandle
-from workers.messages import PREEMPTED, FailureKind, Leg, Start, TaskFailure
+from workers.messages import (
+    PREEMPTED,
+    RESIZED,
+    Checkpointing,
+    CheckpointWritten,
+    FailureKind,
+    Leg,
+    Start,
+    TaskFailure,
+)
 from workers.stragglers import Profile
 
 
@@ -78,6 +88,8 @@ class Runner:
         if resumed is None:
             self._store.write_spec(spec.resolved() | {"run_id": run_id})
         self._store.write_plan(plan_document(spec))
+        self._workers = spec.workers
+        """As many as the attempt under way has."""
         self._store.write_environment(environment)
         attempt = resumed.attempt if resumed else 1
         self._store.event(attempt, "driver", pid=os.getpid(), host=platform.node())
@@ -128,11 +140,14 @@ class Runner:
             leg, snapshot = self._from_checkpoint(leg, self._resumed.clock)
         while True:
             try:
-                return self._conclude(self._train_leg(crew, guard, leg, snapshot), guard)
+                ended = self._train_leg(crew, guard, leg, snapshot)
+                if ended.reached or ended.finished.stopped != RESIZED:
+                    return self._conclude(ended, guard)
+                self._resize(crew)
             except GroupBroken as broken:
                 self._restart(crew, broken)
-                self.await_ready(crew, self._launch_deadline())
-                leg, snapshot = self._leg_after(crew, guard, leg)
+            self.await_ready(crew, self._launch_deadline())
+            leg, snapshot = self._leg_after(crew, guard, leg)
 
     def _first_leg(self, crew: Crew) -> Leg:
         spec = self.spec
@@ -147,8 +162,12 @@ class Runner:
             learning_rate_scale=spec.learning_rate_scale,
             directory=str(self._store.path.absolute()),
             attempt=self._attempt(crew),
-            checkpoints=checkpointing(spec, self.run_id, self._store.path),
+            checkpoints=self._checkpointing(crew),
         )
+
+    def _checkpointing(self, crew: Crew) -> Checkpointing | None:
+        settings = checkpointing(self.spec, self.run_id, self._store.path)
+        return settings and replace(settings, workers=crew.seating.workers)
 
     def _train_leg(self, crew: Crew, guard: Guard, leg: Leg, snapshot: SnapshotHandle | None) -> Ended:
         """One leg to its end, and those that a rollback makes of it."""
@@ -159,9 +178,12 @@ class Runner:
             self._watcher.training(tick)
             for failure in tick.replaced:
                 self._tell(failure, "is started anew, while the others go on")
+            if crew.seating.is_short and _safe(tick) and crew.seating.grow() and crew.coordinator is not None:
+                crew.coordinator.stop(RESIZED)
 
         if crew.coordinator is None:
             raise RuntimeError("the crew was not launched")
+        self._tell_size(crew)
         target = self.spec.parsed_target
         ended = crew.coordinator.run(leg, target, self._deadline, listen, snapshot)
         while (again := guard.resumed(leg, ended)) is not None:
@@ -174,7 +196,7 @@ class Runner:
     def _leg_after(self, crew: Crew, guard: Guard, leg: Leg) -> tuple[Leg, SnapshotHandle | None]:
         """Where the new attempt goes on, and the snapshot for it."""
         clock = self._restarts.training_clock()
-        leg = replace(leg, attempt=self._attempt(crew))
+        leg = replace(leg, attempt=self._attempt(crew), checkpoints=self._checkpointing(crew))
         ordered = guard.interrupted(clock)
         if ordered is not None:
             self._rolled_back = replace(leg, start=ordered[0]), ordered[1]
@@ -197,6 +219,23 @@ class Runner:
         leg, snapshot = instead or (going.leg, going.snapshot)
         self._recorder.goes_on(leg.attempt, leg)
         return leg, snapshot
+
+    def _resize(self, crew: Crew) -> None:
+        """The same run in a larger group. Raises GroupBroken if that cannot be launched."""
+        try:
+            crew.relaunch()
+        except ClusterError as error:
+            task = topology.leader(self.spec.mode)
+            failure = TaskFailure(task, FailureKind.INFRASTRUCTURE, f"it could not be launched anew: {error}")
+            raise GroupBroken(failure, [failure]) from error
+
+    def _tell_size(self, crew: Crew) -> None:
+        """That the group has another number of workers than before."""
+        if (workers := crew.seating.workers) != self._workers:
+            self._workers = workers
+            self._recorder.resized(self._attempt(crew), workers)
+            text = f"goes on with {workers} of {self.spec.workers} workers, as many as there are places for"
+            self._watcher.recovering(self.run_id, text)
 
     def _restart(self, crew: Crew, broken: GroupBroken) -> None:
         """A new attempt, with every process and port anew.
@@ -262,6 +301,11 @@ class Runner:
     def _launch_deadline(self) -> float:
         deadline = time.monotonic() + self.spec.launch_timeout
         return deadline if self._deadline is None else min(deadline, self._deadline)
+
+
+def _safe(tick: Tick) -> bool:
+    """Whether a checkpoint was just written: little is lost by going on from it."""
+    return any(isinstance(told, CheckpointWritten) for status in tick.statuses for told in status.checkpoints)
 
 
 def _one_line(error: BaseException) -> str:

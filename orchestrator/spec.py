@@ -78,6 +78,8 @@ class RunSpec(BaseModel):
     """The job's own settings."""
     mode: ModeName = "sync"
     workers: Annotated[int, Field(ge=1, le=1024)] = 2
+    min_workers: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """With how few workers the run goes on when hosts are lost; it grows back at a checkpoint. All, when not given."""
     ps: Annotated[int, Field(ge=0, le=256)] = 1
     """Parameter servers; async only."""
     gpus_per_worker: Annotated[int, Field(ge=0, le=64)] = 0
@@ -221,6 +223,8 @@ class RunSpec(BaseModel):
     def _fits_together(self) -> Self:
         if self.mode == "async" and self.ps == 0:
             raise SpecError("ps", "0 does not work with mode async, which keeps its weights on ps: give 1 or more")
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise SpecError("min_workers", f"{self.min_workers} is more than workers, which is {self.workers}")
         if self.devices_per_replica > 1 and self.gpus_per_worker not in (0, self.devices_per_replica):
             raise SpecError(
                 "gpus_per_worker",

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from orchestrator.placement import Host, Place
 from orchestrator.reach import agree
 from orchestrator.topology import TaskPlan
 from workers.messages import (
@@ -93,9 +94,13 @@ class WorkerGroup(ABC):
     def shutdown(self) -> None:
         """End every process of the group and give back what it held. Safe to call twice."""
 
-    def lost_hosts(self) -> tuple[str, ...]:
+    def lost_hosts(self) -> tuple[Host, ...]:
         """Hosts of the group that nothing can be launched on any more."""
         return ()
+
+    def move(self, task: Task, place: Place) -> None:
+        """Have `replace` make `task` anew in another place, its host being lost."""
+        raise NotImplementedError(f"{task} is in this process, not on a host that could be lost")
 
     @abstractmethod
     def _renew(self, task: Task) -> None:

@@ -114,6 +114,8 @@ ROLLBACK = "rollback"
 """Why a leg is stopped that another one takes up again: its end is worth nothing."""
 PREEMPTED = "preempted"
 """Why a leg is stopped whose machine is wanted back: what counts is a checkpoint, soon."""
+RESIZED = "resized"
+"""Why a leg is stopped that goes on in a group with more workers, from the checkpoint at its end."""
 
 
 class Dealt(NamedTuple):

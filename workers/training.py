@@ -22,6 +22,7 @@ from workers.epochs import Epochs
 from workers.export import leave, run_folder
 from workers.messages import (
     PREEMPTED,
+    RESIZED,
     ROLLBACK,
     Assignment,
     CallTiming,
@@ -264,15 +265,15 @@ class LegRun:
         self._tell(self._timer.rest())
         self._phases.add("train", self._last - self._start)
         stop = self._trainer.stop if mode.step < plan.total_steps else None
-        preempted = stop == PREEMPTED
+        goes_on = stop in (PREEMPTED, RESIZED)
         keeps = self._leg.checkpoints is not None and self._trainer.stop != ROLLBACK
         # Whoever goes on from here has not come to the end that the callbacks are told of below.
-        self._take_snapshots(score=False, keep=keeps and (self._epochs is not None or preempted))
+        self._take_snapshots(score=False, keep=keeps and (self._epochs is not None or goes_on))
         if self._epochs is not None:
-            self._consult(lambda callbacks: Decision() if preempted else callbacks.finish(self._snapshot()))
+            self._consult(lambda callbacks: Decision() if goes_on else callbacks.finish(self._snapshot()))
         if not mode.leads:
             return
-        if self._trainer.stop != ROLLBACK and not preempted:
+        if self._trainer.stop != ROLLBACK and not goes_on:
             final = self._take_snapshot(score=True, keep=keeps and self._epochs is None, final=True)
             if self._folder is not None:
                 begun = time.monotonic()

@@ -7,14 +7,16 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestrator.coordinator import Tick
-from orchestrator.fleet import Crew, assigner, evaluator_plan
+from orchestrator.fleet import Crew, assigner
+from orchestrator.placement import Host, Place, Room, Strategy
 from orchestrator.result import RunResult
 from orchestrator.runner import Runner
+from orchestrator.seating import Seating, evaluator_plan, training_plans
 from orchestrator.spec import RunSpec, make_run_spec
 from orchestrator.topology import TaskPlan
 from orchestrator.worker_group import Assign, LocalGroup
@@ -76,10 +78,12 @@ class Onlooker:
 
 
 class LocalFleet:
-    """Stands in for a Fleet: the evaluator, and groups, in this process."""
+    """Stands in for a Fleet: the evaluator, and groups, in this process. Every task has a host of its own, in name."""
 
     def __init__(self, spec: RunSpec, session: str = SESSION) -> None:
         self._session = session
+        self.lost: set[str] = set()
+        """Ids of hosts that are out of reach."""
         self.addresses: set[str] = set()
         """Of all tasks there ever were."""
         plans = (evaluator_plan(spec),)
@@ -88,16 +92,30 @@ class LocalFleet:
 
     def check_head(self) -> None: ...
 
-    def group(self, plans: tuple[TaskPlan, ...], _places: object) -> LocalGroup:
-        return _Noting(plans, self._session, self.addresses)
+    def seating(self, spec: RunSpec) -> Seating:
+        hosts = [Host(str(plan.task), str(plan.task), "", Room(1), Room(0)) for plan in training_plans(spec)]
+        return Seating(spec, [Place(None, index, host) for index, host in enumerate(hosts)], self)
+
+    def find(self, plan: TaskPlan, strategy: Strategy, avoid: Collection[str]) -> None:
+        """No host has room for another task."""
+
+    def answers(self, place: Place) -> bool:
+        return place.host.id not in self.lost
+
+    def group(self, plans: tuple[TaskPlan, ...], places: Sequence[Place]) -> LocalGroup:
+        return _Noting(plans, self._session, self, [place.host for place in places])
 
 
 class _Noting(LocalGroup):
     """Notes the addresses of its tasks."""
 
-    def __init__(self, plans: tuple[TaskPlan, ...], session: str, addresses: set[str]) -> None:
+    def __init__(self, plans: tuple[TaskPlan, ...], session: str, fleet: LocalFleet, hosts: Sequence[Host]) -> None:
         super().__init__(plans, session)
-        self._noted = addresses
+        self._noted = fleet.addresses
+        self._fleet, self._hosts = fleet, hosts
+
+    def lost_hosts(self) -> tuple[Host, ...]:
+        return tuple(host for host in self._hosts if host.id in self._fleet.lost)
 
     def launch(self, assign: Assign) -> None:
         def noting(task: Task, addresses: Mapping[Task, str]) -> Assignment:
@@ -113,7 +131,7 @@ def launched(path: Path, onlooker: Onlooker, **fields: Any) -> Iterator[tuple[Ru
     spec = make_run_spec({"directory": str(JOBS), **fields})
     path.mkdir(parents=True, exist_ok=True)
     fleet = LocalFleet(spec)
-    crew = Crew(fleet, spec, None)  # type: ignore[arg-type]
+    crew = Crew(fleet, spec, fleet.seating(spec))  # type: ignore[arg-type]
     run_id = f"{path.name}-{os.getpid()}-{next(_NUMBERS)}"
     runner = Runner(spec, path, run_id, onlooker, {}, command_started=None, deadline=time.monotonic() + 240)
     try:

@@ -441,7 +441,7 @@ def test_what_was_found_out_holds_after_a_restart(crew: Crew) -> None:
     with pytest.raises(GroupBroken):
         crew.run(TARGET)
     group = FakeGroup([W0, W1], crew.clock, script([training()], [training(leg_finished=(ended(60, "target"),))]))
-    crew.coordinator.renew(group)
+    crew.coordinator.renew(group, [W0, W1], [])
     end = crew.run(TARGET)
     assert end.reached is not None
     assert end.reached.stamp == at(50)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,13 @@ from workers.messages import (
     Evaluation,
     FailureKind,
     HostSample,
+    Leg,
     LegFinished,
     LegStarted,
     ReplicaState,
     ReplicaStatus,
     Stamp,
+    Start,
     StepBatch,
     Task,
     TaskFailure,
@@ -204,3 +208,17 @@ def test_attempts_are_counted(tmp_path: Path) -> None:
 
 def test_a_leg_without_time_has_no_throughput(tmp_path: Path) -> None:
     assert Run(tmp_path).result(ended(0)).throughput.steps_per_s is None
+
+
+def test_steps_that_nobody_reported_are_named(tmp_path: Path) -> None:
+    """Their supervisor was killed after the checkpoint, and before the poll that would have brought them."""
+    run = Run(tmp_path)
+    run.hear(batches=(batch(1, [0.5] * 720),))
+    leg = Leg("r", 0, 64_000, None, None, None, attempt=2, start=Start(800, 51_200, 9.0))
+    run.recorder.goes_on(2, leg)
+    run.hear(attempt=2, batches=(batch(801, [0.5] * 10),))
+    run.recorder.goes_on(3, replace(leg, attempt=3, start=Start(800, 51_200, 9.0)))
+    run.store.commit()
+    with closing(Metrics(tmp_path)) as metrics:
+        lost = metrics.column("SELECT detail FROM events WHERE kind = 'unreported'")
+    assert [json.loads(detail) for detail in lost] == [{"first": 721, "last": 800}]

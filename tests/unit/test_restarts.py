@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -223,7 +224,9 @@ def live(world: World, max_restarts: int) -> tuple[Ended | None, list[TaskFailur
             if not decision.again:
                 return None, causes
             restarts.wait(decision.wait)
-            coordinator.renew(Counting(world, tasks))
+            coordinator.renew(
+                Counting(world, tasks), topology.trainers(world.mode, 3), topology.replaceable(world.mode, 3)
+            )
 
 
 FAULTS = st.lists(
@@ -290,6 +293,7 @@ class Crew:
     def __init__(self, refusals: int, error: type[ClusterError] = ClusterError) -> None:
         self.attempt, self.refusals, self.error, self.broken = 1, refusals, error, False
         self.coordinator = self
+        self.seating = SimpleNamespace(workers=2, is_short=False)
 
     def await_ready(self, _deadline: float, _listen: object) -> None:
         if not self.broken:

@@ -1,0 +1,131 @@
+"""A Ray cluster's hosts, and the places that are held there for tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from orchestrator.errors import ClusterError
+from orchestrator.placement import GIB, Group, Host, Place, Room, Strategy, listed, place, place_now
+from orchestrator.topology import TaskPlan
+
+_FREE_SECONDS = 5.0
+"""Within which a place that is free is ours, and one that answers has done so."""
+
+
+class Places:
+    """Of the cluster that Ray is connected to."""
+
+    def __init__(self, *, remote: bool) -> None:
+        """`remote`: through `ray://`."""
+        self._remote = remote
+        self._held: list[Any] = []
+        """Placement groups."""
+
+    def hosts(self) -> tuple[Host, ...]:
+        """The living hosts, and what is free on each."""
+        import ray
+
+        def free_by_node() -> Any:  # inside, so that it travels by value: the cluster may not have our packages
+            import ray
+
+            return ray._private.state.available_resources_per_node()  # the public one tells of all nodes together
+
+        # Through ray:// nothing is known on this side of it.
+        free = ray.get(ray.remote(num_cpus=0)(free_by_node).remote()) if self._remote else free_by_node()
+        return tuple(_host(node, free.get(node["NodeID"], {})) for node in ray.nodes() if node["Alive"])
+
+    def reserve(self, groups: Sequence[Group], strategy: Strategy, deadline: float) -> tuple[Place, ...]:
+        """Places for all tasks of all groups at once, on hosts chosen by `placement.place`; held until `release`.
+
+        Raises:
+            ResourcesError: the cluster has not got what they ask for.
+            ClusterError: it has, but not free before `deadline` (monotonic seconds).
+        """
+        everybody = self.hosts()
+        hosts = tuple(host for chosen in place(groups, everybody, strategy) for host in chosen)
+        plans = [plan for group in groups for plan in group]
+        seconds = max(0.0, deadline - time.monotonic())
+        places = self._hold(plans, hosts, seconds, pinned=len(everybody) > 1)
+        if places is None:
+            free = "; ".join(f"{h}: {h.free.cpu:g} CPUs, {h.free.gpu:g} GPUs" for h in self.hosts() if h in hosts)
+            raise ClusterError(
+                f"The cluster did not offer {_total(plans)} for {listed(plans)} within {seconds:.0f} s; free at the "
+                f"moment are {free or 'none of the hosts'}. Wait for other jobs to end, ask for less, or raise "
+                "launch_timeout."
+            )
+        return places
+
+    def find(self, plan: TaskPlan, strategy: Strategy, avoid: Collection[str]) -> Place | None:
+        """A place for one task that is free now, on no host whose id is in `avoid`."""
+        host = place_now(plan, [host for host in self.hosts() if host.id not in avoid], strategy)
+        places = self._hold([plan], [host], _FREE_SECONDS, pinned=True) if host else None
+        return places[0] if places else None
+
+    def answers(self, place: Place) -> bool:
+        """Whether tasks can be started in `place`, whose host may have been out of reach."""
+        import ray
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        if not any(node["Alive"] and node["NodeID"] == place.host.id for node in ray.nodes()):
+            return False
+        there = PlacementGroupSchedulingStrategy(place.group, place.index)
+        asked = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(lambda: None).remote()
+        answered, _ = ray.wait([asked], timeout=_FREE_SECONDS)
+        if not answered:
+            ray.cancel(asked, force=True)
+        return bool(answered)
+
+    def release(self) -> None:
+        """Give all places back."""
+        from ray.util import remove_placement_group
+
+        while self._held:
+            with contextlib.suppress(Exception):
+                remove_placement_group(self._held.pop())
+
+    def _hold(
+        self, plans: Sequence[TaskPlan], hosts: Sequence[Host], seconds: float, *, pinned: bool
+    ) -> tuple[Place, ...] | None:
+        """Places on `hosts`, all or none; None if they were not ours within `seconds`."""
+        import ray
+        from ray.util import placement_group, remove_placement_group
+
+        group = placement_group(
+            [_bundle(plan) for plan in plans],
+            strategy="PACK",
+            bundle_label_selector=[{"ray.io/node-id": host.id} for host in hosts] if pinned else None,
+        )
+        ready, _ = ray.wait([group.ready()], timeout=seconds)
+        if not ready:
+            with contextlib.suppress(Exception):
+                remove_placement_group(group)
+            return None
+        self._held.append(group)
+        return tuple(Place(group, index, host) for index, host in enumerate(hosts))
+
+
+def _host(node: dict[str, Any], free: dict[str, float]) -> Host:
+    def room(resources: dict[str, float]) -> Room:
+        memory = resources.get("memory", 0.0) / GIB
+        return Room(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)), memory)
+
+    return Host(
+        id=node["NodeID"],
+        name=node["NodeManagerHostname"] or node["NodeManagerAddress"],
+        address=node["NodeManagerAddress"],
+        total=room(node["Resources"]),
+        free=room(free),
+        labels=node.get("Labels") or {},
+    )
+
+
+def _bundle(plan: TaskPlan) -> dict[str, float]:
+    asked = {"CPU": plan.cpus, "GPU": plan.gpus, "memory": plan.memory_gib * GIB}
+    return {name: amount for name, amount in asked.items() if amount}
+
+
+def _total(plans: Sequence[TaskPlan]) -> str:
+    return f"{sum(p.cpus for p in plans):g} CPUs and {sum(p.gpus for p in plans):g} GPUs"
