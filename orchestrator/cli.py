@@ -42,6 +42,7 @@ def compare(
     margin: opt.Margin = None,
     tune_lr: opt.TuneLr = None,
     workers: opt.WorkerCounts = None,
+    min_workers: opt.MinWorkers = None,
     ps: opt.Ps = None,
     gpus_per_worker: opt.GpusPerWorker = None,
     devices_per_replica: opt.DevicesPerReplica = None,
@@ -173,6 +174,7 @@ def run(
 def resume(
     path: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of an unfinished run or comparison.")],
     workers: opt.Workers = None,
+    min_workers: opt.MinWorkers = None,
     address: opt.Address = None,
     timeout: opt.Timeout = None,
     as_json: opt.Json = False,
@@ -184,7 +186,7 @@ def resume(
     from orchestrator.report.terminal import print_comparison, print_run
     from orchestrator.result import RunResult
 
-    changes = {"workers": workers, "address": address, "timeout": timeout}
+    changes = {"workers": workers, "min_workers": min_workers, "address": address, "timeout": timeout}
     go_on = api.taken_up(path, changes, lambda text: None if quiet else say(text, err=True))
     with _view(quiet, verbose) as view:
         result = go_on(view)

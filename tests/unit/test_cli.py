@@ -21,8 +21,6 @@ from orchestrator import cli as command_line
 from orchestrator.errors import ClusterError, Interrupted, JobError, RegattaError, ResourcesError, UsageError
 from orchestrator.target import JobDescription
 
-pytestmark = pytest.mark.unit
-
 
 class Said(NamedTuple):
     code: int

@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 from workers import process, zygote
 from workers.process import ForkedProcess, SpawnedProcess, session_directory, start_zygote
 
-pytestmark = [pytest.mark.unit, pytest.mark.skipif(sys.platform != "linux", reason="forking is for Linux")]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forking is for Linux")
 
 ZYGOTE = """
 import os, sys, time, types

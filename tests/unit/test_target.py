@@ -24,8 +24,6 @@ from orchestrator.target import (
     resolve_run,
 )
 
-pytestmark = pytest.mark.unit
-
 Write = Callable[[str], Path]
 DEFAULTS = {"batch_size": 16, "samples": 500, "target": "val_accuracy>=0.9"}
 
