@@ -59,7 +59,7 @@ class Cluster:
         self._source = source
         self.local = address is None
         # Ray puts the driver's working directory first on its workers' path, where a folder of the user's named
-        # `workers` or `jobs` would hide ours (FACTS.md). An empty one hides nothing.
+        # `workers` or `jobs` would hide ours. An empty one hides nothing.
         self._empty = tempfile.TemporaryDirectory(prefix="regatta-empty-")
         self._private: str | None = None
         self.places = Places(remote=address is not None and address.startswith("ray://"))

@@ -72,6 +72,8 @@ def assemble(comparison_id: str, spec: CompareSpec, results: Sequence[RunResult]
     notes = [] if interleaved else [ONE_AFTER_ANOTHER]
     if missing := len(spec.variants) * len(spec.seeds) - len(results):
         notes.append(f"{missing} runs were not begun, as the timeout had passed; `regatta resume` makes them")
+    if shrunk := [result.run_id for result in results if result.fewest_workers is not None]:
+        notes.append(f"hosts were lost, and these runs did with fewer workers for a while: {', '.join(shrunk)}")
     return Comparison(
         comparison_id=comparison_id,
         job=spec.run.job,

@@ -30,7 +30,7 @@ def plan_where(spec: RunSpec) -> dict[str, Any]:
 
 
 def plan_document(spec: RunSpec, hosts: Sequence[Host] | None = None) -> dict[str, Any]:
-    """The plan of one run, as JSON (DESIGN.md section 6); `hosts` are those of its tasks, the evaluator's last."""
+    """The plan of one run, as JSON (docs/contract.md); `hosts` are those of its tasks, the evaluator's last."""
     plans = (*training_plans(spec), evaluator_plan(spec))
     addresses = topology.placeholder_addresses(plans)
     return {

@@ -63,6 +63,7 @@ class Recorder:
         self.react: Callable[[Finding], str] = lambda _: "warned"
         """Does something about a finding, and says what."""
         self.rollbacks = 0
+        self._fewest: int | None = None
 
     def launch_begins(self) -> None:
         self._launch_begun = time.monotonic()
@@ -123,6 +124,7 @@ class Recorder:
 
     def resized(self, attempt: int, workers: int) -> None:
         """Attempt `attempt` has another number of workers than the one before."""
+        self._fewest = min(workers, self._fewest or workers)
         self._store.event(attempt, "resized", workers=workers)
 
     def goes_on(self, attempt: int, leg: Leg) -> None:
@@ -188,6 +190,7 @@ class Recorder:
             cost=cost(self._spec.price, _plans(self._spec), finished.seconds if finished else None),
             attempts=self._attempts,
             failures=tuple(self._failures),
+            fewest_workers=self._fewest,
             shares=(ended.plan.shares or None) if ended and ended.plan else None,
             optimizer_iterations=finished.optimizer_iterations if finished else None,
             doubled_updates=finished.doubled_updates if finished and self._spec.mode == "async" else None,

@@ -1,4 +1,4 @@
-"""What a run and a comparison leave behind, and their JSON (DESIGN.md section 6: these names are promises).
+"""What a run and a comparison leave behind, and their JSON (docs/contract.md: these names are promises).
 
 What was not measured is null, never 0.
 """
@@ -150,6 +150,8 @@ class RunResult(Frozen):
     doubled_updates: int | None = None
     shares: tuple[int, ...] | None = None
     """Samples of each step by worker, with `balance`; null where all have as many."""
+    fewest_workers: int | None = None
+    """As few as ever trained, with `min_workers`; null where all did all the time."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 

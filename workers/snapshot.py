@@ -75,7 +75,7 @@ def read(model: keras.Model, *, step: int = 0, samples: int = 0, clock: float = 
 
 
 def to_numpy(variable: keras.Variable) -> npt.NDArray[Any]:
-    """The value as this process sees it; a mirrored variable's local copy (`int()` on one fails, FACTS.md)."""
+    """The value as this process sees it; a mirrored variable's local copy (`int()` on one fails)."""
     import tensorflow as tf
 
     value = variable.value

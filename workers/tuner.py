@@ -9,7 +9,7 @@ _MAX_GROWTH = 4.0
 class CallTuner:
     """How many steps to fuse into a call: grow until a call takes about 100 ms.
 
-    Fusing is the largest single gain in speed (FACTS.md); a call much longer than this would make stopping,
+    Fusing is the largest single gain in speed; a call much longer than this would make stopping,
     progress and snapshots coarse.
     """
 

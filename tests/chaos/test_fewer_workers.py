@@ -56,7 +56,7 @@ def test_a_run_shrinks_and_grows_back(mode: str, tmp_path: Path) -> None:
         result = runner.train(crew)
     history = History.read(tmp_path / "run")
     assert [event.detail["workers"] for event in history.of("resized")] == [2, 3]
-    assert result.status == "succeeded"
+    assert (result.status, result.fewest_workers) == ("succeeded", 2)
     assert result.samples is not None
     assert samples <= result.samples < samples + 3 * BATCH
     check_updates(history, result)

@@ -3,7 +3,7 @@
 The chief drives: it sends closures of k fused steps to whichever worker is free, through TensorFlow's
 ClusterCoordinator. Workers and parameter servers only run a TensorFlow server (`workers.server`).
 
-Two facts shape this file (FACTS.md). `keras.Variable.assign_add` is not atomic, so under concurrent workers
+Two facts shape this file. `keras.Variable.assign_add` is not atomic, so under concurrent workers
 `optimizer.iterations` loses counts: here a plain counter on the parameter servers is the truth, and Keras'
 `iterations` follows it inside every step. And operations on different variables are not ordered by themselves:
 the counter is read before the weights are, and drawn after the gradients are applied, so that the difference is the
