@@ -21,6 +21,7 @@ from orchestrator.watch import commands as watching
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from orchestrator.result import Comparison
     from orchestrator.watch.live import LiveView
 
 app = typer.Typer(
@@ -92,19 +93,12 @@ def compare(
     given = opt.to_fields(_spec_arguments(locals()))
     from orchestrator.api import RUNS
     from orchestrator.api import compare as compare_runs
-    from orchestrator.report.terminal import print_comparison
     from orchestrator.target import resolve_comparison
 
     spec = resolve_comparison(target, given)
     with _view(quiet, verbose) as view:
         comparison = compare_runs(spec, view, resolved=True)
-    folder = Path(spec.run.out) if spec.run.out else RUNS / comparison.comparison_id
-
-    def show(console: Console) -> None:
-        print_comparison(comparison, console)
-        console.print(f"\nReport: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
-
-    _finish(comparison.to_json(), as_json, show)
+    _finish_comparison(comparison, Path(spec.run.out) if spec.run.out else RUNS / comparison.comparison_id, as_json)
 
 
 @app.command()
@@ -183,7 +177,7 @@ def resume(
 ) -> None:
     """Go on from the last checkpoint of a run that ended before it was done."""
     from orchestrator import api
-    from orchestrator.report.terminal import print_comparison, print_run
+    from orchestrator.report.terminal import print_run
     from orchestrator.result import RunResult
 
     changes = {"workers": workers, "min_workers": min_workers, "address": address, "timeout": timeout}
@@ -193,7 +187,7 @@ def resume(
     if isinstance(result, RunResult):
         _finish(result.to_json(), as_json, lambda console: print_run(result, console))
     else:
-        _finish(result.to_json(), as_json, lambda console: print_comparison(result, console))
+        _finish_comparison(result, path, as_json)
 
 
 @app.command()
@@ -360,3 +354,13 @@ def _finish(document: Any, as_json: bool, show: Callable[[Console], None]) -> No
         typer.echo(to_text(document))
         return
     show(console())
+
+
+def _finish_comparison(comparison: Comparison, folder: Path, as_json: bool) -> None:
+    from orchestrator.report.terminal import print_comparison
+
+    def show(console: Console) -> None:
+        print_comparison(comparison, console)
+        console.print(f"\nReport: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+    _finish(comparison.to_json(), as_json, show)

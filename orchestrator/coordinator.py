@@ -263,6 +263,6 @@ class Coordinator:
             raise GroupBroken(late[0], late)
         raise ClusterError(
             f"Not all tasks were ready in time; missing: {listed}. Their logs say how far they came. "
-            "A model that takes long to compile needs a larger launch_timeout; a task that is silent sits "
+            "A model that takes long to compile needs a larger --launch-timeout; a task that is silent sits "
             "on a host that cannot be reached."
         )

@@ -31,7 +31,7 @@ def explain(cause: TaskFailure, failures: Sequence[TaskFailure], log: Path, reas
         case FailureKind.LATE:
             return ClusterError(
                 f"{where}: {cause.summary}. New ports did not help. Its log: {log}.{tail} A host that is slow to start "
-                "needs a larger launch_timeout."
+                "needs a larger --launch-timeout."
             )
         case _:
             return TaskDiedError(f"{where} failed: {cause.summary}. Its log: {log}.{tail}")

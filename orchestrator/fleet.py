@@ -57,6 +57,20 @@ class Crew:
         self.coordinator.launch(assigner(self.spec, self.seating.plans))
         return self.coordinator
 
+    @property
+    def workers(self) -> int:
+        """As many as the launched group has."""
+        tasks = self._group.tasks if self._group else [plan.task for plan in self.seating.plans]
+        return sum(task.type == "worker" for task in tasks)
+
+    def can_grow(self) -> bool:
+        """Whether the next attempt would have more workers, where they are fewer than asked for; takes their places."""
+        if self.workers == self.spec.workers:
+            return False
+        self._fleet.check_head()
+        self.seating.grow()
+        return self.seating.workers > self.workers
+
     def relaunch(self) -> None:
         """A new attempt, under the same coordinator: every process and port anew, in the places there are.
 

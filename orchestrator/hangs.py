@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from workers.messages import FailureKind, ReplicaStatus, Task, TaskFailure
+from workers.messages import OUTSTANDING_CALLS, FailureKind, ReplicaStatus, Task, TaskFailure
 
 HANG_SECONDS = 30.0
 _CALLS_PER_LIMIT = 5.0
@@ -23,8 +23,6 @@ _IDLE_SHARE = 0.05
 _ANSWER_SECONDS = 10.0
 """A supervisor may take this long to answer, or to be made, however short the limits are."""
 _PATIENCE_WITH_THE_BUSY = 10.0
-_OUTSTANDING_CALLS = 2
-"""Calls per async worker that the chief hands out ahead."""
 _STOPPED = ("T", "t")
 
 
@@ -175,7 +173,7 @@ class HangWatch:
         if self._group.since is None or now - self._group.since > self._limit(self._group):
             return found
         for source in self._workers.values():
-            if source.missed > _OUTSTANDING_CALLS * len(self._workers):  # else there may have been none for it to take
+            if source.missed > OUTSTANDING_CALLS * len(self._workers):  # else there may have been none for it to take
                 found += self._check(source, now)
         return found
 

@@ -54,7 +54,7 @@ class Places:
             raise ClusterError(
                 f"The cluster did not offer {_total(plans)} for {listed(plans)} within {seconds:.0f} s; free at the "
                 f"moment are {free or 'none of the hosts'}. Wait for other jobs to end, ask for less, or raise "
-                "launch_timeout."
+                "--launch-timeout."
             )
         return places
 

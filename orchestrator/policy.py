@@ -78,9 +78,9 @@ class FailurePolicy:
 
     def _spent(self, budget: Budget) -> str:
         if self.max_restarts == 0:
-            return "Restarts are off (max_restarts 0)."
+            return "Restarts are off (--max-restarts 0)."
         times = "once" if budget.restarts == 1 else f"{budget.restarts} times"
         return (
-            f"It was restarted {times} without getting beyond step {budget.reached}, which is all that max_restarts "
+            f"It was restarted {times} without getting beyond step {budget.reached}, which is all that --max-restarts "
             "allows: what fails every time is seldom the machine's fault."
         )

@@ -16,13 +16,14 @@ from orchestrator.draws import write_draws
 from orchestrator.errors import ClusterError, HostLostError
 from orchestrator.explaining import explain
 from orchestrator.fleet import Crew
+from orchestrator.legs import Legs
 from orchestrator.planning import plan_document
 from orchestrator.policy import FailurePolicy
 from orchestrator.preemption import Preempted
 from orchestrator.recording import Recorder
 from orchestrator.restarting import Restarts
 from orchestrator.result import RunResult, Status
-from orchestrator.resuming import Resumed, checkpointing, go_on
+from orchestrator.resuming import Resumed
 from orchestrator.spec import RunSpec
 from orchestrator.states import Ended
 from orchestrator.store import RunStore
@@ -32,14 +33,11 @@ from orchestrator.worker_group import SnapshotHandle
 from workers.messages import (
     PREEMPTED,
     RESIZED,
-    Checkpointing,
     CheckpointWritten,
     FailureKind,
     Leg,
-    Start,
     TaskFailure,
 )
-from workers.stragglers import Profile
 
 
 class Watcher(Protocol):
@@ -82,8 +80,6 @@ class Runner:
         self._resumed = resumed
         self._attempts_before: int | None = None
         """Of the crew, in runs before this one; less those of this run under an earlier driver."""
-        self._rolled_back: tuple[Leg, SnapshotHandle | None] | None = None
-        """Where the run goes on from until there is a checkpoint from after its rollback."""
         self._store = RunStore(path, reopen=True) if resumed else RunStore(path)
         if resumed is None:
             self._store.write_spec(spec.resolved() | {"run_id": run_id})
@@ -96,6 +92,7 @@ class Runner:
         self._store.commit()
         sinks = open_sinks(spec, run_id, path)
         self._recorder = Recorder(spec, run_id, self._store, command_started, sinks, attempt)
+        self._legs = Legs(spec, run_id, path, self._restarts, self._recorder)
         self._result: RunResult | None = None
         watcher.run_begins(spec, run_id, path)
 
@@ -134,10 +131,7 @@ class Runner:
         self._begin(crew)
         guard = Guard(self.spec.on_instability, crew.coordinator)
         self._recorder.react = guard.react
-        leg, snapshot = self._first_leg(crew), None
-        if self._resumed is not None:
-            self._restarts.goes_on_at(self._resumed.clock)
-            leg, snapshot = self._from_checkpoint(leg, self._resumed.clock)
+        leg, snapshot = self._legs.first(self._attempt(crew), crew.workers, self._resumed)
         while True:
             try:
                 ended = self._train_leg(crew, guard, leg, snapshot)
@@ -147,27 +141,7 @@ class Runner:
             except GroupBroken as broken:
                 self._restart(crew, broken)
             self.await_ready(crew, self._launch_deadline())
-            leg, snapshot = self._leg_after(crew, guard, leg)
-
-    def _first_leg(self, crew: Crew) -> Leg:
-        spec = self.spec
-        return Leg(
-            run_id=self.run_id,
-            seed=spec.seed,
-            samples=spec.samples,
-            epochs=spec.epochs if spec.samples is None else None,
-            eval_every=spec.eval_every,
-            steps_per_call=1 if Profile.parse(spec.straggler).paces else spec.steps_per_call,
-            learning_rate=spec.learning_rate,
-            learning_rate_scale=spec.learning_rate_scale,
-            directory=str(self._store.path.absolute()),
-            attempt=self._attempt(crew),
-            checkpoints=self._checkpointing(crew),
-        )
-
-    def _checkpointing(self, crew: Crew) -> Checkpointing | None:
-        settings = checkpointing(self.spec, self.run_id, self._store.path)
-        return settings and replace(settings, workers=crew.seating.workers)
+            leg, snapshot = self._legs.after_restart(leg, guard, self._attempt(crew), crew.workers)
 
     def _train_leg(self, crew: Crew, guard: Guard, leg: Leg, snapshot: SnapshotHandle | None) -> Ended:
         """One leg to its end, and those that a rollback makes of it."""
@@ -178,7 +152,7 @@ class Runner:
             self._watcher.training(tick)
             for failure in tick.replaced:
                 self._tell(failure, "is started anew, while the others go on")
-            if crew.seating.is_short and _safe(tick) and crew.seating.grow() and crew.coordinator is not None:
+            if _checkpoint_written(tick) and crew.can_grow() and crew.coordinator is not None:
                 crew.coordinator.stop(RESIZED)
 
         if crew.coordinator is None:
@@ -187,38 +161,9 @@ class Runner:
         target = self.spec.parsed_target
         ended = crew.coordinator.run(leg, target, self._deadline, listen, snapshot)
         while (again := guard.resumed(leg, ended)) is not None:
-            self._recorder.rolled_back(self._attempt(crew), again[0])
-            self._restarts.checkpoint = None
-            leg, snapshot = self._rolled_back = again
+            leg, snapshot = self._legs.after_rollback(self._attempt(crew), again)
             ended = crew.coordinator.run(leg, target, self._deadline, listen, snapshot)
         return ended
-
-    def _leg_after(self, crew: Crew, guard: Guard, leg: Leg) -> tuple[Leg, SnapshotHandle | None]:
-        """Where the new attempt goes on, and the snapshot for it."""
-        clock = self._restarts.training_clock()
-        leg = replace(leg, attempt=self._attempt(crew), checkpoints=self._checkpointing(crew))
-        ordered = guard.interrupted(clock)
-        if ordered is not None:
-            self._rolled_back = replace(leg, start=ordered[0]), ordered[1]
-            self._restarts.checkpoint = None
-            self._recorder.rolled_back(leg.attempt, self._rolled_back[0])
-        rolled_back = None
-        if self._rolled_back is not None and self._restarts.checkpoint is None:
-            before, snapshot = self._rolled_back
-            start = replace(before.start or Start(0, 0, clock), clock=clock)
-            rolled_back = replace(leg, start=start), snapshot
-        return self._from_checkpoint(leg, clock, rolled_back)
-
-    def _from_checkpoint(
-        self, leg: Leg, clock: float, instead: tuple[Leg, SnapshotHandle | None] | None = None
-    ) -> tuple[Leg, SnapshotHandle | None]:
-        """From the last checkpoint that is whole, or `instead`. From here on, no earlier attempt can write one."""
-        going = go_on(leg, leg.attempt, clock)
-        for note in going.notes:
-            self._recorder.note(leg.attempt, note)
-        leg, snapshot = instead or (going.leg, going.snapshot)
-        self._recorder.goes_on(leg.attempt, leg)
-        return leg, snapshot
 
     def _resize(self, crew: Crew) -> None:
         """The same run in a larger group. Raises GroupBroken if that cannot be launched."""
@@ -231,7 +176,7 @@ class Runner:
 
     def _tell_size(self, crew: Crew) -> None:
         """That the group has another number of workers than before."""
-        if (workers := crew.seating.workers) != self._workers:
+        if (workers := crew.workers) != self._workers:
             self._workers = workers
             self._recorder.resized(self._attempt(crew), workers)
             text = f"goes on with {workers} of {self.spec.workers} workers, as many as there are places for"
@@ -303,8 +248,7 @@ class Runner:
         return deadline if self._deadline is None else min(deadline, self._deadline)
 
 
-def _safe(tick: Tick) -> bool:
-    """Whether a checkpoint was just written: little is lost by going on from it."""
+def _checkpoint_written(tick: Tick) -> bool:
     return any(isinstance(told, CheckpointWritten) for status in tick.statuses for told in status.checkpoints)
 
 

@@ -58,10 +58,6 @@ class Seating:
         return len(self._workers)
 
     @property
-    def is_short(self) -> bool:
-        return self.workers < self._spec.workers
-
-    @property
     def plans(self) -> tuple[TaskPlan, ...]:
         return training_plans(self._spec, self.workers)
 
@@ -112,18 +108,16 @@ class Seating:
             )
         return place
 
-    def grow(self) -> bool:
-        """Take what has come back, or become free, up to the number of workers asked for; whether there was any."""
-        before = self.workers
+    def grow(self) -> None:
+        """Take what has come back, or become free, up to the number of workers asked for."""
         for place in [place for place in self._away if self._ground.answers(place)]:
-            if self.is_short:
+            if self.workers < self._spec.workers:
                 self._away.remove(place)
                 self._workers.append(place)
         self._fill({place.host.id for place in self._away})
-        return self.workers > before
 
     def _fill(self, avoid: Collection[str]) -> None:
-        while self.is_short:
+        while self.workers < self._spec.workers:
             taken = {place.host.id for place in self._workers} if self._spec.placement == "one-per-host" else set()
             place = self._ground.find(training_plans(self._spec)[-1], self._spec.placement, {*avoid, *taken})
             if place is None:

@@ -91,7 +91,8 @@ class Submissions:
         except RuntimeError as error:
             if "ray[default]" in str(error):
                 raise UsageError(
-                    "Submitting needs more of Ray than training does: pip install 'ray[default]'."
+                    "Submitting needs more of Ray than training does: install the extra `cluster` "
+                    "(pip install 'regatta[cluster]')."
                 ) from None
             raise
 

@@ -110,6 +110,10 @@ class Assignment:
     """Environment variables whose values are masked in all that is told of the task."""
 
 
+OUTSTANDING_CALLS = 2
+"""Async: handed out to each worker at a time: one that runs, and one that waits, so that no worker idles for a round
+trip to the chief."""
+
 ROLLBACK = "rollback"
 """Why a leg is stopped that another one takes up again: its end is worth nothing."""
 PREEMPTED = "preempted"

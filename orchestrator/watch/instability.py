@@ -14,7 +14,7 @@ from workers.messages import Stamp
 
 Policy = Literal["warn", "stop", "rollback"]
 
-UNSTABLE = ("nan", "divergence")
+ACTED_ON = ("nan", "divergence")
 LEARNING_RATE_FACTOR = 0.5
 """A rollback goes on with the learning rate times this."""
 MARGIN: Mapping[str, int] = {"nan": 32, "divergence": 128}
@@ -25,7 +25,7 @@ _Handle = TypeVar("_Handle")
 
 def reaction(policy: Policy, finding: Finding, *, rolled_back: bool) -> Policy:
     """What to do about `finding`. A run is rolled back once; what is unstable after that is stopped."""
-    if finding.kind not in UNSTABLE:
+    if finding.kind not in ACTED_ON:
         return "warn"
     return "stop" if policy == "rollback" and rolled_back else policy
 

@@ -92,20 +92,31 @@ def cluster_of(
     hosts: Sequence[Host], nodes: Sequence[Node], folder: Path, *, dashboard: bool = False
 ) -> Iterator[Head]:
     """A node on every host; the first is the head. Ends with its hosts."""
-    env = _environment()
     first = hosts[0].address
+    head = Head(f"{first}:{GCS}", f"ray://{first}:{CLIENT}", f"http://{first}:{DASHBOARD}", _environment())
+    role = [f"--port={GCS}", "--head", "--dashboard-host=0.0.0.0", f"--include-dashboard={str(dashboard).lower()}"]
     for host, node in zip(hosts, nodes, strict=True):  # one by one: together they keep each other from being in time
-        head = [f"--port={GCS}", "--head", "--dashboard-host=0.0.0.0", f"--include-dashboard={str(dashboard).lower()}"]
-        role = head if host is hosts[0] else [f"--address={first}:{GCS}"]
-        command = [*RAY, "start", "--block", f"--node-ip-address={host.address}", *_ASIDE, *role, *node.options()]
-        log = folder / f"ray-{host.name}.log"
-        for attempt in range(_TRIES):
-            log.write_bytes(b"")
-            started = host.start(*command, env=env | {"PYTHONPATH": ""}, log=log)
-            if _has_started(started, log):
-                break
-            assert attempt < _TRIES - 1, log.read_text(errors="replace")
-    yield Head(f"{first}:{GCS}", f"ray://{first}:{CLIENT}", f"http://{first}:{DASHBOARD}", env)
+        if host is hosts[0]:
+            _start_node(host, node, role, head, folder)
+        else:
+            join(host, node, head, folder)
+    yield head
+
+
+def join(host: Host, node: Node, head: Head, folder: Path) -> None:
+    """Add a node on `host` to the cluster of `head`; its log goes to `folder`."""
+    _start_node(host, node, [f"--address={head.gcs}"], head, folder)
+
+
+def _start_node(host: Host, node: Node, role: Sequence[str], head: Head, folder: Path) -> None:
+    command = [*RAY, "start", "--block", f"--node-ip-address={host.address}", *_ASIDE, *role, *node.options()]
+    log = folder / f"ray-{host.name}.log"
+    for attempt in range(_TRIES):
+        log.write_bytes(b"")
+        started = host.start(*command, env={**head.env, "PYTHONPATH": ""}, log=log)
+        if _has_started(started, log):
+            return
+        assert attempt < _TRIES - 1, log.read_text(errors="replace")
 
 
 def private_folders() -> list[Path]:

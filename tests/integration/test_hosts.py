@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.integration.ray_nodes import (
     Node,
     cluster_of,
     code_folders,
+    join,
     private_folders,
     regatta_on,
 )
@@ -46,6 +48,9 @@ class Three:
     hosts: tuple[Host, ...]
     head: Head
     folder: Path
+    new_host: Callable[[], Host]
+    """One more machine, which is no part of the cluster yet."""
+    logs: Path
 
     def regatta(self, *arguments: str, timeout: float = 200) -> subprocess.CompletedProcess[str]:
         """Typed on the head, in the user's folder; the other hosts have neither it nor our code."""
@@ -59,12 +64,15 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
     (folder / "mine.py").write_text(JOB)
     with ExitStack() as stack:
         front, back = stack.enter_context(Switch(0)), stack.enter_context(Switch(1))
-        hidden = (private_folders(), *([[*private_folders(), *code_folders(), folder]] * 2))
-        hosts = tuple(
-            stack.enter_context(front.host(f"host{number}", back, hidden=hide)) for number, hide in enumerate(hidden, 1)
-        )
+        bare = [*private_folders(), *code_folders(), folder]
+
+        def host(number: int, hidden: Sequence[Path] = bare) -> Host:
+            return stack.enter_context(front.host(f"host{number}", back, hidden=hidden))
+
+        hosts = (host(1, private_folders()), host(2), host(3))
         logs = tmp_path_factory.mktemp("ray")
-        yield Three(hosts, stack.enter_context(cluster_of(hosts, NODES, logs)), folder)
+        head = stack.enter_context(cluster_of(hosts, NODES, logs))
+        yield Three(hosts, head, folder, lambda: host(4), logs)
 
 
 def placed(three: Three, *arguments: str) -> dict[str, str]:
@@ -131,36 +139,51 @@ def test_where_tasks_would_go_and_why_not(three: Three) -> None:
     assert "4 of 4 CPUs left" in large.stderr
 
 
-def test_a_host_that_dies_is_named(three: Three) -> None:
-    """Last: the cluster is not what it was after it."""
+def test_hosts_that_die_and_one_that_comes(three: Three) -> None:
+    """With --min-workers the run goes on without the first, grows when there is another, and names who is missing
+    when too few are left. Last: the cluster is not what it was after it."""
     folder = three.folder / "killed"
     child = subprocess.Popen(
         three.hosts[0].command(
             *REGATTA, "run", "digits", "--address", three.head.gcs, "--workers", "3", "--placement", "one-per-host",
-            "--samples", "1000000000", "--target", "val_accuracy>=2", "--out", str(folder), cwd=three.folder,
+            "--min-workers", "2", "--checkpoint-seconds", "2", "--samples", "1000000000", "--target", "val_accuracy>=2",
+            "--out", str(folder), cwd=three.folder,
         ),
         env=os.environ | three.head.env,
         stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and not _steps(folder / "metrics.db"):
-        time.sleep(0.2)
+    wait_for(folder, "SELECT COUNT(*) FROM events WHERE kind = 'checkpoint'", child)
     three.hosts[2].kill()
     killed = time.monotonic()
+    wait_for(folder, "SELECT COUNT(*) FROM steps WHERE attempt = 2", child)
+    assert time.monotonic() - killed < 60
+    fresh = three.new_host()
+    join(fresh, Node(cpus=4), three.head, three.logs)
+    wait_for(folder, "SELECT COUNT(*) FROM steps WHERE attempt = 3", child)
+    fresh.kill()
+    three.hosts[1].kill()
     _, text = child.communicate(timeout=120)
     assert child.returncode == 4, text
-    assert re.search(r"worker:\d failed: its host host3 \(10\.77\.0\.3\) does not answer", text.splitlines()[-1]), text
-    assert time.monotonic() - killed < 60
+    last = text.splitlines()[-1]
+    assert re.search(r"worker:\d failed: its host host[24] \(10\.77\.0\.[24]\) does not answer", last), text
+    assert "there are places for 1 workers, and --min-workers asks for 2" in last
+    assert "goes on with 2 of 3 workers" in text
     result: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    assert result["status"] == "failed"
+    assert (result["status"], result["attempts"], result["fewest_workers"]) == ("failed", 3, 2)
 
 
-def _steps(database: Path) -> int:
-    if not database.exists():
-        return 0
-    try:
-        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as db:
-            return int(db.execute("SELECT COUNT(*) FROM steps").fetchone()[0])
-    except sqlite3.OperationalError:
-        return 0
+def wait_for(folder: Path, count: str, child: subprocess.Popen[str], seconds: float = 90) -> None:
+    """Until a query of the metrics of the run in `folder`, which `child` makes, counts something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and child.poll() is None:
+        with contextlib.suppress(sqlite3.OperationalError), closing(_metrics(folder)) as database:
+            if database.execute(count).fetchone()[0]:
+                return
+        time.sleep(0.2)
+    child.terminate()
+    pytest.fail(f"it never came so far ({count}): {child.communicate(timeout=60)[1]}")
+
+
+def _metrics(folder: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{folder / 'metrics.db'}?mode=ro", uri=True)

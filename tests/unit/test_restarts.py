@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -293,7 +292,6 @@ class Crew:
     def __init__(self, refusals: int, error: type[ClusterError] = ClusterError) -> None:
         self.attempt, self.refusals, self.error, self.broken = 1, refusals, error, False
         self.coordinator = self
-        self.seating = SimpleNamespace(workers=2, is_short=False)
 
     def await_ready(self, _deadline: float, _listen: object) -> None:
         if not self.broken:
@@ -325,7 +323,9 @@ def test_a_launch_that_fails_is_tried_again_within_the_budget(tmp_path: Path) ->
     assert [failure.summary for failure in failures][1:] == ["it could not be launched anew: the network is cut."] * 2
 
 
-@pytest.mark.parametrize(("error", "attempts", "words"), [(ClusterError, 4, "max_restarts"), (HostLostError, 2, "cut")])
+@pytest.mark.parametrize(
+    ("error", "attempts", "words"), [(ClusterError, 4, "--max-restarts"), (HostLostError, 2, "cut")]
+)
 def test_a_launch_that_never_succeeds_is_given_up(
     error: type[ClusterError], attempts: int, words: str, tmp_path: Path
 ) -> None:

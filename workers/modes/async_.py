@@ -24,7 +24,7 @@ from jobs.api import Job
 from workers import snapshot as state
 from workers.data import first_batch, training_stream
 from workers.failures import classify
-from workers.messages import Assignment, FailureKind, Position
+from workers.messages import OUTSTANDING_CALLS, Assignment, FailureKind, Position
 from workers.modes import Call, Decision
 from workers.modes.exchange import Exchange
 from workers.modes.stamps import StepTimer, known
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _T = TypeVar("_T")
-_CLOSURES_PER_WORKER = 2  # one running, one waiting: a worker never idles for a round trip to the chief
 _ERROR_CHECK_SECONDS = 0.5
 _NO_LIMIT = 2**62
 
@@ -105,7 +104,7 @@ class AsyncMode:
         self._warm_up()
 
     def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
-        while self._in_flight < _CLOSURES_PER_WORKER * self._workers and self._scheduled < total:
+        while self._in_flight < OUTSTANDING_CALLS * self._workers and self._scheduled < total:
             self._schedule(min(proposal.steps, total - self._scheduled))
         return self._collect(), proposal
 
