@@ -41,7 +41,7 @@ def test_every_kind_with_every_budget(kind: FailureKind, spent: int, allowed: in
         assert decision.again
     elif kind in MACHINES:
         assert decision.again == (spent < allowed)
-        assert decision.again or "max_restarts" in decision.reason
+        assert decision.again or "--max-restarts" in decision.reason
     else:
         assert not decision.again
         assert decision.budget == Budget(restarts=spent)
