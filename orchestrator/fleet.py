@@ -207,6 +207,7 @@ def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...]) -> Assign:
             target_metric=target.metric if target else None,
             straggler=spec.straggler,
             balance=spec.balance,
+            gradient_noise=spec.gradient_noise,
             sample_seconds=spec.sample_seconds if spec.monitor else 0.0,
             timings=spec.monitor,
             secrets=given,

@@ -74,6 +74,9 @@ Balance = Annotated[
     bool | None,
     typer.Option("--balance", help="Sync: more samples of each step for faster workers; compare: one variant more."),
 ]
+GradientNoise = Annotated[
+    bool | None, typer.Option("--gradient-noise", help="Sync: estimate the batch size beyond which samples are wasted.")
+]
 Straggler = Annotated[str | None, typer.Option(help="Slow workers: persistent:worker=1,factor=4; see docs.")]
 OnInstability = Annotated[
     str | None, typer.Option(help="When the loss is NaN or diverges: warn, stop or rollback (once, half the rate).")

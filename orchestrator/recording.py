@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from orchestrator import measured
@@ -13,6 +13,7 @@ from orchestrator.price import cost
 from orchestrator.result import (
     FailureRecord,
     Finding,
+    GradientNoise,
     RunResult,
     Seconds,
     Stability,
@@ -28,6 +29,7 @@ from orchestrator.topology import TaskPlan, count_by_type
 from orchestrator.watch.pace import Pace
 from orchestrator.watch.sinks import Sink, Sinks
 from workers.messages import CheckpointFailed, CheckpointWritten, Leg, ReplicaState, StepBatch, Task, TaskFailure
+from workers.monitor.noise_scale import BIG, SMALL, NoiseScaleEstimate
 from workers.monitor.stability import StabilityDetector
 
 
@@ -56,6 +58,7 @@ class Recorder:
         self._failures = measured.failures(store.path) if attempt > 1 else []
         self._detector = StabilityDetector()
         self._pace = Pace()
+        self._noise = NoiseScaleEstimate()
         self._findings: list[Finding] = []
         self._away: dict[Task, bool] = {}
         """Tasks that were replaced, and have not done anything since; whether they are ready again."""
@@ -100,6 +103,7 @@ class Recorder:
             for started in status.leg_started:
                 plan = {"total_steps": started.total_steps, "global_batch": started.global_batch}
                 self._store.event(attempt, "leg_started", status.task, **plan)
+                self._noise.begin(self._spec.batch_size, started.global_batch)
             for checkpoint in status.checkpoints:
                 self._checkpoint(attempt, status.task, checkpoint)
             for finished in status.leg_finished:
@@ -183,7 +187,9 @@ class Recorder:
             throughput=_throughput(ended),
             target=_target(self._spec, ended),
             final=_final(self._store.path, ended),
-            stability=Stability(findings=tuple(self._findings), jitter=self._detector.jitter),
+            stability=Stability(
+                findings=tuple(self._findings), jitter=self._detector.jitter, gradient_noise=self._gradient_noise()
+            ),
             staleness=measured.staleness(self._store.path),
             utilization=measured.utilization(self._store.path),
             timing=measured.timing(self._store.path, self._spec.mode),
@@ -206,9 +212,15 @@ class Recorder:
             later = float(batch.clock[-1] - batch.clock[0])
             self._first_step = time.monotonic() - self._command_started - later
         self._steps = max(self._steps, int(batch.steps[-1]))
+        if SMALL in batch.logs and BIG in batch.logs:
+            self._noise.add(batch.logs[SMALL], batch.logs[BIG], len(batch.steps))
         samples = batch.steps * self._spec.batch_size
         if self._spec.monitor:
             self._keep(attempt, self._detector.observe(batch.steps, samples, batch.clock, batch.losses))
+
+    def _gradient_noise(self) -> GradientNoise | None:
+        found = self._noise.value
+        return None if found is None else GradientNoise(**asdict(found), steps=self._noise.steps)
 
     def _keep(self, attempt: int, findings: Iterable[object]) -> None:
         for found in findings:

@@ -75,10 +75,25 @@ class Finding(Frozen):
     action: str = "warned"
 
 
+class GradientNoise(Frozen):
+    """The gradient noise scale of a synchronous run (`workers.monitor.noise_scale`)."""
+
+    batch: float
+    """Samples: a batch much smaller is mostly noise, one much larger wastes samples."""
+    signal: float
+    """Square norm of the true gradient, mean over the run."""
+    noise: float
+    """Trace of the covariance of one sample's gradient."""
+    steps: int
+    """That it was estimated from."""
+
+
 class Stability(Frozen):
     findings: tuple[Finding, ...] = ()
     jitter: float | None = None
     """Standard deviation of the detrended loss over its level."""
+    gradient_noise: GradientNoise | None = None
+    """Null unless it was asked for, and could be measured."""
 
 
 class Utilization(Frozen):

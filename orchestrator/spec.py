@@ -148,6 +148,9 @@ class RunSpec(BaseModel):
     """Multiplies the learning rate; `--tune-lr` finds it."""
     balance: bool = False
     """Sync: faster workers get more of each step's samples, by a measurement at the start; the step is the same."""
+    gradient_noise: bool = False
+    """Sync, with several equal workers: estimate the gradient noise scale, the batch size beyond which samples are
+    wasted."""
     straggler: str = "none"
     """Slow workers as an experimental condition: see docs/comparison.md."""
     on_instability: Literal["warn", "stop", "rollback"] = "warn"

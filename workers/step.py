@@ -63,8 +63,10 @@ def step_scope(local: Iterable[tuple[keras.Variable, tf.Tensor]]) -> Any:
 class TrainStep:
     """`model.train_step` as a function from a batch to one float vector, `names` telling what is in it."""
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, also: Callable[[], Logs] = dict) -> None:
+        """`also`: what else is to be logged of a step, asked for when it has been traced."""
         self.model = model
+        self._also = also
         self._raised: Exception | None = None
         self.names: tuple[str, ...] = ()
         """What the vector holds, `loss` first; known once the step has been traced."""
@@ -116,6 +118,7 @@ class TrainStep:
                 f"the loss that {type(self.model).__name__}.train_step returned has shape {logs['loss'].shape}; "
                 "it has to be one number: take the mean over the batch"
             )
+        scalars |= self._also()
         self.names = ("loss", *(name for name in scalars if name != "loss"))
         return tf.stack([scalars[name] for name in self.names])
 

@@ -89,6 +89,9 @@ def run_facts(result: RunResult) -> list[tuple[str, str]]:
         facts.append(("staleness", f"{spread} updates"))
     if result.stability.jitter is not None:
         facts.append(("jitter", f"{100 * result.stability.jitter:.1f} % of the loss"))
+    if (noise := result.stability.gradient_noise) is not None:
+        of = f"(over {noise.steps:,} steps): smaller batches are mostly noise, larger ones waste samples"
+        facts.append(("gradient noise", f"a batch of {text.number(noise.batch)} samples {of}"))
     if result.cost is not None:
         facts.append(("cost", text.dollars(result.cost)))
     facts += [("cpu", _use(result)), ("gpu", _gpu(result))]

@@ -12,8 +12,9 @@ import numpy as np
 
 from orchestrator import topology
 from orchestrator.coordinator import Coordinator, Tick
-from orchestrator.fleet import assigner, training_plans
+from orchestrator.fleet import assigner
 from orchestrator.resuming import checkpointing, go_on
+from orchestrator.seating import training_plans
 from orchestrator.spec import make_run_spec
 from orchestrator.states import Ended
 from orchestrator.worker_group import LocalGroup

@@ -18,7 +18,7 @@ PAGE = (Path(__file__).parents[2] / "docs/contract.md").read_text()
 NAMED = set(re.findall(r"`([a-z_0-9]+)`", PAGE))
 RESULT = [
     result.RunResult, result.Seconds, result.Throughput, result.TargetResult, result.Staleness, result.Finding,
-    result.Stability, result.Utilization, result.WorkerTime, result.Timing, result.FailureRecord,
+    result.Stability, result.GradientNoise, result.Utilization, result.WorkerTime, result.Timing, result.FailureRecord,
 ]  # fmt: skip
 COMPARISON = [
     result.Comparison, result.ModeResults, result.Summary, result.Verdict, result.Answer, result.Interval,

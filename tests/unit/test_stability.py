@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tests.unit.loss_corpus import HEALTHY, Curve, corpus, curve, sgd_run
 from workers.monitor.finding import ADVICE, Finding
-from workers.monitor.noise_scale import simple_noise_scale
+from workers.monitor.noise_scale import NoiseScaleEstimate, simple_noise_scale
 from workers.monitor.pace import input_bound, straggler, straggler_index
 from workers.monitor.stability import StabilityDetector
 
@@ -419,6 +419,27 @@ def test_noise_scale_recovers_a_known_one() -> None:
     assert found.noise == pytest.approx(size * sigma**2, rel=0.05)
     assert found.signal == pytest.approx(float(true @ true), rel=0.05)
     assert found.batch == pytest.approx(size * sigma**2 / float(true @ true), rel=0.1)
+
+
+def test_noise_scale_over_calls_is_that_over_steps() -> None:
+    rng = np.random.default_rng(1)
+    small, big = rng.uniform(4, 5, 400), rng.uniform(2, 3, 400)
+    estimate = NoiseScaleEstimate()
+    estimate.begin(16, 64)
+    for first, last in ((0, 1), (1, 50), (50, 99)):
+        estimate.add(small[first:last].mean(), big[first:last].mean(), last - first)
+    assert estimate.value is None, "too few steps"
+    estimate.add(math.inf, 1.0, 20)
+    estimate.add(small[99:].mean(), big[99:].mean(), 301)
+    assert estimate.steps == 400
+    expected = simple_noise_scale(small, big, 16, 64)
+    assert estimate.value is not None
+    assert expected is not None
+    assert estimate.value.batch == pytest.approx(expected.batch)
+    estimate.begin(16, 64)
+    assert estimate.steps == 400
+    estimate.begin(16, 32)
+    assert (estimate.steps, estimate.value) == (0, None)
 
 
 def test_noise_scale_without_an_answer() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from workers.modes.gradients import SquareNorms
 from workers.modes.stamps import StepTimer
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ MOST_SURPLUS_BYTES = 1 << 17
 """What a worker may receive for a gather beyond what a ring sends it: 1 ms at 1 Gbit/s, about a round trip's cost."""
 
 
-def average_gradients(optimizer: keras.Optimizer, divisor: Callable[[], float], timer: StepTimer) -> None:
+def average_gradients(
+    optimizer: keras.Optimizer, divisor: Callable[[], float], timer: StepTimer, norms: SquareNorms | None = None
+) -> None:
     """Make `optimizer` work on the mean of all replicas' gradients, brought together in one collective per dtype.
 
     `divisor` is asked when a step is traced: the number of replicas, or, where their batches differ, what this one's
-    gradient is divided by so that their sum is the mean over all samples.
+    gradient is divided by so that their sum is the mean over all samples. `norms` hears of both.
 
     Keras sums gradients over replicas, after clipping them and after looking for overflow (mixed precision), and
     has every loss divided by the number of replicas beforehand. Here they are averaged first, so that clipping,
@@ -34,7 +37,11 @@ def average_gradients(optimizer: keras.Optimizer, divisor: Callable[[], float], 
     apply = optimizer.apply
 
     def apply_mean(grads: Iterable[Any], trainable_variables: Any = None) -> None:
-        apply(mean_over_replicas(list(grads), divisor(), timer), trainable_variables)
+        own = list(grads)
+        mean = mean_over_replicas(own, divisor(), timer)
+        if norms is not None:
+            norms.note(own, mean)
+        apply(mean, trainable_variables)
 
     optimizer.apply = apply_mean
     innermost = getattr(optimizer, "inner_optimizer", optimizer)

@@ -18,6 +18,7 @@ from workers.balance import MEASURED_STEPS, WARM_STEPS, shares
 from workers.data import checked, first_batch, training_stream
 from workers.messages import Assignment, Position
 from workers.modes import Call, Consult, Decision
+from workers.modes.gradients import SquareNorms
 from workers.modes.joined import as_if_alone, count_sums_for_all, refuse_unsupported
 from workers.modes.packing import average_gradients, sum_over_replicas
 from workers.modes.stamps import StepTimer, known
@@ -65,12 +66,14 @@ class SyncMode:
         batch = first_batch(stream, "train_dataset")
         with self._strategy.scope():
             self.model: keras.Model = make_model(self._job, seed, batch)
+        # Without equal batches there are no two batch sizes to compare.
+        norms = SquareNorms() if self._assignment.gradient_noise and not self._assignment.balance else None
         if self._replicas > 1:
             for optimizer in optimizers(self.model):
                 refuse_unsupported(optimizer)
-                average_gradients(optimizer, self._divisor, self._timer)
+                average_gradients(optimizer, self._divisor, self._timer, norms)
             count_sums_for_all(self.model, self._divisor)
-        self._train_step = TrainStep(self.model)
+        self._train_step = TrainStep(self.model, norms.take if norms else dict)
         self._run = self._make_run()
         self._collect = self._make_collect()
         self._iterator = self._iterate(stream)

@@ -14,10 +14,17 @@ all-reduce is the small batch, their mean after it the big one.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+SMALL, BIG = "gradient_square_small", "gradient_square_big"
+"""What a step logs of its gradients: the mean square norm of each worker's, and the square norm of their mean."""
+
+
+FEWEST_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,36 @@ def simple_noise_scale(small: npt.ArrayLike, big: npt.ArrayLike, small_batch: in
     if signal <= 0 or noise < 0:
         return None
     return NoiseScale(signal, noise, noise / signal)
+
+
+class NoiseScaleEstimate:
+    """Over all steps of a run, as their means come in, call by call. Calls with a norm that is not finite are left out:
+    mixed precision has them now and then."""
+
+    def __init__(self) -> None:
+        self._batches: tuple[int, int] | None = None
+        self._small = self._big = 0.0
+        self.steps = 0
+
+    def begin(self, small_batch: int, big_batch: int) -> None:
+        """Samples of a worker's batch, and of all workers' together. With others than before it begins anew."""
+        if self._batches != (small_batch, big_batch):
+            self._batches = small_batch, big_batch
+            self._small, self._big, self.steps = 0.0, 0.0, 0
+
+    def add(self, small: float, big: float, steps: int) -> None:
+        """Mean square norms over so many steps."""
+        if math.isfinite(small) and math.isfinite(big):
+            self._small += small * steps
+            self._big += big * steps
+            self.steps += steps
+
+    @property
+    def value(self) -> NoiseScale | None:
+        """None before a hundred steps, and where the batches are of one size."""
+        if self._batches is None or self._batches[0] >= self._batches[1] or self.steps < FEWEST_STEPS:
+            return None
+        return simple_noise_scale([self._small / self.steps], [self._big / self.steps], *self._batches)
 
 
 def _mean(squares: npt.ArrayLike) -> float | None:
