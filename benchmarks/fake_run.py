@@ -16,8 +16,8 @@ def main() -> None:
     line = Line()
     from orchestrator import topology
     from orchestrator.coordinator import Coordinator
-    from orchestrator.fleet import training_plans
     from orchestrator.recording import Recorder
+    from orchestrator.seating import training_plans
     from orchestrator.spec import make_run_spec
     from orchestrator.store import RunStore
     from workers.messages import Leg

@@ -10,11 +10,12 @@ from typing import Any
 from orchestrator import topology
 from orchestrator.coordinator import Coordinator
 from orchestrator.execution import Planned, Silent
-from orchestrator.fleet import assigner, training_plans
+from orchestrator.fleet import assigner
 from orchestrator.metrics import Metrics
 from orchestrator.result import RunResult
 from orchestrator.resume import take_up
 from orchestrator.runner import Runner, Watcher
+from orchestrator.seating import training_plans
 from orchestrator.spec import make_run_spec
 from orchestrator.worker_group import LocalGroup
 from tests.integration.local_runs import JOBS, SESSION, KeepingGroup

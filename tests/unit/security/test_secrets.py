@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from orchestrator import secrets
 from orchestrator.errors import JobError, SpecError
-from orchestrator.fleet import assigner, training_plans
+from orchestrator.fleet import assigner
 from orchestrator.options import to_fields
+from orchestrator.seating import training_plans
 from orchestrator.spec import make_run_spec
 from workers.masking import Mask
 from workers.messages import FailureKind, Task, TaskFailure
