@@ -11,6 +11,10 @@ from workers.messages import Assignment
 # collectives between workers, and reads and updates of variables on parameter servers.
 _XLA_FLAGS = "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"
 
+_FEWEST_INTER_OP_THREADS = 2
+"""TensorFlow makes one for each core that the process may use. An asynchronous server with a single one stops
+answering: a step waits for a message that this thread would have to send."""
+
 
 def environment(assignment: Assignment) -> dict[str, str]:
     """Environment variables of the task's process, on top of what its supervisor has."""
@@ -26,6 +30,11 @@ def environment(assignment: Assignment) -> dict[str, str]:
     }
 
 
+def inter_op_threads() -> int:
+    """How many TensorFlow is to make; 0 for its own choice."""
+    return _FEWEST_INTER_OP_THREADS if len(os.sched_getaffinity(0)) < _FEWEST_INTER_OP_THREADS else 0
+
+
 def configure_tensorflow(assignment: Assignment) -> None:
     """Settings that must precede TensorFlow's first operation in this process."""
     import keras
@@ -37,6 +46,7 @@ def configure_tensorflow(assignment: Assignment) -> None:
     keras.config.set_dtype_policy(assignment.dtype_policy)
     threads = max(1, round(assignment.cpus))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads())
     if assignment.gpus == 0:
         tf.config.set_visible_devices([], "GPU")
         if assignment.devices_per_replica > 1:

@@ -136,6 +136,8 @@ def _evaluate(wire: Wire) -> None:
 def _serve(wire: Wire) -> None:
     import tensorflow as tf
 
+    from workers.runtime import inter_op_threads
+
     assignment = wire.assignment
     _release_address(wire)
     tf.distribute.Server(
@@ -143,7 +145,9 @@ def _serve(wire: Wire) -> None:
         job_name=assignment.task.type,
         task_index=assignment.task.index,
         protocol="grpc",
-        config=tf.compat.v1.ConfigProto(device_count={"CPU": assignment.devices_per_replica}),
+        config=tf.compat.v1.ConfigProto(
+            device_count={"CPU": assignment.devices_per_replica}, inter_op_parallelism_threads=inter_op_threads()
+        ),
     )
     wire.send(Ready())
     threading.Event().wait()  # a TensorFlow server cannot be stopped: it ends with its process
