@@ -12,8 +12,6 @@ from workers.messages import Assignment
 _XLA_FLAGS = "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"
 
 _FEWEST_INTER_OP_THREADS = 2
-"""TensorFlow makes one for each core that the process may use. An asynchronous server with a single one stops
-answering: a step waits for a message that this thread would have to send."""
 
 
 def environment(assignment: Assignment) -> dict[str, str]:
@@ -31,8 +29,12 @@ def environment(assignment: Assignment) -> dict[str, str]:
 
 
 def inter_op_threads() -> int:
-    """How many TensorFlow is to make; 0 for its own choice."""
-    return _FEWEST_INTER_OP_THREADS if len(os.sched_getaffinity(0)) < _FEWEST_INTER_OP_THREADS else 0
+    """As many as TensorFlow would make, one for each core that the process may use; but never a single one.
+
+    An asynchronous server with one thread stops answering: a step waits for a message that this thread would have to
+    send. Said in any case, as TensorFlow looks at the cores later, when somebody may have pinned the process.
+    """
+    return max(_FEWEST_INTER_OP_THREADS, len(os.sched_getaffinity(0)))
 
 
 def configure_tensorflow(assignment: Assignment) -> None:

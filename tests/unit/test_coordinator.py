@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.coordinator import SHORTEST_WAIT, WAIT_PER_TASK, Coordinator, GroupBroken, Tick
+from orchestrator.coordinator import LONGEST_WAIT, SHORTEST_WAIT, WAIT_PER_TASK, Coordinator, GroupBroken, Tick
 from orchestrator.errors import ClusterError
 from orchestrator.patience import STOP_GRACE_SECONDS
 from orchestrator.preemption import Preempted
@@ -187,14 +187,22 @@ def test_the_target_stops_every_trainer_once(crew: Crew) -> None:
     assert end.stopping == "target"
 
 
-def test_waits_grow_with_the_group_and_start_short(crew: Crew) -> None:
+def test_waits_grow_with_the_leg_and_start_short(crew: Crew) -> None:
     news = script(*[[training()]] * 50, [training(leg_finished=(ended(1),))])
     crew.group.news = news
     crew.run()
     assert crew.group.waits[0] == SHORTEST_WAIT
     assert crew.group.waits == sorted(crew.group.waits)
-    assert max(crew.group.waits) == 2 * WAIT_PER_TASK
+    assert max(crew.group.waits) == LONGEST_WAIT
     assert set(crew.evaluator.waits) == {0}
+
+
+def test_waits_grow_with_a_large_group(crew: Crew) -> None:
+    tasks = [Task("worker", index) for index in range(100)]
+    group = FakeGroup(tasks, crew.clock, script(*[[training()]] * 50, [training(leg_finished=(ended(1),))]))
+    crew.coordinator.renew(group, tasks, [])
+    crew.run()
+    assert max(group.waits) == 100 * WAIT_PER_TASK
 
 
 def test_a_timeout_stops_the_leg(crew: Crew) -> None:
