@@ -67,6 +67,16 @@ def destination(spec: RunSpec, run_id: str, path: Path) -> str:
     return f"{place}{mark}{options}" if "://" in base else str(Path(place).absolute())
 
 
+def out_of_sight(destination: str) -> str | None:
+    """What to tell if this machine sees none of the checkpoints that are written: it could not go on from them."""
+    if "://" in destination or any(Path(destination).glob("*-*/manifest.json")):
+        return None
+    return (
+        f"checkpoints go to {destination} on another host, out of this machine's sight: after a restart the run would "
+        "begin anew. Give --checkpoints a folder that all hosts share, or a URI (s3://bucket/folder)."
+    )
+
+
 def check_destination(spec: RunSpec, run_id: str, path: Path) -> None:
     """Before a new run begins.
 

@@ -23,7 +23,7 @@ from orchestrator.preemption import Preempted
 from orchestrator.recording import Recorder
 from orchestrator.restarting import Restarts
 from orchestrator.result import RunResult, Status
-from orchestrator.resuming import Resumed
+from orchestrator.resuming import Resumed, out_of_sight
 from orchestrator.spec import RunSpec
 from orchestrator.states import Ended
 from orchestrator.store import RunStore
@@ -84,6 +84,8 @@ class Runner:
         if resumed is None:
             self._store.write_spec(spec.resolved() | {"run_id": run_id})
         self._store.write_plan(plan_document(spec))
+        self._looked = False
+        """For a checkpoint, whether it can be seen from here."""
         self._workers = spec.workers
         """As many as the attempt under way has."""
         self._store.write_environment(environment)
@@ -152,7 +154,10 @@ class Runner:
             self._watcher.training(tick)
             for failure in tick.replaced:
                 self._tell(failure, "is started anew, while the others go on")
-            if _checkpoint_written(tick) and crew.can_grow() and crew.coordinator is not None:
+            if (written := _checkpoint(tick)) is None:
+                return
+            self._look_for(leg, written)
+            if crew.can_grow() and crew.coordinator is not None:
                 crew.coordinator.stop(RESIZED)
 
         if crew.coordinator is None:
@@ -164,6 +169,15 @@ class Runner:
             leg, snapshot = self._legs.after_rollback(self._attempt(crew), again)
             ended = crew.coordinator.run(leg, target, self._deadline, listen, snapshot)
         return ended
+
+    def _look_for(self, leg: Leg, written: CheckpointWritten) -> None:
+        """Say once if checkpoints are written where this process cannot read them."""
+        if leg.checkpoints is None or self._looked or written.run_id != self.run_id:
+            return
+        self._looked = True
+        if (problem := out_of_sight(leg.checkpoints.destination)) is not None:
+            self._recorder.note(written.attempt, problem)
+            self._watcher.recovering(self.run_id, problem)
 
     def _resize(self, crew: Crew) -> None:
         """The same run in a larger group. Raises GroupBroken if that cannot be launched."""
@@ -248,8 +262,10 @@ class Runner:
         return deadline if self._deadline is None else min(deadline, self._deadline)
 
 
-def _checkpoint_written(tick: Tick) -> bool:
-    return any(isinstance(told, CheckpointWritten) for status in tick.statuses for told in status.checkpoints)
+def _checkpoint(tick: Tick) -> CheckpointWritten | None:
+    """The first that was written since the last poll."""
+    told = (told for status in tick.statuses for told in status.checkpoints)
+    return next((written for written in told if isinstance(written, CheckpointWritten)), None)
 
 
 def _one_line(error: BaseException) -> str:

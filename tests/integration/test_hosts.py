@@ -146,8 +146,8 @@ def test_hosts_that_die_and_one_that_comes(three: Three) -> None:
     child = subprocess.Popen(
         three.hosts[0].command(
             *REGATTA, "run", "digits", "--address", three.head.gcs, "--workers", "3", "--placement", "one-per-host",
-            "--min-workers", "2", "--checkpoint-seconds", "2", "--samples", "1000000000", "--target", "val_accuracy>=2",
-            "--out", str(folder), cwd=three.folder,
+            "--min-workers", "2", "--checkpoint-seconds", "2", "--checkpoints", str(three.logs), "--out", str(folder),
+            "--samples", "1000000000", "--target", "val_accuracy>=2", cwd=three.folder,
         ),
         env=os.environ | three.head.env,
         stderr=subprocess.PIPE,
@@ -158,6 +158,9 @@ def test_hosts_that_die_and_one_that_comes(three: Three) -> None:
     killed = time.monotonic()
     wait_for(folder, "SELECT COUNT(*) FROM steps WHERE attempt = 2", child)
     assert time.monotonic() - killed < 60
+    with closing(_metrics(folder)) as database:
+        (detail,) = database.execute("SELECT detail FROM events WHERE kind = 'goes_on'").fetchone()
+    assert json.loads(detail)["step"] > 0
     fresh = three.new_host()
     join(fresh, Node(cpus=4), three.head, three.logs)
     wait_for(folder, "SELECT COUNT(*) FROM steps WHERE attempt = 3", child)

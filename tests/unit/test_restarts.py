@@ -21,6 +21,7 @@ from orchestrator.errors import ClusterError, HostLostError, TaskDiedError
 from orchestrator.execution import Silent
 from orchestrator.policy import MACHINES, FailurePolicy
 from orchestrator.restarting import Restarts
+from orchestrator.resuming import out_of_sight
 from orchestrator.runner import Runner
 from orchestrator.spec import make_run_spec
 from orchestrator.states import Ended
@@ -336,3 +337,12 @@ def test_a_launch_that_never_succeeds_is_given_up(
     assert crew.attempt == attempts
     assert str(raised.value).startswith("worker:1 failed: ")
     runner.abandon(raised.value)
+
+
+def test_checkpoints_that_only_another_host_sees_are_said(tmp_path: Path) -> None:
+    """A restart would begin anew: whoever has no shared folder has to know before."""
+    assert "--checkpoints" in (out_of_sight(str(tmp_path)) or "")
+    assert out_of_sight("s3://bucket/folder") is None
+    (tmp_path / "0000000100-1").mkdir()
+    (tmp_path / "0000000100-1" / "manifest.json").touch()
+    assert out_of_sight(str(tmp_path)) is None
