@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from typing import TYPE_CHECKING
 
 from workers.messages import Assignment
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Clusters of operations instead of whole functions, because a step also holds what XLA cannot compile:
 # collectives between workers, and reads and updates of variables on parameter servers.
@@ -37,10 +41,22 @@ def inter_op_threads() -> int:
     return max(_FEWEST_INTER_OP_THREADS, len(os.sched_getaffinity(0)))
 
 
+def session_settings(assignment: Assignment) -> tf.compat.v1.ConfigProto:
+    """Of every task's process. Threads that have nothing to do sleep at once where a task has one core: spinning they
+    would keep it from those that carry the messages they wait for (64-256-10 MLP, two workers: 1.06 to 1.13 times the
+    steps/s)."""
+    import tensorflow as tf
+
+    settings = tf.compat.v1.ConfigProto()
+    settings.experimental.disable_thread_spinning = assignment.cpus <= 1
+    return settings
+
+
 def configure_tensorflow(assignment: Assignment) -> None:
     """Settings that must precede TensorFlow's first operation in this process."""
     import keras
     import tensorflow as tf
+    from tensorflow.python.eager import context
 
     # Read at import: wrong only if the user's own keras.json says otherwise.
     if keras.backend.backend() != "tensorflow":
@@ -49,6 +65,8 @@ def configure_tensorflow(assignment: Assignment) -> None:
     threads = max(1, round(assignment.cpus))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads())
+    # What TensorFlow begins its own settings with; it has no public name for this one.
+    context.context()._config = session_settings(assignment)
     if assignment.gpus == 0:
         tf.config.set_visible_devices([], "GPU")
         if assignment.devices_per_replica > 1:

@@ -136,18 +136,19 @@ def _evaluate(wire: Wire) -> None:
 def _serve(wire: Wire) -> None:
     import tensorflow as tf
 
-    from workers.runtime import inter_op_threads
+    from workers.runtime import inter_op_threads, session_settings
 
     assignment = wire.assignment
+    settings = session_settings(assignment)
+    settings.device_count["CPU"] = assignment.devices_per_replica
+    settings.inter_op_parallelism_threads = inter_op_threads()
     _release_address(wire)
     tf.distribute.Server(
         dict(assignment.tf_config["cluster"]),
         job_name=assignment.task.type,
         task_index=assignment.task.index,
         protocol="grpc",
-        config=tf.compat.v1.ConfigProto(
-            device_count={"CPU": assignment.devices_per_replica}, inter_op_parallelism_threads=inter_op_threads()
-        ),
+        config=settings,
     )
     wire.send(Ready())
     threading.Event().wait()  # a TensorFlow server cannot be stopped: it ends with its process
