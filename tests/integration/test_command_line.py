@@ -138,7 +138,7 @@ def test_more_gpus_than_there_are(cli) -> None:
 def test_a_timeout_ends_training_and_keeps_what_was_done(cli, tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     done = cli(
-        "run", f"{JOBS / 'exact.py'}", "--mode", "async", "--samples", LONG, "--timeout", "30", "--out", "run",
+        "run", f"{JOBS / 'exact.py'}", "--mode", "async", "--samples", LONG, "--timeout", "25", "--out", "run",
         REGATTA_TEST=mark,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -177,9 +177,10 @@ def test_an_interrupted_run_leaves_nothing_behind(
     assert all_gone(mark) == {}
 
 
-def test_a_killed_driver_leaves_no_orphans(tmp_path: Path) -> None:
+def test_a_killed_driver_leaves_no_orphans_and_a_run_that_goes_on(cli, tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     command = ["run", f"{JOBS / 'exact.py'}", "--mode", "async", "--samples", str(LONG), "--out", "run"]
+    command += ["--checkpoint-seconds", "1"]
     child = subprocess.Popen(
         [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", *command],
         cwd=tmp_path,
@@ -187,12 +188,21 @@ def test_a_killed_driver_leaves_no_orphans(tmp_path: Path) -> None:
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not _steps(tmp_path / "run" / "metrics.db"):
+    manifests = tmp_path / "run" / "checkpoints"
+    while time.monotonic() < deadline and not list(manifests.glob("*-1/manifest.json")):
         time.sleep(0.2)
     child.kill()
     child.wait()
     assert all_gone(mark, seconds=30) == {}
-    assert _steps(tmp_path / "run" / "metrics.db") > 0
+    reported = _steps(tmp_path / "run" / "metrics.db")
+    assert reported > 0
+    done = cli("resume", "run", "--timeout", "25", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "goes on from step" in done.stderr
+    result = json.loads(done.stdout)
+    assert (result["attempts"], result["stop_reason"]) == (2, "timeout")
+    assert result["steps"] > reported
+    assert result["steps"] + result["doubled_updates"] == result["optimizer_iterations"]
 
 
 def _steps(database: Path) -> int:

@@ -84,8 +84,14 @@ def test_shell_reads_the_commands(bootstrapped: dict[str, Any]) -> None:
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
-@pytest.mark.parametrize("list_name", ["head_start_ray_commands", "worker_start_ray_commands"])
-def test_ray_knows_the_commands_and_flags(config: dict[str, Any], list_name: str) -> None:
+@pytest.mark.parametrize(
+    ("list_name", "variables"),
+    [
+        ("head_start_ray_commands", ["RAY_enable_autoscaler_v2=0", "RAY_AUTH_MODE=token"]),
+        ("worker_start_ray_commands", ["RAY_AUTH_MODE=token"]),
+    ],
+)
+def test_ray_knows_the_commands_and_flags(config: dict[str, Any], list_name: str, variables: list[str]) -> None:
     from ray.scripts.scripts import cli
 
     modes = []
@@ -96,7 +102,7 @@ def test_ray_knows_the_commands_and_flags(config: dict[str, Any], list_name: str
         program, name, *arguments = words
         assert program == "~/regatta-venv/bin/ray"
         cli.commands[name].make_context(name, arguments)  # parses, and raises on an unknown flag
-    assert modes == ["RAY_AUTH_MODE=token"]
+    assert modes == variables
 
 
 def test_setup_installs_into_the_environment_that_runs(config: dict[str, Any]) -> None:
