@@ -64,7 +64,9 @@ class Launched:
             deadline=time.monotonic() + 120,
             resumed=planned.resumed,
         )
-        crew: Any = SimpleNamespace(coordinator=self.coordinator, attempt=1)
+        crew: Any = SimpleNamespace(
+            coordinator=self.coordinator, attempt=1, workers=planned.spec.workers, can_grow=lambda: False
+        )
         return runner.train(crew)
 
     def pid(self, task: str) -> int:

@@ -199,7 +199,7 @@ def test_waits_grow_with_the_leg_and_start_short(crew: Crew) -> None:
 
 def test_waits_grow_with_a_large_group(crew: Crew) -> None:
     tasks = [Task("worker", index) for index in range(100)]
-    group = FakeGroup(tasks, crew.clock, script(*[[training()]] * 50, [training(leg_finished=(ended(1),))]))
+    group = FakeGroup(tasks, crew.clock, script(*[[training()]] * 24, [training(leg_finished=(ended(1),))]))
     crew.coordinator.renew(group, tasks, [])
     crew.run()
     assert max(group.waits) == 100 * WAIT_PER_TASK
@@ -215,7 +215,7 @@ def test_a_timeout_stops_the_leg(crew: Crew) -> None:
     end = crew.run(seconds=3)
     assert crew.group.stops == [(W0, "timeout"), (W1, "timeout")]
     assert end.finished.stopped == "timeout"
-    assert sum(crew.group.waits) == pytest.approx(3, abs=0.2)
+    assert sum(crew.group.waits) == pytest.approx(3, abs=2 * LONGEST_WAIT)
 
 
 def test_tasks_that_do_not_stop_are_given_up(crew: Crew) -> None:
@@ -223,13 +223,13 @@ def test_tasks_that_do_not_stop_are_given_up(crew: Crew) -> None:
     with pytest.raises(ClusterError, match="did not stop within 15 s"):
         crew.run(seconds=3)
     assert crew.group.stops == [(W0, "timeout"), (W1, "timeout")]
-    assert sum(crew.group.waits) == pytest.approx(3 + STOP_GRACE_SECONDS, abs=0.2)
+    assert sum(crew.group.waits) == pytest.approx(3 + STOP_GRACE_SECONDS, abs=2 * LONGEST_WAIT)
 
 
 def test_a_timeout_does_not_hide_that_the_target_was_reached(crew: Crew) -> None:
     """The trainers are stopping already: a second reason would take the first one's place."""
     crew.group.news = script(
-        [training(snapshots=(at(10),))], *[[training()]] * 200, [training(leg_finished=(ended(12),))]
+        [training(snapshots=(at(10),))], *[[training()]] * 30, [training(leg_finished=(ended(12),))]
     )
     crew.evaluator.news = script([], [scored(at(10), 0.95)])
     crew.run(TARGET, seconds=2)
@@ -239,7 +239,7 @@ def test_a_timeout_does_not_hide_that_the_target_was_reached(crew: Crew) -> None
 def test_a_leg_that_is_over_is_not_stopped_while_its_last_score_is_awaited(crew: Crew) -> None:
     end = at(100, final=True)
     crew.group.news = script([training(snapshots=(end,), leg_finished=(ended(100),))])
-    crew.evaluator.news = script(*[[]] * 200, [scored(end)])
+    crew.evaluator.news = script(*[[]] * 30, [scored(end)])
     assert crew.run(seconds=1).last is not None
     assert crew.group.stops == []
 
