@@ -15,6 +15,7 @@ from workers.essence import brief, essence
 from workers.evaluation import UnknownMetricError
 from workers.messages import Assignment, FailureKind, TaskFailure
 from workers.modes.joined import UnsupportedOptimizerError
+from workers.modes.neighbours import BROKEN_OFF
 from workers.start import LearningRateError
 from workers.step import NoLossError, NotCompiledError
 from workers.stragglers import ProfileError
@@ -37,7 +38,12 @@ _SPEC_ERRORS = (
 _ADDRESS_SIGN = "Could not start gRPC server"
 """TensorFlow's words. A job that opens a port of its own, and finds it taken, is the user's to mend."""
 _PEER_ERRORS = ("UnavailableError", "AbortedError", "DeadlineExceededError", "CancelledError")
-_PEER_SIGNS = ("Collective ops is aborted", "Connection reset by peer", "failed to connect to all addresses")
+_PEER_SIGNS = (
+    "Collective ops is aborted",
+    "Connection reset by peer",
+    "failed to connect to all addresses",
+    BROKEN_OFF,
+)
 
 
 def describe(error: BaseException, assignment: Assignment) -> TaskFailure:

@@ -41,7 +41,8 @@ def remember(callbacks: Sequence[keras.callbacks.Callback], steps: Sequence[Mapp
                     del arrays[count:]
         told.append({"class": type(callback).__name__, "attributes": attributes})
     names = list(steps[-1]) if steps else []
-    arrays.append(np.array([[step[name] for name in names] for step in steps], np.float64).reshape(-1, len(names)))
+    logged = np.array([[step[name] for name in names] for step in steps], np.float64)
+    arrays.append(logged.reshape(len(steps), len(names)))
     return Memory({"callbacks": told, "logs": {"names": names, "rows": len(arrays) - 1}}, tuple(arrays))
 
 

@@ -18,6 +18,7 @@ from orchestrator.seating import training_plans
 from orchestrator.spec import make_run_spec
 from orchestrator.states import Ended
 from orchestrator.worker_group import LocalGroup
+from workers.addresses import join, split
 from workers.messages import PREEMPTED, CheckpointFailed, CheckpointWritten, Evaluation, Leg, Stamp, StepBatch
 from workers.snapshot import Snapshot
 
@@ -69,10 +70,21 @@ class KeepingGroup(LocalGroup):
         return self.kept[stamp]
 
 
+class ApartGroup(KeepingGroup):
+    """Every task has a loopback address of its own, as if it were on another host."""
+
+    def _ask(self, task: topology.Task, method: str, *arguments: Any) -> Any:
+        if method == "unreachable":
+            return ()  # what holds a loopback port does not listen there
+        answer = super()._ask(task, method, *arguments)
+        return join(f"127.0.0.{task.index + 2}", split(answer)[1]) if method == "reserve" else answer
+
+
 def train(
     job: str,
     seeds: Iterable[int] = (0,),
     *,
+    kind: type[KeepingGroup] = KeepingGroup,
     steps_per_call: int | None = None,
     folder: Path | None = None,
     attempt: int | None = None,
@@ -87,7 +99,7 @@ def train(
     spec = make_run_spec({"job": job, "directory": str(JOBS), **fields})
     plans = training_plans(spec)
     evaluator_plan = topology.plan_evaluator(1)
-    group = KeepingGroup(plans, SESSION)
+    group = kind(plans, SESSION)
     evaluator = LocalGroup([evaluator_plan], SESSION)
     results: list[Trained] = []
     log: dict[str, bytes] = {}

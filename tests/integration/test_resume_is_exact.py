@@ -11,7 +11,7 @@ import pytest
 from tests.integration.local_runs import Trained, train
 from workers.messages import PREEMPTED
 
-STEPS, BATCH, WORKERS = 60, 8, 2
+STEPS, BATCH, WORKERS = 600, 8, 2
 TOLERANCE = 1e-6
 SETTINGS: dict[str, Any] = {"mode": "sync", "workers": WORKERS, "batch_size": BATCH, "steps_per_call": 4}
 
@@ -28,7 +28,9 @@ def in_two_parts(folder: Path, at: int = 25, **params: Any) -> tuple[Trained, Tr
 
 
 @pytest.mark.parametrize(
-    "params", [{}, {"seeded": False, "schedule": False, "called": True}], ids=["schedule", "callbacks"]
+    "params",
+    [{"rows": 2000}, {"rows": 2000, "seeded": False, "schedule": False, "called": True}],
+    ids=["schedule", "callbacks"],
 )
 def test_losses_and_weights_are_those_of_an_uninterrupted_run(tmp_path: Path, params: dict[str, Any]) -> None:
     first, second = in_two_parts(tmp_path, **params)

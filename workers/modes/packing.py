@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from workers.modes.gradients import SquareNorms
+from workers.modes.neighbours import Neighbours
 from workers.modes.stamps import StepTimer
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MOST_SURPLUS_BYTES = 1 << 17
 
 
 def average_gradients(
-    optimizer: keras.Optimizer, divisor: Callable[[], float], timer: StepTimer, norms: SquareNorms | None = None
+    optimizer: keras.Optimizer, divisor: Callable[[], float], reducer: Reducer, norms: SquareNorms | None = None
 ) -> None:
     """Make `optimizer` work on the mean of all replicas' gradients, brought together in one collective per dtype.
 
@@ -38,7 +39,7 @@ def average_gradients(
 
     def apply_mean(grads: Iterable[Any], trainable_variables: Any = None) -> None:
         own = list(grads)
-        mean = mean_over_replicas(own, divisor(), timer)
+        mean = reducer.mean(own, divisor())
         if norms is not None:
             norms.note(own, mean)
         apply(mean, trainable_variables)
@@ -48,46 +49,61 @@ def average_gradients(
     innermost._all_reduce_sum_gradients = list  # they are the same on every replica by now
 
 
-def mean_over_replicas(gradients: list[Any], divisor: float, timer: StepTimer) -> list[Any]:
-    """The mean of each gradient. None stays None; sparse ones (`IndexedSlices`) are reduced one by one.
+class Reducer:
+    """Brings values of all replicas together. Its methods are called in replica context."""
 
-    Divided first and summed then: the sum of scaled gradients could overflow where their mean does not.
-    """
-    import tensorflow as tf
+    def __init__(self, timer: StepTimer, neighbours: Neighbours | None) -> None:
+        """`neighbours`: all other workers, if they share this one's memory."""
+        self._timer = timer
+        self._neighbours = neighbours
 
-    shares = [None if gradient is None else _divided(gradient, divisor) for gradient in gradients]
-    dense = [p for p, share in enumerate(shares) if share is not None and _is_dense(share)]
-    means = list(shares)
-    for position, mean in zip(dense, sum_over_replicas([shares[p] for p in dense], timer), strict=True):
-        means[position] = mean
-    for position, share in enumerate(shares):
-        if share is not None and position not in dense:
-            means[position] = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, share)
-    return means
+    def mean(self, gradients: list[Any], divisor: float) -> list[Any]:
+        """The mean of each gradient. None stays None; sparse ones (`IndexedSlices`) are reduced one by one.
+
+        Divided first and summed then: the sum of scaled gradients could overflow where their mean does not.
+        """
+        import tensorflow as tf
+
+        shares = [None if gradient is None else _divided(gradient, divisor) for gradient in gradients]
+        dense = [p for p, share in enumerate(shares) if share is not None and _is_dense(share)]
+        means = list(shares)
+        for position, mean in zip(dense, self.sum([shares[p] for p in dense]), strict=True):
+            means[position] = mean
+        for position, share in enumerate(shares):
+            if share is not None and position not in dense:
+                means[position] = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, share)
+        return means
+
+    def sum(self, values: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Each tensor summed over all replicas, in one collective per dtype.
+
+        TensorFlow's collectives know no unsigned integers, which the states of random generators are: those travel as
+        int64.
+        """
+        import tensorflow as tf
+
+        wire = [v if v.dtype.is_floating else tf.cast(v, tf.int64) for v in values]
+        totals: list[Any] = list(wire)
+        for dtype in dict.fromkeys(w.dtype for w in wire):
+            positions = [p for p, w in enumerate(wire) if w.dtype == dtype]
+            packed = tf.concat([tf.reshape(wire[p], [-1]) for p in positions], axis=0)
+            total = self._timer.collective(packed, self._sum)
+            sizes = [wire[p].shape.num_elements() for p in positions]
+            for position, part in zip(positions, tf.split(total, sizes), strict=True):
+                totals[position] = tf.cast(tf.reshape(part, wire[position].shape), values[position].dtype)
+        return totals
+
+    def _sum(self, value: tf.Tensor) -> tf.Tensor:
+        import tensorflow as tf
+
+        if self._neighbours is None:
+            return _sum_over_network(value)
+        add_up = tf.autograph.experimental.do_not_convert(self._neighbours.sum)
+        total: tf.Tensor = tf.ensure_shape(tf.numpy_function(add_up, [value], value.dtype), value.shape)
+        return total
 
 
-def sum_over_replicas(values: list[tf.Tensor], timer: StepTimer | None = None) -> list[tf.Tensor]:
-    """Each tensor summed over all replicas, in one collective per dtype. Call in replica context.
-
-    Collectives know no unsigned integers, which the states of random generators are: those travel as int64.
-    """
-    import tensorflow as tf
-
-    timer = timer or StepTimer(enabled=False)
-    replica = tf.distribute.get_replica_context()
-    wire = [v if v.dtype.is_floating else tf.cast(v, tf.int64) for v in values]
-    totals: list[Any] = list(wire)
-    for dtype in dict.fromkeys(w.dtype for w in wire):
-        positions = [p for p, w in enumerate(wire) if w.dtype == dtype]
-        packed = tf.concat([tf.reshape(wire[p], [-1]) for p in positions], axis=0)
-        total = timer.collective(packed, lambda value: _sum(replica, value))
-        sizes = [wire[p].shape.num_elements() for p in positions]
-        for position, part in zip(positions, tf.split(total, sizes), strict=True):
-            totals[position] = tf.cast(tf.reshape(part, wire[position].shape), values[position].dtype)
-    return totals
-
-
-def _sum(replica: tf.distribute.ReplicaContext, value: tf.Tensor) -> tf.Tensor:
+def _sum_over_network(value: tf.Tensor) -> tf.Tensor:
     """`value` summed over all replicas: by gathering everybody's where that takes fewer round trips.
 
     TensorFlow's all-reduce between hosts goes around a ring twice, a gather once. Two workers send the same bytes
@@ -96,6 +112,7 @@ def _sum(replica: tf.distribute.ReplicaContext, value: tf.Tensor) -> tf.Tensor:
     """
     import tensorflow as tf
 
+    replica = tf.distribute.get_replica_context()
     launchers: Any = getattr(getattr(replica.strategy.extended, "_cross_device_ops", None), "_launchers", ())
     workers = replica.num_replicas_in_sync
     surplus = value.shape.num_elements() * value.dtype.size * (workers - 1) * (workers - 2) / workers

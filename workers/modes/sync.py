@@ -6,6 +6,7 @@ devices a MirroredStrategy, one device needs none.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ from workers.messages import Assignment, Position
 from workers.modes import Call, Consult, Decision
 from workers.modes.gradients import SquareNorms
 from workers.modes.joined import as_if_alone, count_sums_for_all, refuse_unsupported
-from workers.modes.packing import average_gradients, sum_over_replicas
+from workers.modes.neighbours import Neighbours, listen
+from workers.modes.packing import Reducer, average_gradients
 from workers.modes.stamps import StepTimer, known
 from workers.optimizers import optimizers
 from workers.start import scale_schedule
@@ -44,7 +46,8 @@ class SyncMode:
         self.step = 0
         self._assignment = assignment
         self._job = job
-        self._workers = max(1, len(assignment.tf_config.get("cluster", {}).get("worker", ())))
+        self._addresses = assignment.tf_config.get("cluster", {}).get("worker", ())
+        self._workers = max(1, len(self._addresses))
         self._agreed: Decision | None = None
         self._pace: Pace | None = None
         self.shares: tuple[int, ...] = ()
@@ -54,13 +57,15 @@ class SyncMode:
         return self._train_step.names
 
     def build(self) -> None:
-        self._strategy = self._make_strategy()
+        listener = None if self._assignment.gpus else listen(self._assignment.task.index, self._addresses)
+        self._strategy = self._make_strategy()  # which waits for all workers to be there
         self._replicas = self._strategy.num_replicas_in_sync
         self._local_replicas = self._replicas // self._workers
         self.batches_per_step = self._replicas
         timed = self._assignment.timings or self._assignment.balance
         timed = timed and self._assignment.gpus == 0 and self._local_replicas == 1
         self._timer = StepTimer(timed)
+        self._neighbours = self._meet(listener) if listener else None
         seed = self._assignment.seed
         stream = self._stream(seed)
         batch = first_batch(stream, "train_dataset")
@@ -69,9 +74,10 @@ class SyncMode:
         # Without equal batches there are no two batch sizes to compare.
         norms = SquareNorms() if self._assignment.gradient_noise and not self._assignment.balance else None
         if self._replicas > 1:
+            reducer = Reducer(self._timer, self._neighbours)
             for optimizer in optimizers(self.model):
                 refuse_unsupported(optimizer)
-                average_gradients(optimizer, self._divisor, self._timer, norms)
+                average_gradients(optimizer, self._divisor, reducer, norms)
             count_sums_for_all(self.model, self._divisor)
         self._train_step = TrainStep(self.model, norms.take if norms else dict)
         self._run = self._make_run()
@@ -174,6 +180,16 @@ class SyncMode:
             return tf.distribute.MirroredStrategy([device.name for device in devices])
         return tf.distribute.get_strategy()
 
+    def _meet(self, listener: socket.socket) -> Neighbours | None:
+        """The other workers, if they share this one's memory; all of them or nobody."""
+        if self._local_replicas > 1:
+            listener.close()
+            return None
+        met = Neighbours.meet(self._assignment.task.index, listener, self._addresses)
+        if met is not None:
+            print(f"{self._workers} workers on this host exchange gradients through shared memory", flush=True)  # noqa: T201 - the task's log
+        return met
+
     def _stream(self, seed: int, position: Position = ()) -> tf.data.Dataset:
         stream = training_stream(
             self._job,
@@ -239,10 +255,12 @@ class SyncMode:
     def _make_collect(self) -> Any:
         import tensorflow as tf
 
+        reducer = Reducer(StepTimer(enabled=False), self._neighbours)
+
         @tf.function
         def collect(values: list[tf.Tensor], mine: tf.Tensor) -> Any:
             masked = [tf.where(mine > 0, v, tf.zeros_like(v)) for v in values]
-            return self._strategy.run(lambda: sum_over_replicas(masked))
+            return self._strategy.run(lambda: reducer.sum(masked))
 
         return collect
 
