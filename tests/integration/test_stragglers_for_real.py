@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from tests.integration.local_runs import train
+from tests.integration.local_runs import Trained, train
 from workers.stragglers import Profile, draws
 
 STEPS, BATCH = 60, 32
 
 
-def seconds(mode: str, profile: str, workers: int = 2) -> float:
+def trained(mode: str, profile: str, workers: int = 2) -> Trained:
     per_step = BATCH * (workers if mode == "sync" else 1)
-    trained = train(
+    return train(
         "exact.py",
         mode=mode,
         workers=workers,
@@ -23,16 +22,19 @@ def seconds(mode: str, profile: str, workers: int = 2) -> float:
         straggler=profile,
         steps_per_call=1,
     )[0]
-    assert trained.ended is not None
-    return trained.ended.finished.seconds
+
+
+def seconds(run: Trained) -> float:
+    assert run.ended is not None
+    return run.ended.finished.seconds
 
 
 def test_the_sum_of_the_slowest_draws_predicts_the_time_of_sync() -> None:
     profile = "lognormal:sigma=0.5,step=0.05"
     predicted = draws(Profile.parse(profile), seed=0, workers=2, steps=STEPS).max(axis=1).sum()
     # What the steps themselves take: the same run with draws so short that they do not matter.
-    overhead = seconds("sync", "lognormal:sigma=0.5,step=0.001")
-    measured = seconds("sync", profile)
+    overhead = seconds(trained("sync", "lognormal:sigma=0.5,step=0.001"))
+    measured = seconds(trained("sync", profile))
     # Within 5 % on a quiet machine (docs/comparison.md); what a loaded one adds to each step is not in the formula.
     assert predicted <= measured
     assert measured == pytest.approx(predicted + overhead, rel=0.3)
@@ -40,9 +42,10 @@ def test_the_sum_of_the_slowest_draws_predicts_the_time_of_sync() -> None:
 
 def test_async_is_not_held_up_by_a_slow_worker() -> None:
     profile = "persistent:worker=1,factor=5,step=0.04"
-    sync, asynchronous = seconds("sync", profile), seconds("async", profile)
+    sync, asynchronous = trained("sync", profile), trained("async", profile)
     table = draws(Profile.parse(profile), seed=0, workers=2, steps=1)[0]
-    assert sync >= STEPS * table.max()
+    assert seconds(sync) >= STEPS * table.max()
+    assert seconds(asynchronous) < 0.5 * seconds(sync)
     # Two workers share the updates: 1/0.04 + 1/0.2 of them a second.
-    assert asynchronous == pytest.approx(STEPS / np.sum(1 / table), rel=0.5)
-    assert asynchronous < 0.5 * sync
+    slow = sum(len(batch.steps) for batch in asynchronous.batches if batch.worker == 1)
+    assert slow / STEPS == pytest.approx(1 / 6, abs=0.08)

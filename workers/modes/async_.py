@@ -26,11 +26,11 @@ from workers.data import first_batch, training_stream
 from workers.failures import classify
 from workers.messages import OUTSTANDING_CALLS, Assignment, FailureKind, Position
 from workers.modes import Call, Decision
-from workers.modes.exchange import Exchange
+from workers.modes.closure import Closure
 from workers.modes.stamps import StepTimer, known
 from workers.optimizers import iterations, optimizers
 from workers.start import scale_schedule
-from workers.step import TrainStep, make_model, step_scope
+from workers.step import TrainStep, make_model
 from workers.stragglers import Pace, pace_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _ERROR_CHECK_SECONDS = 0.5
-_NO_LIMIT = 2**62
 
 
 class AsyncMode:
@@ -84,7 +83,7 @@ class AsyncMode:
         self._train_step = TrainStep(self.model)
         self._element_spec = stream.element_spec
         with self._train_step.traced():
-            self._run = self._make_run(self._element_spec)
+            self._closure = self._make_closure()
         # One call for all of them: read one by one, 20 variables cost 100 ms.
         self._read_weights = tf.function(lambda: _values(state.state_variables(self.model)))
         self._read_optimizer = tf.function(lambda: _values(state.optimizer_variables(self.model)))
@@ -93,7 +92,7 @@ class AsyncMode:
 
     def scale_schedule(self, factor: float) -> None:
         if scale_schedule(self.model, factor):
-            self._run = self._make_run(self._element_spec)
+            self._closure = self._make_closure()
 
     def begin(self, start: state.Snapshot, seed: int) -> None:
         self.adopt(start)
@@ -149,52 +148,9 @@ class AsyncMode:
             position=position,
         )
 
-    def _make_run(self, element_spec: Any) -> tf.types.experimental.ConcreteFunction:
-        """The closure's graph: k steps; per step what it logged, its number, and the updates it had seen.
-
-        The seconds that the call took, and those waited for input, lead the logs: each output is a fetch of its own.
-        """
-        import tensorflow as tf
-
-        strategy, train_step, counter = self._strategy, self._train_step, self._counter
+    def _make_closure(self) -> Closure:
         timer = StepTimer(self._assignment.timings and self._assignment.gpus == 0)
-        exchange = Exchange(self.model, counter)
-        counters = [iterations(optimizer) for optimizer in optimizers(self.model)]
-
-        @tf.function
-        def run(iterator: Any, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            begun = timer.now()
-            waited = tf.zeros([], tf.float64)
-            rows = tf.TensorArray(tf.float32, size=steps)
-            numbers = tf.TensorArray(tf.int64, size=steps, element_shape=[])
-            reads = tf.TensorArray(tf.int64, size=steps, element_shape=[])
-            seen, packs = exchange.fetch()
-            for n in tf.range(steps):
-                batch, wait = timer.next(iterator)
-                waited += wait
-                graph = tf.compat.v1.get_default_graph()
-                known = len(graph.get_operations())
-                local = [(iteration, tf.cast(seen, iteration.dtype)) for iteration in counters]
-                # Optimizers update variables in a `merge_call`, which TensorFlow runs in this thread, out of
-                # reach of the replica thread's scope: without one here Adam took each step for its first.
-                with exchange.reading(packs), step_scope(local):
-                    row = strategy.run(train_step, args=(batch, local))
-                effects = [op for op in graph.get_operations()[known:] if op.op_def.is_stateful]
-                with tf.control_dependencies([row, *effects]):
-                    # Atomic fetch-and-add. `assign_add` then a read would count others' updates in between.
-                    before = tf.raw_ops.ResourceCountUpTo(resource=counter.handle, limit=_NO_LIMIT, T=tf.int64)
-                rows = rows.write(n, row)
-                numbers = numbers.write(n, before + 1)
-                reads = reads.write(n, seen)
-                seen, packs = exchange.fetch([before.op])
-            # A TensorArray without elements has no element shape to stack.
-            logs = tf.cond(steps > 0, lambda: tf.reshape(rows.stack(), [-1]), lambda: tf.zeros([0]))
-            taken = numbers.stack()
-            spent = tf.cast(tf.stack([timer.now([taken]) - begun, waited]), tf.float32)
-            return tf.concat([spent, logs], axis=0), taken, reads.stack()
-
-        spec = tf.data.IteratorSpec(element_spec)
-        return run.get_concrete_function(spec, tf.TensorSpec([], tf.int32))
+        return Closure(self._strategy, self.model, self._train_step, self._counter, self._element_spec, timer)
 
     def _open_data(self, seed: int, position: Position = ()) -> None:
         """Fresh iterators, each on its worker, over that worker's shard, less what was taken of it."""
@@ -213,7 +169,7 @@ class AsyncMode:
         warmed: queue.SimpleQueue[int] = queue.SimpleQueue()
 
         def touch(iterator: Any) -> None:
-            self._call(iterator, 0)
+            self._closure(iterator, 0)
             warmed.put(current_worker())
 
         self._on_every_worker(touch, self._iterators)
@@ -255,7 +211,7 @@ class AsyncMode:
         if pace is not None:
             time.sleep(sum(pace.seconds() for _ in range(steps)))
         slept = time.monotonic() - started
-        logs, numbers, reads = self._call(iterator, steps)
+        logs, numbers, reads = self._closure(iterator, steps)
         busy, waited = known(logs[0]), known(logs[1])
         self._completed.put(
             Call(
@@ -269,15 +225,6 @@ class AsyncMode:
                 input_wait=waited,
             )
         )
-
-    def _call(self, iterator: Any, steps: int) -> list[Any]:
-        import tensorflow as tf
-
-        with tf.device("/job:chief/replica:0/task:0/device:CPU:0"):
-            wanted = tf.constant(steps)
-        outputs = self._run(iterator, wanted)
-        with tf.device("/job:chief/replica:0/task:0/device:CPU:0"):
-            return [tf.identity(output).numpy() for output in outputs]
 
     def _collect(self) -> list[Call]:
         """At least one completed call if any is in flight, and whatever else is there."""

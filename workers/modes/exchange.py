@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 SMALL_BYTES = 1 << 18
 """A larger variable, or gradient, travels alone: there the bytes cost more than the message."""
 
-Packs = tuple["tf.Tensor", ...]
+Messages = tuple["tf.Tensor", ...]
+_WORDS = 4
+"""Two int64 in words of float32."""
 
 
 class Exchange:
@@ -37,32 +39,67 @@ class Exchange:
         held = [variable.value for variable in model.trainable_variables]
         small = [v for v in held if isinstance(v, CachingVariable) and _bytes(v) <= SMALL_BYTES]
         self._groups = list(_grouped(small, lambda v: (v.device, v.dtype.name)))
+        near = [g for g in self._groups if g[0].device == counter.device and g[0].dtype.name == "float32"]
+        self._carrier = near[0] if near else None
+        """The variables whose message has room for numbers: bits are bits."""
         for optimizer in optimizers(model):
             innermost(optimizer)._all_reduce_sum_gradients = self._push
 
-    def fetch(self, after: Sequence[tf.Operation] = ()) -> tuple[tf.Tensor, Packs]:
-        """The number of updates applied, and then the weights, packed."""
+    def fetch(self, counted: tf.Tensor | None = None) -> Messages:
+        """What a step starts from, as it travels: the number of updates applied, and then the weights.
+
+        `counted`, the number before the update that this comes after, travels along.
+        """
         import tensorflow as tf
 
-        with tf.control_dependencies(after):
-            seen = self._counter.read_value()
-        packs = []
+        messages = []
+        with tf.control_dependencies([] if counted is None else [counted]), tf.device(self._counter.device):
+            seen = self.applied()
+            numbers = tf.stack([seen if counted is None else counted, seen])
         with tf.control_dependencies([seen]):
             for group in self._groups:
                 with tf.device(group[0].device):
-                    packs.append(tf.concat([tf.reshape(v.get().read_value(), [-1]) for v in group], axis=0))
-        return tf.identity(seen), tuple(map(tf.identity, packs))
+                    parts = [tf.reshape(v.get().read_value(), [-1]) for v in group]
+                    if group is self._carrier:
+                        parts.insert(0, tf.reshape(tf.bitcast(numbers, group[0].dtype), [-1]))
+                    messages.append(tf.concat(parts, axis=0))
+        if self._carrier is None:
+            messages.append(numbers)
+        return tuple(map(tf.identity, messages))
+
+    def applied(self) -> tf.Tensor:
+        """The number of updates applied, on the parameter server that counts them."""
+        import tensorflow as tf
+
+        # The variable's own `read_value` brings it to the worker at once, which costs a round trip to go on from there.
+        with tf.device(self._counter.device):
+            return tf.raw_ops.ReadVariableOp(resource=self._counter.handle, dtype=tf.int64)
+
+    def numbers(self, messages: Messages) -> tuple[tf.Tensor, tf.Tensor]:
+        """Of the messages: the number `counted`, and that of the updates applied when the weights were read."""
+        import tensorflow as tf
+
+        if self._carrier is None:
+            numbers = messages[-1]
+        else:
+            carrier = messages[self._groups.index(self._carrier)]
+            numbers = tf.bitcast(tf.reshape(carrier[:_WORDS], [2, -1]), tf.int64)
+        return numbers[0], numbers[1]
 
     @contextmanager
-    def reading(self, packs: Packs) -> Iterator[None]:
-        """While traced in this scope, a replica reads the variables in `packs` from there, until it writes to one."""
+    def reading(self, messages: Messages) -> Iterator[None]:
+        """While traced in this scope, a replica reads variables from `messages` if they are there, until it writes."""
         import tensorflow as tf
 
         self._written = False
         redirected = []
         try:
-            for group, pack in zip(self._groups, packs, strict=True):
-                parts = tf.split(pack, [v.shape.num_elements() for v in group])
+            for group, message in zip(self._groups, messages, strict=False):
+                sizes = [v.shape.num_elements() for v in group]
+                if group is self._carrier:
+                    _, *parts = tf.split(message, [_WORDS, *sizes])
+                else:
+                    parts = tf.split(message, sizes)
                 for variable, part in zip(group, parts, strict=True):
                     self._redirect(variable, tf.reshape(part, variable.shape))
                     redirected.append(variable)
