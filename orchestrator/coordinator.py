@@ -20,7 +20,6 @@ from orchestrator.states import (
     Failing,
     Idle,
     Launching,
-    Order,
     Replace,
     ScoreSnapshot,
     State,
@@ -31,7 +30,17 @@ from orchestrator.states import (
 )
 from orchestrator.watch.instability import RecentSnapshots
 from orchestrator.worker_group import Assign, SnapshotHandle, WorkerGroup
-from workers.messages import PREEMPTED, ROLLBACK, FailureKind, Leg, ReplicaState, ReplicaStatus, Task, TaskFailure
+from workers.messages import (
+    PREEMPTED,
+    ROLLBACK,
+    FailureKind,
+    Leg,
+    ReplicaState,
+    ReplicaStatus,
+    Stamp,
+    Task,
+    TaskFailure,
+)
 
 SHORTEST_WAIT, WAIT_GROWTH = 0.02, 1.3
 LONGEST_WAIT = 0.25
@@ -212,13 +221,17 @@ class Coordinator:
         self.state, orders = advance(self.state, statuses, now)
         self._keep_books(statuses, now)
         lost = tuple(order.failure for order in orders if isinstance(order, Replace))
+        for order in orders:
+            if isinstance(order, ScoreSnapshot):  # whoever listens may want to go back to it already
+                self._take(order.stamp)
         listen(Tick(self.state, statuses, tuple(f for f in lost if self._replacements.is_new(f))))
         if isinstance(self.state, Broken):
             if preemption.requested() or (self._training is not None and self._training.stopping == PREEMPTED):
                 raise preemption.Preempted  # its last checkpoint is what is left, and no reason to launch anew
             raise GroupBroken(self.state.cause, self.state.failures)
         for order in orders:
-            self._carry_out(order)
+            if not isinstance(order, ScoreSnapshot):
+                self._carry_out(order)
         for task in self._replacements.due():
             self.replace(task)
         return statuses
@@ -236,13 +249,15 @@ class Coordinator:
         self._scoring.keep(self._training.pending if self._training else ())
         self._hangs.scores_awaited(len(self._scoring), now)
 
-    def _carry_out(self, order: Order) -> None:
-        if isinstance(order, ScoreSnapshot):
-            snapshot = self._group.snapshot(self._leader, order.stamp)
-            self._scoring.order(order.stamp, snapshot)
-            if self._keeps_snapshots:
-                self.snapshots.add(order.stamp, snapshot)
-        elif isinstance(order, StopLeg):
+    def _take(self, stamp: Stamp) -> None:
+        """Have a snapshot scored, and keep it."""
+        snapshot = self._group.snapshot(self._leader, stamp)
+        self._scoring.order(stamp, snapshot)
+        if self._keeps_snapshots:
+            self.snapshots.add(stamp, snapshot)
+
+    def _carry_out(self, order: StopLeg | Replace) -> None:
+        if isinstance(order, StopLeg):
             self._group.request_stop(order.reason, self._leg, self._trainers)
         elif not self._replacements.order(order.failure):
             raise GroupBroken(order.failure, [order.failure])

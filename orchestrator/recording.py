@@ -135,6 +135,7 @@ class Recorder:
         """A new attempt trains `leg`. A supervisor that was killed took the last reports with it, the checkpoint that
         is gone on from may lie beyond them."""
         self._pace.goes_on()
+        self._detector.goes_back()
         start = leg.start
         if start is not None and start.step > self._steps:
             self._store.event(attempt, "unreported", first=self._steps + 1, last=start.step)
@@ -144,6 +145,7 @@ class Recorder:
     def rolled_back(self, attempt: int, leg: Leg) -> None:
         """What comes now repeats steps of the leg before."""
         self.rollbacks += 1
+        self._detector.goes_back()
         self._store.event(attempt, "rollback", step=leg.start.step if leg.start else 0)
 
     def close(self, result: RunResult) -> None:

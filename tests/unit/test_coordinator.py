@@ -205,6 +205,18 @@ def test_waits_grow_with_a_large_group(crew: Crew) -> None:
     assert max(group.waits) == 100 * WAIT_PER_TASK
 
 
+def test_a_snapshot_can_be_gone_back_to_as_soon_as_it_is_told_of(crew: Crew) -> None:
+    """Whoever listens may find in the same news that the loss is NaN by now."""
+    coordinator = Coordinator(
+        crew.group, crew.evaluator, leader=W0, trainers=[W0, W1], clock=crew.clock, keeps_snapshots=True
+    )
+    crew.group.news = script([training(snapshots=(at(10),))], [training(leg_finished=(ended(12),))])
+    crew.evaluator.news = script([], [scored(at(10))])
+    kept = []
+    coordinator.run(LEG, None, None, lambda _: kept.append(len(coordinator.snapshots)))
+    assert kept[0] == 1
+
+
 def test_a_timeout_stops_the_leg(crew: Crew) -> None:
     def news() -> Sequence[ReplicaStatus]:
         if crew.group.stops:

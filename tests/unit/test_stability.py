@@ -449,3 +449,21 @@ def test_noise_scale_without_an_answer() -> None:
     assert simple_noise_scale([math.inf], [1.0], 16, 64) is None
     with pytest.raises(ValueError, match="small_batch < big_batch"):
         simple_noise_scale([1.0], [1.0], 64, 64)
+
+
+@pytest.mark.parametrize("back", [0, 400])
+def test_a_loss_that_is_higher_because_training_went_back_is_no_divergence(back: int) -> None:
+    """And what diverges afterwards is found as if it were the first time."""
+    steps = np.arange(1, 1201)
+    falling = 15 * np.exp(-steps / 200) + 0.5 + np.random.default_rng(0).normal(0, 0.02, len(steps))
+
+    def feed(detector: StabilityDetector, first: int, losses: np.ndarray) -> list[str]:
+        at = np.arange(first, first + len(losses))
+        return [found.kind for found in detector.observe(at, 32 * at, at / 100, losses)]
+
+    detector = StabilityDetector()
+    assert feed(detector, 1, falling) == []
+    detector.goes_back()
+    assert feed(detector, back + 1, falling[back:]) == []
+    rising = falling[-1] * np.exp(np.arange(200) / 50)
+    assert "divergence" in feed(detector, 1201, rising)

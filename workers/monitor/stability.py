@@ -36,7 +36,7 @@ BAD_GRADIENTS = 3
 
 
 class StabilityDetector:
-    """Feed it the loss of one run in the order it arrives, through restarts and rollbacks.
+    """Feed it the loss of one run in the order it arrives; after a restart or a rollback it has to be told.
 
     What it finds does not depend on how the stream is cut into calls. Async steps may be numbered out of
     order: numbers only name steps in findings, the order of arrival is the time axis. It never raises on the
@@ -46,19 +46,23 @@ class StabilityDetector:
     def __init__(self, settings: StabilitySettings | None = None) -> None:
         self.settings = settings or StabilitySettings()
         self._found: Counter[Kind] = Counter()
-        self._pending = _Columns([], [], [], [], [])
         self._has_gradients = False
+        self._finished = False
+        self.goes_back()
+
+    def goes_back(self) -> None:
+        """Training goes on from an earlier state: its loss may be higher than it was since, and is judged anew."""
+        self._pending = _Columns([], [], [], [], [])
         self._rules: LossRules | None = None
         self._overfitting = OverfittingRule(self.settings.overfitting_loss, self.settings.overfitting_evaluations)
         self._last_finite: float | None = None
         self._finite_in_a_row = RECOVERED
         self._bad_gradients = 0
         self._bad_evaluation = False
-        self._finished = False
 
     @property
     def jitter(self) -> float | None:
-        """Standard deviation of the detrended loss over its level, of the run so far; None before 88 steps.
+        """Standard deviation of the detrended loss over its level, since training last went back; None before 88 steps.
 
         Detrended with the local baseline of `loss_baseline`, so swings slower than about 64 steps do not
         count.
