@@ -39,9 +39,9 @@ class Exchange:
         held = [variable.value for variable in model.trainable_variables]
         small = [v for v in held if isinstance(v, CachingVariable) and _bytes(v) <= SMALL_BYTES]
         self._groups = list(_grouped(small, lambda v: (v.device, v.dtype.name)))
-        near = [g for g in self._groups if g[0].device == counter.device and g[0].dtype.name == "float32"]
-        self._carrier = near[0] if near else None
-        """The variables whose message has room for numbers: bits are bits."""
+        near = (n for n, (v, *_) in enumerate(self._groups) if (v.device, v.dtype.name) == (counter.device, "float32"))
+        self._carrier = next(near, None)
+        """Which group's message has the numbers in front: bits are bits."""
         for optimizer in optimizers(model):
             innermost(optimizer)._all_reduce_sum_gradients = self._push
 
@@ -57,11 +57,11 @@ class Exchange:
             seen = self.applied()
             numbers = tf.stack([seen if counted is None else counted, seen])
         with tf.control_dependencies([seen]):
-            for group in self._groups:
+            for n, group in enumerate(self._groups):
                 with tf.device(group[0].device):
                     parts = [tf.reshape(v.get().read_value(), [-1]) for v in group]
-                    if group is self._carrier:
-                        parts.insert(0, tf.reshape(tf.bitcast(numbers, group[0].dtype), [-1]))
+                    if n == self._carrier:
+                        parts.insert(0, tf.reshape(tf.bitcast(numbers, tf.float32), [-1]))
                     messages.append(tf.concat(parts, axis=0))
         if self._carrier is None:
             messages.append(numbers)
@@ -82,8 +82,7 @@ class Exchange:
         if self._carrier is None:
             numbers = messages[-1]
         else:
-            carrier = messages[self._groups.index(self._carrier)]
-            numbers = tf.bitcast(tf.reshape(carrier[:_WORDS], [2, -1]), tf.int64)
+            numbers = tf.bitcast(tf.reshape(messages[self._carrier][:_WORDS], [2, -1]), tf.int64)
         return numbers[0], numbers[1]
 
     @contextmanager
@@ -94,9 +93,9 @@ class Exchange:
         self._written = False
         redirected = []
         try:
-            for group, message in zip(self._groups, messages, strict=False):
+            for n, (group, message) in enumerate(zip(self._groups, messages, strict=False)):
                 sizes = [v.shape.num_elements() for v in group]
-                if group is self._carrier:
+                if n == self._carrier:
                     _, *parts = tf.split(message, [_WORDS, *sizes])
                 else:
                     parts = tf.split(message, sizes)
