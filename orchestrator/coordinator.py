@@ -225,6 +225,7 @@ class Coordinator:
             if isinstance(order, ScoreSnapshot):  # whoever listens may want to go back to it already
                 self._take(order.stamp)
         listen(Tick(self.state, statuses, tuple(f for f in lost if self._replacements.is_new(f))))
+        self.snapshots.forget()
         if isinstance(self.state, Broken):
             if preemption.requested() or (self._training is not None and self._training.stopping == PREEMPTED):
                 raise preemption.Preempted  # its last checkpoint is what is left, and no reason to launch anew

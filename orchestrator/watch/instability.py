@@ -36,7 +36,9 @@ def named(finding: Finding) -> str:
 
 
 class RecentSnapshots(Generic[_Handle]):
-    """A few snapshots of a leg, chosen so that one of them is always old enough to be good. At most five."""
+    """A few snapshots of a leg, chosen so that one of them is always old enough to be good.
+
+    At most five, and those that came since `forget` was last called."""
 
     _SPACING = MARGIN["divergence"] // 2
 
@@ -47,13 +49,19 @@ class RecentSnapshots(Generic[_Handle]):
         return len(self._kept)
 
     def add(self, stamp: Stamp, handle: _Handle) -> None:
-        """Keep the snapshot, and forget those that it makes needless."""
+        """Keep the snapshot, and forget the one before it if that is close to its own."""
         kept = self._kept
         if len(kept) > 1 and kept[-1][0].step - kept[-2][0].step < self._SPACING:
             kept.pop()
         kept.append((stamp, handle))
-        old = [pair for pair in kept if pair[0].step <= stamp.step - max(MARGIN.values())]
-        self._kept = old[-1:] + kept[len(old) :]
+
+    def forget(self) -> None:
+        """All steps up to the last snapshot were looked at: forget what no finding will go back to any more."""
+        if not self._kept:
+            return
+        good = self._kept[-1][0].step - max(MARGIN.values())
+        old = [pair for pair in self._kept if pair[0].step <= good]
+        self._kept = old[-1:] + self._kept[len(old) :]
 
     def before(self, finding: Finding) -> tuple[Stamp, _Handle] | None:
         """The last good snapshot; None when training has to begin anew."""

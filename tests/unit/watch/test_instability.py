@@ -137,6 +137,7 @@ def test_a_few_snapshots_are_kept_and_one_is_always_old_enough(gaps: list[int]) 
     for gap in gaps:
         steps.append((steps[-1] if steps else 0) + gap)
         recent.add(stamp(steps[-1]), steps[-1])
+        recent.forget()
         assert len(recent) <= 5
         for kind, margin in MARGIN.items():
             good = [step for step in steps if step <= steps[-1] - margin]
@@ -152,3 +153,13 @@ def test_a_new_leg_forgets_the_snapshots_of_the_one_before() -> None:
     recent.add(stamp(10), 10)
     recent.clear()
     assert recent.before(finding(step=1000)) is None
+
+
+def test_snapshots_that_came_with_the_finding_push_no_good_one_out() -> None:
+    """A fast run tells of several in one poll, those from after the trouble among them."""
+    recent: RecentSnapshots[int] = RecentSnapshots()
+    for step in (76, 200, 312, 380, 433, 498):
+        recent.add(stamp(step), step)
+    found = recent.before(finding("divergence", 376))
+    assert found is not None
+    assert found[1] == 200
