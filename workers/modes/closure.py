@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     State = tuple[tf.Tensor, tf.TensorArray, tf.TensorArray, tf.TensorArray, Messages]
 
 BLOCK = 4
-"""Steps in one turn of the loop, of a small step."""
+"""Steps in one turn of the loop, of a small step: 1.2 times the updates/s, for 1.7 s more before the first one."""
 _SMALL_STEP = 600
-"""Operations. That of a 64-256-10 MLP with Adam has some 250, and takes 0.2 s to trace."""
+"""Operations: that of a 64-256-10 MLP with Adam has some 250."""
 _NO_LIMIT = 2**62
 _CHIEF = "/job:chief/replica:0/task:0/device:CPU:0"
 
