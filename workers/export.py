@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.api import Job
 from workers import snapshot as state
+from workers.task_log import say
 
 if TYPE_CHECKING:
     import keras
@@ -34,14 +34,14 @@ def run_folder(directory: str | None) -> Path | None:
     except OSError:
         # Not in this process' own folder for temporary files, which goes when it ends.
         folder = Path(tempfile.mkdtemp(prefix="regatta-run-", dir=os.environ.get("TMPDIR", "/tmp")))  # noqa: S108
-    _say(f"the run's folder {directory} is not on this host; callbacks and the final weights go to {folder} here")
+    say(f"the run's folder {directory} is not on this host; callbacks and the final weights go to {folder} here")
     return folder
 
 
 def leave(job: Job, model: keras.Model, final: state.Snapshot, folder: Path) -> None:
     """Write the final weights, and let the job add what it wants; `model` is put into the final state."""
     if not final.is_finite():
-        _say(f"the final weights are not finite: no {FINAL_WEIGHTS} is written")
+        say(f"the final weights are not finite: no {FINAL_WEIGHTS} is written")
         return
     state.load(model, final)
     path = folder / FINAL_WEIGHTS
@@ -50,7 +50,3 @@ def leave(job: Job, model: keras.Model, final: state.Snapshot, folder: Path) -> 
     model.save_weights(unfinished)
     unfinished.replace(path)
     job.after_training(model, folder)
-
-
-def _say(text: str) -> None:
-    print(f"regatta: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the task's log

@@ -16,8 +16,8 @@ TOLERANCE = 1e-6
 SETTINGS: dict[str, Any] = {"mode": "sync", "workers": WORKERS, "batch_size": BATCH, "steps_per_call": 4}
 
 
-def whole(**params: Any) -> Trained:
-    return train("random_parts.py", samples=STEPS * WORKERS * BATCH, params=params, **SETTINGS)[0]
+def whole(folder: Path, **params: Any) -> Trained:
+    return train("random_parts.py", folder=folder, samples=STEPS * WORKERS * BATCH, params=params, **SETTINGS)[0]
 
 
 def in_two_parts(folder: Path, at: int = 25, **params: Any) -> tuple[Trained, Trained]:
@@ -34,7 +34,9 @@ def in_two_parts(folder: Path, at: int = 25, **params: Any) -> tuple[Trained, Tr
 )
 def test_losses_and_weights_are_those_of_an_uninterrupted_run(tmp_path: Path, params: dict[str, Any]) -> None:
     first, second = in_two_parts(tmp_path, **params)
-    one = whole(**params)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    one = whole(alone, **params)
     assert first.ended is not None
     assert first.ended.finished.stopped == PREEMPTED
     break_at = first.ended.finished.steps

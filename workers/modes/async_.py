@@ -1,14 +1,8 @@
 """Asynchronous: each worker pulls weights from the parameter servers and pushes its gradients when ready.
 
 The chief drives: it sends closures of k fused steps to whichever worker is free, through TensorFlow's
-ClusterCoordinator. Workers and parameter servers only run a TensorFlow server (`workers.server`).
-
-Two facts shape this file. `keras.Variable.assign_add` is not atomic, so under concurrent workers
-`optimizer.iterations` loses counts: here a plain counter on the parameter servers is the truth, and Keras'
-`iterations` follows it inside every step. And operations on different variables are not ordered by themselves:
-the counter is read before the weights are, and drawn after the gradients are applied, so that the difference is the
-staleness of that update. The weights of a step are read in the same visit to the parameter servers that applies the
-step before, so that a step costs one round trip (docs/adr/0002-async-counter.md).
+ClusterCoordinator. Workers and parameter servers only run a TensorFlow server (`workers.task`); what
+a closure computes is `workers.modes.closure`.
 """
 
 from __future__ import annotations

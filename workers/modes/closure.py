@@ -1,5 +1,12 @@
 """The graph of k asynchronous steps: it runs on a worker, but for what reads and updates variables.
 
+Two facts shape this file. `keras.Variable.assign_add` is not atomic, so under concurrent workers
+`optimizer.iterations` loses counts: here a plain counter on the parameter servers is the truth, and Keras'
+`iterations` follows it inside every step. And operations on different variables are not ordered by themselves:
+the counter is read before the weights are, and drawn after the gradients are applied, so that the difference is the
+staleness of that update. The weights of a step are read in the same visit to the parameter servers that applies the
+step before, so that a step costs one round trip (docs/adr/0002-async-counter.md).
+
 TensorFlow cuts it into a part for each device, and has the parts send each other every value that crosses, and every
 "go on" where only the order crosses. Those messages are what a small step costs. Traced with care there are five per
 step: the gradients one way, weights and numbers the other; and three that keep the parts' loops in step. Where tracing
@@ -86,7 +93,7 @@ class Closure:
             )
             for n in tf.range(single):
                 state = self._step(iterator, n, state)
-            if self._is_small:
+            if self._is_small:  # known by now: one step is traced
                 for block in tf.range(blocks):
                     for n in range(BLOCK):
                         state = self._step(iterator, single + BLOCK * block + n, state)

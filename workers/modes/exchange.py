@@ -53,8 +53,9 @@ class Exchange:
         import tensorflow as tf
 
         messages = []
-        with tf.control_dependencies([] if counted is None else [counted]), tf.device(self._counter.device):
+        with tf.control_dependencies([] if counted is None else [counted]):
             seen = self.applied()
+        with tf.device(self._counter.device):
             numbers = tf.stack([seen if counted is None else counted, seen])
         with tf.control_dependencies([seen]):
             for n, group in enumerate(self._groups):

@@ -27,10 +27,12 @@ from typing import Any
 
 import numpy as np
 
+from workers.addresses import split
+
 SLOT_BYTES = 1 << 22
 """Larger values take several rounds. What fits into a core's cache and is worth a message is best."""
 BROKEN_OFF = "the exchange of gradients broke off"
-"""In the message of every error that another worker's end, or its state, is the reason of."""
+"""In the message of every error whose reason is another worker."""
 _MEETING_SECONDS = 10.0
 _LOOK = struct.pack("ll", 4, 0)
 """Seconds and microseconds between two looks at the process of a worker that is waited for."""
@@ -88,13 +90,13 @@ class Neighbours:
         offset = self._round % 2 * SLOT_BYTES
         slots = [np.ndarray(mine.shape, mine.dtype, memory, offset) for memory in self._memories]
         np.ndarray(mine.shape, mine.dtype, self._own, offset)[:] = mine
-        self._meet(_ROUND.pack(self._round, mine.nbytes))
+        self._barrier(_ROUND.pack(self._round, mine.nbytes))
         np.add(slots[0], slots[1], out=total)
         for slot in slots[2:]:
             np.add(total, slot, out=total)
         self._round += 1
 
-    def _meet(self, message: bytes) -> None:
+    def _barrier(self, message: bytes) -> None:
         """Tell everybody `message`, and hear the same from everybody."""
         try:
             for peer in self._peers:
@@ -117,7 +119,7 @@ class Neighbours:
             try:
                 own, peers = _introduce(rank, listener, addresses, stack)
                 met = cls(rank, own, peers)
-                met._meet(b"met")  # nobody says so before it has met everybody
+                met._barrier(b"met")  # nobody says so before it has met everybody
             except (OSError, RuntimeError, ValueError):
                 return None
             stack.pop_all()
@@ -130,7 +132,7 @@ class Neighbours:
 
 def listen(rank: int, addresses: Sequence[str]) -> socket.socket | None:
     """Be there for the others; None where the workers at `addresses` ("host:port") are not all on one Linux host."""
-    if sys.platform != "linux" or len(addresses) < 2 or len({_host(address) for address in addresses}) > 1:
+    if sys.platform != "linux" or len(addresses) < 2 or len({split(address)[0] for address in addresses}) > 1:
         return None
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -199,7 +201,3 @@ def _sign_of_life(pid: int) -> tuple[str, str, str] | None:
 def _name(address: str) -> str:
     """In the abstract name space, which is the network name space's: who shares it shares the ports as well."""
     return f"\0regatta-{os.getuid()}-{address}"
-
-
-def _host(address: str) -> str:
-    return address.rpartition(":")[0]

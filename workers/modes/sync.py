@@ -28,6 +28,7 @@ from workers.optimizers import optimizers
 from workers.start import scale_schedule
 from workers.step import TrainStep, make_model
 from workers.stragglers import Pace, pace_of
+from workers.task_log import say
 
 if TYPE_CHECKING:
     import keras
@@ -187,7 +188,7 @@ class SyncMode:
             return None
         met = Neighbours.meet(self._assignment.task.index, listener, self._addresses)
         if met is not None:
-            print(f"{self._workers} workers on this host exchange gradients through shared memory", flush=True)  # noqa: T201 - the task's log
+            say(f"{self._workers} workers on this host exchange gradients through shared memory")
         return met
 
     def _stream(self, seed: int, position: Position = ()) -> tf.data.Dataset:
