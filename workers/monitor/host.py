@@ -84,6 +84,7 @@ class HostReader:
         self._clock = clock
         self._wall = wall
         self._counters: dict[str, tuple[float, tuple[float, ...]]] = {}
+        self._disks: dict[str, bool] = {}
         self._root: tuple[int, float] | None = None
         self._tree: tuple[float, Tree] | None = None
 
@@ -161,14 +162,19 @@ class HostReader:
     def _disk(self) -> tuple[float, float]:
         """Bytes/s read from and written to the host's disks."""
         disks = psutil.disk_io_counters(perdisk=True)
-        # A volume (LVM, RAID, loop) counts again what its disk counts; only real disks have a `device`.
-        real = [count for name, count in disks.items() if Path("/sys/block", name, "device").exists()]
+        real = [count for name, count in disks.items() if self._is_disk(name)]
         total = psutil.disk_io_counters() if not real else None
         if total is not None:
             real = [total]
         if not real:
             raise NotMeasured("no disk")
         return self._rates("disk", (sum(c.read_bytes for c in real), sum(c.write_bytes for c in real)))
+
+    def _is_disk(self, name: str) -> bool:
+        """A volume (LVM, RAID, loop) counts again what its disk counts; only real disks have a `device`."""
+        if name not in self._disks:  # asked once each: a dozen questions to the file system take a seventh of a look
+            self._disks[name] = Path("/sys/block", name, "device").exists()
+        return self._disks[name]
 
     def _rates(self, name: str, values: tuple[float, float]) -> tuple[float, float]:
         seconds, (first, second) = self._grown(name, values)

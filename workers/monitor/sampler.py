@@ -14,6 +14,9 @@ from workers.messages import HostSample
 from workers.monitor.gpu import GpuReader, GpuReading
 from workers.monitor.host import HostReader, HostReading
 
+REST_AFTER = 3.0
+"""Seconds, or as many intervals, without a `drain` after which nobody seems to want to know."""
+
 
 class GpuSource(Protocol):
     """What reads GPUs: `GpuReader`, or a test's own."""
@@ -88,10 +91,12 @@ class GpuWatch:
 class Sampler:
     """Samples in a daemon thread between `start` and `stop`; `drain` hands out what it has.
 
+    It rests while nobody asks, as in a group that waits for its turn: its looks would cost the group that trains
+    processor time, and tell of no run.
+
     Args:
         pid: root of the replica's process tree now, or None while none is running.
         interval: seconds between samples. A late sample is not made up for.
-        capacity: samples kept between two `drain`s; beyond it the oldest go.
         blocked_after: seconds without an answer after which an NVML call counts as blocked.
         patience: seconds that one sample waits for the GPUs; None for half an interval.
         host, gpu: what is read; None for this machine, and for the GPUs that the environment gives it.
@@ -103,7 +108,6 @@ class Sampler:
         pid: Callable[[], int | None],
         *,
         interval: float = 1.0,
-        capacity: int = 3600,
         blocked_after: float = 5.0,
         patience: float | None = None,
         host: HostSource | None = None,
@@ -121,9 +125,10 @@ class Sampler:
             clock=clock,
         )
         self._clock = clock
+        self._drained = clock()
         self._stopping = threading.Event()
         self._sleep = self._stopping.wait if sleep is None else sleep
-        self._samples: deque[HostSample] = deque(maxlen=capacity)
+        self._samples: deque[HostSample] = deque()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -141,6 +146,7 @@ class Sampler:
 
     def drain(self) -> tuple[HostSample, ...]:
         """The samples since the last drain, oldest first. From any thread."""
+        self._drained = self._clock()
         samples = []
         while self._samples:
             samples.append(self._samples.popleft())
@@ -160,8 +166,15 @@ class Sampler:
 
     def _run(self) -> None:
         due = self._clock()
+        rest_after = REST_AFTER * max(1.0, self._interval)
+        rested = False
         while not self._stopping.is_set():
-            self._samples.append(self.sample())
+            resting = self._clock() - self._drained > rest_after
+            if not resting:
+                sample = self.sample()
+                if not rested:  # else its rates are those of the rest as well
+                    self._samples.append(sample)
+            rested = resting
             now = self._clock()
             due += self._interval
             if due <= now:  # suspended, or slow: go on from here

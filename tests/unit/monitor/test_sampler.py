@@ -78,28 +78,47 @@ def test_a_sample_is_host_and_gpus_together() -> None:
     assert gpu.closed.wait(5)
 
 
-def test_every_interval_until_it_is_stopped_with_the_oldest_dropped() -> None:
+def test_every_interval_until_it_is_stopped() -> None:
     clock, gpu = Clock(), Gpu()
+    naps, samples = played(clock, gpu, drains=range(6), suspended_at=2)
+    assert [sample.time for sample in samples] == [100.0, 102.0, 107.0, 109.0, 111.0, 113.0]
+    assert naps == [2.0] * 6
+
+
+def test_rests_while_nobody_asks() -> None:
+    clock, gpu = Clock(), Gpu()
+    _, samples = played(clock, gpu, drains=(0, 8, 9, 10, 11))
+    # Four in the six seconds after the drain at 100; the one at 118 has rates over the rest, and goes.
+    assert [sample.time for sample in samples] == [100.0, 102.0, 104.0, 106.0, 120.0, 122.0]
+    assert len(gpu.pids) == 7
+
+
+def played(
+    clock: Clock, gpu: Gpu, drains: Collection[int], suspended_at: int | None = None
+) -> tuple[list[float], list[HostSample]]:
+    """How long a sampler of every two seconds slept, and what it gave in naps number `drains`, from 0."""
     naps: list[float] = []
+    samples: list[HostSample] = []
     enough, go_on = threading.Event(), threading.Event()
 
     def sleep(seconds: float) -> None:
+        if len(naps) in drains:
+            samples.extend(s.drain())
         naps.append(seconds)
-        clock.now += seconds + (5.0 if len(naps) == 2 else 0.0)  # the machine was suspended once
-        if len(naps) == 6:
+        clock.now += seconds + (3.0 if len(naps) == suspended_at else 0.0)  # the machine was suspended once
+        if len(naps) == max(drains) + 1:
             enough.set()
             go_on.wait(10)
 
-    s = Sampler(lambda: 7, interval=2.0, capacity=4, host=Host(clock), gpu=gpu, clock=clock, sleep=sleep)
+    s = Sampler(lambda: 7, interval=2.0, host=Host(clock), gpu=gpu, clock=clock, sleep=sleep)
     s.start()
     s.start()
     assert enough.wait(10)
-    assert [sample.time for sample in s.drain()] == [109.0, 111.0, 113.0, 115.0]
     assert s.drain() == ()
-    assert naps == [2.0] * 6
     go_on.set()
     s.stop()
     assert gpu.closed.wait(5)
+    return naps, samples
 
 
 def test_what_the_owner_passes_in_cannot_break_it() -> None:
