@@ -20,6 +20,7 @@ import os
 import socket
 import struct
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,12 @@ class Neighbours:
         self._peers = peers
         self._memories = [memory for _, memory in sorted([(rank, own), *((p.rank, p.memory) for p in peers)])]
         self._round = 0
+        self._seconds = 0.0
+
+    def take_seconds(self) -> float:
+        """Spent in `sum` since it was asked last, waiting for slower workers included."""
+        taken, self._seconds = self._seconds, 0.0
+        return taken
 
     def sum(self, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Of everybody's `value`, which have one shape and type; all workers have to call it.
@@ -79,11 +86,13 @@ class Neighbours:
         Raises:
             RuntimeError: another worker ended, or is elsewhere in its training; the message says `BROKEN_OFF`.
         """
+        entered = time.monotonic()
         total = np.empty_like(value)
         mine, sums = value.reshape(-1), total.reshape(-1)
         length = SLOT_BYTES // value.itemsize
         for start in range(0, mine.size, length):
             self._sum(mine[start : start + length], sums[start : start + length])
+        self._seconds += time.monotonic() - entered
         return total
 
     def _sum(self, mine: np.ndarray[Any, Any], total: np.ndarray[Any, Any]) -> None:

@@ -87,7 +87,7 @@ class Reducer:
         for dtype in dict.fromkeys(w.dtype for w in wire):
             positions = [p for p, w in enumerate(wire) if w.dtype == dtype]
             packed = tf.concat([tf.reshape(wire[p], [-1]) for p in positions], axis=0)
-            total = self._timer.collective(packed, self._sum)
+            total = self._sum(packed)
             sizes = [wire[p].shape.num_elements() for p in positions]
             for position, part in zip(positions, tf.split(total, sizes), strict=True):
                 totals[position] = tf.cast(tf.reshape(part, wire[position].shape), values[position].dtype)
@@ -97,7 +97,7 @@ class Reducer:
         import tensorflow as tf
 
         if self._neighbours is None:
-            return _sum_over_network(value)
+            return self._timer.collective(value, _sum_over_network)
         add_up = tf.autograph.experimental.do_not_convert(self._neighbours.sum)
         total: tf.Tensor = tf.ensure_shape(tf.numpy_function(add_up, [value], value.dtype), value.shape)
         return total

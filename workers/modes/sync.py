@@ -6,6 +6,7 @@ devices a MirroredStrategy, one device needs none.
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections.abc import Sequence
@@ -101,7 +102,8 @@ class SyncMode:
             time.sleep(sum(pace.seconds() for _ in range(MEASURED_STEPS)))
         _, _, (_, communication) = self._run_call(MEASURED_STEPS, Decision())
         own = np.zeros(self._workers, np.float32)
-        own[mine] = time.monotonic() - started - communication  # NaN where it cannot be seen: shares stay equal
+        spent = time.monotonic() - started
+        own[mine] = math.nan if communication is None else spent - communication  # not seen: shares stay equal
         (everybodys,) = self._collect([tf.constant(own)], tf.constant(1))
         seconds = self._strategy.experimental_local_results(everybodys)[0].numpy()
         self.shares = shares(seconds.tolist(), self._workers * self._assignment.batch_size)
@@ -133,7 +135,7 @@ class SyncMode:
         if self._pace is not None:
             drawn = sum(self._pace.seconds() for _ in range(steps))
             time.sleep(drawn * self._replicas / self._divisor())  # for as many samples as it has
-        logs, self._agreed, spent = self._run_call(steps, proposal)
+        logs, self._agreed, (input_wait, communication) = self._run_call(steps, proposal)
         ended = time.monotonic()
         first = self.step + 1
         self.step += steps
@@ -145,8 +147,8 @@ class SyncMode:
             started=started,
             ended=ended,
             busy=ended - started,
-            input_wait=known(spent[0]),
-            communication=known(spent[1]),
+            input_wait=input_wait,
+            communication=communication,
         )
         return [call], self._agreed
 
@@ -225,12 +227,13 @@ class SyncMode:
         @tf.function
         def run(iterator: Any, steps: tf.Tensor, decision: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             rows = tf.TensorArray(tf.float32, size=steps)
-            spent = tf.zeros([2], tf.float64)
+            waited = communication = tf.zeros([], tf.float64)
             for n in tf.range(steps):
-                batch, waited = timer.next(iterator)
+                batch, wait = timer.next(iterator)
                 with as_if_alone(strategy):
                     row = strategy.run(train_step, args=(batch,))
-                spent += tf.stack([waited, timer.communication()])
+                waited += wait
+                communication += timer.communication()
                 local = strategy.experimental_local_results(row)
                 rows = rows.write(n, tf.add_n(local) / divisor)
             # A TensorArray without elements has no element shape to stack.
@@ -240,18 +243,24 @@ class SyncMode:
                 share = flat / self._local_replicas
                 flat = strategy.run(_all_reduce, args=(share,))
                 flat = strategy.experimental_local_results(flat)[0]
-            return flat[:_DECISION_FIELDS], flat[_DECISION_FIELDS:], spent
+            return flat[:_DECISION_FIELDS], flat[_DECISION_FIELDS:], tf.stack([waited, communication])
 
         return run
 
-    def _run_call(self, steps: int, proposal: Decision) -> tuple[np.ndarray[Any, Any], Decision, np.ndarray[Any, Any]]:
-        """What each step logged, the decision, and seconds waited for input and in collectives."""
+    def _run_call(
+        self, steps: int, proposal: Decision
+    ) -> tuple[np.ndarray[Any, Any], Decision, tuple[float | None, float | None]]:
+        """What each step logged, the decision, and seconds waited for input and for other workers."""
         import tensorflow as tf
 
         wish = _encode(proposal) if self.leads else np.zeros(_DECISION_FIELDS, np.float32)
         decision, logs, spent = self._run(self._iterator, tf.constant(steps), tf.constant(wish))
+        waited, communication = spent.numpy()
+        if self._neighbours is not None:
+            communication += self._neighbours.take_seconds()
         width = max(1, len(self.log_names))
-        return logs.numpy().reshape(-1, width).astype(np.float64), _decode(decision.numpy()), spent.numpy()
+        rows = logs.numpy().reshape(-1, width).astype(np.float64)
+        return rows, _decode(decision.numpy()), (known(waited), known(communication))
 
     def _make_collect(self) -> Any:
         import tensorflow as tf

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from workers.messages import HostSample
-from workers.monitor.descendants import descendants
+from workers.monitor.descendants import descendants, newest_pid
 from workers.monitor.readings import NotMeasured, Readings
 
 
@@ -85,6 +85,8 @@ class HostReader:
         self._wall = wall
         self._counters: dict[str, tuple[float, tuple[float, ...]]] = {}
         self._disks: dict[str, bool] = {}
+        self._newest: int | None = None
+        """Pid on the host when descendants were listed."""
         self._root: tuple[int, float] | None = None
         self._tree: tuple[float, Tree] | None = None
 
@@ -125,7 +127,12 @@ class HostReader:
             self._root, self._tree = identity, None
         tree = {pid: _usage(root)}
         known = self._tree[1] if self._tree is not None else {}
-        for child in descendants(pid) | (known.keys() - {pid}):  # the kernel may leave one out of a list it changes
+        children = known.keys() - {pid}
+        newest = newest_pid()
+        if self._tree is None or newest is None or newest != self._newest:
+            children |= descendants(pid)  # and those known: the kernel may leave one out of a list it changes
+            self._newest = newest
+        for child in children:
             try:
                 usage = _usage(psutil.Process(child))
             except psutil.NoSuchProcess:
