@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +16,13 @@ from types import TracebackType
 from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 900.0
+"""Seconds without an answer after which a contender is taken to hang."""
 _TAIL = 4_000
 
 
 class ChildFailed(RuntimeError):  # noqa: N818 - an event, like `CalledProcessError`
-    """A contender's process ended without an answer; the end of what it printed is in the message."""
+    """A contender's process ended, or hung, without an answer; the end of what it printed is in the message."""
 
 
 class Child:
@@ -54,18 +58,23 @@ class Child:
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         self.end()
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self, patience: float = PATIENCE) -> dict[str, Any]:
         """The next thing it says.
 
         Raises:
-            ChildFailed: it ended instead.
+            ChildFailed: it ended instead, or said nothing for `patience` seconds.
         """
+        hung = threading.Timer(patience, os.killpg, (self.process.pid, signal.SIGKILL))
+        hung.start()
         line = self._answers.readline()
+        hung.cancel()
         if not line:
             code = self.process.wait()
             self._log.seek(0)
             tail = self._log.read()[-_TAIL:].decode(errors="replace")
-            raise ChildFailed(f"{self._module} ended with exit code {code}:\n{tail}")
+            killed = f"said nothing for {patience:g} s, or was killed"
+            what = killed if code == -signal.SIGKILL else f"ended with exit code {code}"
+            raise ChildFailed(f"{self._module} {what}:\n{tail}")
         found: dict[str, Any] = json.loads(line)
         return found
 

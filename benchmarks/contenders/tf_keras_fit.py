@@ -14,6 +14,9 @@ from benchmarks.child import Child, Line
 from benchmarks.contenders import Trained
 from benchmarks.workload import WORKERS, Workload
 
+PATIENCE = 300.0
+"""Its parameter servers hang where they have one core."""
+
 Cluster = dict[str, list[str]]
 
 
@@ -49,7 +52,7 @@ class TfKerasFit:
                     config = {"cluster": cluster, "task": {"type": kind, "index": index}}
                     env = {"TF_USE_LEGACY_KERAS": "1", "TF_CONFIG": json.dumps(config), "no_grpc_proxy": "*"}
                     children[kind, index] = stack.enter_context(Child(__name__, request, env))
-            answer = children[leader, 0].answer()
+            answer = children[leader, 0].answer(PATIENCE)
             total = children[leader, 0].finish()
         first_started = min(child.started for child in children.values())
         return Trained(

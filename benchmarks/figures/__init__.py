@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from benchmarks.child import ChildFailed
 from benchmarks.contenders import Contender
 from benchmarks.machine import load, missing
 from benchmarks.records import Record
@@ -34,9 +35,14 @@ class Session:
         say(f"  {figure}: {contender}: {value:,.4g} {unit}")
 
     def timed(self, figure: str, contender: str, unit: str, repetition: int, measure: Callable[[], float]) -> None:
-        """Add what `measure` returns, with the load from before it."""
+        """Add what `measure` returns, with the load from before it; nothing where the contender fails."""
         before = load()
-        self.add(figure, contender, unit, repetition, measure(), before)
+        try:
+            value = measure()
+        except ChildFailed as failure:
+            say(f"  {figure}: {contender}: {failure}")
+        else:
+            self.add(figure, contender, unit, repetition, value, before)
 
     def _misses(self, contender: Contender) -> bool:
         lacking = missing(tuple(contender.needs))

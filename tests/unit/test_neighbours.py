@@ -88,6 +88,22 @@ def test_nothing_is_overtaken() -> None:
         assert sums == [3.0 * n for n in range(rounds)]
 
 
+def test_seconds_are_those_since_they_were_asked_for() -> None:
+    first, second = met(made_up(2))
+    assert first is not None
+    assert second is not None
+
+    def add_up(rank: int) -> None:
+        if rank:
+            time.sleep(0.2)
+        (first, second)[rank].sum(np.ones(3))
+
+    everybody(2, add_up)
+    assert first.take_seconds() > 0.15, "it waited"
+    assert first.take_seconds() == 0
+    assert second.take_seconds() < 0.15
+
+
 def test_no_values_are_no_round() -> None:
     group = met(made_up(2))
     assert [total.shape for total in everybody(2, lambda rank: group[rank].sum(np.zeros((0, 3))))] == [(0, 3)] * 2

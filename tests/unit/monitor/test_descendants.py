@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from workers.monitor import descendants as module
-from workers.monitor.descendants import descendants
+from workers.monitor.descendants import descendants, newest_pid
 
 pytestmark = pytest.mark.unit
 
@@ -83,3 +83,10 @@ def test_threads_and_children_that_come_and_go() -> None:
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def test_the_newest_pid_is_another_once_a_process_was_started() -> None:
+    before = newest_pid()
+    assert before is not None
+    subprocess.run(["true"], check=True)
+    assert newest_pid() != before

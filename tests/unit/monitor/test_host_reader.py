@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from workers.monitor import host
+from workers.monitor.descendants import descendants
 from workers.monitor.host import HostReader
 
 pytestmark = pytest.mark.unit
@@ -175,6 +177,29 @@ def test_a_child_that_is_running_is_in_the_tree(spawn: Callable[[str], subproces
     assert {os.getpid(), child.pid} <= reading.pids
     assert reading.sample.rss_bytes is not None
     assert reading.sample.rss_bytes > alone
+
+
+def test_a_child_that_comes_later_is_found_though_lists_are_not_read_each_time(
+    spawn: Callable[[str], subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[int] = []
+    newest = [1]
+    monkeypatch.setattr(host, "newest_pid", lambda: newest[0])
+    monkeypatch.setattr(host, "descendants", lambda pid: listed.append(pid) or descendants(pid))
+    parent = spawn("import subprocess; input(); child = subprocess.Popen(['sleep', '60']); print(child.pid); input()")
+    reader = HostReader()
+    assert [reader.read(parent.pid).pids for _ in range(2)] == [{parent.pid}] * 2
+    assert listed == [parent.pid], "nothing was started in between"
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    print(file=parent.stdin, flush=True)
+    child = int(parent.stdout.readline())
+    newest[0] = child
+    try:
+        assert [reader.read(parent.pid).pids for _ in range(2)] == [{parent.pid, child}] * 2
+    finally:
+        os.kill(child, signal.SIGKILL)
+    assert len(listed) == 2
 
 
 def test_importing_the_monitor_is_cheap() -> None:
