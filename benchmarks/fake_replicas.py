@@ -48,6 +48,8 @@ class FakeGroup(WorkerGroup):
 
     def shutdown(self) -> None: ...
 
+    def _renew(self, task: Task) -> None: ...
+
     def _ask(self, task: Task, method: str, *arguments: Any) -> Any:
         if method == "train" and self._leg is None:
             self._leg = arguments[0]
@@ -98,6 +100,8 @@ class FakeEvaluator(WorkerGroup):
         return [ReplicaStatus(task, ReplicaState.READY) for task in self.tasks]
 
     def shutdown(self) -> None: ...
+
+    def _renew(self, task: Task) -> None: ...
 
     def _ask(self, task: Task, method: str, *arguments: Any) -> Any: ...
 
