@@ -58,7 +58,24 @@ def training_stream(
         dataset = dealing.share(make, num_shards, shard_index, position)
     if job.class_weight is not None:
         dataset = _weighted_by_class(dataset, dict(job.class_weight))
-    return dataset.prefetch(tf.data.AUTOTUNE) if prefetch else dataset
+    return without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if prefetch else dataset)
+
+
+def without_tuner(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """`dataset` without tf.data's autotuner, unless it was asked for in so many words.
+
+    The tuner looks at a pipeline after 10 ms, 20 ms, 40 ms and so on, up to every minute, in a thread that as often as
+    not sleeps on when the iterator is deleted; and deleting waits for it, with Python's lock held. The next run of a
+    comparison began up to 20 s late, the longer the run before had been. Without it AUTOTUNE means as many calls in
+    parallel as the task has threads, and a buffer that grows while it is found empty.
+    """
+    import tensorflow as tf
+
+    if dataset.options().autotune.enabled is not None:
+        return dataset
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def _rows(parts: tuple[Any, ...], first: int, last: int) -> Any:

@@ -6,7 +6,7 @@ import time
 
 from jobs.api import DataContext, Job
 from workers import snapshot as state
-from workers.data import checked, first_batch
+from workers.data import checked, first_batch, without_tuner
 from workers.messages import Assignment, Evaluation, Stamp
 from workers.step import make_model
 
@@ -34,7 +34,7 @@ class Evaluator:
         dataset = self._job.eval_dataset(DataContext(self._assignment.batch_size))
         dataset = checked(dataset, "eval_dataset")
         dataset = dataset.cache() if self._assignment.cache else dataset
-        self._dataset = dataset.prefetch(tf.data.AUTOTUNE) if self._assignment.prefetch else dataset
+        self._dataset = without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if self._assignment.prefetch else dataset)
         batch = first_batch(self._dataset, "eval_dataset")
         self._model = make_model(self._job, self._assignment.seed, batch)
         names = self._evaluate()

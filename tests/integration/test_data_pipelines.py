@@ -210,3 +210,26 @@ def test_generator_as_a_dataset() -> None:
     dataset = generator.dataset(samples)
     assert dataset.element_spec[0].shape == (2,)
     assert [int(y) for _ in range(2) for _, y in dataset] == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize("asked", [None, True, False])
+def test_pipelines_have_no_tuner_unless_it_was_asked_for(asked: bool | None) -> None:
+    """Its thread keeps whoever deletes an iterator waiting, up to a minute (`workers.data.without_tuner`)."""
+    import tensorflow as tf
+
+    from workers.data import training_stream
+
+    class Pipeline:
+        class_weight = None
+
+        @staticmethod
+        def train_dataset(context: DataContext) -> tf.data.Dataset:
+            dataset = tf.data.Dataset.range(100).map(lambda x: x, num_parallel_calls=tf.data.AUTOTUNE).batch(10)
+            options = tf.data.Options()
+            if asked is not None:
+                options.autotune.enabled = asked
+            return dataset.with_options(options)
+
+    stream = training_stream(Pipeline(), batch_size=10, seed=0, num_shards=2, shard_index=1)  # type: ignore[arg-type]
+    assert stream.options().autotune.enabled is (asked or False)
+    assert next(iter(stream)).numpy().tolist() == list(range(10, 20))
