@@ -41,7 +41,7 @@ def peers(
     scale: Annotated[float, typer.Option(min=0.01, help="Of every budget, to try the benchmarks themselves.")] = 1.0,
     out: Out = Path("runs/benchmarks"),
 ) -> None:
-    """Regatta against what a user would pick instead; about 20 minutes a repetition on 2 cores."""
+    """Regatta against what a user would pick instead; about 35 minutes a repetition on 2 cores."""
     names = [name.strip() for name in only.split(",")]
     if unknown := set(names) - set(FIGURES):
         raise typer.BadParameter(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
