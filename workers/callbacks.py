@@ -19,7 +19,7 @@ import numpy as np
 
 from jobs.api import DataContext, Job
 from workers import snapshot as state
-from workers.data import checked
+from workers.data import checked, without_tuner
 from workers.memory import recall, remember
 from workers.modes import Call, Consult, Decision
 from workers.start import learning_rate_variable
@@ -170,7 +170,7 @@ class Callbacks:
 
         if self._evaluation is None:
             dataset = checked(self._job.eval_dataset(DataContext(self._batch_size)), "eval_dataset")
-            self._evaluation = dataset.prefetch(tf.data.AUTOTUNE) if self._prefetch else dataset
+            self._evaluation = without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if self._prefetch else dataset)
         logs = self._model.evaluate(self._evaluation, callbacks=self._list, return_dict=True, verbose=0)
         return {f"val_{name}": float(value) for name, value in logs.items()}
 

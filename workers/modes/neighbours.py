@@ -73,12 +73,8 @@ class Neighbours:
         self._peers = peers
         self._memories = [memory for _, memory in sorted([(rank, own), *((p.rank, p.memory) for p in peers)])]
         self._round = 0
-        self._seconds = 0.0
-
-    def take_seconds(self) -> float:
-        """Spent in `sum` since it was asked last, waiting for slower workers included."""
-        taken, self._seconds = self._seconds, 0.0
-        return taken
+        self.seconds = 0.0
+        """Spent in `sum` so far, waiting for slower workers included."""
 
     def sum(self, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Of everybody's `value`, which have one shape and type; all workers have to call it.
@@ -92,7 +88,7 @@ class Neighbours:
         length = SLOT_BYTES // value.itemsize
         for start in range(0, mine.size, length):
             self._sum(mine[start : start + length], sums[start : start + length])
-        self._seconds += time.monotonic() - entered
+        self.seconds += time.monotonic() - entered
         return total
 
     def _sum(self, mine: np.ndarray[Any, Any], total: np.ndarray[Any, Any]) -> None:

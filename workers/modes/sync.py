@@ -254,13 +254,17 @@ class SyncMode:
         import tensorflow as tf
 
         wish = _encode(proposal) if self.leads else np.zeros(_DECISION_FIELDS, np.float32)
+        before = self._seconds_with_neighbours
         decision, logs, spent = self._run(self._iterator, tf.constant(steps), tf.constant(wish))
         waited, communication = spent.numpy()
-        if self._neighbours is not None:
-            communication += self._neighbours.take_seconds()
+        communication += self._seconds_with_neighbours - before
         width = max(1, len(self.log_names))
         rows = logs.numpy().reshape(-1, width).astype(np.float64)
         return rows, _decode(decision.numpy()), (known(waited), known(communication))
+
+    @property
+    def _seconds_with_neighbours(self) -> float:
+        return self._neighbours.seconds if self._neighbours else 0.0
 
     def _make_collect(self) -> Any:
         import tensorflow as tf

@@ -93,6 +93,13 @@ def test_rests_while_nobody_asks() -> None:
     assert len(gpu.pids) == 7
 
 
+def test_goes_on_while_it_is_asked_rarely() -> None:
+    """The driver's polls grow apart with the number of tasks, one by one."""
+    clock, gpu = Clock(), Gpu()
+    _, samples = played(clock, gpu, drains=(0, 2, 5, 11, 19))
+    assert [sample.time for sample in samples] == [100.0 + 2 * n for n in range(20)]
+
+
 def played(
     clock: Clock, gpu: Gpu, drains: Collection[int], suspended_at: int | None = None
 ) -> tuple[list[float], list[HostSample]]:
