@@ -65,12 +65,13 @@ def test_the_best_stays_as_well(tmp_path: Path) -> None:
     for step, value in [(5, 0.5), (15, 0.9), (25, 0.7)]:
         desk.score(step, value, "val_accuracy")
         desk.write(step + 5)
-    assert desk.shelf.names() == ["0000000015-1", "0000000030-1"]
+    assert LocalPlace(tmp_path).names() == ["0000000015-1-best", "0000000030-1"]
+    assert [news.step for news in desk.said] == [10, 20, 30]  # from where one can go on
     again = Desk(tmp_path, attempt=2, start=Start(30, 1920, 3.0), keep=1, metric="val_accuracy", maximize=True)
     again.wait()
     again.score(35, 0.8, "val_accuracy")
     again.write(40)
-    assert again.shelf.names() == ["0000000015-1", "0000000040-2"]
+    assert LocalPlace(tmp_path).names() == ["0000000015-1-best", "0000000040-2"]
 
 
 def test_a_score_that_comes_after_the_end_counts(tmp_path: Path) -> None:
@@ -79,7 +80,9 @@ def test_a_score_that_comes_after_the_end_counts(tmp_path: Path) -> None:
     assert desk.writer.flush(10)
     desk.score(10, 0.5)
     desk.writer.close(10)
-    assert desk.shelf.manifest("0000000010-1").score is not None
+    assert LocalPlace(tmp_path).names() == ["0000000010-1", "0000000010-1-best"]
+    assert desk.shelf.read("0000000010-1").snapshot.position == a_snapshot(10).position
+    assert desk.shelf.best("val_loss", maximize=False) == 0.5
 
 
 @pytest.mark.parametrize("value", [float("nan"), None])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from workers.checkpoints import manifest as manifests
 from workers.checkpoints.errors import CheckpointError, DamagedError, FencedError
-from workers.checkpoints.manifest import ARRAYS, MANIFEST
+from workers.checkpoints.manifest import ARRAYS, MANIFEST, Score
 from workers.checkpoints.places import FENCE, LocalPlace, open_place
 from workers.checkpoints.shelf import Shelf
 from workers.messages import Dealt
@@ -24,7 +24,7 @@ from workers.snapshot import Memory, Snapshot
 
 pytestmark = pytest.mark.unit
 
-ABOUT = {"seed": 0, "job": "digits", "mode": "sync", "workers": 2, "batch_size": 32, "score": None}
+ABOUT = {"seed": 0, "job": "digits", "mode": "sync", "workers": 2, "batch_size": 32}
 
 
 def a_snapshot(step: int = 10, value: float = 1.0) -> Snapshot:
@@ -166,6 +166,7 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], None]] = {
     "a clock before the start": _set(clock=-1.0),
     "attempt 0": _set(attempt=0),
     "another attempt": _set(attempt=7),
+    "the best state": _set(score={"metric": "val_loss", "value": 0.1}),
     "another run": _set(run_id="not-this-one"),
     "a long run id": _set(run_id="x" * 10_000),
     "another schema": _set(schema=2),
@@ -229,17 +230,28 @@ def test_a_bomb_does_not_go_off(shelf: Shelf, tmp_path: Path) -> None:
         shelf.read(folder(tmp_path, 10).name)
 
 
-def test_the_last_ones_and_the_best_stay(shelf: Shelf) -> None:
+def test_the_last_ones_and_the_best_stay(shelf: Shelf, tmp_path: Path) -> None:
     for step in (10, 20, 30, 40, 50):
-        score = {"metric": "val_loss", "value": abs(step - 20)}
-        shelf.write(a_snapshot(step), 1, ABOUT | {"score": score})
-    best = shelf.best("val_loss", maximize=False)
-    assert best is not None
-    assert best == ("0000000020-1", 0)
-    assert shelf.best("val_loss", maximize=True) == ("0000000050-1", 30)
+        shelf.write(a_snapshot(step), 1, ABOUT)
+        if step < 30:
+            shelf.write(a_snapshot(step), 1, ABOUT, Score(metric="val_loss", value=1 / step))
+        shelf.prune(2)
+    assert shelf.names() == ["0000000040-1", "0000000050-1"]
+    assert LocalPlace(tmp_path / "checkpoints").names() == ["0000000020-1-best", "0000000040-1", "0000000050-1"]
+    assert shelf.best("val_loss", maximize=False) == 0.05
     assert shelf.best("val_accuracy", maximize=True) is None
-    shelf.prune(2, best[0])
-    assert shelf.names() == ["0000000020-1", "0000000040-1", "0000000050-1"]
+
+
+def test_the_best_is_not_gone_on_from(shelf: Shelf) -> None:
+    """In async it was read while workers went on: what was taken of the data is not known of it."""
+    shelf.write(a_snapshot(10), 1, ABOUT)
+    name, _ = shelf.write(a_snapshot(20), 1, ABOUT, Score(metric="val_loss", value=0.1))
+    found = shelf.latest()
+    assert found.checkpoint is not None
+    assert (found.checkpoint.manifest.step, found.passed_over) == (10, ())
+    best = shelf.read(name)
+    assert best.snapshot.weights[0].tolist() == a_snapshot(20).weights[0].tolist()
+    assert best.snapshot.position == ()
 
 
 def test_a_later_attempts_are_newer_whatever_their_step(shelf: Shelf) -> None:
@@ -254,10 +266,12 @@ def test_a_later_attempts_are_newer_whatever_their_step(shelf: Shelf) -> None:
 def test_what_was_trained_in_vain_is_taken_away(shelf: Shelf) -> None:
     for step in (10, 20, 30):
         shelf.write(a_snapshot(step), 1, ABOUT)
+    shelf.write(a_snapshot(30), 1, ABOUT, Score(metric="val_loss", value=0.1))
     shelf.discard_after(10, attempt=2)
     assert len(shelf.names()) == 3
     shelf.discard_after(10, attempt=1)
     assert shelf.names() == ["0000000010-1"]
+    assert shelf.best("val_loss", maximize=False) is None
 
 
 def test_an_earlier_attempt_must_not_write(shelf: Shelf) -> None:

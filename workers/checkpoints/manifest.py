@@ -88,9 +88,9 @@ class Manifest(_Frozen):
     schedule_scale: Real = 1.0
     """Factor on the optimizer's learning-rate schedule."""
     position: tuple[Share, ...] = ()
-    """What was taken of the stream of batches."""
+    """What was taken of the stream of batches; of the best state nobody knows."""
     score: Score | None = None
-    """Where the evaluator scored this very state."""
+    """The evaluator's, of the best state."""
     callbacks: Any = None
     """What the callbacks remember, in plain JSON."""
     arrays: tuple[Array, ...]

@@ -14,25 +14,33 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Protocol, TypeVar
+from typing import IO, NamedTuple, Protocol, TypeVar
 
 from workers.checkpoints.errors import CheckpointError
 from workers.checkpoints.manifest import MANIFEST
 
 FENCE = "attempt.json"
-_NAME = re.compile(r"(\d{10,19})-(\d{1,9})")
+_NAME = re.compile(r"(\d{10,19})-(\d{1,9})(-best)?")
 _LOCK = ".lock"
 _Written = TypeVar("_Written")
 
 
-def folder_name(step: int, attempt: int) -> str:
-    return f"{step:010d}-{attempt}"
+class Name(NamedTuple):
+    """Of a checkpoint's folder; names sort as checkpoints were written."""
+
+    attempt: int
+    step: int
+    best: bool = False
+    """The best state that was scored, kept for its weights: only the others are gone on from."""
+
+    def __str__(self) -> str:
+        return f"{self.step:010d}-{self.attempt}{'-best' if self.best else ''}"
 
 
-def parsed_name(name: str) -> tuple[int, int] | None:
-    """Step and attempt; None for a folder that is no checkpoint's."""
-    match = _NAME.fullmatch(name)
-    return None if match is None else (int(match[1]), int(match[2]))
+def parsed_name(folder: str) -> Name | None:
+    """None for a folder that is no checkpoint's."""
+    match = _NAME.fullmatch(folder)
+    return None if match is None else Name(int(match[2]), int(match[1]), match[3] is not None)
 
 
 class Draft(Protocol):
@@ -177,7 +185,7 @@ class _LocalDraft:
 
 
 def in_order(names: Iterator[str]) -> list[str]:
-    found = [(parsed[::-1], name) for name in names if (parsed := parsed_name(name)) is not None]
+    found = [(parsed, name) for name in names if (parsed := parsed_name(name)) is not None]
     return [name for _, name in sorted(found)]
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from workers.checkpoints import arrays
 from workers.checkpoints.errors import CheckpointError, DamagedError, FencedError
-from workers.checkpoints.manifest import ARRAYS, MANIFEST, MAX_BYTES, Manifest, Share, from_bytes, to_bytes
-from workers.checkpoints.places import FENCE, Place, folder_name, parsed_name
+from workers.checkpoints.manifest import ARRAYS, MANIFEST, MAX_BYTES, Manifest, Score, Share, from_bytes, to_bytes
+from workers.checkpoints.places import FENCE, Name, Place, parsed_name
 from workers.messages import Dealt
 from workers.snapshot import Snapshot
 
@@ -47,8 +47,8 @@ class Shelf:
         return self._place.url
 
     def names(self) -> list[str]:
-        """In the order in which they were written."""
-        return self._place.names()
+        """Of those that can be gone on from, in the order in which they were written."""
+        return self._named(best=False)
 
     def attempt(self) -> int:
         """The latest attempt that has claimed this place; 0 for none.
@@ -96,16 +96,21 @@ class Shelf:
                 "was taken for lost, must not write any more and ends"
             )
 
-    def write(self, snapshot: Snapshot, attempt: int, about: Mapping[str, Any]) -> tuple[str, int]:
+    def write(
+        self, snapshot: Snapshot, attempt: int, about: Mapping[str, Any], score: Score | None = None
+    ) -> tuple[str, int]:
         """Write a checkpoint. Returns its name and its bytes.
 
-        `about` has the manifest's fields that the snapshot does not have.
+        `about` has the manifest's fields that the snapshot does not have. With a `score` it takes the place of the
+        best state so far. What is scored was read while training went on: in async its weights may hold updates that
+        nobody had reported, so it tells nothing of what was taken of the data, and is not gone on from.
 
         Raises:
             FencedError: a later attempt has taken over.
             CheckpointError, OSError: it could not be written; nothing of it is left.
         """
-        name = folder_name(snapshot.step, attempt)
+        name = str(Name(attempt, snapshot.step, best=score is not None))
+        position = snapshot.position if score is None else ()
         described = arrays.described(snapshot)
         self.check(attempt)
         with self._place.draft(name) as draft:
@@ -117,7 +122,8 @@ class Shelf:
                 samples=snapshot.samples,
                 clock=snapshot.clock,
                 schedule_scale=snapshot.schedule_scale,
-                position=tuple(Share(workers=dealt.workers, taken=dealt.taken) for dealt in snapshot.position),
+                position=tuple(Share(workers=dealt.workers, taken=dealt.taken) for dealt in position),
+                score=score,
                 callbacks=None if snapshot.callbacks is None else snapshot.callbacks.document,
                 arrays=described,
                 files={ARRAYS: file},
@@ -125,6 +131,9 @@ class Shelf:
             )
             data = to_bytes(manifest)
             draft.finish(data, lambda: self.check(attempt))
+        for other in self._named(best=True) if score is not None else ():
+            if other != name:
+                self._place.remove(other)
         return name, file.size + len(data)
 
     def manifest(self, name: str) -> Manifest:
@@ -138,8 +147,9 @@ class Shelf:
         manifest = from_bytes(data)
         if manifest.run_id != self._run_id:
             raise DamagedError(f"it is another run's, {manifest.run_id[:100]!r}")
-        if parsed_name(name) != (manifest.step, manifest.attempt):
-            raise DamagedError(f"its {MANIFEST} is of step {manifest.step}, attempt {manifest.attempt}")
+        told = Name(manifest.attempt, manifest.step, best=manifest.score is not None)
+        if parsed_name(name) != told:
+            raise DamagedError(f"by its {MANIFEST} its name would be {told}")
         return manifest
 
     def read(self, name: str) -> Checkpoint:
@@ -185,29 +195,27 @@ class Shelf:
 
     def discard_after(self, step: int, attempt: int) -> None:
         """Take away what `attempt` wrote after `step`, which it went back to."""
-        for name in self.names():
-            if (parsed := parsed_name(name)) is not None and parsed[1] == attempt and parsed[0] > step:
+        for name in self._place.names():
+            if (parsed := parsed_name(name)) is not None and parsed.attempt == attempt and parsed.step > step:
                 self._place.remove(name)
 
-    def prune(self, keep: int, best: str | None) -> None:
-        """Leave the last `keep` and the one named `best`."""
-        names = self.names()
-        for name in names[: max(0, len(names) - keep)]:
-            if name != best:
-                self._place.remove(name)
+    def prune(self, keep: int) -> None:
+        """Leave the last `keep`, and the best state."""
+        for name in self.names()[:-keep]:
+            self._place.remove(name)
 
-    def best(self, metric: str, *, maximize: bool) -> tuple[str, float] | None:
-        """Name and score of the best one that was scored."""
-        scored: list[tuple[float, str]] = []
-        for name in self.names():
+    def best(self, metric: str, *, maximize: bool) -> float | None:
+        """The score of the best state; None if there is none by this metric."""
+        scores: list[float] = []
+        for name in self._named(best=True):
             with contextlib.suppress(DamagedError):
                 score = self.manifest(name).score
                 if score is not None and score.metric == metric:
-                    scored.append((score.value, name))
-        if not scored:
-            return None
-        value, name = (max if maximize else min)(scored)
-        return name, value
+                    scores.append(score.value)
+        return (max if maximize else min)(scores, default=None)
+
+    def _named(self, *, best: bool) -> list[str]:
+        return [name for name in self._place.names() if (parsed := parsed_name(name)) and parsed.best == best]
 
     def clean(self) -> None:
         self._place.clean()

@@ -45,7 +45,6 @@ class Writer:
         self._best: _Waiting | None = None
         self._unscored: dict[Stamp, Snapshot] = {}
         self._best_known: float | None = None
-        self._best_name: str | None = None
         self._shelf: Shelf | None = None
         self._busy = True
         self._closing = False
@@ -113,8 +112,8 @@ class Writer:
                 self._news.wait_for(lambda: self._closing or not self._idle())
                 if self._idle():
                     return
-                # The best is no newer than the latest: it goes first, so that the latest is the last one written.
-                waiting, self._best, self._latest = [self._best, self._latest], None, None
+                # First what a restart needs.
+                waiting, self._latest, self._best = [self._latest, self._best], None, None
                 self._busy = True
             for one in waiting:
                 if one is not None:
@@ -133,8 +132,8 @@ class Writer:
             return
         with self._news:
             self._shelf = shelf
-            if best is not None and (self._best_known is None or self._beats(best[1])):
-                self._best_name, self._best_known = best
+            if best is not None and self._beats(best):
+                self._best_known = best
 
     def _write(self, waiting: _Waiting) -> None:
         if self._shelf is None:
@@ -143,13 +142,13 @@ class Writer:
                 return
         snapshot, shelf = waiting.snapshot, self._shelf
         try:
-            name, size = shelf.write(snapshot, self._leg.attempt, self._about(waiting.score))
-            if waiting.score is not None:
-                self._best_name = name
-            shelf.prune(self._settings.keep, self._best_name)
+            name, size = shelf.write(snapshot, self._leg.attempt, self._about(), waiting.score)
+            shelf.prune(self._settings.keep)
         except Exception as error:  # noqa: BLE001 - training goes on, whatever it was
             self._report(error, snapshot.step, snapshot.nbytes)
             return
+        if waiting.score is not None:
+            return  # nobody goes on from there
         seconds = time.monotonic() - waiting.since
         leg = self._leg
         self._tell(
@@ -158,7 +157,7 @@ class Writer:
             )
         )
 
-    def _about(self, score: Score | None) -> dict[str, Any]:
+    def _about(self) -> dict[str, Any]:
         settings = self._settings
         return {
             "seed": self._leg.seed,
@@ -166,7 +165,6 @@ class Writer:
             "mode": settings.mode,
             "workers": settings.workers,
             "batch_size": settings.batch_size,
-            "score": score,
         }
 
     def _report(self, error: Exception, step: int, size: int | None) -> None:
