@@ -43,9 +43,10 @@ from workers.messages import (
 )
 
 SHORTEST_WAIT, WAIT_GROWTH = 0.02, 1.3
-LONGEST_WAIT = 0.25
-"""Seconds between two polls of a leg that has lasted a while. Polls of every 60 ms took a quarter of a core from a pair
-of workers on two cores, in the driver and the supervisors."""
+LONG_WAIT, LONGEST_WAIT = 0.25, 0.5
+"""Seconds between two polls of a leg that has lasted a second, and 20 seconds. Polls of every 60 ms took a quarter of a
+core from a pair of workers on two cores, in the driver and the supervisors."""
+_LONG_LEG = 20.0
 WAIT_PER_TASK = 0.02
 """In large groups the longest wait grows with their size, so that the driver's load does not."""
 FIRST_CALL_SECONDS = 120.0
@@ -167,8 +168,7 @@ class Coordinator:
             return self._to_the_end(deadline, listen)
 
     def _to_the_end(self, deadline: float | None, listen: Listener) -> Ended:
-        wait = SHORTEST_WAIT
-        longest = max(LONGEST_WAIT, WAIT_PER_TASK * len(self._group.tasks))
+        wait, begun = SHORTEST_WAIT, self._clock()
         patience = Patience(deadline)
         while True:
             self._turn(wait, listen)
@@ -177,11 +177,16 @@ class Coordinator:
                 self._training = None
                 self._hangs.leg_ends()
                 return state
-            wait = min(longest, wait * WAIT_GROWTH)
+            wait = min(self._longest_wait(self._clock() - begun), wait * WAIT_GROWTH)
             if preemption.requested():
                 self.stop(PREEMPTED)
             if patience.is_over(self.state, self._clock()):
                 self._group.request_stop("timeout", self._leg, self._trainers)
+
+    def _longest_wait(self, seconds: float) -> float:
+        """Between two polls of a leg that has lasted so long: what came late by a fortieth of it came soon."""
+        by_age = min(LONGEST_WAIT, LONGEST_WAIT * seconds / _LONG_LEG)
+        return max(LONG_WAIT, by_age, WAIT_PER_TASK * len(self._group.tasks))
 
     def stop(self, reason: str) -> bool:
         """End the leg under way; False if it ends, or is about to, for another reason."""

@@ -15,7 +15,7 @@ from orchestrator.spec import make_run_spec
 from tests.integration.local_runs import train
 from tests.unit.test_checkpoints import ABOUT, a_snapshot
 from workers.checkpoints.errors import CheckpointError, FencedError
-from workers.checkpoints.manifest import ARRAYS, MANIFEST
+from workers.checkpoints.manifest import ARRAYS, MANIFEST, Score
 from workers.checkpoints.places import FENCE, open_place
 from workers.checkpoints.shelf import Shelf
 
@@ -54,8 +54,11 @@ def test_written_read_pruned(shelf: Shelf) -> None:
     shelf.claim(1)
     for step in (10, 20, 30):
         shelf.write(a_snapshot(step), 1, ABOUT)
-    shelf.prune(2, None)
+        shelf.write(a_snapshot(step), 1, ABOUT, Score(metric="val_loss", value=1 / step))
+    shelf.prune(2)
     assert shelf.names() == ["0000000020-1", "0000000030-1"]
+    assert shelf._place.names() == [*shelf.names(), "0000000030-1-best"]
+    assert shelf.best("val_loss", maximize=False) == 1 / 30
     found = shelf.latest().checkpoint
     assert found is not None
     assert found.snapshot.weights[0].tobytes() == a_snapshot(30).weights[0].tobytes()

@@ -6,12 +6,21 @@ import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.coordinator import LONGEST_WAIT, SHORTEST_WAIT, WAIT_PER_TASK, Coordinator, GroupBroken, Tick
+from orchestrator.coordinator import (
+    LONG_WAIT,
+    LONGEST_WAIT,
+    SHORTEST_WAIT,
+    WAIT_PER_TASK,
+    Coordinator,
+    GroupBroken,
+    Tick,
+)
 from orchestrator.errors import ClusterError
 from orchestrator.patience import STOP_GRACE_SECONDS
 from orchestrator.preemption import Preempted
@@ -188,12 +197,14 @@ def test_the_target_stops_every_trainer_once(crew: Crew) -> None:
 
 
 def test_waits_grow_with_the_leg_and_start_short(crew: Crew) -> None:
-    news = script(*[[training()]] * 50, [training(leg_finished=(ended(1),))])
+    news = script(*[[training()]] * 80, [training(leg_finished=(ended(1),))])
     crew.group.news = news
     crew.run()
-    assert crew.group.waits[0] == SHORTEST_WAIT
-    assert crew.group.waits == sorted(crew.group.waits)
-    assert max(crew.group.waits) == LONGEST_WAIT
+    waits = crew.group.waits
+    assert waits[0] == SHORTEST_WAIT
+    assert waits == sorted(waits)
+    assert {wait for age, wait in zip(accumulate(waits), waits, strict=True) if 2 < age < 10} == {LONG_WAIT}
+    assert max(waits) == LONGEST_WAIT
     assert set(crew.evaluator.waits) == {0}
 
 
