@@ -44,9 +44,10 @@ from workers.messages import (
 
 SHORTEST_WAIT, WAIT_GROWTH = 0.02, 1.3
 LONG_WAIT, LONGEST_WAIT = 0.25, 0.5
-"""Seconds between two polls of a leg that has lasted a second, and 20 seconds. Polls of every 60 ms took a quarter of a
-core from a pair of workers on two cores, in the driver and the supervisors."""
-_LONG_LEG = 20.0
+"""Seconds between two polls of a leg that has lasted a second, and of one that has lasted 20. Polls of every 60 ms took a
+quarter of a core from a pair of workers on two cores, in the driver and the supervisors."""
+WAIT_PER_SECOND = LONGEST_WAIT / 20
+"""What a leg's end is noticed late by is a fortieth of the leg at most, once it is long."""
 WAIT_PER_TASK = 0.02
 """In large groups the longest wait grows with their size, so that the driver's load does not."""
 FIRST_CALL_SECONDS = 120.0
@@ -184,8 +185,8 @@ class Coordinator:
                 self._group.request_stop("timeout", self._leg, self._trainers)
 
     def _longest_wait(self, seconds: float) -> float:
-        """Between two polls of a leg that has lasted so long: what came late by a fortieth of it came soon."""
-        by_age = min(LONGEST_WAIT, LONGEST_WAIT * seconds / _LONG_LEG)
+        """Between two polls of a leg that has lasted `seconds`."""
+        by_age = min(LONGEST_WAIT, WAIT_PER_SECOND * seconds)
         return max(LONG_WAIT, by_age, WAIT_PER_TASK * len(self._group.tasks))
 
     def stop(self, reason: str) -> bool:
