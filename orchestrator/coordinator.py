@@ -44,8 +44,8 @@ from workers.messages import (
 
 SHORTEST_WAIT, WAIT_GROWTH = 0.02, 1.3
 LONG_WAIT, LONGEST_WAIT = 0.25, 0.5
-"""Seconds between two polls of a leg that has lasted a second, and of one that has lasted 20. Polls of every 60 ms took a
-quarter of a core from a pair of workers on two cores, in the driver and the supervisors."""
+"""Seconds between two polls of a leg that has lasted a second, and of one that has lasted 20. Polls of every 60 ms took
+a quarter of a core from a pair of workers on two cores, in the driver and the supervisors."""
 WAIT_PER_SECOND = LONGEST_WAIT / 20
 """What a leg's end is noticed late by is a fortieth of the leg at most, once it is long."""
 WAIT_PER_TASK = 0.02
