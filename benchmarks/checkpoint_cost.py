@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.api import run
-from orchestrator.spec import make_run_spec
+from orchestrator.spec.run import make_run_spec
 
 MODES = ("sync", "async")
 OFTEN, BY_DEFAULT = 2.0, 30.0

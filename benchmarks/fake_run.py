@@ -18,7 +18,7 @@ def main() -> None:
     from orchestrator.coordinator import Coordinator
     from orchestrator.recording import Recorder
     from orchestrator.seating import training_plans
-    from orchestrator.spec import make_run_spec
+    from orchestrator.spec.run import make_run_spec
     from orchestrator.store import RunStore
     from workers.messages import Leg
 

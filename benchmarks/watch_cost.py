@@ -29,11 +29,11 @@ import psutil
 from rich.console import Console
 
 from orchestrator.api import compare
-from orchestrator.compare_spec import make_compare_spec
 from orchestrator.coordinator import Tick
 from orchestrator.execution import Silent
 from orchestrator.result import RunResult
-from orchestrator.spec import RunSpec
+from orchestrator.spec.comparison import make_compare_spec
+from orchestrator.spec.run import RunSpec
 from orchestrator.watch.live import LiveView
 
 MODES = ("sync", "async")

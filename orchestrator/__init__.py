@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.api import compare, plan, run
-    from orchestrator.compare_spec import CompareSpec
     from orchestrator.result import Comparison, RunResult
-    from orchestrator.spec import RunSpec
+    from orchestrator.spec.comparison import CompareSpec
+    from orchestrator.spec.run import RunSpec
 
 __all__ = ["CompareSpec", "Comparison", "RunResult", "RunSpec", "compare", "plan", "run"]
 
@@ -24,8 +24,8 @@ _HOMES = {
     "run": "orchestrator.api",
     "compare": "orchestrator.api",
     "plan": "orchestrator.api",
-    "RunSpec": "orchestrator.spec",
-    "CompareSpec": "orchestrator.compare_spec",
+    "RunSpec": "orchestrator.spec.run",
+    "CompareSpec": "orchestrator.spec.comparison",
     "RunResult": "orchestrator.result",
     "Comparison": "orchestrator.result",
 }

@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator import secrets
 from orchestrator.compare import assemble, schedule
-from orchestrator.compare_spec import CompareSpec
 from orchestrator.execution import Execution, Planned, Schedule
 from orchestrator.planning import plan_where
 from orchestrator.preemption import Preempted
@@ -16,9 +14,11 @@ from orchestrator.report import write_reports
 from orchestrator.result import Comparison, RunResult
 from orchestrator.resuming import check_destination
 from orchestrator.runner import Watcher
-from orchestrator.spec import RunSpec
+from orchestrator.spec import secrets
+from orchestrator.spec.comparison import CompareSpec
+from orchestrator.spec.resolve import complete_comparison, complete_run
+from orchestrator.spec.run import RunSpec
 from orchestrator.store import RESULT, claim_directory, new_id, write_comparison, write_comparison_spec
-from orchestrator.target import complete_comparison, complete_run
 
 RUNS = Path("runs")
 
@@ -32,7 +32,7 @@ def run(spec: RunSpec, watcher: Watcher | None = None, *, resolved: bool = False
     """Train one run to its end and return its result, which is also in its folder.
 
     Fields that `spec` does not set take the job's own defaults, and its params are validated, unless it is
-    `resolved` already (`orchestrator.target.resolve_run`).
+    `resolved` already (`orchestrator.spec.resolve.resolve_run`).
 
     Raises:
         UsageError, SpecError: spec, job or folder are wrong (the run may have started, if only the job's code

@@ -94,7 +94,7 @@ def compare(
     given = opt.to_fields(_spec_arguments(locals()))
     from orchestrator.api import RUNS
     from orchestrator.api import compare as compare_runs
-    from orchestrator.target import resolve_comparison
+    from orchestrator.spec.resolve import resolve_comparison
 
     spec = resolve_comparison(target, given)
     with _view(quiet, verbose) as view:
@@ -158,7 +158,7 @@ def run(
     given = opt.to_fields(_spec_arguments(locals()))
     from orchestrator.api import run as run_once
     from orchestrator.report.terminal import print_run
-    from orchestrator.target import resolve_run
+    from orchestrator.spec.resolve import resolve_run
 
     spec = resolve_run(target, given)
     with _view(quiet, verbose) as view:
@@ -216,8 +216,8 @@ def plan(
     """Show the tasks, their hosts, resources and TF_CONFIG. Starts nothing."""
     given = opt.to_fields(_spec_arguments(locals()))
     from orchestrator.planning import plan_where
+    from orchestrator.spec.resolve import resolve_run
     from orchestrator.tables import print_plan
-    from orchestrator.target import resolve_run
 
     document = plan_where(resolve_run(target, given))
     _finish(document, as_json, lambda console: print_plan(document, console))
@@ -226,8 +226,8 @@ def plan(
 @app.command()
 def jobs(as_json: opt.Json = False) -> None:
     """List the built-in jobs."""
+    from orchestrator.spec.resolve import list_jobs
     from orchestrator.tables import print_rows
-    from orchestrator.target import list_jobs
 
     listed = list_jobs()
     rows = [(job["name"], job["summary"]) for job in listed]
@@ -290,7 +290,7 @@ def doctor(as_json: opt.Json = False) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a spec file."""
-    from orchestrator.compare_spec import spec_schema
+    from orchestrator.spec.comparison import spec_schema
 
     typer.echo(json.dumps(spec_schema(), indent=2))
 

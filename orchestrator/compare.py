@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.compare_spec import CompareSpec
 from orchestrator.execution import Planned, Schedule
 from orchestrator.result import Comparison, ModeResults, RunResult
-from orchestrator.spec import RunSpec
+from orchestrator.spec.comparison import CompareSpec
+from orchestrator.spec.run import RunSpec
 from orchestrator.verdict import ONE_AFTER_ANOTHER, judge, summarize
 from orchestrator.verdict.evidence import plan_race, took_turns
 

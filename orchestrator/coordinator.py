@@ -13,7 +13,7 @@ from orchestrator.patience import Patience
 from orchestrator.policy import FailurePolicy
 from orchestrator.replacing import Replacements
 from orchestrator.scoring import Scoring
-from orchestrator.spec import Target
+from orchestrator.spec.run import Target
 from orchestrator.states import (
     Broken,
     Ended,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator.metrics import Metrics
-from orchestrator.spec import RunSpec
+from orchestrator.spec.run import RunSpec
 from workers.stragglers import Pace, Profile
 
 DRAWS = "draws.csv"

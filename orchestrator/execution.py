@@ -16,7 +16,7 @@ from orchestrator.report.environment import environment
 from orchestrator.result import RunResult
 from orchestrator.resuming import Resumed
 from orchestrator.runner import Runner, Watcher
-from orchestrator.spec import RunSpec
+from orchestrator.spec.run import RunSpec
 from orchestrator.store import claim_directory
 from orchestrator.watch.sinks import check_sinks
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from orchestrator import secrets, topology
+from orchestrator import topology
 from orchestrator.cluster import Cluster
 from orchestrator.coordinator import Coordinator
 from orchestrator.errors import HostLostError, ResourcesError
@@ -20,7 +20,8 @@ from orchestrator.placement import Group, Place
 from orchestrator.policy import FailurePolicy
 from orchestrator.ray_group import RayGroup
 from orchestrator.seating import Seating, evaluator_plan, training_plans
-from orchestrator.spec import RunSpec
+from orchestrator.spec import secrets
+from orchestrator.spec.run import RunSpec
 from orchestrator.topology import TaskPlan
 from orchestrator.worker_group import Assign, WorkerGroup
 from workers.messages import Assignment, JobSource, Task

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from jobs.staged import FOLDER, job_file
-from orchestrator.compare_spec import CompareSpec
 from orchestrator.errors import UsageError
 from orchestrator.seating import evaluator_plan, training_plans
-from orchestrator.spec import RunSpec
+from orchestrator.spec.comparison import CompareSpec
+from orchestrator.spec.run import RunSpec
 from orchestrator.spec_flags import base_of, spec_file
 from orchestrator.staging import stage
 from orchestrator.topology import TaskPlan

@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestrator.recording import Recorder
 from orchestrator.restarting import Restarts
 from orchestrator.resuming import Resumed, checkpointing, go_on
-from orchestrator.spec import RunSpec
+from orchestrator.spec.run import RunSpec
 from orchestrator.watch.guard import Guard
 from orchestrator.worker_group import SnapshotHandle
 from workers.messages import Checkpointing, Leg, Start

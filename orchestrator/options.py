@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.errors import SpecError, UsageError
-from orchestrator.price import parse_prices
-from orchestrator.resources import parse_resources
+from orchestrator.spec.prices import parse_prices
+from orchestrator.spec.resources import parse_resources
 
 Target = Annotated[
     str, typer.Argument(metavar="TARGET", help="A built-in job, spec.yaml, path/file.py:Class or module:Class.")

@@ -10,7 +10,7 @@ from orchestrator import topology
 from orchestrator.cluster import Cluster
 from orchestrator.placement import Host, place, shortage
 from orchestrator.seating import evaluator_plan, training_plans
-from orchestrator.spec import RunSpec
+from orchestrator.spec.run import RunSpec
 
 
 def plan_where(spec: RunSpec) -> dict[str, Any]:

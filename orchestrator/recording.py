@@ -11,7 +11,6 @@ import numpy as np
 
 from orchestrator import measured
 from orchestrator.coordinator import Tick
-from orchestrator.price import cost
 from orchestrator.result import (
     FailureRecord,
     Finding,
@@ -24,7 +23,8 @@ from orchestrator.result import (
     Throughput,
 )
 from orchestrator.seating import evaluator_plan, training_plans
-from orchestrator.spec import RunSpec
+from orchestrator.spec.prices import cost
+from orchestrator.spec.run import RunSpec
 from orchestrator.states import Ended
 from orchestrator.store import RunStore
 from orchestrator.topology import TaskPlan, count_by_type

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.errors import ClusterError, UsageError
-from orchestrator.spec import RunSpec
+from orchestrator.spec.run import RunSpec
 from workers.checkpoints.errors import CheckpointError
 from workers.checkpoints.places import open_place
 from workers.checkpoints.shelf import Checkpoint, Found, Shelf, not_one

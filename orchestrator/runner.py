@@ -24,7 +24,7 @@ from orchestrator.recording import Recorder
 from orchestrator.restarting import Restarts
 from orchestrator.result import RunResult, Status
 from orchestrator.resuming import Resumed, out_of_sight
-from orchestrator.spec import RunSpec
+from orchestrator.spec.run import RunSpec
 from orchestrator.states import Ended
 from orchestrator.store import RunStore
 from orchestrator.watch.guard import Guard

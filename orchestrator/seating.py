@@ -8,8 +8,8 @@ from typing import Protocol
 from orchestrator import topology
 from orchestrator.errors import HostLostError
 from orchestrator.placement import Host, Place, Strategy
-from orchestrator.resources import demand
-from orchestrator.spec import RunSpec
+from orchestrator.spec.resources import demand
+from orchestrator.spec.run import RunSpec
 from orchestrator.topology import TaskPlan
 from workers.messages import Task
 

@@ -14,8 +14,8 @@ from orchestrator import options as opt
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
-    from orchestrator.compare_spec import CompareSpec
-    from orchestrator.spec import RunSpec
+    from orchestrator.spec.comparison import CompareSpec
+    from orchestrator.spec.run import RunSpec
 
 AsRun = Annotated[bool, typer.Option("--run", help="One run in one mode; so it is if --mode is given.")]
 AsComparison = Annotated[bool, typer.Option("--compare", help="A comparison; so it is if no --mode is given.")]
@@ -24,7 +24,7 @@ _NOT_OF_THE_JOB = ("address", "out", "as_json", "quiet", "verbose")
 
 def spec_of(given: Mapping[str, Any], as_run: bool, as_comparison: bool) -> tuple[str, RunSpec | CompareSpec]:
     """`run` or `compare`, and the validated spec."""
-    from orchestrator.target import resolve_comparison, resolve_run
+    from orchestrator.spec.resolve import resolve_comparison, resolve_run
 
     if as_run and as_comparison:
         raise UsageError("--run and --compare were given together: give one of them.")
@@ -52,7 +52,7 @@ def with_flags_of(command: Callable[..., None], *others: Callable[..., None]) ->
 
 def base_of(spec: RunSpec | CompareSpec) -> RunSpec:
     """What all runs of it share."""
-    from orchestrator.compare_spec import CompareSpec
+    from orchestrator.spec.comparison import CompareSpec
 
     return spec.run if isinstance(spec, CompareSpec) else spec
 
@@ -69,7 +69,7 @@ def spec_file(spec: RunSpec | CompareSpec, directory: str) -> str:
     """The spec as the text of a file for `regatta run` or `compare`, whose job lies in `directory`."""
     import yaml
 
-    from orchestrator.compare_spec import CompareSpec
+    from orchestrator.spec.comparison import CompareSpec
 
     fields = base_of(spec).model_dump(mode="json", exclude_none=True, exclude={"address", "out", "run_id"})
     fields["directory"] = directory

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.policy import MACHINES
-from orchestrator.spec import Target
+from orchestrator.spec.run import Target
 from workers.messages import (
     PREEMPTED,
     Evaluation,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from orchestrator import cli, parcel
 from orchestrator.errors import RegattaError
-from orchestrator.spec import is_run_id
+from orchestrator.spec.run import is_run_id
 
 RUNS = "regatta-runs"
 """In the home directory there: it outlasts the job, whose own folder Ray removes."""

@@ -98,7 +98,7 @@ def main() -> None:
 
 def _compare(job: str, fields: dict[str, Any]) -> None:
     from orchestrator.api import compare
-    from orchestrator.target import resolve_comparison
+    from orchestrator.spec.resolve import resolve_comparison
 
     compare(resolve_comparison(job, fields))
 
@@ -106,7 +106,7 @@ def _compare(job: str, fields: dict[str, Any]) -> None:
 def _run(job: str, fields: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
     from benchmarks.watching import DriverLoad, MemoryPeaks, Pinning, Several
     from orchestrator.api import run
-    from orchestrator.target import resolve_run
+    from orchestrator.spec.resolve import resolve_run
 
     load, memory = DriverLoad(), MemoryPeaks()
     watchers = [

@@ -14,7 +14,7 @@ from orchestrator.measured import staleness, utilization
 from orchestrator.metrics import METRICS, Metrics
 from orchestrator.report.text import is_number
 from orchestrator.result import RunResult, Seconds, TargetResult, Throughput
-from orchestrator.spec import Target
+from orchestrator.spec.run import Target
 
 REASON = "interrupted: there is no result, because the driver ended before this run did, or is still at it"
 """An interrupted run says nothing about its mode, so the verdict leaves it out (docs/verdict.md)."""

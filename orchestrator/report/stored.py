@@ -157,10 +157,10 @@ def _json(path: Path) -> Mapping[str, Any]:
 
 
 def _yaml(path: Path) -> Mapping[str, Any]:
-    from orchestrator import plain_yaml
+    from orchestrator.spec import yaml
 
     try:
-        read = plain_yaml.load(read_text(path))
+        read = yaml.load(read_text(path))
     except (OSError, ValueError):
         return {}
     return read if isinstance(read, dict) else {}

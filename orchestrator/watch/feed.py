@@ -162,10 +162,10 @@ class Feed:
 
 
 def _spec(run: Path) -> dict[str, Any]:
-    from orchestrator import plain_yaml
+    from orchestrator.spec import yaml
 
     try:
-        spec = plain_yaml.load(read_text(run / SPEC))
+        spec = yaml.load(read_text(run / SPEC))
     except FileNotFoundError:
         raise UsageError(f"{run} is not the folder of a run: it holds no {SPEC}.") from None
     except (OSError, ValueError) as error:

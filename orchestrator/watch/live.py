@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orchestrator.coordinator import Tick
 from orchestrator.errors import UsageError
 from orchestrator.result import RunResult
-from orchestrator.spec import RunSpec
+from orchestrator.spec.run import RunSpec
 from orchestrator.states import Launching, Training
 from orchestrator.watch.board import Board
 from orchestrator.watch.dashboard import draw, duration

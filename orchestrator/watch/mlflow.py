@@ -18,7 +18,7 @@ from typing import Any
 from orchestrator.errors import UsageError
 from orchestrator.metrics import METRICS, Metrics
 from orchestrator.result import Finding, RunResult
-from orchestrator.spec import RunSpec
+from orchestrator.spec.run import RunSpec
 from orchestrator.store import ENVIRONMENT, PLAN, RESULT, SPEC
 from workers.messages import ReplicaStatus
 

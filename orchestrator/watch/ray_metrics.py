@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.result import Finding, RunResult
-from orchestrator.spec import RunSpec
+from orchestrator.spec.run import RunSpec
 from workers.messages import CallTiming, HostSample, LegStarted, ReplicaStatus, StepBatch, Task
 
 _RUN = ("run_id", "job", "variant", "seed")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.result import Finding, RunResult
-from orchestrator.spec import RunSpec
+from orchestrator.spec.run import RunSpec
 from orchestrator.store import RunStore
 from workers.messages import ReplicaStatus
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.result import Finding, RunResult
-from orchestrator.spec import RunSpec
+from orchestrator.spec.run import RunSpec
 from orchestrator.store import TENSORBOARD
 from workers.messages import Evaluation, HostSample, LegStarted, ReplicaStatus, StepBatch, Task
 

@@ -17,7 +17,7 @@ from orchestrator.placement import Host, Place, Room, Strategy
 from orchestrator.result import RunResult
 from orchestrator.runner import Runner
 from orchestrator.seating import Seating, evaluator_plan, training_plans
-from orchestrator.spec import RunSpec, make_run_spec
+from orchestrator.spec.run import RunSpec, make_run_spec
 from orchestrator.topology import TaskPlan
 from orchestrator.worker_group import Assign, LocalGroup
 from tests.chaos.checker import check_nothing_left

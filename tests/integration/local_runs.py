@@ -15,7 +15,7 @@ from orchestrator.coordinator import Coordinator, Tick
 from orchestrator.fleet import assigner
 from orchestrator.resuming import checkpointing, go_on
 from orchestrator.seating import training_plans
-from orchestrator.spec import make_run_spec
+from orchestrator.spec.run import make_run_spec
 from orchestrator.states import Ended
 from orchestrator.worker_group import LocalGroup
 from workers.addresses import join, split

@@ -16,7 +16,7 @@ from orchestrator.result import RunResult
 from orchestrator.resume import take_up
 from orchestrator.runner import Runner, Watcher
 from orchestrator.seating import training_plans
-from orchestrator.spec import make_run_spec
+from orchestrator.spec.run import make_run_spec
 from orchestrator.worker_group import LocalGroup
 from tests.integration.local_runs import JOBS, SESSION, KeepingGroup
 

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.resuming import check_destination, checkpointing
-from orchestrator.spec import make_run_spec
+from orchestrator.spec.run import make_run_spec
 from tests.integration.local_runs import train
 from tests.unit.test_checkpoints import ABOUT, a_snapshot
 from workers.checkpoints.errors import CheckpointError, FencedError

@@ -17,7 +17,7 @@ from orchestrator.errors import UsageError
 from orchestrator.execution import Silent
 from orchestrator.result import RunResult
 from orchestrator.runner import Runner
-from orchestrator.spec import make_run_spec
+from orchestrator.spec.run import make_run_spec
 from orchestrator.states import Ended
 from orchestrator.watch.guard import Guard
 from orchestrator.watch.mlflow import connect

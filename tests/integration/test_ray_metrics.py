@@ -27,7 +27,7 @@ import sys, time, urllib.request
 import numpy as np
 import ray
 from orchestrator.result import Finding
-from orchestrator.spec import make_run_spec
+from orchestrator.spec.run import make_run_spec
 from orchestrator.watch.ray_metrics import RayMetrics
 from workers.messages import *
 

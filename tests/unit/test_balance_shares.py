@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.compare_spec import make_compare_spec
 from orchestrator.errors import SpecError
-from orchestrator.spec import make_run_spec
+from orchestrator.spec.comparison import make_compare_spec
+from orchestrator.spec.run import make_run_spec
 from workers.balance import shares
 
 pytestmark = pytest.mark.unit

@@ -16,10 +16,11 @@ from typing import NamedTuple
 import pytest
 
 from jobs.catalog import CATALOG
-from orchestrator import api, target
+from orchestrator import api
 from orchestrator import cli as command_line
 from orchestrator.errors import ClusterError, Interrupted, JobError, RegattaError, ResourcesError, UsageError
-from orchestrator.target import JobDescription
+from orchestrator.spec import resolve
+from orchestrator.spec.resolve import JobDescription
 
 
 class Said(NamedTuple):
@@ -35,7 +36,7 @@ Command = Callable[..., Said]
 def no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every job there is, without loading it in a child process."""
     found = JobDescription("digits", "", {}, {}, {})
-    monkeypatch.setattr(target, "describe_job", lambda *_, **__: found)
+    monkeypatch.setattr(resolve, "describe_job", lambda *_, **__: found)
 
 
 @pytest.fixture

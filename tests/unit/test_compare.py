@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.compare import LEARNING_RATE_SCALES, assemble, best, schedule
-from orchestrator.compare_spec import CompareSpec, make_compare_spec
 from orchestrator.execution import Planned
 from orchestrator.result import RunResult, TargetResult
+from orchestrator.spec.comparison import CompareSpec, make_compare_spec
 
 pytestmark = pytest.mark.unit
 

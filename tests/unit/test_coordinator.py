@@ -24,7 +24,7 @@ from orchestrator.coordinator import (
 from orchestrator.errors import ClusterError
 from orchestrator.patience import STOP_GRACE_SECONDS
 from orchestrator.preemption import Preempted
-from orchestrator.spec import Target
+from orchestrator.spec.run import Target
 from orchestrator.states import CAUSE_GRACE_SECONDS, Ended, Idle, Launching, Training
 from orchestrator.topology import EVALUATOR
 from tests.unit.fake_group import FakeClock, FakeGroup, script

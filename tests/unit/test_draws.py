@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from orchestrator.draws import DRAWS, write_draws
-from orchestrator.spec import RunSpec, make_run_spec
+from orchestrator.spec.run import RunSpec, make_run_spec
 from tests.unit.watch.written import Writing
 from workers.stragglers import Profile, draws
 

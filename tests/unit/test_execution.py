@@ -12,7 +12,7 @@ import pytest
 from orchestrator import execution
 from orchestrator.errors import ResourcesError
 from orchestrator.execution import Execution, Planned, Schedule
-from orchestrator.spec import RunSpec
+from orchestrator.spec.run import RunSpec
 
 pytestmark = pytest.mark.unit
 

@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from orchestrator import kuberay
-from orchestrator.compare_spec import CompareSpec, make_compare_spec
 from orchestrator.errors import UsageError
 from orchestrator.kuberay import CODE, manifests
-from orchestrator.spec import RunSpec, make_run_spec
+from orchestrator.spec.comparison import CompareSpec, make_compare_spec
+from orchestrator.spec.run import RunSpec, make_run_spec
 from tests.conftest import ROOT
 from tests.unit.rayjob_schema import CONFIG_MAP, RAYJOB
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orchestrator import cli
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.options import parse_seeds, parse_settings, to_fields
-from orchestrator.spec import RunSpec
+from orchestrator.spec.run import RunSpec
 
 pytestmark = pytest.mark.unit
 

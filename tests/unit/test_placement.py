@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import ResourcesError
 from orchestrator.placement import Host, Room, Strategy, matches, place, shortage
-from orchestrator.resources import demand
-from orchestrator.spec import make_run_spec
+from orchestrator.spec.resources import demand
+from orchestrator.spec.run import make_run_spec
 from orchestrator.topology import TaskPlan, plan_tasks
 from workers.messages import Task
 

@@ -18,7 +18,7 @@ from orchestrator.documents import to_text
 from orchestrator.metrics import Metrics
 from orchestrator.recording import Recorder
 from orchestrator.result import RunResult
-from orchestrator.spec import make_run_spec
+from orchestrator.spec.run import make_run_spec
 from orchestrator.states import Ended, Training
 from orchestrator.store import RunStore
 from workers.messages import (

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator import plain_yaml
-from orchestrator.compare_spec import CompareSpec, make_compare_spec
 from orchestrator.errors import UsageError
 from orchestrator.report import rebuild, write_reports
 from orchestrator.report.joining import study
 from orchestrator.report.repeating import spec_text
+from orchestrator.spec import yaml
+from orchestrator.spec.comparison import CompareSpec, make_compare_spec
 from orchestrator.store import write_comparison, write_comparison_spec
 from orchestrator.verdict import ONE_AFTER_ANOTHER
 from orchestrator.verdict.evidence import took_turns
@@ -101,7 +101,7 @@ def test_the_spec_in_a_report_is_the_spec_that_was_run(tmp_path: Path) -> None:
 
     def told(folder: Path) -> CompareSpec:
         text = spec_text(study(tmp_path / folder)) or ""
-        return make_compare_spec(plain_yaml.load(text) | {"directory": "."})
+        return make_compare_spec(yaml.load(text) | {"directory": "."})
 
     base = {"job": "digits", "samples": 6400, "target": "val_accuracy>=0.95", "params": {"hidden": 8}, "seeds": 2}
     for number, more in enumerate(

@@ -23,7 +23,7 @@ from orchestrator.policy import MACHINES, FailurePolicy
 from orchestrator.restarting import Restarts
 from orchestrator.resuming import out_of_sight
 from orchestrator.runner import Runner
-from orchestrator.spec import make_run_spec
+from orchestrator.spec.run import make_run_spec
 from orchestrator.states import Ended
 from orchestrator.topology import EVALUATOR, TaskPlan
 from orchestrator.worker_group import WorkerGroup

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from orchestrator.errors import HostLostError
 from orchestrator.placement import Host, Place, Room, Strategy, place_now
 from orchestrator.seating import Seating, training_plans
-from orchestrator.spec import RunSpec
+from orchestrator.spec.run import RunSpec
 from orchestrator.topology import TaskPlan
 
 pytestmark = pytest.mark.unit

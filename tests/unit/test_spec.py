@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from orchestrator.compare_spec import MAX_SEEDS, CompareSpec, make_compare_spec, spec_schema
 from orchestrator.errors import SpecError
-from orchestrator.spec import RunSpec, Target, make_run_spec
+from orchestrator.spec.comparison import MAX_SEEDS, CompareSpec, make_compare_spec, spec_schema
+from orchestrator.spec.run import RunSpec, Target, make_run_spec
 
 pytestmark = pytest.mark.unit
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from orchestrator.policy import MACHINES
-from orchestrator.spec import Target
+from orchestrator.spec.run import Target
 from orchestrator.states import (
     CAUSE_GRACE_SECONDS,
     Broken,

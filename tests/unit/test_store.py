@@ -24,7 +24,7 @@ from orchestrator.documents import to_text
 from orchestrator.errors import UsageError
 from orchestrator.metrics import METRICS, Metrics
 from orchestrator.result import RunResult
-from orchestrator.spec import make_run_spec
+from orchestrator.spec.run import make_run_spec
 from orchestrator.store import (
     RESULT,
     RunStore,

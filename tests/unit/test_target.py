@@ -12,10 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator import target as module
 from orchestrator.errors import JobError, SpecError, UsageError
-from orchestrator.spec import RunSpec
-from orchestrator.target import (
+from orchestrator.spec import resolve as module
+from orchestrator.spec.resolve import (
     MAX_SPEC_BYTES,
     JobDescription,
     describe_job,
@@ -23,6 +22,7 @@ from orchestrator.target import (
     resolve_comparison,
     resolve_run,
 )
+from orchestrator.spec.run import RunSpec
 
 Write = Callable[[str], Path]
 DEFAULTS = {"batch_size": 16, "samples": 500, "target": "val_accuracy>=0.9"}

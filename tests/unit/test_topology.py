@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator import topology
 from orchestrator.planning import plan_document
-from orchestrator.spec import make_run_spec
+from orchestrator.spec.run import make_run_spec
 from orchestrator.topology import EVALUATOR, TaskPlan
 from workers.messages import Task
 

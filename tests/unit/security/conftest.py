@@ -12,8 +12,9 @@ from typing import NamedTuple
 import pytest
 import typer.main
 
-from orchestrator import cli, target
-from orchestrator.target import JobDescription
+from orchestrator import cli
+from orchestrator.spec import resolve
+from orchestrator.spec.resolve import JobDescription
 
 
 class Said(NamedTuple):
@@ -63,7 +64,7 @@ def regatta(
 ) -> Command:
     """`regatta` in an empty folder. Every job is there, and none is loaded in a child process."""
     found = JobDescription("digits", "", {}, {}, {})
-    monkeypatch.setattr(target, "describe_job", lambda *_, **__: found)
+    monkeypatch.setattr(resolve, "describe_job", lambda *_, **__: found)
     monkeypatch.setattr(cli, "app", parsed_commands)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")

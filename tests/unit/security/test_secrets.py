@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator import secrets
 from orchestrator.errors import JobError, SpecError
 from orchestrator.fleet import assigner
 from orchestrator.options import to_fields
 from orchestrator.seating import training_plans
-from orchestrator.spec import make_run_spec
+from orchestrator.spec import secrets
+from orchestrator.spec.run import make_run_spec
 from workers.masking import Mask
 from workers.messages import FailureKind, Task, TaskFailure
 

@@ -16,7 +16,7 @@ import pytest
 from tensorboard.compat.proto.event_pb2 import Event
 
 from orchestrator.result import Finding, RunResult
-from orchestrator.spec import make_run_spec
+from orchestrator.spec.run import make_run_spec
 from orchestrator.watch.tensorboard import TensorBoard
 from workers.messages import (
     Evaluation,

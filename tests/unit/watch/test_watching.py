@@ -16,7 +16,7 @@ from rich.console import Console
 from orchestrator.coordinator import Tick
 from orchestrator.errors import UsageError
 from orchestrator.result import Finding, RunResult, Stability
-from orchestrator.spec import make_run_spec
+from orchestrator.spec.run import make_run_spec
 from orchestrator.states import Launching, Training
 from orchestrator.watch import live
 from orchestrator.watch.feed import Feed

@@ -20,7 +20,7 @@ def parse_prices(text: str) -> dict[str, float]:
     such task, instead of its CPUs and GPUs.
     """
     if text.endswith((".yaml", ".yml")):
-        from orchestrator.target import read_yaml
+        from orchestrator.spec.resolve import read_yaml
 
         values = {key: value for key, value in read_yaml(Path(text)).items() if key != "directory"}
     else:

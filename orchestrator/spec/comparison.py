@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from orchestrator.errors import SpecError
 from orchestrator.result import DEFAULT_MARGIN
-from orchestrator.spec import RunSpec, Seed, make_run_spec, shown, validated
-from orchestrator.variants import expand, merge
+from orchestrator.spec.run import RunSpec, Seed, make_run_spec, shown, validated
+from orchestrator.spec.variants import expand, merge
 
 MAX_SEEDS = 1000
 
@@ -23,7 +23,7 @@ class CompareSpec(BaseModel):
     run: RunSpec
     """What all runs share; each variant replaces some fields, and each run the seed."""
     variants: Mapping[str, Mapping[str, Any]] = Field(default_factory=lambda: expand(None, None, None))
-    """Name to fields that differ (`orchestrator.variants`); the first is the baseline."""
+    """Name to fields that differ (`orchestrator.spec.variants`); the first is the baseline."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MAX_SEEDS)] = (0, 1, 2)
     margin: Annotated[float, Field(gt=0, lt=1)] = DEFAULT_MARGIN
     """Accuracies closer than this count as equal."""

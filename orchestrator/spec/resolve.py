@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator import secrets
-from orchestrator.compare_spec import CompareSpec, make_compare_spec
 from orchestrator.errors import JobError, SpecError, UsageError
-from orchestrator.spec import RunSpec, check_field_names, make_run_spec, shown
+from orchestrator.spec import secrets
+from orchestrator.spec.comparison import CompareSpec, make_compare_spec
+from orchestrator.spec.run import RunSpec, check_field_names, make_run_spec, shown
 from workers.process import python_environment
 
 MAX_SPEC_BYTES = 1 << 18
@@ -123,7 +123,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: there is no such file, it is too large, or it is not plain YAML.
     """
-    from orchestrator import plain_yaml
+    from orchestrator.spec import yaml
 
     try:
         if path.is_fifo():
@@ -138,7 +138,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
     try:
-        values = plain_yaml.load(text)
+        values = yaml.load(text)
     except ValueError as error:
         raise UsageError(f"{path} is not a spec in plain YAML: {error}") from None
     if not isinstance(values, dict):

@@ -16,10 +16,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from orchestrator.errors import SpecError
-from orchestrator.resources import LabelKey, LabelSelector, Resources
-from orchestrator.resources import check as check_resources
-from orchestrator.secrets import check_names
-from orchestrator.variants import file_name
+from orchestrator.spec.resources import LabelKey, LabelSelector, Resources
+from orchestrator.spec.resources import check as check_resources
+from orchestrator.spec.secrets import check_names
+from orchestrator.spec.variants import file_name
 from workers.stragglers import Profile
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -211,7 +211,7 @@ class RunSpec(BaseModel):
     @field_validator("price")
     @classmethod
     def _prices_are_known(cls, value: Mapping[str, float] | None) -> Mapping[str, float] | None:
-        from orchestrator.price import check_prices
+        from orchestrator.spec.prices import check_prices
 
         return None if value is None else check_prices(value)
 
