@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.topology import TaskPlan
+from orchestrator.plan.topology import TaskPlan
 from orchestrator.worker_group import WorkerGroup
 from workers.messages import HostSample, Leg, LegFinished, LegStarted, ReplicaState, ReplicaStatus, StepBatch, Task
 

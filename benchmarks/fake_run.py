@@ -14,8 +14,8 @@ STEPS_PER_CALL = {"sync": 50, "async": 5}
 
 def main() -> None:
     line = Line()
-    from orchestrator import topology
     from orchestrator.coordinator import Coordinator
+    from orchestrator.plan import topology
     from orchestrator.recording import Recorder
     from orchestrator.seating import training_plans
     from orchestrator.spec.run import make_run_spec

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.compare import assemble, schedule
 from orchestrator.execution import Execution, Planned, Schedule
-from orchestrator.planning import plan_where
+from orchestrator.plan.document import plan_where
 from orchestrator.preemption import Preempted
 from orchestrator.report import write_reports
 from orchestrator.result import Comparison, RunResult

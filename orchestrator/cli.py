@@ -215,7 +215,7 @@ def plan(
 ) -> None:
     """Show the tasks, their hosts, resources and TF_CONFIG. Starts nothing."""
     given = opt.to_fields(_spec_arguments(locals()))
-    from orchestrator.planning import plan_where
+    from orchestrator.plan.document import plan_where
     from orchestrator.spec.resolve import resolve_run
     from orchestrator.tables import print_plan
 

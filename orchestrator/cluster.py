@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 from orchestrator import access
 from orchestrator.errors import ClusterError, RegattaError
 from orchestrator.places import Places
+from orchestrator.plan.topology import TaskPlan
 from orchestrator.staging import stage
 from orchestrator.token_file import require_token
-from orchestrator.topology import TaskPlan
 from workers.addresses import split
 from workers.messages import JobSource
 from workers.process import PACKAGES, session_directory

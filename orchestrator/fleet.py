@@ -12,17 +12,17 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from orchestrator import topology
 from orchestrator.cluster import Cluster
 from orchestrator.coordinator import Coordinator
 from orchestrator.errors import HostLostError, ResourcesError
-from orchestrator.placement import Group, Place
+from orchestrator.plan import topology
+from orchestrator.plan.placement import Group, Place
+from orchestrator.plan.topology import TaskPlan
 from orchestrator.policy import FailurePolicy
 from orchestrator.ray_group import RayGroup
 from orchestrator.seating import Seating, evaluator_plan, training_plans
 from orchestrator.spec import secrets
 from orchestrator.spec.run import RunSpec
-from orchestrator.topology import TaskPlan
 from orchestrator.worker_group import Assign, WorkerGroup
 from workers.messages import Assignment, JobSource, Task
 from workers.process import start_zygote

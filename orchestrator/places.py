@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from orchestrator.errors import ClusterError
-from orchestrator.placement import GIB, Group, Host, Place, Room, Strategy, listed, place, place_now
-from orchestrator.topology import TaskPlan
+from orchestrator.plan.placement import GIB, Group, Host, Place, Room, Strategy, listed, place, place_now
+from orchestrator.plan.topology import TaskPlan
 
 _FREE_SECONDS = 5.0
 """Within which a place that is free is ours, and one that answers has done so."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.errors import ClusterError
-from orchestrator.topology import Addresses
+from orchestrator.plan.topology import Addresses
 from workers.messages import Task
 
 Ask = Callable[..., Any]

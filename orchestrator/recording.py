@@ -11,6 +11,7 @@ import numpy as np
 
 from orchestrator import measured
 from orchestrator.coordinator import Tick
+from orchestrator.plan.topology import TaskPlan, count_by_type
 from orchestrator.result import (
     FailureRecord,
     Finding,
@@ -27,7 +28,6 @@ from orchestrator.spec.prices import cost
 from orchestrator.spec.run import RunSpec
 from orchestrator.states import Ended
 from orchestrator.store import RunStore
-from orchestrator.topology import TaskPlan, count_by_type
 from orchestrator.watch.pace import Pace
 from orchestrator.watch.sinks import Sink, Sinks
 from workers.messages import CheckpointFailed, CheckpointWritten, Leg, ReplicaState, StepBatch, Task, TaskFailure

@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator import topology
 from orchestrator.coordinator import GroupBroken, Tick
 from orchestrator.draws import write_draws
 from orchestrator.errors import ClusterError, HostLostError
 from orchestrator.explaining import explain
 from orchestrator.fleet import Crew
 from orchestrator.legs import Legs
-from orchestrator.planning import plan_document
+from orchestrator.plan import topology
+from orchestrator.plan.document import plan_document
 from orchestrator.policy import FailurePolicy
 from orchestrator.preemption import Preempted
 from orchestrator.recording import Recorder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from orchestrator.topology import EVALUATOR
+from orchestrator.plan.topology import EVALUATOR
 from orchestrator.worker_group import SnapshotHandle, WorkerGroup
 from workers.messages import Stamp
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from orchestrator import topology
 from orchestrator.errors import HostLostError
-from orchestrator.placement import Host, Place, Strategy
+from orchestrator.plan import topology
+from orchestrator.plan.placement import Host, Place, Strategy
+from orchestrator.plan.topology import TaskPlan
 from orchestrator.spec.resources import demand
 from orchestrator.spec.run import RunSpec
-from orchestrator.topology import TaskPlan
 from workers.messages import Task
 
 

@@ -12,9 +12,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.placement import Host, Place
+from orchestrator.plan.placement import Host, Place
+from orchestrator.plan.topology import TaskPlan
 from orchestrator.reach import agree
-from orchestrator.topology import TaskPlan
 from workers.messages import (
     Assignment,
     Evaluation,

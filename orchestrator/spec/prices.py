@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.errors import SpecError
-from orchestrator.topology import TaskPlan
+from orchestrator.plan.topology import TaskPlan
 
 SECONDS_PER_HOUR = 3600.0
 RESOURCES = ("cpu", "gpu")

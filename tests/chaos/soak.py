@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator import topology
+from orchestrator.plan import topology
 from tests.chaos.checker import check_run
 from tests.chaos.crews import run
 from tests.chaos.nemesis import Nemesis, draw

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator import topology
 from orchestrator.coordinator import Coordinator, Tick
 from orchestrator.fleet import assigner
+from orchestrator.plan import topology
 from orchestrator.resuming import checkpointing, go_on
 from orchestrator.seating import training_plans
 from orchestrator.spec.run import make_run_spec

@@ -7,11 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from orchestrator import topology
 from orchestrator.coordinator import Coordinator
 from orchestrator.execution import Planned, Silent
 from orchestrator.fleet import assigner
 from orchestrator.metrics import Metrics
+from orchestrator.plan import topology
 from orchestrator.result import RunResult
 from orchestrator.resume import take_up
 from orchestrator.runner import Runner, Watcher

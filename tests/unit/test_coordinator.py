@@ -23,10 +23,10 @@ from orchestrator.coordinator import (
 )
 from orchestrator.errors import ClusterError
 from orchestrator.patience import STOP_GRACE_SECONDS
+from orchestrator.plan.topology import EVALUATOR
 from orchestrator.preemption import Preempted
 from orchestrator.spec.run import Target
 from orchestrator.states import CAUSE_GRACE_SECONDS, Ended, Idle, Launching, Training
-from orchestrator.topology import EVALUATOR
 from tests.unit.fake_group import FakeClock, FakeGroup, script
 from workers.messages import (
     Assignment,

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import ResourcesError
-from orchestrator.placement import Host, Room, Strategy, matches, place, shortage
+from orchestrator.plan.placement import Host, Room, Strategy, matches, place, shortage
+from orchestrator.plan.topology import TaskPlan, plan_tasks
 from orchestrator.spec.resources import demand
 from orchestrator.spec.run import make_run_spec
-from orchestrator.topology import TaskPlan, plan_tasks
 from workers.messages import Task
 
 pytestmark = pytest.mark.unit

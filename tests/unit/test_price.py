@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SpecError
+from orchestrator.plan.topology import plan_tasks
 from orchestrator.spec.prices import check_prices, cost, dollars_per_hour, parse_prices
-from orchestrator.topology import plan_tasks
 
 pytestmark = pytest.mark.unit
 

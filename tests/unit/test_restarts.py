@@ -15,17 +15,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator import topology
 from orchestrator.coordinator import Coordinator, GroupBroken, Tick
 from orchestrator.errors import ClusterError, HostLostError, TaskDiedError
 from orchestrator.execution import Silent
+from orchestrator.plan import topology
+from orchestrator.plan.topology import EVALUATOR, TaskPlan
 from orchestrator.policy import MACHINES, FailurePolicy
 from orchestrator.restarting import Restarts
 from orchestrator.resuming import out_of_sight
 from orchestrator.runner import Runner
 from orchestrator.spec.run import make_run_spec
 from orchestrator.states import Ended
-from orchestrator.topology import EVALUATOR, TaskPlan
 from orchestrator.worker_group import WorkerGroup
 from tests.unit.fake_group import FakeClock
 from workers.messages import (

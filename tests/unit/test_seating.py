@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import HostLostError
-from orchestrator.placement import Host, Place, Room, Strategy, place_now
+from orchestrator.plan.placement import Host, Place, Room, Strategy, place_now
+from orchestrator.plan.topology import TaskPlan
 from orchestrator.seating import Seating, training_plans
 from orchestrator.spec.run import RunSpec
-from orchestrator.topology import TaskPlan
 
 pytestmark = pytest.mark.unit
 

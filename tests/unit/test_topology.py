@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator import topology
-from orchestrator.planning import plan_document
+from orchestrator.plan import topology
+from orchestrator.plan.document import plan_document
+from orchestrator.plan.topology import EVALUATOR, TaskPlan
 from orchestrator.spec.run import make_run_spec
-from orchestrator.topology import EVALUATOR, TaskPlan
 from workers.messages import Task
 
 pytestmark = pytest.mark.unit

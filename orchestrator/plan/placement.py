@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.errors import ResourcesError
-from orchestrator.topology import TaskPlan, count_by_type
+from orchestrator.plan.topology import TaskPlan, count_by_type
 
 Strategy = Literal["pack", "spread", "one-per-host"]
 GIB = 1 << 30

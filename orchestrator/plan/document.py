@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import repeat
 from typing import Any
 
-from orchestrator import topology
 from orchestrator.cluster import Cluster
-from orchestrator.placement import Host, place, shortage
+from orchestrator.plan import topology
+from orchestrator.plan.placement import Host, place, shortage
 from orchestrator.seating import evaluator_plan, training_plans
 from orchestrator.spec.run import RunSpec
 
