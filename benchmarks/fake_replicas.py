@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.cluster.worker_group import WorkerGroup
 from orchestrator.plan.topology import TaskPlan
-from orchestrator.worker_group import WorkerGroup
 from workers.messages import HostSample, Leg, LegFinished, LegStarted, ReplicaState, ReplicaStatus, StepBatch, Task
 
 CALL_SECONDS = 0.1

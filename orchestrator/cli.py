@@ -308,7 +308,7 @@ def main() -> None:
         if isinstance(error, JobError) and error.traceback:
             say(error.traceback, err=True)
         say(f"regatta: {paragraph(error.message)}", err=True)
-        from orchestrator.cluster import leave
+        from orchestrator.cluster.connection import leave
 
         leave(error.exit_code)
     except OSError as error:  # of a path that nobody looked at before: it is too long, say, or a folder's rights

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator import preemption
+from orchestrator.cluster.worker_group import Assign, SnapshotHandle, WorkerGroup
 from orchestrator.errors import ClusterError
 from orchestrator.hangs import HANG_SECONDS, HangWatch
 from orchestrator.patience import Patience
@@ -29,7 +30,6 @@ from orchestrator.states import (
     scored,
 )
 from orchestrator.watch.instability import RecentSnapshots
-from orchestrator.worker_group import Assign, SnapshotHandle, WorkerGroup
 from workers.messages import (
     PREEMPTED,
     ROLLBACK,

@@ -12,18 +12,18 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from orchestrator.cluster import Cluster
+from orchestrator.cluster.connection import Cluster
+from orchestrator.cluster.ray_group import RayGroup
+from orchestrator.cluster.worker_group import Assign, WorkerGroup
 from orchestrator.coordinator import Coordinator
 from orchestrator.errors import HostLostError, ResourcesError
 from orchestrator.plan import topology
 from orchestrator.plan.placement import Group, Place
 from orchestrator.plan.topology import TaskPlan
 from orchestrator.policy import FailurePolicy
-from orchestrator.ray_group import RayGroup
 from orchestrator.seating import Seating, evaluator_plan, training_plans
 from orchestrator.spec import secrets
 from orchestrator.spec.run import RunSpec
-from orchestrator.worker_group import Assign, WorkerGroup
 from workers.messages import Assignment, JobSource, Task
 from workers.process import start_zygote
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from orchestrator.cluster.worker_group import SnapshotHandle
 from orchestrator.coordinator import GroupBroken, Tick
 from orchestrator.draws import write_draws
 from orchestrator.errors import ClusterError, HostLostError
@@ -29,7 +30,6 @@ from orchestrator.states import Ended
 from orchestrator.store import RunStore
 from orchestrator.watch.guard import Guard
 from orchestrator.watch.sinks import open_sinks
-from orchestrator.worker_group import SnapshotHandle
 from workers.messages import (
     PREEMPTED,
     RESIZED,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from orchestrator.cluster.worker_group import SnapshotHandle, WorkerGroup
 from orchestrator.plan.topology import EVALUATOR
-from orchestrator.worker_group import SnapshotHandle, WorkerGroup
 from workers.messages import Stamp
 
 

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator import access
+from orchestrator.cluster import access
+from orchestrator.cluster.staging import stage
 from orchestrator.errors import ClusterError, UsageError
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RUN_ID_WORDS, RunSpec, is_run_id, shown
 from orchestrator.spec_flags import base_of, spec_file
-from orchestrator.staging import stage
 from orchestrator.submitted import SPEC
 
 _T = TypeVar("_T")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import repeat
 from typing import Any
 
-from orchestrator.cluster import Cluster
+from orchestrator.cluster.connection import Cluster
 from orchestrator.plan import topology
 from orchestrator.plan.placement import Host, place, shortage
 from orchestrator.seating import evaluator_plan, training_plans

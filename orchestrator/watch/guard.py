@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from orchestrator.cluster.worker_group import SnapshotHandle
 from orchestrator.coordinator import Coordinator
 from orchestrator.result import Finding
 from orchestrator.states import Ended
 from orchestrator.watch.instability import LEARNING_RATE_FACTOR, Policy, named, reaction
-from orchestrator.worker_group import SnapshotHandle
 from workers.messages import ROLLBACK, Leg, Stamp, Start
 
 

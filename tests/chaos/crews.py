@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.cluster.worker_group import Assign, LocalGroup
 from orchestrator.coordinator import Tick
 from orchestrator.fleet import Crew, assigner
 from orchestrator.plan.placement import Host, Place, Room, Strategy
@@ -19,7 +20,6 @@ from orchestrator.result import RunResult
 from orchestrator.runner import Runner
 from orchestrator.seating import Seating, evaluator_plan, training_plans
 from orchestrator.spec.run import RunSpec, make_run_spec
-from orchestrator.worker_group import Assign, LocalGroup
 from tests.chaos.checker import check_nothing_left
 from tests.integration.local_runs import JOBS, SESSION
 from workers.messages import Assignment, Task

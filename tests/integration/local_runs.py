@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.cluster.worker_group import LocalGroup
 from orchestrator.coordinator import Coordinator, Tick
 from orchestrator.fleet import assigner
 from orchestrator.plan import topology
@@ -17,7 +18,6 @@ from orchestrator.resuming import checkpointing, go_on
 from orchestrator.seating import training_plans
 from orchestrator.spec.run import make_run_spec
 from orchestrator.states import Ended
-from orchestrator.worker_group import LocalGroup
 from workers.addresses import join, split
 from workers.messages import PREEMPTED, CheckpointFailed, CheckpointWritten, Evaluation, Leg, Stamp, StepBatch
 from workers.snapshot import Snapshot

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from orchestrator.cluster.worker_group import LocalGroup
 from orchestrator.coordinator import Coordinator
 from orchestrator.execution import Planned, Silent
 from orchestrator.fleet import assigner
@@ -17,7 +18,6 @@ from orchestrator.resume import take_up
 from orchestrator.runner import Runner, Watcher
 from orchestrator.seating import training_plans
 from orchestrator.spec.run import make_run_spec
-from orchestrator.worker_group import LocalGroup
 from tests.integration.local_runs import JOBS, SESSION, KeepingGroup
 
 

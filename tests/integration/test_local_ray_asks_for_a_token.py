@@ -14,7 +14,7 @@ import pytest
 # Every method that any of Ray's servers would act on; a server knows some of them, and asks for the token first.
 KNOCK = """
 import json, sys
-from orchestrator.cluster import Cluster
+from orchestrator.cluster.connection import Cluster
 from workers.process import session_directory
 
 METHODS = [

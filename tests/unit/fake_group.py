@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from orchestrator.cluster.worker_group import WorkerGroup
 from orchestrator.plan.topology import TaskPlan
-from orchestrator.worker_group import WorkerGroup
 from workers.messages import Leg, ReplicaStatus, Stamp, Task
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import access
+from orchestrator.cluster import access
 from orchestrator.errors import ClusterError, UsageError
 
 pytestmark = pytest.mark.unit

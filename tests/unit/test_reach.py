@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator.cluster.reachability import agree
 from orchestrator.errors import ClusterError
-from orchestrator.reach import agree
 from workers.messages import Task
 from workers.monitor.interfaces import InterfaceError, address_on, reachable_from_outside
 

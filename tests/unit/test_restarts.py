@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.cluster.worker_group import WorkerGroup
 from orchestrator.coordinator import Coordinator, GroupBroken, Tick
 from orchestrator.errors import ClusterError, HostLostError, TaskDiedError
 from orchestrator.execution import Silent
@@ -26,7 +27,6 @@ from orchestrator.resuming import out_of_sight
 from orchestrator.runner import Runner
 from orchestrator.spec.run import make_run_spec
 from orchestrator.states import Ended
-from orchestrator.worker_group import WorkerGroup
 from tests.unit.fake_group import FakeClock
 from workers.messages import (
     Assignment,

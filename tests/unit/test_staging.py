@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from jobs import staged
-from orchestrator import staging
+from orchestrator.cluster import staging
+from orchestrator.cluster.staging import stage
 from orchestrator.errors import UsageError
-from orchestrator.staging import stage
 
 pytestmark = pytest.mark.unit
 

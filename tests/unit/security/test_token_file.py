@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cluster.token import require_token
 from orchestrator.errors import UsageError
-from orchestrator.token_file import require_token
 
 # Not marked `unit`: it takes seconds, and the marked set has thirty.
 

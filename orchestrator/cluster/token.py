@@ -12,7 +12,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from orchestrator import access
+from orchestrator.cluster import access
 from orchestrator.errors import UsageError
 
 _BYTES = 32

@@ -1,7 +1,8 @@
 """A worker group: the launched tasks of one attempt, and how to talk to them.
 
 What a group does is the same wherever its replicas run; how a replica is reached differs. `LocalGroup` keeps
-the supervisors in this process, `orchestrator.ray_group` in Ray actors. The processes that train are real in both.
+the supervisors in this process, `orchestrator.cluster.ray_group` in Ray actors. The processes that train are real in
+both.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from orchestrator.cluster.reachability import agree
 from orchestrator.plan.placement import Host, Place
 from orchestrator.plan.topology import TaskPlan
-from orchestrator.reach import agree
 from workers.messages import (
     Assignment,
     Evaluation,

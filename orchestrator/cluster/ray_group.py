@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from orchestrator.cluster.worker_group import SnapshotHandle, WorkerGroup
 from orchestrator.errors import ClusterError
 from orchestrator.plan.placement import GIB, Host, Place
 from orchestrator.plan.topology import TaskPlan
-from orchestrator.worker_group import SnapshotHandle, WorkerGroup
 from workers.messages import FailureKind, ReplicaState, ReplicaStatus, Task, TaskFailure
 from workers.replica import Replica
 

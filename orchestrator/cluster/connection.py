@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from orchestrator import access
+from orchestrator.cluster import access
+from orchestrator.cluster.reservations import Places
+from orchestrator.cluster.staging import stage
+from orchestrator.cluster.token import require_token
 from orchestrator.errors import ClusterError, RegattaError
-from orchestrator.places import Places
 from orchestrator.plan.topology import TaskPlan
-from orchestrator.staging import stage
-from orchestrator.token_file import require_token
 from workers.addresses import split
 from workers.messages import JobSource
 from workers.process import PACKAGES, session_directory
