@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import fmean
 
 from orchestrator.metrics import Metrics
+from orchestrator.monitor.pace import straggler_index
 from orchestrator.result import FailureRecord, Staleness, Timing, Utilization, WorkerTime
-from workers.monitor.pace import straggler_index
 
 
 @contextmanager

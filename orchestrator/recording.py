@@ -11,6 +11,8 @@ import numpy as np
 
 from orchestrator import measured
 from orchestrator.coordinator import Tick
+from orchestrator.monitor.speed import Pace
+from orchestrator.monitor.stability import StabilityDetector
 from orchestrator.plan.topology import TaskPlan, count_by_type
 from orchestrator.result import (
     FailureRecord,
@@ -28,11 +30,9 @@ from orchestrator.spec.prices import cost
 from orchestrator.spec.run import RunSpec
 from orchestrator.states import Ended
 from orchestrator.store import RunStore
-from orchestrator.watch.pace import Pace
 from orchestrator.watch.sinks import Sink, Sinks
 from workers.messages import CheckpointFailed, CheckpointWritten, Leg, ReplicaState, StepBatch, Task, TaskFailure
 from workers.monitor.noise_scale import BIG, SMALL, NoiseScaleEstimate
-from workers.monitor.stability import StabilityDetector
 
 
 class Recorder:

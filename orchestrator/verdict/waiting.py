@@ -11,7 +11,7 @@ from orchestrator.result import RunResult, Timing
 from orchestrator.verdict.evidence import Modes
 
 STRAGGLER = 1.5
-"""As for the finding while a run is on (`workers.monitor.pace`)."""
+"""As for the finding while a run is on (`orchestrator.monitor.pace`)."""
 
 
 @dataclass(frozen=True)

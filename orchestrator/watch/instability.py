@@ -19,7 +19,7 @@ LEARNING_RATE_FACTOR = 0.5
 """A rollback goes on with the learning rate times this."""
 MARGIN: Mapping[str, int] = {"nan": 32, "divergence": 128}
 """Steps between a snapshot that counts as good and the finding: a divergence is seen within 128 steps of the lowest
-loss before it (`workers.monitor.loss_rules`); NaN is seen at once, but the weights went astray before."""
+loss before it (`orchestrator.monitor.loss_rules`); NaN is seen at once, but the weights went astray before."""
 _Handle = TypeVar("_Handle")
 
 

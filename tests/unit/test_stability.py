@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.monitor.advice import ADVICE, Finding
+from orchestrator.monitor.pace import input_bound, straggler, straggler_index
+from orchestrator.monitor.stability import StabilityDetector
 from tests.unit.loss_corpus import HEALTHY, Curve, corpus, curve, sgd_run
-from workers.monitor.finding import ADVICE, Finding
 from workers.monitor.noise_scale import NoiseScaleEstimate, simple_noise_scale
-from workers.monitor.pace import input_bound, straggler, straggler_index
-from workers.monitor.stability import StabilityDetector
 
 pytestmark = pytest.mark.unit
 

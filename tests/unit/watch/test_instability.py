@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.monitor.advice import ADVICE
 from orchestrator.result import Finding
 from orchestrator.states import Ended
 from orchestrator.watch.guard import Guard
 from orchestrator.watch.instability import MARGIN, RecentSnapshots, named, reaction
 from workers.messages import ROLLBACK, Evaluation, Leg, LegFinished, Stamp, Start
-from workers.monitor.finding import ADVICE
 
 pytestmark = pytest.mark.unit
 

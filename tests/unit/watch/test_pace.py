@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator import measured
 from orchestrator.metrics import MetricsWriter
-from orchestrator.watch.pace import LEAST_SECONDS, WINDOW_SECONDS, Pace
+from orchestrator.monitor.speed import LEAST_SECONDS, WINDOW_SECONDS, Pace
 from workers.messages import CallTiming, ReplicaState, ReplicaStatus, Task
 from workers.modes import Call
 from workers.timing import CallTimer

@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
-from workers.monitor.finding import Finding, finding
-from workers.monitor.loss_baseline import BLOCK, Baseline, Block, LossHistory, LossScale
-from workers.monitor.loss_noise import LevelNoise, LossNoise
-from workers.monitor.loss_spikes import SpikeRule
-from workers.monitor.overfitting import Level
-from workers.monitor.stability_settings import StabilitySettings
+from orchestrator.monitor.advice import Finding, finding
+from orchestrator.monitor.loss_baseline import BLOCK, Baseline, Block, LossHistory, LossScale
+from orchestrator.monitor.loss_noise import LevelNoise, LossNoise
+from orchestrator.monitor.loss_spikes import SpikeRule
+from orchestrator.monitor.overfitting import Level
+from orchestrator.monitor.stability_settings import StabilitySettings
 
 
 class LossRules:

@@ -23,11 +23,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from workers.monitor.finding import Finding, Kind, finding
-from workers.monitor.loss_baseline import BLOCK, Block, LossScale, median
-from workers.monitor.loss_rules import LossRules
-from workers.monitor.overfitting import OverfittingRule
-from workers.monitor.stability_settings import StabilitySettings
+from orchestrator.monitor.advice import Finding, Kind, finding
+from orchestrator.monitor.loss_baseline import BLOCK, Block, LossScale, median
+from orchestrator.monitor.loss_rules import LossRules
+from orchestrator.monitor.overfitting import OverfittingRule
+from orchestrator.monitor.stability_settings import StabilitySettings
 
 RECOVERED = 32
 """Finite steps in a row that end an episode of NaN."""

@@ -6,10 +6,10 @@ import math
 from collections import deque
 from collections.abc import Iterator
 
-from workers.monitor.finding import Finding, finding
-from workers.monitor.loss_baseline import Block, Detrended, LossScale, median
-from workers.monitor.loss_noise import LossNoise
-from workers.monitor.stability_settings import StabilitySettings
+from orchestrator.monitor.advice import Finding, finding
+from orchestrator.monitor.loss_baseline import Block, Detrended, LossScale, median
+from orchestrator.monitor.loss_noise import LossNoise
+from orchestrator.monitor.stability_settings import StabilitySettings
 
 GAP = 16
 """Steps between two excursions that make them one spike."""

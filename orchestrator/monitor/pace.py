@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from statistics import median
 
-from workers.monitor.finding import Finding, finding
+from orchestrator.monitor.advice import Finding, finding
 
 INPUT_BOUND = 0.2
 """Share of step time spent waiting for input; TensorFlow Profiler's bound for "highly input-bound"

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from workers.monitor.loss_baseline import LossScale, median
-from workers.monitor.stability_settings import StabilitySettings
+from orchestrator.monitor.loss_baseline import LossScale, median
+from orchestrator.monitor.stability_settings import StabilitySettings
 
 Floats = npt.NDArray[np.float64]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from workers.monitor.finding import Finding, finding
+from orchestrator.monitor.advice import Finding, finding
 
 
 class Level(NamedTuple):

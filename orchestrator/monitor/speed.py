@@ -1,6 +1,6 @@
 """Watches the speed of a run while it is on: is it waiting for its data, is one worker slower than the others?
 
-The rules and their thresholds are `workers.monitor.pace`'s; here is which calls they are asked about.
+The rules and their thresholds are `orchestrator.monitor.pace`'s; here is which calls they are asked about.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterator
 
+from orchestrator.monitor.advice import Finding, Kind
+from orchestrator.monitor.pace import input_bound, straggler
 from workers.messages import CallTiming
-from workers.monitor.finding import Finding, Kind
-from workers.monitor.pace import input_bound, straggler
 
 WINDOW_SECONDS = 10.0
 """Of the training clock: what is judged, and how often."""
