@@ -14,7 +14,7 @@ STEPS_PER_CALL = {"sync": 50, "async": 5}
 
 def main() -> None:
     line = Line()
-    from orchestrator.coordinator import Coordinator
+    from orchestrator.control.coordinator import Coordinator
     from orchestrator.plan import topology
     from orchestrator.recording import Recorder
     from orchestrator.seating import training_plans

@@ -29,7 +29,7 @@ import psutil
 from rich.console import Console
 
 from orchestrator.api import compare
-from orchestrator.coordinator import Tick
+from orchestrator.control.coordinator import Tick
 from orchestrator.execution import Silent
 from orchestrator.result import RunResult
 from orchestrator.spec.comparison import make_compare_spec

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from orchestrator.coordinator import Tick
+from orchestrator.control.coordinator import Tick
 from orchestrator.execution import Silent
 from orchestrator.runner import Watcher
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.compare import assemble, schedule
+from orchestrator.control.preemption import Preempted
 from orchestrator.execution import Execution, Planned, Schedule
 from orchestrator.plan.document import plan_where
-from orchestrator.preemption import Preempted
 from orchestrator.report import write_reports
 from orchestrator.result import Comparison, RunResult
 from orchestrator.resuming import check_destination

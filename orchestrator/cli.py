@@ -333,7 +333,7 @@ def _spec_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
     """The live view on stderr. Ctrl-C inside of it ends the command with exit code 130, SIGTERM with 0."""
-    from orchestrator import preemption
+    from orchestrator.control import preemption
     from orchestrator.watch.live import LiveView
 
     preemption.listen()

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.coordinator import Tick
+from orchestrator.control.coordinator import Tick
+from orchestrator.control.preemption import Preempted
 from orchestrator.errors import RegattaError, ResourcesError
 from orchestrator.fleet import Fleet
-from orchestrator.preemption import Preempted
 from orchestrator.report.environment import environment
 from orchestrator.result import RunResult
 from orchestrator.resuming import Resumed

@@ -15,12 +15,12 @@ from itertools import islice
 from orchestrator.cluster.connection import Cluster
 from orchestrator.cluster.ray_group import RayGroup
 from orchestrator.cluster.worker_group import Assign, WorkerGroup
-from orchestrator.coordinator import Coordinator
+from orchestrator.control.coordinator import Coordinator
+from orchestrator.control.failure_policy import FailurePolicy
 from orchestrator.errors import HostLostError, ResourcesError
 from orchestrator.plan import topology
 from orchestrator.plan.placement import Group, Place
 from orchestrator.plan.topology import TaskPlan
-from orchestrator.policy import FailurePolicy
 from orchestrator.seating import Seating, evaluator_plan, training_plans
 from orchestrator.spec import secrets
 from orchestrator.spec.run import RunSpec

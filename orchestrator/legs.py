@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.cluster.worker_group import SnapshotHandle
+from orchestrator.control.rollback import Guard
 from orchestrator.recording import Recorder
 from orchestrator.restarting import Restarts
 from orchestrator.resuming import Resumed, checkpointing, go_on
 from orchestrator.spec.run import RunSpec
-from orchestrator.watch.guard import Guard
 from workers.messages import Checkpointing, Leg, Start
 from workers.stragglers import Profile
 

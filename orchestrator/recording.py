@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator import measured
-from orchestrator.coordinator import Tick
+from orchestrator.control.coordinator import Tick
+from orchestrator.control.states import Ended
 from orchestrator.monitor.speed import Pace
 from orchestrator.monitor.stability import StabilityDetector
 from orchestrator.plan.topology import TaskPlan, count_by_type
@@ -28,7 +29,6 @@ from orchestrator.result import (
 from orchestrator.seating import evaluator_plan, training_plans
 from orchestrator.spec.prices import cost
 from orchestrator.spec.run import RunSpec
-from orchestrator.states import Ended
 from orchestrator.store import RunStore
 from orchestrator.watch.sinks import Sink, Sinks
 from workers.messages import CheckpointFailed, CheckpointWritten, Leg, ReplicaState, StepBatch, Task, TaskFailure

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from orchestrator.policy import Budget, Decision, FailurePolicy
+from orchestrator.control.failure_policy import Budget, Decision, FailurePolicy
 from workers.messages import CheckpointWritten, ReplicaStatus, TaskFailure
 
 

@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from orchestrator.cluster.worker_group import SnapshotHandle
-from orchestrator.coordinator import GroupBroken, Tick
+from orchestrator.control.coordinator import GroupBroken, Tick
+from orchestrator.control.failure_policy import FailurePolicy
+from orchestrator.control.preemption import Preempted
+from orchestrator.control.rollback import Guard
+from orchestrator.control.states import Ended
 from orchestrator.draws import write_draws
 from orchestrator.errors import ClusterError, HostLostError
 from orchestrator.explaining import explain
@@ -19,16 +23,12 @@ from orchestrator.fleet import Crew
 from orchestrator.legs import Legs
 from orchestrator.plan import topology
 from orchestrator.plan.document import plan_document
-from orchestrator.policy import FailurePolicy
-from orchestrator.preemption import Preempted
 from orchestrator.recording import Recorder
 from orchestrator.restarting import Restarts
 from orchestrator.result import RunResult, Status
 from orchestrator.resuming import Resumed, out_of_sight
 from orchestrator.spec.run import RunSpec
-from orchestrator.states import Ended
 from orchestrator.store import RunStore
-from orchestrator.watch.guard import Guard
 from orchestrator.watch.sinks import open_sinks
 from workers.messages import (
     PREEMPTED,

@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.coordinator import Tick
+from orchestrator.control.coordinator import Tick
+from orchestrator.control.states import Launching, Training
 from orchestrator.errors import UsageError
 from orchestrator.result import RunResult
 from orchestrator.spec.run import RunSpec
-from orchestrator.states import Launching, Training
 from orchestrator.watch.board import Board
 from orchestrator.watch.dashboard import draw, duration
 from orchestrator.watch.feed import Feed

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.worker_group import Assign, LocalGroup
-from orchestrator.coordinator import Tick
+from orchestrator.control.coordinator import Tick
 from orchestrator.fleet import Crew, assigner
 from orchestrator.plan.placement import Host, Place, Room, Strategy
 from orchestrator.plan.topology import TaskPlan

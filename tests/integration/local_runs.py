@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from orchestrator.cluster.worker_group import LocalGroup
-from orchestrator.coordinator import Coordinator, Tick
+from orchestrator.control.coordinator import Coordinator, Tick
+from orchestrator.control.states import Ended
 from orchestrator.fleet import assigner
 from orchestrator.plan import topology
 from orchestrator.resuming import checkpointing, go_on
 from orchestrator.seating import training_plans
 from orchestrator.spec.run import make_run_spec
-from orchestrator.states import Ended
 from workers.addresses import join, split
 from workers.messages import PREEMPTED, CheckpointFailed, CheckpointWritten, Evaluation, Leg, Stamp, StepBatch
 from workers.snapshot import Snapshot

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from orchestrator.cluster.worker_group import LocalGroup
-from orchestrator.coordinator import Coordinator
+from orchestrator.control.coordinator import Coordinator
 from orchestrator.execution import Planned, Silent
 from orchestrator.fleet import assigner
 from orchestrator.metrics import Metrics

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.coordinator import GroupBroken
+from orchestrator.control.coordinator import GroupBroken
 from tests.integration.local_runs import JOBS, train
 from tests.integration.processes import all_gone
 from workers.messages import FailureKind, TaskFailure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.coordinator import GroupBroken
+from orchestrator.control.coordinator import GroupBroken
 from tests.integration.local_runs import train
 from workers.messages import FailureKind
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.coordinator import GroupBroken
+from orchestrator.control.coordinator import GroupBroken
 from tests.integration.local_runs import JOBS, train
 from workers.messages import FailureKind
 

@@ -13,13 +13,13 @@ import pytest
 pytest.importorskip("mlflow", reason="the extra `mlflow` is not installed")
 pytest.importorskip("sqlalchemy", reason="the extra `mlflow` is not installed")
 
+from orchestrator.control.rollback import Guard
+from orchestrator.control.states import Ended
 from orchestrator.errors import UsageError
 from orchestrator.execution import Silent
 from orchestrator.result import RunResult
 from orchestrator.runner import Runner
 from orchestrator.spec.run import make_run_spec
-from orchestrator.states import Ended
-from orchestrator.watch.guard import Guard
 from orchestrator.watch.mlflow import connect
 from orchestrator.watch.sinks import check_sinks
 from tests.unit.test_recording import W0, batch, ended, evaluation, host
@@ -41,8 +41,8 @@ def a_run(uri: str, path: Path, mode: str) -> RunResult:
     """Recorded as any run is; what the tasks would say is made up."""
     spec = make_run_spec({"job": "digits", "mode": mode, "mlflow": uri, "params": {"hidden": 64}})
     runner = Runner(spec, path, f"run-{mode}", Silent(), {}, command_started=0.0, deadline=None)
-    from orchestrator.coordinator import Tick
-    from orchestrator.states import Training
+    from orchestrator.control.coordinator import Tick
+    from orchestrator.control.states import Training
 
     def hear(**news: Any) -> None:
         runner._recorder.tick(1, Tick(Training("r"), [ReplicaStatus(W0, ReplicaState.TRAINING, **news)]))

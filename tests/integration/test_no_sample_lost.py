@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.coordinator import GroupBroken
+from orchestrator.control.coordinator import GroupBroken
 from tests.integration.local_runs import Trained, train
 from workers.messages import FailureKind
 

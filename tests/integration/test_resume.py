@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.coordinator import Tick
+from orchestrator.control.coordinator import Tick
 from orchestrator.errors import UsageError
 from orchestrator.execution import Silent
 from orchestrator.resume import take_up

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.coordinator import GroupBroken
+from orchestrator.control.coordinator import GroupBroken
 from tests.integration import side_by_side
 from tests.integration.jobs_under_test.losses import KINDS
 from tests.integration.local_runs import train

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.coordinator import (
+from orchestrator.control.coordinator import (
     LONG_WAIT,
     LONGEST_WAIT,
     SHORTEST_WAIT,
@@ -21,12 +21,12 @@ from orchestrator.coordinator import (
     GroupBroken,
     Tick,
 )
+from orchestrator.control.deadlines import STOP_GRACE_SECONDS
+from orchestrator.control.preemption import Preempted
+from orchestrator.control.states import CAUSE_GRACE_SECONDS, Ended, Idle, Launching, Training
 from orchestrator.errors import ClusterError
-from orchestrator.patience import STOP_GRACE_SECONDS
 from orchestrator.plan.topology import EVALUATOR
-from orchestrator.preemption import Preempted
 from orchestrator.spec.run import Target
-from orchestrator.states import CAUSE_GRACE_SECONDS, Ended, Idle, Launching, Training
 from tests.unit.fake_group import FakeClock, FakeGroup, script
 from workers.messages import (
     Assignment,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.hangs import HangWatch
+from orchestrator.control.hangs import HangWatch
 from workers.messages import (
     Deciding,
     Evaluation,

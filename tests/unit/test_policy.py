@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.policy import MACHINES, MAX_ADDRESS_ATTEMPTS, Budget, FailurePolicy
+from orchestrator.control.failure_policy import MACHINES, MAX_ADDRESS_ATTEMPTS, Budget, FailurePolicy
 from orchestrator.restarting import Restarts
 from tests.unit.fake_group import FakeClock
 from workers.messages import (

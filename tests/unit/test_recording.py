@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.coordinator import Tick
+from orchestrator.control.coordinator import Tick
+from orchestrator.control.states import Ended, Training
 from orchestrator.documents import to_text
 from orchestrator.metrics import Metrics
 from orchestrator.recording import Recorder
 from orchestrator.result import RunResult
 from orchestrator.spec.run import make_run_spec
-from orchestrator.states import Ended, Training
 from orchestrator.store import RunStore
 from workers.messages import (
     Evaluation,

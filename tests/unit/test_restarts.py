@@ -16,17 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.cluster.worker_group import WorkerGroup
-from orchestrator.coordinator import Coordinator, GroupBroken, Tick
+from orchestrator.control.coordinator import Coordinator, GroupBroken, Tick
+from orchestrator.control.failure_policy import MACHINES, FailurePolicy
+from orchestrator.control.states import Ended
 from orchestrator.errors import ClusterError, HostLostError, TaskDiedError
 from orchestrator.execution import Silent
 from orchestrator.plan import topology
 from orchestrator.plan.topology import EVALUATOR, TaskPlan
-from orchestrator.policy import MACHINES, FailurePolicy
 from orchestrator.restarting import Restarts
 from orchestrator.resuming import out_of_sight
 from orchestrator.runner import Runner
 from orchestrator.spec.run import make_run_spec
-from orchestrator.states import Ended
 from tests.unit.fake_group import FakeClock
 from workers.messages import (
     Assignment,

@@ -10,9 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from orchestrator.policy import MACHINES
-from orchestrator.spec.run import Target
-from orchestrator.states import (
+from orchestrator.control.failure_policy import MACHINES
+from orchestrator.control.states import (
     CAUSE_GRACE_SECONDS,
     Broken,
     Ended,
@@ -27,6 +26,7 @@ from orchestrator.states import (
     Training,
     advance,
 )
+from orchestrator.spec.run import Target
 from workers.messages import (
     PREEMPTED,
     Evaluation,

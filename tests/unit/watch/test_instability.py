@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.control.recent_snapshots import MARGIN, RecentSnapshots, named, reaction
+from orchestrator.control.rollback import Guard
+from orchestrator.control.states import Ended
 from orchestrator.monitor.advice import ADVICE
 from orchestrator.result import Finding
-from orchestrator.states import Ended
-from orchestrator.watch.guard import Guard
-from orchestrator.watch.instability import MARGIN, RecentSnapshots, named, reaction
 from workers.messages import ROLLBACK, Evaluation, Leg, LegFinished, Stamp, Start
 
 pytestmark = pytest.mark.unit

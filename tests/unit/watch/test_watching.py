@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from orchestrator.coordinator import Tick
+from orchestrator.control.coordinator import Tick
+from orchestrator.control.states import Launching, Training
 from orchestrator.errors import UsageError
 from orchestrator.result import Finding, RunResult, Stability
 from orchestrator.spec.run import make_run_spec
-from orchestrator.states import Launching, Training
 from orchestrator.watch import live
 from orchestrator.watch.feed import Feed
 from orchestrator.watch.follow import current_run, watch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from orchestrator.policy import Budget, FailurePolicy
+from orchestrator.control.failure_policy import Budget, FailurePolicy
 from workers.messages import ReplicaState, ReplicaStatus, Task, TaskFailure
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator import preemption
+from orchestrator.control import preemption
+from orchestrator.control.states import State, Training
 from orchestrator.errors import ClusterError
-from orchestrator.states import State, Training
 from workers.messages import PREEMPTED
 
 STOP_GRACE_SECONDS = 15.0

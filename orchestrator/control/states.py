@@ -5,7 +5,8 @@
                      └──a task failed──▶ Failing ──cause known, or grace over──▶ Broken
 
 A task that the others do not need (the evaluator, an asynchronous worker) is replaced in place, without leaving the
-state. Everything else that fails ends this attempt; `orchestrator.policy` says whether another one is worth it.
+state. Everything else that fails ends this attempt; `orchestrator.control.failure_policy` says whether another one
+is worth it.
 
 `advance` is pure: from a state and what a poll brought, to the next state and the orders to carry out.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from orchestrator.policy import MACHINES
+from orchestrator.control.failure_policy import MACHINES
 from orchestrator.spec.run import Target
 from workers.messages import (
     PREEMPTED,

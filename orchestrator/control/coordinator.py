@@ -6,16 +6,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator import preemption
 from orchestrator.cluster.worker_group import Assign, SnapshotHandle, WorkerGroup
-from orchestrator.errors import ClusterError
-from orchestrator.hangs import HANG_SECONDS, HangWatch
-from orchestrator.patience import Patience
-from orchestrator.policy import FailurePolicy
-from orchestrator.replacing import Replacements
-from orchestrator.scoring import Scoring
-from orchestrator.spec.run import Target
-from orchestrator.states import (
+from orchestrator.control import preemption
+from orchestrator.control.deadlines import Patience
+from orchestrator.control.evaluations import Scoring
+from orchestrator.control.failure_policy import FailurePolicy
+from orchestrator.control.hangs import HANG_SECONDS, HangWatch
+from orchestrator.control.recent_snapshots import RecentSnapshots
+from orchestrator.control.replacements import Replacements
+from orchestrator.control.states import (
     Broken,
     Ended,
     Failing,
@@ -29,7 +28,8 @@ from orchestrator.states import (
     advance,
     scored,
 )
-from orchestrator.watch.instability import RecentSnapshots
+from orchestrator.errors import ClusterError
+from orchestrator.spec.run import Target
 from workers.messages import (
     PREEMPTED,
     ROLLBACK,

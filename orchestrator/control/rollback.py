@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from orchestrator.cluster.worker_group import SnapshotHandle
-from orchestrator.coordinator import Coordinator
+from orchestrator.control.coordinator import Coordinator
+from orchestrator.control.recent_snapshots import LEARNING_RATE_FACTOR, Policy, named, reaction
+from orchestrator.control.states import Ended
 from orchestrator.result import Finding
-from orchestrator.states import Ended
-from orchestrator.watch.instability import LEARNING_RATE_FACTOR, Policy, named, reaction
 from workers.messages import ROLLBACK, Leg, Stamp, Start
 
 

@@ -1,0 +1,1 @@
+"""Polls a worker group, decides, and has the decision carried out."""
