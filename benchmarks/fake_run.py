@@ -19,7 +19,7 @@ def main() -> None:
     from orchestrator.recording import Recorder
     from orchestrator.seating import training_plans
     from orchestrator.spec.run import make_run_spec
-    from orchestrator.store import RunStore
+    from orchestrator.store.directory import RunStore
     from workers.messages import Leg
 
     mode, seconds = line.request["mode"], line.request["seconds"]

@@ -18,7 +18,7 @@ from orchestrator.spec import secrets
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.resolve import complete_comparison, complete_run
 from orchestrator.spec.run import RunSpec
-from orchestrator.store import RESULT, claim_directory, new_id, write_comparison, write_comparison_spec
+from orchestrator.store.directory import RESULT, claim_directory, new_id, write_comparison, write_comparison_spec
 
 RUNS = Path("runs")
 

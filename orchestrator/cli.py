@@ -351,7 +351,7 @@ def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
 def _finish(document: Any, as_json: bool, show: Callable[[Console], None]) -> None:
     """The outcome: one JSON document on stdout, or text for a person."""
     if as_json:
-        from orchestrator.documents import to_text
+        from orchestrator.store.documents import to_text
 
         typer.echo(to_text(document))
         return

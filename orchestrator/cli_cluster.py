@@ -110,7 +110,7 @@ def fetch(run: RunName, address: Dashboard, out: FetchTo = None, as_json: opt.Js
     """Bring the directory of a submitted run here, checked file by file (SHA-256)."""
     from orchestrator import parcel
     from orchestrator.api import RUNS
-    from orchestrator.store import claim_directory
+    from orchestrator.store.directory import claim_directory
 
     cluster = _cluster(address)
     state = cluster.status(run)
@@ -165,7 +165,7 @@ def _exit_as(ended: Submission) -> None:
 
 
 def _print(document: Any, as_json: bool, text: str) -> None:
-    from orchestrator.documents import to_text
+    from orchestrator.store.documents import to_text
 
     say(to_text(document) if as_json else text)
 

@@ -37,7 +37,7 @@ def kuberay(
     import yaml
 
     from orchestrator.kuberay import manifests
-    from orchestrator.store import write_atomically
+    from orchestrator.store.directory import write_atomically
 
     command, spec = spec_of(given, as_run, as_comparison)
     documents = manifests(

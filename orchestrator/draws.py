@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.metrics import Metrics
 from orchestrator.spec.run import RunSpec
+from orchestrator.store.metrics import Metrics
 from workers.stragglers import Pace, Profile
 
 DRAWS = "draws.csv"

@@ -17,7 +17,7 @@ from orchestrator.result import RunResult
 from orchestrator.resuming import Resumed
 from orchestrator.runner import Runner, Watcher
 from orchestrator.spec.run import RunSpec
-from orchestrator.store import claim_directory
+from orchestrator.store.directory import claim_directory
 from orchestrator.watch.sinks import check_sinks
 
 

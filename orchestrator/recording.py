@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator import measured
 from orchestrator.control.coordinator import Tick
 from orchestrator.control.states import Ended
 from orchestrator.monitor.speed import Pace
@@ -29,7 +28,8 @@ from orchestrator.result import (
 from orchestrator.seating import evaluator_plan, training_plans
 from orchestrator.spec.prices import cost
 from orchestrator.spec.run import RunSpec
-from orchestrator.store import RunStore
+from orchestrator.store import summaries
+from orchestrator.store.directory import RunStore
 from orchestrator.watch.sinks import Sink, Sinks
 from workers.messages import CheckpointFailed, CheckpointWritten, Leg, ReplicaState, StepBatch, Task, TaskFailure
 from workers.monitor.noise_scale import BIG, SMALL, NoiseScaleEstimate
@@ -55,9 +55,9 @@ class Recorder:
         self._launch_begun: float | None = None
         self._launch_seconds: float | None = None
         self._first_step: float | None = None
-        self._steps = measured.last_step(store.path) if attempt > 1 else 0
+        self._steps = summaries.last_step(store.path) if attempt > 1 else 0
         self._attempts = attempt
-        self._failures = measured.failures(store.path) if attempt > 1 else []
+        self._failures = summaries.failures(store.path) if attempt > 1 else []
         self._detector = StabilityDetector()
         self._pace = Pace()
         self._noise = NoiseScaleEstimate()
@@ -196,9 +196,9 @@ class Recorder:
             stability=Stability(
                 findings=tuple(self._findings), jitter=self._detector.jitter, gradient_noise=self._gradient_noise()
             ),
-            staleness=measured.staleness(self._store.path),
-            utilization=measured.utilization(self._store.path),
-            timing=measured.timing(self._store.path, self._spec.mode),
+            staleness=summaries.staleness(self._store.path),
+            utilization=summaries.utilization(self._store.path),
+            timing=summaries.timing(self._store.path, self._spec.mode),
             cost=cost(self._spec.price, _plans(self._spec), finished.seconds if finished else None),
             attempts=self._attempts,
             failures=tuple(self._failures),
@@ -279,5 +279,5 @@ def _target(spec: RunSpec, ended: Ended | None) -> TargetResult | None:
 def _final(run: Path, ended: Ended | None) -> dict[str, float]:
     """The last evaluation, and the final training loss."""
     final = dict(ended.last.metrics) if ended and ended.last else {}
-    loss = measured.final_loss(run)
+    loss = summaries.final_loss(run)
     return final if loss is None else {"loss": loss, **final}

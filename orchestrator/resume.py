@@ -11,13 +11,13 @@ from typing import Any
 from orchestrator.compare import schedule
 from orchestrator.errors import UsageError
 from orchestrator.execution import Planned, Schedule
-from orchestrator.metrics import METRICS, Metrics
 from orchestrator.result import RunResult
 from orchestrator.resuming import Resumed, checkpointing
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.resolve import read_yaml
 from orchestrator.spec.run import RunSpec, make_run_spec, validated
-from orchestrator.store import COMPARISON, COMPARISON_SPEC, RESULT, SPEC, check_not_driven, load_result
+from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT, SPEC, check_not_driven, load_result
+from orchestrator.store.metrics import METRICS, Metrics
 from workers.checkpoints.errors import CheckpointError
 from workers.checkpoints.places import open_place
 from workers.checkpoints.shelf import Shelf, not_one

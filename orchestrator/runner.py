@@ -28,7 +28,7 @@ from orchestrator.restarting import Restarts
 from orchestrator.result import RunResult, Status
 from orchestrator.resuming import Resumed, out_of_sight
 from orchestrator.spec.run import RunSpec
-from orchestrator.store import RunStore
+from orchestrator.store.directory import RunStore
 from orchestrator.watch.sinks import open_sinks
 from workers.messages import (
     PREEMPTED,

@@ -59,7 +59,7 @@ def base_of(spec: RunSpec | CompareSpec) -> RunSpec:
 
 def name_of(command: str, spec: RunSpec | CompareSpec) -> str:
     """The run id that was given, or a new one."""
-    from orchestrator.store import new_id
+    from orchestrator.store.directory import new_id
 
     base = base_of(spec)
     return base.run_id or new_id(f"{Path(base.job.partition(':')[0]).stem}-{command}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError
-from orchestrator.store import COMPARISON, RESULT, find_runs, load_comparison, load_result
+from orchestrator.store.directory import COMPARISON, RESULT, find_runs, load_comparison, load_result
 
 if TYPE_CHECKING:
     from rich.console import Console

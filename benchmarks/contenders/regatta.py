@@ -130,7 +130,7 @@ def _run(job: str, fields: dict[str, Any], request: Mapping[str, Any]) -> dict[s
 
 def _second_half(run: Path) -> float:
     """Seconds of training for the later half of a run's steps."""
-    from orchestrator.metrics import Metrics
+    from orchestrator.store.metrics import Metrics
 
     metrics = Metrics(run)
     try:

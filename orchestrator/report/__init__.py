@@ -82,7 +82,7 @@ def _write(study: Study, folder: Path) -> list[Path]:
     from orchestrator.errors import UsageError
     from orchestrator.report import html, markdown, png
     from orchestrator.report.stored import JOINED
-    from orchestrator.store import COMPARISON, to_json, write_atomically
+    from orchestrator.store.directory import COMPARISON, to_json, write_atomically
 
     pictures = png.charts(study)
     files: dict[str, str | bytes] = {f"{CHARTS}/{name}": image for name, image in pictures.items()}

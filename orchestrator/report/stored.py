@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.documents import read_text
 from orchestrator.errors import UsageError
-from orchestrator.metrics import METRICS, Metrics
 from orchestrator.report.environment import load_environment
 from orchestrator.report.recovery import recover
 from orchestrator.result import Comparison, RunResult
-from orchestrator.store import COMPARISON, COMPARISON_SPEC, PLAN, RESULT, SPEC, load_comparison, load_result
+from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, PLAN, RESULT, SPEC, load_comparison, load_result
+from orchestrator.store.documents import read_text
+from orchestrator.store.metrics import METRICS, Metrics
 
 UNREADABLE = (sqlite3.Error, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What a run's folder that others have written to, by hand or by malice, may make a reader of it raise."""

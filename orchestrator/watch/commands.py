@@ -30,8 +30,8 @@ def watch(run: Run, once: Once = False) -> None:
 
 def export_metrics(run: Run, format_: Format = "parquet", out: Into = None) -> None:
     """Write a run's metrics as tables: one file per table of its metrics.db."""
+    from orchestrator.store.export import export
     from orchestrator.terminal import say
-    from orchestrator.watch.export import export
 
     for path in export(run, format_, out or run / "export"):
         say(str(path))

@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator.documents import read_text
 from orchestrator.errors import UsageError
-from orchestrator.metrics import METRICS, Metrics
-from orchestrator.store import RESULT, SPEC, load_result
+from orchestrator.store.directory import RESULT, SPEC, load_result
+from orchestrator.store.documents import read_text
+from orchestrator.store.metrics import METRICS, Metrics
 from orchestrator.watch.board import Board, Noted
 from orchestrator.watch.outcome import outcome
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
-from orchestrator.metrics import METRICS
-from orchestrator.store import COMPARISON, SPEC
+from orchestrator.store.directory import COMPARISON, SPEC
+from orchestrator.store.metrics import METRICS
 from orchestrator.watch.board import Board
 from orchestrator.watch.dashboard import draw
 from orchestrator.watch.feed import Feed

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
-from orchestrator.metrics import METRICS, Metrics
 from orchestrator.result import Finding, RunResult
 from orchestrator.spec.run import RunSpec
-from orchestrator.store import ENVIRONMENT, PLAN, RESULT, SPEC
+from orchestrator.store.directory import ENVIRONMENT, PLAN, RESULT, SPEC
+from orchestrator.store.metrics import METRICS, Metrics
 from workers.messages import ReplicaStatus
 
 EXPERIMENT = "regatta"

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from orchestrator.result import Finding, RunResult
 from orchestrator.spec.run import RunSpec
-from orchestrator.store import RunStore
+from orchestrator.store.directory import RunStore
 from workers.messages import ReplicaStatus
 
 _LOG = logging.getLogger("regatta")

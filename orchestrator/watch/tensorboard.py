@@ -18,7 +18,7 @@ import numpy as np
 
 from orchestrator.result import Finding, RunResult
 from orchestrator.spec.run import RunSpec
-from orchestrator.store import TENSORBOARD
+from orchestrator.store.directory import TENSORBOARD
 from workers.messages import Evaluation, HostSample, LegStarted, ReplicaStatus, StepBatch, Task
 
 SHORTEST_POINT, LONGEST_POINT = 0.1, 1.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.metrics import Metrics
+from orchestrator.store.metrics import Metrics
 
 
 @dataclass(frozen=True)

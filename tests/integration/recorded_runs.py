@@ -11,13 +11,13 @@ from orchestrator.cluster.worker_group import LocalGroup
 from orchestrator.control.coordinator import Coordinator
 from orchestrator.execution import Planned, Silent
 from orchestrator.fleet import assigner
-from orchestrator.metrics import Metrics
 from orchestrator.plan import topology
 from orchestrator.result import RunResult
 from orchestrator.resume import take_up
 from orchestrator.runner import Runner, Watcher
 from orchestrator.seating import training_plans
 from orchestrator.spec.run import make_run_spec
+from orchestrator.store.metrics import Metrics
 from tests.integration.local_runs import JOBS, SESSION, KeepingGroup
 
 

@@ -17,7 +17,7 @@ from orchestrator.control.coordinator import Tick
 from orchestrator.errors import UsageError
 from orchestrator.execution import Silent
 from orchestrator.resume import take_up
-from orchestrator.store import RunStore, load_result
+from orchestrator.store.directory import RunStore, load_result
 from tests.integration.recorded_runs import Launched, rows
 from workers.checkpoints.manifest import ARRAYS
 from workers.checkpoints.places import LocalPlace

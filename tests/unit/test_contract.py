@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from orchestrator import errors, result
-from orchestrator.metrics import TABLES
+from orchestrator.store.metrics import TABLES
 
 pytestmark = pytest.mark.unit
 

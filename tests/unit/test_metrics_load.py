@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.metrics import Metrics, MetricsWriter
+from orchestrator.store.metrics import Metrics, MetricsWriter
 from workers.messages import CallTiming, GpuSample, HostSample, ReplicaState, ReplicaStatus, StepBatch, Task
 
 # Not marked `unit`: it takes seconds, and the marked set has thirty.
@@ -75,7 +75,7 @@ WRITING = """
 import sys, time
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from orchestrator.metrics import MetricsWriter
+from orchestrator.store.metrics import MetricsWriter
 from tests.unit.test_metrics_load import second_of_news
 store = MetricsWriter(Path(sys.argv[1]))
 second = 0

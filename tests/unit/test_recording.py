@@ -15,12 +15,12 @@ import pytest
 
 from orchestrator.control.coordinator import Tick
 from orchestrator.control.states import Ended, Training
-from orchestrator.documents import to_text
-from orchestrator.metrics import Metrics
 from orchestrator.recording import Recorder
 from orchestrator.result import RunResult
 from orchestrator.spec.run import make_run_spec
-from orchestrator.store import RunStore
+from orchestrator.store.directory import RunStore
+from orchestrator.store.documents import to_text
+from orchestrator.store.metrics import Metrics
 from workers.messages import (
     Evaluation,
     FailureKind,

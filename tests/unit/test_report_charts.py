@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.metrics import METRICS, MetricsWriter
 from orchestrator.report import html, png
 from orchestrator.report.bands import band, interpolate, thinned
 from orchestrator.report.bars import phase_chart, staleness_chart, time_chart
@@ -29,6 +28,7 @@ from orchestrator.report.stored import StoredRun, Study, load_run
 from orchestrator.report.text import factor, number, plain, seconds, unavailable
 from orchestrator.report.timelines import usage_chart
 from orchestrator.result import RunResult, Seconds
+from orchestrator.store.metrics import METRICS, MetricsWriter
 from tests.unit.simulated_runs import a_run, some_runs
 from tests.unit.stored_runs import store_comparison, store_run
 

@@ -13,7 +13,7 @@ from orchestrator.report.joining import study
 from orchestrator.report.repeating import spec_text
 from orchestrator.spec import yaml
 from orchestrator.spec.comparison import CompareSpec, make_compare_spec
-from orchestrator.store import write_comparison, write_comparison_spec
+from orchestrator.store.directory import write_comparison, write_comparison_spec
 from orchestrator.verdict import ONE_AFTER_ANOTHER
 from orchestrator.verdict.evidence import took_turns
 from tests.unit.simulated_runs import a_run

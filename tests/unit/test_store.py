@@ -20,12 +20,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.documents import to_text
 from orchestrator.errors import UsageError
-from orchestrator.metrics import METRICS, Metrics
 from orchestrator.result import RunResult
 from orchestrator.spec.run import make_run_spec
-from orchestrator.store import (
+from orchestrator.store.directory import (
     RESULT,
     RunStore,
     claim_directory,
@@ -36,6 +34,8 @@ from orchestrator.store import (
     to_json,
     write_atomically,
 )
+from orchestrator.store.documents import to_text
+from orchestrator.store.metrics import METRICS, Metrics
 from orchestrator.tables import list_runs
 from workers.messages import (
     Evaluation,
@@ -134,7 +134,7 @@ def test_a_reader_sees_what_was_committed_while_the_run_is_on(store: RunStore) -
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from orchestrator.store import RunStore
+from orchestrator.store.directory import RunStore
 store = RunStore(Path(sys.argv[1]))
 store.event(1, "kept")
 store.commit()

@@ -11,8 +11,8 @@ import pytest
 
 from orchestrator import api
 from orchestrator.errors import UsageError
-from orchestrator.metrics import SCHEMA
-from orchestrator.watch.export import export
+from orchestrator.store.export import export
+from orchestrator.store.metrics import SCHEMA
 from tests.unit.security.conftest import Command, assert_harmless, assert_refused
 
 # Not marked `unit`: it takes seconds, and the marked set has thirty.

@@ -12,10 +12,10 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.documents import to_text
 from orchestrator.report.figures import label
 from orchestrator.report.markdown import escape
 from orchestrator.report.markup import data_block, el, preformatted, table
+from orchestrator.store.documents import to_text
 from orchestrator.submission import _last_line
 from orchestrator.tables import print_rows
 from orchestrator.terminal import console, paragraph, visible

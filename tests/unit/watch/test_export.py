@@ -12,8 +12,8 @@ import pytest
 from pyarrow import csv
 
 from orchestrator.errors import UsageError
-from orchestrator.watch import export as exporting
-from orchestrator.watch.export import export
+from orchestrator.store import export as exporting
+from orchestrator.store.export import export
 from tests.conftest import regatta
 from tests.unit.watch.written import W0, W1, Writing
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator import measured
-from orchestrator.metrics import MetricsWriter
 from orchestrator.monitor.speed import LEAST_SECONDS, WINDOW_SECONDS, Pace
+from orchestrator.store import summaries
+from orchestrator.store.metrics import MetricsWriter
 from workers.messages import CallTiming, ReplicaState, ReplicaStatus, Task
 from workers.modes import Call
 from workers.timing import CallTimer
@@ -152,7 +152,7 @@ def test_sync_shares(tmp_path: Path) -> None:
         CallTiming("r", 0, 100, 100, 10.0, 10.0, 9.0, 1.0, 5.0, 0.5),
         CallTiming("r", 1, 100, 100, 10.0, 10.0, 9.5, 0.5, 1.0, 0.0),
     )
-    timing = measured.timing(path, "sync")
+    timing = summaries.timing(path, "sync")
     assert timing is not None
     zero, one = timing.workers["worker:0"], timing.workers["worker:1"]
     assert (zero.input_wait, zero.compute, zero.communication, zero.snapshot) == pytest.approx((0.1, 0.3, 0.5, 0.05))
@@ -168,7 +168,7 @@ def test_async_shares(tmp_path: Path) -> None:
         CallTiming("r", 0, 100, 100, 10.0, 9.0, 8.0, 2.0, None, 0.4),
         CallTiming("r", 1, 150, 50, 10.0, 9.0, 8.0, 0.0, None, 0.2),
     )
-    timing = measured.timing(path, "async")
+    timing = summaries.timing(path, "async")
     assert timing is not None
     zero = timing.workers["worker:0"]
     assert (zero.compute, zero.communication, zero.snapshot) == (None, None, None)
@@ -183,7 +183,7 @@ def test_one_call_that_was_not_seen_leaves_the_sum_unknown(tmp_path: Path) -> No
         CallTiming("r", 0, 100, 100, 5.0, 5.0, 5.0, 1.0, 1.0, 0.0),
         CallTiming("r", 0, 200, 100, 10.0, 5.0, 5.0, None, None, 0.0),
     )
-    timing = measured.timing(path, "sync")
+    timing = summaries.timing(path, "sync")
     assert timing is not None
     zero = timing.workers["worker:0"]
     assert zero.input_wait is zero.compute is zero.communication is zero.idle is zero.step_seconds is None
@@ -191,4 +191,4 @@ def test_one_call_that_was_not_seen_leaves_the_sum_unknown(tmp_path: Path) -> No
 
 
 def test_nothing_timed_is_null(tmp_path: Path) -> None:
-    assert measured.timing(stored(tmp_path), "sync") is None
+    assert summaries.timing(stored(tmp_path), "sync") is None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.result import Finding, RunResult, Seconds, TargetResult
-from orchestrator.store import RunStore
+from orchestrator.store.directory import RunStore
 from workers.messages import (
     CallTiming,
     Evaluation,

@@ -3,7 +3,7 @@
 <run>/spec.yaml      the resolved spec
       plan.json      tasks, resources, TF_CONFIG
       environment.json  versions, processor, commits
-      metrics.db     SQLite (WAL), `orchestrator.metrics`
+      metrics.db     SQLite (WAL), `orchestrator.store.metrics`
       result.json    written last, atomically
       driver.lock    held by the driver while it lives; its pid and host are in it
       checkpoints/   `workers.checkpoints`, where the spec names no other place
@@ -25,9 +25,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from orchestrator import documents
 from orchestrator.errors import UsageError
-from orchestrator.metrics import MetricsWriter
+from orchestrator.store import documents
+from orchestrator.store.metrics import MetricsWriter
 from workers.messages import ReplicaStatus, Task
 
 if TYPE_CHECKING:

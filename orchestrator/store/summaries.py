@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 
-from orchestrator.metrics import Metrics
 from orchestrator.monitor.pace import straggler_index
 from orchestrator.result import FailureRecord, Staleness, Timing, Utilization, WorkerTime
+from orchestrator.store.metrics import Metrics
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
-from orchestrator.metrics import METRICS, TABLES, Metrics
+from orchestrator.store.metrics import METRICS, TABLES, Metrics
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,0 +1,1 @@
+"""The run folder: every read and every write of it."""
