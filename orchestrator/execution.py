@@ -16,9 +16,9 @@ from orchestrator.report.environment import environment
 from orchestrator.result import RunResult
 from orchestrator.resuming import Resumed
 from orchestrator.runner import Runner, Watcher
+from orchestrator.sinks.fanout import check_sinks
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import claim_directory
-from orchestrator.watch.sinks import check_sinks
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,11 @@ from orchestrator.result import (
     Throughput,
 )
 from orchestrator.seating import evaluator_plan, training_plans
+from orchestrator.sinks.fanout import Sink, Sinks
 from orchestrator.spec.prices import cost
 from orchestrator.spec.run import RunSpec
 from orchestrator.store import summaries
 from orchestrator.store.directory import RunStore
-from orchestrator.watch.sinks import Sink, Sinks
 from workers.messages import CheckpointFailed, CheckpointWritten, Leg, ReplicaState, StepBatch, Task, TaskFailure
 from workers.monitor.noise_scale import BIG, SMALL, NoiseScaleEstimate
 

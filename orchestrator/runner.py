@@ -27,9 +27,9 @@ from orchestrator.recording import Recorder
 from orchestrator.restarting import Restarts
 from orchestrator.result import RunResult, Status
 from orchestrator.resuming import Resumed, out_of_sight
+from orchestrator.sinks.fanout import open_sinks
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RunStore
-from orchestrator.watch.sinks import open_sinks
 from workers.messages import (
     PREEMPTED,
     RESIZED,

@@ -8,7 +8,7 @@
       driver.lock    held by the driver while it lives; its pid and host are in it
       checkpoints/   `workers.checkpoints`, where the spec names no other place
       logs/<task>.log
-      tensorboard/   event files, `orchestrator.watch.tensorboard`
+      tensorboard/   event files, `orchestrator.sinks.tensorboard`
 <comparison>/comparison.yaml, the resolved spec, written first; comparison.json, report.md; and one run directory
       each under runs/
 """

@@ -19,9 +19,9 @@ from orchestrator.errors import UsageError
 from orchestrator.execution import Silent
 from orchestrator.result import RunResult
 from orchestrator.runner import Runner
+from orchestrator.sinks.fanout import check_sinks
+from orchestrator.sinks.mlflow import connect
 from orchestrator.spec.run import make_run_spec
-from orchestrator.watch.mlflow import connect
-from orchestrator.watch.sinks import check_sinks
 from tests.unit.test_recording import W0, batch, ended, evaluation, host
 from workers.messages import LegStarted, ReplicaState, ReplicaStatus
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.watch.ray_metrics import COUNTERS, GAUGES
+from orchestrator.sinks.ray_metrics import COUNTERS, GAUGES
 
 DASHBOARD = Path(__file__).parents[2] / "orchestrator" / "templates" / "grafana.json"
 
@@ -28,7 +28,7 @@ import numpy as np
 import ray
 from orchestrator.result import Finding
 from orchestrator.spec.run import make_run_spec
-from orchestrator.watch.ray_metrics import RayMetrics
+from orchestrator.sinks.ray_metrics import RayMetrics
 from workers.messages import *
 
 ray.init(num_cpus=1, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False,

@@ -16,8 +16,8 @@ import pytest
 from tensorboard.compat.proto.event_pb2 import Event
 
 from orchestrator.result import Finding, RunResult
+from orchestrator.sinks.tensorboard import TensorBoard
 from orchestrator.spec.run import make_run_spec
-from orchestrator.watch.tensorboard import TensorBoard
 from workers.messages import (
     Evaluation,
     GpuSample,
@@ -172,7 +172,7 @@ def test_spec_findings_and_outcome_as_text(tmp_path: Path) -> None:
 
 def test_it_can_be_read_while_the_run_is_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("orchestrator.watch.tensorboard.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("orchestrator.sinks.tensorboard.time.monotonic", lambda: now[0])
     board = opened(tmp_path)
     board.hear(status(batches=batch(1, 20, 0.0, 2.0)))
     assert "train/loss" not in scalars(tmp_path)

@@ -71,7 +71,7 @@ def check_sinks(spec: RunSpec) -> None:
         UsageError: one cannot.
     """
     if spec.mlflow is not None:
-        from orchestrator.watch.mlflow import connect
+        from orchestrator.sinks.mlflow import connect
 
         connect(spec.mlflow)
 
@@ -84,12 +84,12 @@ def open_sinks(spec: RunSpec, run_id: str, path: Path) -> list[Sink]:
     """
     sinks: list[Sink] = []
     if spec.monitor:
-        from orchestrator.watch.ray_metrics import RayMetrics
-        from orchestrator.watch.tensorboard import TensorBoard
+        from orchestrator.sinks.ray_metrics import RayMetrics
+        from orchestrator.sinks.tensorboard import TensorBoard
 
         sinks += [TensorBoard(spec, path), RayMetrics(spec, run_id)]
     if spec.mlflow is not None:
-        from orchestrator.watch.mlflow import MLflow
+        from orchestrator.sinks.mlflow import MLflow
 
         sinks.append(MLflow(spec, run_id, path))
     return sinks

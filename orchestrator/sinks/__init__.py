@@ -1,0 +1,1 @@
+"""Where measurements go besides the run folder: TensorBoard, MLflow, Ray's metrics."""
