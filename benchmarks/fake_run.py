@@ -16,8 +16,8 @@ def main() -> None:
     line = Line()
     from orchestrator.control.coordinator import Coordinator
     from orchestrator.plan import topology
-    from orchestrator.recording import Recorder
-    from orchestrator.seating import training_plans
+    from orchestrator.runs.group_places import training_plans
+    from orchestrator.runs.recorder import Recorder
     from orchestrator.spec.run import make_run_spec
     from orchestrator.store.directory import RunStore
     from workers.messages import Leg

@@ -30,8 +30,8 @@ from rich.console import Console
 
 from orchestrator.api import compare
 from orchestrator.control.coordinator import Tick
-from orchestrator.execution import Silent
 from orchestrator.result import RunResult
+from orchestrator.runs.session import Silent
 from orchestrator.spec.comparison import make_compare_spec
 from orchestrator.spec.run import RunSpec
 from orchestrator.watch.live import LiveView

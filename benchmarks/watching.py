@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 
 from orchestrator.control.coordinator import Tick
-from orchestrator.execution import Silent
-from orchestrator.runner import Watcher
+from orchestrator.runs.runner import Watcher
+from orchestrator.runs.session import Silent
 
 MEMORY_SECONDS = 0.5
 """Between two looks: reading `smaps_rollup` walks all of a process' pages."""

@@ -8,12 +8,12 @@ from typing import Any
 
 from orchestrator.compare import assemble, schedule
 from orchestrator.control.preemption import Preempted
-from orchestrator.execution import Execution, Planned, Schedule
 from orchestrator.plan.document import plan_where
 from orchestrator.report import write_reports
 from orchestrator.result import Comparison, RunResult
-from orchestrator.resuming import check_destination
-from orchestrator.runner import Watcher
+from orchestrator.runs.checkpoints import check_destination
+from orchestrator.runs.runner import Watcher
+from orchestrator.runs.session import Execution, Planned, Schedule
 from orchestrator.spec import secrets
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.resolve import complete_comparison, complete_run
@@ -78,7 +78,7 @@ def taken_up(
     path: Path, changes: Mapping[str, Any], tell: Callable[[str], None]
 ) -> Callable[[Watcher | None], RunResult | Comparison]:
     """What `resume` does before anything is started, and the rest of it as a function."""
-    from orchestrator import resume as resuming
+    from orchestrator.runs import resume as resuming
 
     if resuming.is_comparison(path):
         spec = resuming.stored_comparison(path, changes)

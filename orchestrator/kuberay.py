@@ -16,7 +16,7 @@ from jobs.staged import FOLDER, job_file
 from orchestrator.cluster.staging import stage
 from orchestrator.errors import UsageError
 from orchestrator.plan.topology import TaskPlan
-from orchestrator.seating import evaluator_plan, training_plans
+from orchestrator.runs.group_places import evaluator_plan, training_plans
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec_flags import base_of, spec_file

@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.cluster.connection import Cluster
 from orchestrator.plan import topology
 from orchestrator.plan.placement import Host, place, shortage
-from orchestrator.seating import evaluator_plan, training_plans
+from orchestrator.runs.group_places import evaluator_plan, training_plans
 from orchestrator.spec.run import RunSpec
 
 

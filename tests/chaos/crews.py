@@ -13,12 +13,12 @@ from typing import Any
 
 from orchestrator.cluster.worker_group import Assign, LocalGroup
 from orchestrator.control.coordinator import Tick
-from orchestrator.fleet import Crew, assigner
 from orchestrator.plan.placement import Host, Place, Room, Strategy
 from orchestrator.plan.topology import TaskPlan
 from orchestrator.result import RunResult
-from orchestrator.runner import Runner
-from orchestrator.seating import Seating, evaluator_plan, training_plans
+from orchestrator.runs.fleet import Crew, assigner
+from orchestrator.runs.group_places import Seating, evaluator_plan, training_plans
+from orchestrator.runs.runner import Runner
 from orchestrator.spec.run import RunSpec, make_run_spec
 from tests.chaos.checker import check_nothing_left
 from tests.integration.local_runs import JOBS, SESSION

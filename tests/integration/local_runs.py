@@ -13,10 +13,10 @@ import numpy as np
 from orchestrator.cluster.worker_group import LocalGroup
 from orchestrator.control.coordinator import Coordinator, Tick
 from orchestrator.control.states import Ended
-from orchestrator.fleet import assigner
 from orchestrator.plan import topology
-from orchestrator.resuming import checkpointing, go_on
-from orchestrator.seating import training_plans
+from orchestrator.runs.checkpoints import checkpointing, go_on
+from orchestrator.runs.fleet import assigner
+from orchestrator.runs.group_places import training_plans
 from orchestrator.spec.run import make_run_spec
 from workers.addresses import join, split
 from workers.messages import PREEMPTED, CheckpointFailed, CheckpointWritten, Evaluation, Leg, Stamp, StepBatch

@@ -9,13 +9,13 @@ from typing import Any
 
 from orchestrator.cluster.worker_group import LocalGroup
 from orchestrator.control.coordinator import Coordinator
-from orchestrator.execution import Planned, Silent
-from orchestrator.fleet import assigner
 from orchestrator.plan import topology
 from orchestrator.result import RunResult
-from orchestrator.resume import take_up
-from orchestrator.runner import Runner, Watcher
-from orchestrator.seating import training_plans
+from orchestrator.runs.fleet import assigner
+from orchestrator.runs.group_places import training_plans
+from orchestrator.runs.resume import take_up
+from orchestrator.runs.runner import Runner, Watcher
+from orchestrator.runs.session import Planned, Silent
 from orchestrator.spec.run import make_run_spec
 from orchestrator.store.metrics import Metrics
 from tests.integration.local_runs import JOBS, SESSION, KeepingGroup

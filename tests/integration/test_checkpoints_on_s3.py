@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.resuming import check_destination, checkpointing
+from orchestrator.runs.checkpoints import check_destination, checkpointing
 from orchestrator.spec.run import make_run_spec
 from tests.integration.local_runs import train
 from tests.unit.test_checkpoints import ABOUT, a_snapshot

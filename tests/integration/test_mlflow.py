@@ -16,9 +16,9 @@ pytest.importorskip("sqlalchemy", reason="the extra `mlflow` is not installed")
 from orchestrator.control.rollback import Guard
 from orchestrator.control.states import Ended
 from orchestrator.errors import UsageError
-from orchestrator.execution import Silent
 from orchestrator.result import RunResult
-from orchestrator.runner import Runner
+from orchestrator.runs.runner import Runner
+from orchestrator.runs.session import Silent
 from orchestrator.sinks.fanout import check_sinks
 from orchestrator.sinks.mlflow import connect
 from orchestrator.spec.run import make_run_spec

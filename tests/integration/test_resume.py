@@ -15,8 +15,8 @@ import pytest
 
 from orchestrator.control.coordinator import Tick
 from orchestrator.errors import UsageError
-from orchestrator.execution import Silent
-from orchestrator.resume import take_up
+from orchestrator.runs.resume import take_up
+from orchestrator.runs.session import Silent
 from orchestrator.store.directory import RunStore, load_result
 from tests.integration.recorded_runs import Launched, rows
 from workers.checkpoints.manifest import ARRAYS

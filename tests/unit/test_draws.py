@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.draws import DRAWS, write_draws
+from orchestrator.runs.straggler_trace import DRAWS, write_draws
 from orchestrator.spec.run import RunSpec, make_run_spec
 from tests.unit.watch.written import Writing
 from workers.stragglers import Profile, draws

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator import execution
 from orchestrator.errors import ResourcesError
-from orchestrator.execution import Execution, Planned, Schedule
+from orchestrator.runs import session
+from orchestrator.runs.session import Execution, Planned, Schedule
 from orchestrator.spec.run import RunSpec
 
 pytestmark = pytest.mark.unit
@@ -51,9 +51,9 @@ def played(monkeypatch: pytest.MonkeyPatch, *, room: int) -> None:
 
         def __exit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr(execution, "Fleet", FakeFleet)
-    monkeypatch.setattr(execution, "Runner", FakeRunner)
-    monkeypatch.setattr(execution, "environment", lambda directory: {})
+    monkeypatch.setattr(session, "Fleet", FakeFleet)
+    monkeypatch.setattr(session, "Runner", FakeRunner)
+    monkeypatch.setattr(session, "environment", lambda directory: {})
 
 
 def runs(tmp_path: Path, seeds: int) -> tuple[list[Planned], list[Planned]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import ClusterError, JobError, RegattaError, SpecError, TaskDiedError
-from orchestrator.explaining import explain
+from orchestrator.runs.failure_message import explain
 from workers.messages import FailureKind, Task, TaskFailure
 
 pytestmark = pytest.mark.unit

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.control.failure_policy import MACHINES, MAX_ADDRESS_ATTEMPTS, Budget, FailurePolicy
-from orchestrator.restarting import Restarts
+from orchestrator.runs.restarts import Restarts
 from tests.unit.fake_group import FakeClock
 from workers.messages import (
     CheckpointWritten,

@@ -15,8 +15,8 @@ import pytest
 
 from orchestrator.control.coordinator import Tick
 from orchestrator.control.states import Ended, Training
-from orchestrator.recording import Recorder
 from orchestrator.result import RunResult
+from orchestrator.runs.recorder import Recorder
 from orchestrator.spec.run import make_run_spec
 from orchestrator.store.directory import RunStore
 from orchestrator.store.documents import to_text

@@ -20,12 +20,12 @@ from orchestrator.control.coordinator import Coordinator, GroupBroken, Tick
 from orchestrator.control.failure_policy import MACHINES, FailurePolicy
 from orchestrator.control.states import Ended
 from orchestrator.errors import ClusterError, HostLostError, TaskDiedError
-from orchestrator.execution import Silent
 from orchestrator.plan import topology
 from orchestrator.plan.topology import EVALUATOR, TaskPlan
-from orchestrator.restarting import Restarts
-from orchestrator.resuming import out_of_sight
-from orchestrator.runner import Runner
+from orchestrator.runs.checkpoints import out_of_sight
+from orchestrator.runs.restarts import Restarts
+from orchestrator.runs.runner import Runner
+from orchestrator.runs.session import Silent
 from orchestrator.spec.run import make_run_spec
 from tests.unit.fake_group import FakeClock
 from workers.messages import (
@@ -185,7 +185,7 @@ class Counting(WorkerGroup):
 
 
 def live(world: World, max_restarts: int) -> tuple[Ended | None, list[TaskFailure]]:
-    """The run from launch to end, as `orchestrator.runner` goes about it; and the causes of its restarts."""
+    """The run from launch to end, as `orchestrator.runs.runner` goes about it; and the causes of its restarts."""
     policy = FailurePolicy(max_restarts=max_restarts)
     evaluator = Counting(world, [EVALUATOR])
     tasks = [plan.task for plan in topology.plan_tasks(world.mode, workers=3, ps=1, cpus_per_task=1, gpus_per_worker=0)]

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import JobError, SpecError
-from orchestrator.fleet import assigner
 from orchestrator.options import to_fields
-from orchestrator.seating import training_plans
+from orchestrator.runs.fleet import assigner
+from orchestrator.runs.group_places import training_plans
 from orchestrator.spec import secrets
 from orchestrator.spec.run import make_run_spec
 from workers.masking import Mask

@@ -21,7 +21,7 @@ from orchestrator.errors import HostLostError, ResourcesError
 from orchestrator.plan import topology
 from orchestrator.plan.placement import Group, Place
 from orchestrator.plan.topology import TaskPlan
-from orchestrator.seating import Seating, evaluator_plan, training_plans
+from orchestrator.runs.group_places import Seating, evaluator_plan, training_plans
 from orchestrator.spec import secrets
 from orchestrator.spec.run import RunSpec
 from workers.messages import Assignment, JobSource, Task

@@ -10,9 +10,9 @@ from typing import Any
 
 from orchestrator.compare import schedule
 from orchestrator.errors import UsageError
-from orchestrator.execution import Planned, Schedule
 from orchestrator.result import RunResult
-from orchestrator.resuming import Resumed, checkpointing
+from orchestrator.runs.checkpoints import Resumed, checkpointing
+from orchestrator.runs.session import Planned, Schedule
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.resolve import read_yaml
 from orchestrator.spec.run import RunSpec, make_run_spec, validated

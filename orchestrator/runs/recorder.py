@@ -25,7 +25,7 @@ from orchestrator.result import (
     TargetResult,
     Throughput,
 )
-from orchestrator.seating import evaluator_plan, training_plans
+from orchestrator.runs.group_places import evaluator_plan, training_plans
 from orchestrator.sinks.fanout import Sink, Sinks
 from orchestrator.spec.prices import cost
 from orchestrator.spec.run import RunSpec

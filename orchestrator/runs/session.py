@@ -11,11 +11,11 @@ from typing import Any
 from orchestrator.control.coordinator import Tick
 from orchestrator.control.preemption import Preempted
 from orchestrator.errors import RegattaError, ResourcesError
-from orchestrator.fleet import Fleet
 from orchestrator.report.environment import environment
 from orchestrator.result import RunResult
-from orchestrator.resuming import Resumed
-from orchestrator.runner import Runner, Watcher
+from orchestrator.runs.checkpoints import Resumed
+from orchestrator.runs.fleet import Fleet
+from orchestrator.runs.runner import Runner, Watcher
 from orchestrator.sinks.fanout import check_sinks
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import claim_directory

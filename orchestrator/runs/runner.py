@@ -16,17 +16,17 @@ from orchestrator.control.failure_policy import FailurePolicy
 from orchestrator.control.preemption import Preempted
 from orchestrator.control.rollback import Guard
 from orchestrator.control.states import Ended
-from orchestrator.draws import write_draws
 from orchestrator.errors import ClusterError, HostLostError
-from orchestrator.explaining import explain
-from orchestrator.fleet import Crew
-from orchestrator.legs import Legs
 from orchestrator.plan import topology
 from orchestrator.plan.document import plan_document
-from orchestrator.recording import Recorder
-from orchestrator.restarting import Restarts
 from orchestrator.result import RunResult, Status
-from orchestrator.resuming import Resumed, out_of_sight
+from orchestrator.runs.attempts import Legs
+from orchestrator.runs.checkpoints import Resumed, out_of_sight
+from orchestrator.runs.failure_message import explain
+from orchestrator.runs.fleet import Crew
+from orchestrator.runs.recorder import Recorder
+from orchestrator.runs.restarts import Restarts
+from orchestrator.runs.straggler_trace import write_draws
 from orchestrator.sinks.fanout import open_sinks
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RunStore

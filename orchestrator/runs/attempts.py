@@ -7,9 +7,9 @@ from pathlib import Path
 
 from orchestrator.cluster.worker_group import SnapshotHandle
 from orchestrator.control.rollback import Guard
-from orchestrator.recording import Recorder
-from orchestrator.restarting import Restarts
-from orchestrator.resuming import Resumed, checkpointing, go_on
+from orchestrator.runs.checkpoints import Resumed, checkpointing, go_on
+from orchestrator.runs.recorder import Recorder
+from orchestrator.runs.restarts import Restarts
 from orchestrator.spec.run import RunSpec
 from workers.messages import Checkpointing, Leg, Start
 from workers.stragglers import Profile
