@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.compare import assemble, schedule
+from orchestrator.comparison.schedule import assemble, schedule
 from orchestrator.control.preemption import Preempted
 from orchestrator.plan.document import plan_where
 from orchestrator.report import write_reports

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.compare import schedule
+from orchestrator.comparison.schedule import schedule
 from orchestrator.errors import UsageError
 from orchestrator.result import RunResult
 from orchestrator.runs.checkpoints import Resumed, checkpointing

@@ -1,0 +1,1 @@
+"""Several runs of one job: paired, interleaved and judged."""
