@@ -34,7 +34,7 @@ from orchestrator.result import RunResult
 from orchestrator.runs.session import Silent
 from orchestrator.spec.comparison import make_compare_spec
 from orchestrator.spec.run import RunSpec
-from orchestrator.watch.live import LiveView
+from orchestrator.view.live import LiveView
 
 MODES = ("sync", "async")
 JOBS: dict[str, dict[str, Any]] = {

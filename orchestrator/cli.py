@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from orchestrator.result import Comparison
-    from orchestrator.watch.live import LiveView
+    from orchestrator.view.live import LiveView
 
 app = typer.Typer(
     name="regatta",
@@ -334,7 +334,7 @@ def _spec_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
 def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
     """The live view on stderr. Ctrl-C inside of it ends the command with exit code 130, SIGTERM with 0."""
     from orchestrator.control import preemption
-    from orchestrator.watch.live import LiveView
+    from orchestrator.view.live import LiveView
 
     preemption.listen()
     try:

@@ -69,7 +69,7 @@ def _kind(path: Path) -> str:
 
 
 def _outcome(path: Path) -> str:
-    from orchestrator.watch.outcome import outcome
+    from orchestrator.view.outcome import outcome
 
     try:
         if (path / COMPARISON).exists():

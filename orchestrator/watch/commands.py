@@ -18,7 +18,7 @@ def watch(run: Run, once: Once = False) -> None:
     from orchestrator.errors import Interrupted
     from orchestrator.report.stored import UNREADABLE, unreadable
     from orchestrator.terminal import console
-    from orchestrator.watch.follow import watch as follow
+    from orchestrator.view.follow import watch as follow
 
     try:
         follow(run, console(), once=once)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from orchestrator.watch.board import CURVE_POINTS, Board, Curve, Noted, Rate
-from orchestrator.watch.dashboard import NARROW, WIDE, draw, duration, size, sparkline
+from orchestrator.view.board import CURVE_POINTS, Board, Curve, Noted, Rate
+from orchestrator.view.dashboard import NARROW, WIDE, draw, duration, size, sparkline
 
 pytestmark = pytest.mark.unit
 

@@ -18,10 +18,10 @@ from orchestrator.control.states import Launching, Training
 from orchestrator.errors import UsageError
 from orchestrator.result import Finding, RunResult, Stability
 from orchestrator.spec.run import make_run_spec
-from orchestrator.watch import live
-from orchestrator.watch.feed import Feed
-from orchestrator.watch.follow import current_run, watch
-from orchestrator.watch.live import LiveView
+from orchestrator.view import live
+from orchestrator.view.feed import Feed
+from orchestrator.view.follow import current_run, watch
+from orchestrator.view.live import LiveView
 from tests.conftest import regatta
 from tests.unit.watch.written import EVALUATOR, W0, W1, Writing
 from workers.messages import Evaluation, GpuSample, ReplicaState, ReplicaStatus, Stamp, Task

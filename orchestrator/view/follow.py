@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import UsageError
 from orchestrator.store.directory import COMPARISON, SPEC
 from orchestrator.store.metrics import METRICS
-from orchestrator.watch.board import Board
-from orchestrator.watch.dashboard import draw
-from orchestrator.watch.feed import Feed
-from orchestrator.watch.live import PLAIN_SECONDS, summary
+from orchestrator.view.board import Board
+from orchestrator.view.dashboard import draw
+from orchestrator.view.feed import Feed
+from orchestrator.view.live import PLAIN_SECONDS, summary
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,10 +12,10 @@ from orchestrator.control.states import Launching, Training
 from orchestrator.errors import UsageError
 from orchestrator.result import RunResult
 from orchestrator.spec.run import RunSpec
-from orchestrator.watch.board import Board
-from orchestrator.watch.dashboard import draw, duration
-from orchestrator.watch.feed import Feed
-from orchestrator.watch.outcome import outcome
+from orchestrator.view.board import Board
+from orchestrator.view.dashboard import draw, duration
+from orchestrator.view.feed import Feed
+from orchestrator.view.outcome import outcome
 from workers.messages import CheckpointFailed, Evaluation, ReplicaState
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from orchestrator.errors import UsageError
 from orchestrator.store.directory import RESULT, SPEC, load_result
 from orchestrator.store.documents import read_text
 from orchestrator.store.metrics import METRICS, Metrics
-from orchestrator.watch.board import Board, Noted
-from orchestrator.watch.outcome import outcome
+from orchestrator.view.board import Board, Noted
+from orchestrator.view.outcome import outcome
 
 _CHUNK = 20_000
 _ENDS = ("succeeded", "failed", "stopped", "preempted")

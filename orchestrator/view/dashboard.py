@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.watch.board import Board, Seat
+from orchestrator.view.board import Board, Seat
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
