@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from jobs.staged import FOLDER, job_file
+from orchestrator.cli.spec_flags import base_of, spec_file
 from orchestrator.cluster.staging import stage
 from orchestrator.errors import UsageError
 from orchestrator.plan.topology import TaskPlan
 from orchestrator.runs.group_places import evaluator_plan, training_plans
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RunSpec
-from orchestrator.spec_flags import base_of, spec_file
 
 CODE = "/etc/regatta/job"
 RESULTS = "/home/ray/regatta-runs"

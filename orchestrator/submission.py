@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from orchestrator.cli.on_head import SPEC
+from orchestrator.cli.spec_flags import base_of, spec_file
 from orchestrator.cluster import access
 from orchestrator.cluster.staging import stage
 from orchestrator.errors import ClusterError, UsageError
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RUN_ID_WORDS, RunSpec, is_run_id, shown
-from orchestrator.spec_flags import base_of, spec_file
-from orchestrator.submitted import SPEC
 
 _T = TypeVar("_T")
 _SECONDS = 60.0
@@ -32,7 +32,7 @@ LAUNCHER = "regatta.sh"
 # A job's shell finds some `python`, not the one that Ray runs with; the raylet's command line names that one.
 _LAUNCHER_TEXT = r"""raylet=$(sed 's/.*) //' "/proc/$PPID/stat" | cut -d' ' -f2)
 python=$(tr '\0 ' '\n\n' <"/proc/$raylet/cmdline" | sed -n 's/^--python_worker_command=//p')
-exec "${python:-python3}" -m orchestrator.submitted "$@"
+exec "${python:-python3}" -m orchestrator.cli.on_head "$@"
 """
 
 

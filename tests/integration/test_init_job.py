@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from orchestrator.scaffold import write_job
+from orchestrator.cli.scaffold import write_job
 
 TRAIN = """
 import json

@@ -17,7 +17,7 @@ import pytest
 
 from jobs.catalog import CATALOG
 from orchestrator import api
-from orchestrator import cli as command_line
+from orchestrator.cli import main as command_line
 from orchestrator.errors import ClusterError, Interrupted, JobError, RegattaError, ResourcesError, UsageError
 from orchestrator.spec import resolve
 from orchestrator.spec.resolve import JobDescription

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator import cli
+from orchestrator.cli import main
+from orchestrator.cli.flags import parse_seeds, parse_settings, to_fields
 from orchestrator.errors import SpecError, UsageError
-from orchestrator.options import parse_seeds, parse_settings, to_fields
 from orchestrator.spec.run import RunSpec
 
 pytestmark = pytest.mark.unit
@@ -28,9 +28,9 @@ def flags(command: object) -> set[str]:
 
 def test_every_field_has_a_flag_and_every_flag_a_field() -> None:
     fields = set(RunSpec.model_fields) - {"job", "directory"} - FILE_ONLY
-    assert flags(cli.run) == fields
-    assert fields - {"mode"} <= flags(cli.compare) <= fields | set(RunSpec.COMPARE_ONLY)
-    assert flags(cli.plan) < fields
+    assert flags(main.run) == fields
+    assert fields - {"mode"} <= flags(main.compare) <= fields | set(RunSpec.COMPARE_ONLY)
+    assert flags(main.plan) < fields
 
 
 @pytest.mark.parametrize(

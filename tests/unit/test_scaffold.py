@@ -12,8 +12,8 @@ from types import ModuleType
 import pytest
 
 from jobs.api import Job
+from orchestrator.cli.scaffold import CLASS_NAME, write_job
 from orchestrator.errors import UsageError
-from orchestrator.scaffold import CLASS_NAME, write_job
 
 pytestmark = pytest.mark.unit
 

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.cli.tables import list_runs
 from orchestrator.errors import UsageError
 from orchestrator.result import RunResult
 from orchestrator.spec.run import make_run_spec
@@ -36,7 +37,6 @@ from orchestrator.store.directory import (
 )
 from orchestrator.store.documents import to_text
 from orchestrator.store.metrics import METRICS, Metrics
-from orchestrator.tables import list_runs
 from workers.messages import (
     Evaluation,
     GpuSample,

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from jobs.loading import JobNotFound, load_job_class
-from orchestrator import parcel, submitted
+from orchestrator import parcel
+from orchestrator.cli import on_head
 from orchestrator.errors import ClusterError, RegattaError, UsageError
 from orchestrator.submission import Submissions
 from tests.unit.security.conftest import Command, assert_harmless, assert_refused
@@ -158,7 +159,7 @@ def test_names_of_submitted_runs_reach_neither_a_shell_nor_a_path(
     monkeypatch.setenv("HOME", str(tmp_path))
     for command in ("run", "parcel"):
         with pytest.raises(SystemExit, match="not the name of a run"):
-            submitted.main(command, run_id)
+            on_head.main(command, run_id)
     assert sys.argv[0] != "regatta"
 
 

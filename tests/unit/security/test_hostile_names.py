@@ -12,13 +12,13 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cli.tables import print_rows
+from orchestrator.cli.terminal import console, paragraph, visible
 from orchestrator.report.figures import label
 from orchestrator.report.markdown import escape
 from orchestrator.report.markup import data_block, el, preformatted, table
 from orchestrator.store.documents import to_text
 from orchestrator.submission import _last_line
-from orchestrator.tables import print_rows
-from orchestrator.terminal import console, paragraph, visible
 from tests.unit.security.conftest import unseen
 
 # Not marked `unit`: it takes seconds, and the marked set has thirty.

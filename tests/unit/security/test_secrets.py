@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.cli.flags import to_fields
 from orchestrator.errors import JobError, SpecError
-from orchestrator.options import to_fields
 from orchestrator.runs.fleet import assigner
 from orchestrator.runs.group_places import training_plans
 from orchestrator.spec import secrets

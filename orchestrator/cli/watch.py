@@ -15,9 +15,9 @@ Into = Annotated[Path | None, typer.Option("--out", help="Folder for the tables;
 
 def watch(run: Run, once: Once = False) -> None:
     """Watch a run that trains in another process, or look at one that is over."""
+    from orchestrator.cli.terminal import console
     from orchestrator.errors import Interrupted
     from orchestrator.report.stored import UNREADABLE, unreadable
-    from orchestrator.terminal import console
     from orchestrator.view.follow import watch as follow
 
     try:
@@ -30,8 +30,8 @@ def watch(run: Run, once: Once = False) -> None:
 
 def export_metrics(run: Run, format_: Format = "parquet", out: Into = None) -> None:
     """Write a run's metrics as tables: one file per table of its metrics.db."""
+    from orchestrator.cli.terminal import say
     from orchestrator.store.export import export
-    from orchestrator.terminal import say
 
     for path in export(run, format_, out or run / "export"):
         say(str(path))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator import options as opt
+from orchestrator.cli import flags as opt
+from orchestrator.cli.spec_flags import AsComparison, AsRun, name_of, spec_of, with_flags_of
+from orchestrator.cli.terminal import console, say, visible
 from orchestrator.errors import Interrupted
-from orchestrator.spec_flags import AsComparison, AsRun, name_of, spec_of, with_flags_of
-from orchestrator.terminal import console, say, visible
 
 if TYPE_CHECKING:
     from orchestrator.submission import Submission, Submissions
@@ -67,7 +67,7 @@ def submit(
 
 def submissions(address: Dashboard, as_json: opt.Json = False) -> None:
     """List the runs submitted to a cluster, the latest first."""
-    from orchestrator.tables import print_rows
+    from orchestrator.cli.tables import print_rows
 
     found = _cluster(address).runs()
     if as_json:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator import cli_cluster, cli_kuberay
-from orchestrator import options as opt
+from orchestrator.cli import flags as opt
+from orchestrator.cli import kuberay, submit
+from orchestrator.cli import watch as watching
+from orchestrator.cli.terminal import console, paragraph, say
 from orchestrator.errors import Interrupted, JobError, RegattaError, WantedBack
-from orchestrator.terminal import console, paragraph, say
-from orchestrator.watch import commands as watching
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -215,9 +215,9 @@ def plan(
 ) -> None:
     """Show the tasks, their hosts, resources and TF_CONFIG. Starts nothing."""
     given = opt.to_fields(_spec_arguments(locals()))
+    from orchestrator.cli.tables import print_plan
     from orchestrator.plan.document import plan_where
     from orchestrator.spec.resolve import resolve_run
-    from orchestrator.tables import print_plan
 
     document = plan_where(resolve_run(target, given))
     _finish(document, as_json, lambda console: print_plan(document, console))
@@ -226,8 +226,8 @@ def plan(
 @app.command()
 def jobs(as_json: opt.Json = False) -> None:
     """List the built-in jobs."""
+    from orchestrator.cli.tables import print_rows
     from orchestrator.spec.resolve import list_jobs
-    from orchestrator.tables import print_rows
 
     listed = list_jobs()
     rows = [(job["name"], job["summary"]) for job in listed]
@@ -240,7 +240,7 @@ def runs(
     as_json: opt.Json = False,
 ) -> None:
     """List finished and unfinished runs and comparisons."""
-    from orchestrator.tables import list_runs, print_rows
+    from orchestrator.cli.tables import list_runs, print_rows
 
     listed = list_runs(root)
     rows = [(entry["path"], entry["kind"], entry["outcome"]) for entry in listed]
@@ -266,7 +266,7 @@ def report(
 @app.command()
 def init(path: Annotated[Path, typer.Argument(metavar="FILE.py", help="File to write.")]) -> None:
     """Write a small working job to start from."""
-    from orchestrator.scaffold import CLASS_NAME, write_job
+    from orchestrator.cli.scaffold import CLASS_NAME, write_job
 
     write_job(path)
     say(f"Wrote {path}. Try it:\n\n    regatta compare {path}:{CLASS_NAME}\n")
@@ -277,8 +277,8 @@ def doctor(as_json: opt.Json = False) -> None:
     """Check this machine: Python, TensorFlow, Ray, GPUs, memory, cores, ports, token, who listens."""
     from dataclasses import asdict
 
+    from orchestrator.cli.tables import print_rows
     from orchestrator.doctor import diagnose
-    from orchestrator.tables import print_rows
 
     checks = diagnose()
     rows = [(check.status, check.name, f"{check.detail} {check.remedy or ''}".strip()) for check in checks]
@@ -296,8 +296,8 @@ def schema() -> None:
 
 
 watching.register(app)
-cli_cluster.register(app, run, compare)
-cli_kuberay.register(app, run, compare)
+submit.register(app, run, compare)
+kuberay.register(app, run, compare)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`python -m orchestrator.submitted COMMAND RUN_ID`: what a submitted job runs on the cluster's head.
+"""`python -m orchestrator.cli.on_head COMMAND RUN_ID`: what a submitted job runs on the cluster's head.
 
 run | compare    the command line on the staged spec.yaml; results go below RUNS
 parcel [FILE]    prints the run's directory, or one file of it, as `orchestrator.parcel` has it
@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from orchestrator import cli, parcel
+from orchestrator import parcel
+from orchestrator.cli import main as cli
 from orchestrator.errors import RegattaError
 from orchestrator.spec.run import is_run_id
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator import options as opt
+from orchestrator.cli import flags as opt
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
