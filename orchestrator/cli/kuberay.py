@@ -36,8 +36,8 @@ def kuberay(
 
     import yaml
 
-    from orchestrator.kuberay import manifests
     from orchestrator.store.directory import write_atomically
+    from orchestrator.submit.kuberay import manifests
 
     command, spec = spec_of(given, as_run, as_comparison)
     documents = manifests(

@@ -1,7 +1,7 @@
 """`python -m orchestrator.cli.on_head COMMAND RUN_ID`: what a submitted job runs on the cluster's head.
 
 run | compare    the command line on the staged spec.yaml; results go below RUNS
-parcel [FILE]    prints the run's directory, or one file of it, as `orchestrator.parcel` has it
+parcel [FILE]    prints the run's directory, or one file of it, as `orchestrator.submit.transfer` has it
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from orchestrator import parcel
 from orchestrator.cli import main as cli
 from orchestrator.errors import RegattaError
 from orchestrator.spec.run import is_run_id
+from orchestrator.submit import transfer
 
 RUNS = "regatta-runs"
 """In the home directory there: it outlasts the job, whose own folder Ray removes."""
@@ -25,7 +25,7 @@ def main(command: str, run_id: str, *rest: str) -> None:
     folder = Path.home() / RUNS / run_id
     if command == "parcel":
         try:
-            parcel.send(folder, *rest)
+            transfer.send(folder, *rest)
         except RegattaError as error:
             sys.exit(f"regatta: {error.message}")
         return

@@ -15,7 +15,7 @@ from orchestrator.cli.terminal import console, say, visible
 from orchestrator.errors import Interrupted
 
 if TYPE_CHECKING:
-    from orchestrator.submission import Submission, Submissions
+    from orchestrator.submit.jobs_api import Submission, Submissions
 
 Dashboard = Annotated[
     str,
@@ -98,7 +98,7 @@ def logs(run: RunName, address: Dashboard, follow: Follow = False) -> None:
 
 def stop(run: RunName, address: Dashboard, as_json: opt.Json = False) -> None:
     """End a submitted run; what it has done so far is kept."""
-    from orchestrator.following import wait_for
+    from orchestrator.submit.follow import wait_for
 
     cluster = _cluster(address)
     was_running = cluster.stop(run)
@@ -108,15 +108,15 @@ def stop(run: RunName, address: Dashboard, as_json: opt.Json = False) -> None:
 
 def fetch(run: RunName, address: Dashboard, out: FetchTo = None, as_json: opt.Json = False) -> None:
     """Bring the directory of a submitted run here, checked file by file (SHA-256)."""
-    from orchestrator import parcel
     from orchestrator.api import RUNS
     from orchestrator.store.directory import claim_directory
+    from orchestrator.submit import transfer
 
     cluster = _cluster(address)
     state = cluster.status(run)
     folder = claim_directory(out or RUNS / run)
     files = _files(cluster, run, None)
-    parcel.write(files, folder)
+    transfer.write(files, folder)
     note = "" if state.over else f" It is still {state.status}: what it adds from now on is not here."
     size = sum(map(len, files.values()))
     document = {"run": run, "folder": str(folder), "files": len(files), "bytes": size, "status": state.status}
@@ -124,13 +124,13 @@ def fetch(run: RunName, address: Dashboard, out: FetchTo = None, as_json: opt.Js
 
 
 def _cluster(address: str) -> Submissions:
-    from orchestrator.submission import Submissions
+    from orchestrator.submit.jobs_api import Submissions
 
     return Submissions(address)
 
 
 def _follow(cluster: Submissions, run: str, *, to_stderr: bool) -> Submission:
-    from orchestrator.following import Follower
+    from orchestrator.submit.follow import Follower
 
     stream = sys.stderr if to_stderr else sys.stdout
 
@@ -148,10 +148,10 @@ def _follow(cluster: Submissions, run: str, *, to_stderr: bool) -> Submission:
 
 
 def _files(cluster: Submissions, run: str, only: str | None) -> dict[str, bytes]:
-    from orchestrator import parcel
-    from orchestrator.following import wait_for
+    from orchestrator.submit import transfer
+    from orchestrator.submit.follow import wait_for
 
-    return parcel.unpack(cluster.parcel(run, only, lambda look: wait_for(look, FETCH_SECONDS)).splitlines())
+    return transfer.unpack(cluster.parcel(run, only, lambda look: wait_for(look, FETCH_SECONDS)).splitlines())
 
 
 def _exit_as(ended: Submission) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from orchestrator.errors import ClusterError
-from orchestrator.following import PATIENCE_SECONDS, Follower, wait_for
-from orchestrator.submission import LostConnection, Submission
+from orchestrator.submit.follow import PATIENCE_SECONDS, Follower, wait_for
+from orchestrator.submit.jobs_api import LostConnection, Submission
 
 pytestmark = pytest.mark.unit
 

@@ -12,11 +12,11 @@ import jsonschema
 import pytest
 import yaml
 
-from orchestrator import kuberay
 from orchestrator.errors import UsageError
-from orchestrator.kuberay import CODE, manifests
 from orchestrator.spec.comparison import CompareSpec, make_compare_spec
 from orchestrator.spec.run import RunSpec, make_run_spec
+from orchestrator.submit import kuberay
+from orchestrator.submit.kuberay import CODE, manifests
 from tests.conftest import ROOT
 from tests.unit.rayjob_schema import CONFIG_MAP, RAYJOB
 

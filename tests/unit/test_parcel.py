@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator import parcel
 from orchestrator.errors import ClusterError, UsageError
+from orchestrator.submit import transfer
 
 pytestmark = pytest.mark.unit
 
@@ -27,33 +27,33 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_what_arrives_is_what_was_sent(run: Path, tmp_path: Path) -> None:
-    noisy = ["2026-01-01 INFO something", *parcel.pack(run), "afterwards"]
-    files = parcel.unpack(noisy)
+    noisy = ["2026-01-01 INFO something", *transfer.pack(run), "afterwards"]
+    files = transfer.unpack(noisy)
     assert set(files) == {"result.json", "logs/worker-0.log", "empty"}
     (tmp_path / "back").mkdir()
-    parcel.write(files, tmp_path / "back")
+    transfer.write(files, tmp_path / "back")
     assert (tmp_path / "back" / "logs" / "worker-0.log").read_bytes() == b"\xff\n" * 70_000
-    assert set(parcel.unpack(parcel.pack(run, "result.json"))) == {"result.json"}
+    assert set(transfer.unpack(transfer.pack(run, "result.json"))) == {"result.json"}
 
 
 def test_what_cannot_be_sent(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="nothing to fetch"):
-        list(parcel.pack(run / "nowhere"))
+        list(transfer.pack(run / "nowhere"))
     with pytest.raises(UsageError, match="nothing to fetch"):
-        list(parcel.pack(run, "../run/result.json"))
-    monkeypatch.setattr(parcel, "MAX_BYTES", 1000)
+        list(transfer.pack(run, "../run/result.json"))
+    monkeypatch.setattr(transfer, "MAX_BYTES", 1000)
     with pytest.raises(UsageError, match="rsync"):
-        list(parcel.pack(run))
+        list(transfer.pack(run))
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../up", "a/../../up", "", "."])
 def test_nothing_is_written_elsewhere(run: Path, name: str) -> None:
-    lines = list(parcel.pack(run, "result.json"))
-    manifest = json.loads(lines[0].removeprefix(parcel.BEGIN))
+    lines = list(transfer.pack(run, "result.json"))
+    manifest = json.loads(lines[0].removeprefix(transfer.BEGIN))
     text = json.dumps({"files": {name: manifest["files"]["result.json"]}})
     seal = hashlib.sha256(text.encode()).hexdigest()
     with pytest.raises(ClusterError, match="outside"):
-        parcel.unpack([parcel.BEGIN + text, *lines[1:-1], parcel.END + seal])
+        transfer.unpack([transfer.BEGIN + text, *lines[1:-1], transfer.END + seal])
 
 
 @given(st.data())
@@ -63,12 +63,12 @@ def test_no_damage_goes_unseen(tmp_path_factory: pytest.TempPathFactory, data: s
     folder.mkdir(exist_ok=True)
     (folder / "a").write_bytes(bytes(range(256)) * 8)
     (folder / "b").write_bytes(b"other")
-    whole = parcel.unpack(parcel.pack(folder))
-    text = "\n".join(parcel.pack(folder))
+    whole = transfer.unpack(transfer.pack(folder))
+    text = "\n".join(transfer.pack(folder))
     where = data.draw(st.integers(0, len(text) - 1))
     what = data.draw(st.sampled_from(["", "A", "0", "\n", "{", "=", "é"]))
     hurt = text[:where] + what + text[where + 1 :]
     try:
-        assert parcel.unpack(hurt.splitlines()) == whole
+        assert transfer.unpack(hurt.splitlines()) == whole
     except ClusterError:
         return

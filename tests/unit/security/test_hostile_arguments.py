@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from jobs.loading import JobNotFound, load_job_class
-from orchestrator import parcel
 from orchestrator.cli import on_head
 from orchestrator.errors import ClusterError, RegattaError, UsageError
-from orchestrator.submission import Submissions
+from orchestrator.submit import transfer
+from orchestrator.submit.jobs_api import Submissions
 from tests.unit.security.conftest import Command, assert_harmless, assert_refused
 
 # Not marked `unit`: it takes seconds, and the marked set has thirty.
@@ -182,7 +182,7 @@ def test_parcels_that_a_cluster_should_not_send(manifest: str) -> None:
 
     seal = hashlib.sha256(manifest.encode()).hexdigest()
     with pytest.raises(ClusterError) as refused:
-        parcel.unpack([parcel.BEGIN + manifest, parcel.LINE + "eJwDAAAAAAE=", parcel.END + seal])
+        transfer.unpack([transfer.BEGIN + manifest, transfer.LINE + "eJwDAAAAAAE=", transfer.END + seal])
     assert isinstance(refused.value, RegattaError)
     assert "\x1b" not in refused.value.message
     assert len(refused.value.message) < 300

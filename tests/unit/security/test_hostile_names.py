@@ -18,7 +18,7 @@ from orchestrator.report.figures import label
 from orchestrator.report.markdown import escape
 from orchestrator.report.markup import data_block, el, preformatted, table
 from orchestrator.store.documents import to_text
-from orchestrator.submission import _last_line
+from orchestrator.submit.jobs_api import _last_line
 from tests.unit.security.conftest import unseen
 
 # Not marked `unit`: it takes seconds, and the marked set has thirty.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from orchestrator.errors import ClusterError
-from orchestrator.submission import LostConnection, Submission
+from orchestrator.submit.jobs_api import LostConnection, Submission
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 120.0

@@ -113,7 +113,7 @@ class Submissions:
             self._start(Path(folder), f"{command} {run_id}", run_id, metadata)
 
     def parcel(self, run_id: str, only: str | None, wait: Callable[[Callable[[], Submission]], Submission]) -> str:
-        """The output of a job that packs the run's directory; see `orchestrator.parcel`."""
+        """The output of a job that packs the run's directory; see `orchestrator.submit.transfer`."""
         _check(run_id)  # it becomes a word of a shell's command
         with tempfile.TemporaryDirectory(prefix="regatta-fetch-") as folder:
             stage(Path(folder), "", "")

@@ -1,0 +1,1 @@
+"""Runs handed to a cluster that goes on without this machine."""
