@@ -278,7 +278,7 @@ def doctor(as_json: opt.Json = False) -> None:
     from dataclasses import asdict
 
     from orchestrator.cli.tables import print_rows
-    from orchestrator.doctor import diagnose
+    from orchestrator.doctor.checks import diagnose
 
     checks = diagnose()
     rows = [(check.status, check.name, f"{check.detail} {check.remedy or ''}".strip()) for check in checks]

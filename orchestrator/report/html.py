@@ -14,8 +14,8 @@ from collections.abc import Callable
 from functools import cache
 from importlib import resources
 
+from orchestrator.doctor.environment import version
 from orchestrator.report import sections
-from orchestrator.report.environment import version
 from orchestrator.report.markup import Html, el
 from orchestrator.report.repeating import repeat
 from orchestrator.report.stored import Study

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from orchestrator.doctor.environment import facts
 from orchestrator.report.drawing import section
-from orchestrator.report.environment import facts
 from orchestrator.report.markup import Child, Html, el, preformatted, table
 from orchestrator.report.series import gpu_names
 from orchestrator.report.stored import StoredRun, Study

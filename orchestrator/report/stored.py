@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.doctor.environment import load_environment
 from orchestrator.errors import UsageError
-from orchestrator.report.environment import load_environment
 from orchestrator.report.recovery import recover
 from orchestrator.result import Comparison, RunResult
 from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, PLAN, RESULT, SPEC, load_comparison, load_result

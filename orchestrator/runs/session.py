@@ -10,8 +10,8 @@ from typing import Any
 
 from orchestrator.control.coordinator import Tick
 from orchestrator.control.preemption import Preempted
+from orchestrator.doctor.environment import environment
 from orchestrator.errors import RegattaError, ResourcesError
-from orchestrator.report.environment import environment
 from orchestrator.result import RunResult
 from orchestrator.runs.checkpoints import Resumed
 from orchestrator.runs.fleet import Fleet

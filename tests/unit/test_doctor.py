@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator import doctor, machine
-from orchestrator.doctor import GIB, Status
-from orchestrator.machine import ChildAnswer, Cores, Memory, Ports
+from orchestrator.doctor import checks, machine
+from orchestrator.doctor.checks import GIB, Status
+from orchestrator.doctor.machine import ChildAnswer, Cores, Memory, Ports
 
 pytestmark = pytest.mark.unit
 
@@ -33,14 +33,14 @@ HANGING = ChildAnswer(None, "no answer within 30 s", 30)
 
 def test_the_tested_releases_are_the_ones_pyproject_admits() -> None:
     dependencies = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
-    for name, series in doctor.TESTED.items():
+    for name, series in checks.TESTED.items():
         major, minor = series.split(".")
         assert f"{name}>={series},<{major}.{int(minor) + 1}" in dependencies
 
 
 @pytest.mark.parametrize(("version", "status"), [("3.10.12", "fail"), ("3.11.7", "ok"), ("3.13.0", "ok")])
 def test_python(version: str, status: str) -> None:
-    assert doctor.python(version).status == status
+    assert checks.python(version).status == status
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_python(version: str, status: str) -> None:
     ],
 )
 def test_tensorflow(version: str | None, answer: ChildAnswer, status: str, detail: str) -> None:
-    check = doctor.tensorflow(version, answer)
+    check = checks.tensorflow(version, answer)
     assert (check.status, check.detail.startswith(detail)) == (status, True)
     assert bool(check.remedy) == (status != "ok")
 
@@ -80,7 +80,7 @@ def test_tensorflow(version: str | None, answer: ChildAnswer, status: str, detai
     ],
 )
 def test_gpu(report: ChildAnswer, answer: ChildAnswer, status: str, words: str) -> None:
-    check = doctor.gpu(report, answer)
+    check = checks.gpu(report, answer)
     assert check.status == status
     assert words in check.detail
     assert bool(check.remedy) == (status != "ok")
@@ -96,7 +96,7 @@ def test_gpu(report: ChildAnswer, answer: ChildAnswer, status: str, words: str) 
     ],
 )
 def test_cores(found: Cores, status: str, detail: str) -> None:
-    check = doctor.cores(found)
+    check = checks.cores(found)
     assert (check.status, check.detail) == (status, detail)
 
 
@@ -110,7 +110,7 @@ def test_cores(found: Cores, status: str, detail: str) -> None:
     ],
 )
 def test_memory(found: Memory | None, status: str) -> None:
-    assert doctor.memory(found).status == status
+    assert checks.memory(found).status == status
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_memory(found: Memory | None, status: str) -> None:
     ],
 )
 def test_ports(found: Ports, status: str) -> None:
-    assert doctor.ports(found).status == status
+    assert checks.ports(found).status == status
 
 
 class TestToken:
@@ -136,38 +136,38 @@ class TestToken:
         return file
 
     def test_in_the_home_folder(self, tmp_path: Path, file: Path) -> None:
-        assert doctor.token({}, tmp_path).status == Status.OK
+        assert checks.token({}, tmp_path).status == Status.OK
 
     def test_open_to_others(self, tmp_path: Path, file: Path) -> None:
         file.chmod(0o644)
-        check = doctor.token({}, tmp_path)
+        check = checks.token({}, tmp_path)
         assert (check.status, check.remedy) == (Status.WARN, f"chmod 600 {file}")
         assert "0644" in check.detail
 
     def test_empty(self, tmp_path: Path, file: Path) -> None:
         file.write_text("\n")
-        assert doctor.token({}, tmp_path).status == Status.FAIL
+        assert checks.token({}, tmp_path).status == Status.FAIL
 
     def test_none_yet(self, tmp_path: Path) -> None:
-        check = doctor.token({}, tmp_path)
+        check = checks.token({}, tmp_path)
         assert check.status == Status.OK
         assert "--generate" in check.remedy
 
     def test_named_file_is_missing(self, tmp_path: Path, file: Path) -> None:
-        check = doctor.token({"RAY_AUTH_TOKEN_PATH": str(tmp_path / "no")}, tmp_path)
+        check = checks.token({"RAY_AUTH_TOKEN_PATH": str(tmp_path / "no")}, tmp_path)
         assert check.status == Status.FAIL
         assert "No such file" in check.detail
 
     def test_variable_wins_and_is_never_shown(self, tmp_path: Path) -> None:
-        check = doctor.token({"RAY_AUTH_TOKEN": "hush", "RAY_AUTH_TOKEN_PATH": "/nowhere"}, tmp_path)
+        check = checks.token({"RAY_AUTH_TOKEN": "hush", "RAY_AUTH_TOKEN_PATH": "/nowhere"}, tmp_path)
         assert check.status == Status.OK
         assert "hush" not in f"{check}"
 
     def test_switched_off(self, tmp_path: Path, file: Path) -> None:
-        assert doctor.token({"RAY_AUTH_MODE": "disabled"}, tmp_path).status == Status.WARN
+        assert checks.token({"RAY_AUTH_MODE": "disabled"}, tmp_path).status == Status.WARN
 
     def test_text_of_the_token_is_never_shown(self, tmp_path: Path, file: Path) -> None:
-        assert "secret" not in f"{doctor.token({}, tmp_path)}"
+        assert "secret" not in f"{checks.token({}, tmp_path)}"
 
 
 @pytest.mark.parametrize(
@@ -175,23 +175,23 @@ class TestToken:
     [(50 * GIB, True, "ok"), (GIB, True, "warn"), (GIB // 8, True, "fail"), (50 * GIB, False, "fail")],
 )
 def test_disk(free: int, writable: bool, status: str) -> None:
-    assert doctor.disk(Path("runs"), Path("/data"), free, writable).status == status
+    assert checks.disk(Path("runs"), Path("/data"), free, writable).status == status
 
 
 def test_shadowing(tmp_path: Path) -> None:
     (tmp_path / "workers").mkdir()
     (tmp_path / "jobs").mkdir()
-    check = doctor.shadowing(tmp_path, REPOSITORY)
+    check = checks.shadowing(tmp_path, REPOSITORY)
     assert check.status == Status.OK
     assert "workers/ and jobs/" in check.detail
     assert check.remedy
-    assert not doctor.shadowing(REPOSITORY, REPOSITORY).remedy, "our own checkout is no stranger"
+    assert not checks.shadowing(REPOSITORY, REPOSITORY).remedy, "our own checkout is no stranger"
 
 
 def test_diagnose_asks_every_question(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(machine, "import_tensorflow", imported)
     monkeypatch.setattr(machine, "gpu_report", lambda: nvml("no_library", "NVML library not found"))
-    found: Any = doctor.diagnose(tmp_path / "runs")
+    found: Any = checks.diagnose(tmp_path / "runs")
     names = [
         "Python",
         "TensorFlow",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import machine
+from orchestrator.doctor import machine
 from workers.monitor import gpu_report
 
 pytestmark = pytest.mark.unit

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.report.environment import commit, environment, facts, load_environment
+from orchestrator.doctor.environment import commit, environment, facts, load_environment
 
 pytestmark = pytest.mark.unit
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from orchestrator import doctor
-from orchestrator.doctor import Status
+from orchestrator.doctor import checks
+from orchestrator.doctor.checks import Status
 from workers.monitor.listeners import Listener, listeners
 from workers.zygote import SESSION_MARK
 
@@ -57,9 +57,9 @@ def test_which_addresses_others_reach(address: str, public: bool) -> None:
 
 def test_every_socket_is_listed_and_public_ones_are_a_warning() -> None:
     inner, outer = Listener("regatta task", 8, "127.0.0.1", 15001), Listener("raylet", 7, "::", 6379)
-    assert doctor.sockets(()).status == Status.OK
-    assert doctor.sockets((inner,)).status == Status.OK
-    check = doctor.sockets((inner, outer))
+    assert checks.sockets(()).status == Status.OK
+    assert checks.sockets((inner,)).status == Status.OK
+    check = checks.sockets((inner, outer))
     assert check.status == Status.WARN
     assert "2 of Ray and Regatta listen, 1 on public interfaces" in check.detail
     assert "raylet (7) [::]:6379" in check.detail

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from orchestrator import machine
+from orchestrator.doctor import machine
 from workers.monitor.listeners import Listener, listeners
 
 GIB = 2**30

@@ -1,0 +1,1 @@
+"""`regatta doctor`: whether this machine is fit for a run, and what to do if it is not."""
