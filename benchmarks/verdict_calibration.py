@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.result import RunResult, Seconds, TargetResult, Throughput
+from orchestrator.results import RunResult, Seconds, TargetResult, Throughput
 from orchestrator.verdict import judge
 from orchestrator.verdict.statistics import Estimate, equivalence, geometric_mean_ratio, paired_difference
 

@@ -30,7 +30,7 @@ from rich.console import Console
 
 from orchestrator.api import compare
 from orchestrator.control.coordinator import Tick
-from orchestrator.result import RunResult
+from orchestrator.results import RunResult
 from orchestrator.runs.session import Silent
 from orchestrator.spec.comparison import make_compare_spec
 from orchestrator.spec.run import RunSpec

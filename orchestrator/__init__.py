@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.api import compare, plan, run
-    from orchestrator.result import Comparison, RunResult
+    from orchestrator.results import Comparison, RunResult
     from orchestrator.spec.comparison import CompareSpec
     from orchestrator.spec.run import RunSpec
 
@@ -26,8 +26,8 @@ _HOMES = {
     "plan": "orchestrator.api",
     "RunSpec": "orchestrator.spec.run",
     "CompareSpec": "orchestrator.spec.comparison",
-    "RunResult": "orchestrator.result",
-    "Comparison": "orchestrator.result",
+    "RunResult": "orchestrator.results",
+    "Comparison": "orchestrator.results",
 }
 
 

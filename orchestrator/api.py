@@ -10,7 +10,7 @@ from orchestrator.comparison.schedule import assemble, schedule
 from orchestrator.control.preemption import Preempted
 from orchestrator.plan.document import plan_where
 from orchestrator.report import write_reports
-from orchestrator.result import Comparison, RunResult
+from orchestrator.results import Comparison, RunResult
 from orchestrator.runs.checkpoints import check_destination
 from orchestrator.runs.runner import Watcher
 from orchestrator.runs.session import Execution, Planned, Schedule

@@ -21,7 +21,7 @@ from orchestrator.errors import Interrupted, JobError, RegattaError, WantedBack
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from orchestrator.result import Comparison
+    from orchestrator.results import Comparison
     from orchestrator.view.live import LiveView
 
 app = typer.Typer(
@@ -180,7 +180,7 @@ def resume(
     """Go on from the last checkpoint of a run that ended before it was done."""
     from orchestrator import api
     from orchestrator.report.terminal import print_run
-    from orchestrator.result import RunResult
+    from orchestrator.results import RunResult
 
     changes = {"workers": workers, "min_workers": min_workers, "address": address, "timeout": timeout}
     go_on = api.taken_up(path, changes, lambda text: None if quiet else say(text, err=True))

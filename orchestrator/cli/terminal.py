@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from orchestrator.report.text import plain
+from orchestrator.text import plain
 
 if TYPE_CHECKING:
     from rich.console import Console

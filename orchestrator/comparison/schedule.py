@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.result import Comparison, ModeResults, RunResult
+from orchestrator.results import Comparison, ModeResults, RunResult
 from orchestrator.runs.session import Planned, Schedule
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RunSpec

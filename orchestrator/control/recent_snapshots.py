@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Generic, Literal, TypeVar
 
-from orchestrator.result import Finding
+from orchestrator.results import Finding
 from workers.messages import Stamp
 
 Policy = Literal["warn", "stop", "rollback"]

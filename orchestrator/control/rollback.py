@@ -10,7 +10,7 @@ from orchestrator.cluster.worker_group import SnapshotHandle
 from orchestrator.control.coordinator import Coordinator
 from orchestrator.control.recent_snapshots import LEARNING_RATE_FACTOR, Policy, named, reaction
 from orchestrator.control.states import Ended
-from orchestrator.result import Finding
+from orchestrator.results import Finding
 from workers.messages import ROLLBACK, Leg, Stamp, Start
 
 

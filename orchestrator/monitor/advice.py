@@ -1,6 +1,6 @@
 """What a monitor has to say: one thing that went wrong, the evidence for it, and what to try.
 
-Workers may not import the driver, so this is the twin of `orchestrator.result.Finding`; the driver adds what
+Workers may not import the driver, so this is the twin of `orchestrator.results.Finding`; the driver adds what
 it did about it.
 """
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from orchestrator.report.stored import Study
-    from orchestrator.result import Comparison
+    from orchestrator.results import Comparison
 
 MARKDOWN, HTML, CHARTS = "report.md", "report.html", "charts"
 
@@ -50,7 +50,7 @@ def show(path: Path, *others: Path, out: Path | None = None) -> tuple[dict[str, 
         from rich.text import Text
 
         from orchestrator.report.terminal import print_comparison, print_run
-        from orchestrator.report.text import plain
+        from orchestrator.text import plain
 
         if study.comparison is not None:
             print_comparison(study.comparison, console)

@@ -12,8 +12,8 @@ from orchestrator.report.palette import colours, faded
 from orchestrator.report.series import staleness_shares
 from orchestrator.report.standing import median_of
 from orchestrator.report.stored import Study
-from orchestrator.report.text import seconds
-from orchestrator.result import RunResult
+from orchestrator.results import RunResult
+from orchestrator.text import seconds
 from orchestrator.verdict.evidence import plan_race, race_points
 
 _MOST_BARS = 40

@@ -11,7 +11,7 @@ from orchestrator.report.palette import colours, faded
 from orchestrator.report.series import AXES, NO_CURVE, Curve, extent, loss_curve, metric_curves
 from orchestrator.report.series import Axis as Unit
 from orchestrator.report.stored import StoredRun, Study
-from orchestrator.result import TargetResult
+from orchestrator.results import TargetResult
 from orchestrator.verdict.evidence import plan_quality
 
 BINS = 120

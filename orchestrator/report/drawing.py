@@ -7,7 +7,7 @@ import re
 from orchestrator.report.figures import Chart
 from orchestrator.report.markup import Child, Html, data_block, el
 from orchestrator.report.palette import NEUTRAL
-from orchestrator.report.text import plain
+from orchestrator.text import plain
 
 
 def section(title: str, *children: Child, id_: str) -> Html:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.report.palette import NEUTRAL
-from orchestrator.report.text import plain
+from orchestrator.text import plain
 
 Figure = dict[str, Any]
 """`data` and `layout`, as Plotly.js takes them."""

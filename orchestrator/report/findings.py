@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.result import Finding, RunResult
+from orchestrator.results import Finding, RunResult
 
 _MOST_ALIKE = 6
 

@@ -19,7 +19,7 @@ from orchestrator.report import sections
 from orchestrator.report.markup import Html, el
 from orchestrator.report.repeating import repeat
 from orchestrator.report.stored import Study
-from orchestrator.report.text import plain, plural
+from orchestrator.text import plain, plural
 
 SECTIONS: tuple[Callable[[Study], Html | None], ...] = (
     sections.verdict,

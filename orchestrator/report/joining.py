@@ -17,8 +17,8 @@ from orchestrator.report.stored import (
     stored_comparison,
     stored_margin,
 )
-from orchestrator.report.text import plain, plural
-from orchestrator.result import DEFAULT_MARGIN, Comparison, ModeResults
+from orchestrator.results import DEFAULT_MARGIN, Comparison, ModeResults
+from orchestrator.text import plain, plural
 from orchestrator.verdict import ONE_AFTER_ANOTHER, judge, summarize
 from orchestrator.verdict.evidence import plan_race, took_turns
 

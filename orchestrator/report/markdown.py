@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from orchestrator.report import text
+from orchestrator import text
 from orchestrator.report.bars import PHASES, phases
 from orchestrator.report.findings import sightings
 from orchestrator.report.repeating import command, environment_rows, spec_text

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from orchestrator.report.text import plain
+from orchestrator.text import plain
 
 Child = object
 """`Html` as it is; an iterable of children in turn; null as nothing; anything else as its escaped text."""

@@ -24,8 +24,8 @@ from orchestrator.report.palette import NEUTRAL, colours
 from orchestrator.report.series import NO_CURVE
 from orchestrator.report.standing import median_of
 from orchestrator.report.stored import Study
-from orchestrator.report.text import plain
-from orchestrator.result import TargetResult
+from orchestrator.results import TargetResult
+from orchestrator.text import plain
 from orchestrator.verdict.evidence import plan_race, race_points
 
 _STYLE: dict[Any, Any] = {

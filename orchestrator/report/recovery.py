@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
-from orchestrator.report.text import is_number
-from orchestrator.result import RunResult, Seconds, TargetResult, Throughput
+from orchestrator.results import RunResult, Seconds, TargetResult, Throughput
 from orchestrator.spec.run import Target
 from orchestrator.store.metrics import METRICS, Metrics
 from orchestrator.store.summaries import staleness, utilization
+from orchestrator.text import is_number
 
 REASON = "interrupted: there is no result, because the driver ended before this run did, or is still at it"
 """An interrupted run says nothing about its mode, so the verdict leaves it out (docs/verdict.md)."""

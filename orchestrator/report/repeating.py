@@ -10,7 +10,7 @@ from orchestrator.report.drawing import section
 from orchestrator.report.markup import Child, Html, el, preformatted, table
 from orchestrator.report.series import gpu_names
 from orchestrator.report.stored import StoredRun, Study
-from orchestrator.report.text import unavailable
+from orchestrator.text import unavailable
 
 _TITLES = {
     "regatta": "Regatta",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.report import text
+from orchestrator import text
 from orchestrator.report.bars import PHASES, phase_chart, phases, staleness_chart, time_chart
 from orchestrator.report.curves import loss_chart, metric_chart
 from orchestrator.report.drawing import chip, drawn, section
@@ -15,7 +15,7 @@ from orchestrator.report.standing import standings
 from orchestrator.report.stored import Study
 from orchestrator.report.terminal import run_facts
 from orchestrator.report.timelines import usage_chart, usage_notes
-from orchestrator.result import Answer
+from orchestrator.results import Answer
 from orchestrator.verdict.statistics import Estimate
 from orchestrator.verdict.wording import points
 

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.report.text import MISSING, dollars, factor, is_number, number, plain, seconds
-from orchestrator.result import Comparison, Interval, RunResult, Verdict
+from orchestrator.results import Comparison, Interval, RunResult, Verdict
+from orchestrator.text import MISSING, dollars, factor, is_number, number, plain, seconds
 from orchestrator.verdict.evidence import Modes, Point, Quality, Race, plan_quality, plan_race, race_points
 from orchestrator.verdict.summary import summarize
 

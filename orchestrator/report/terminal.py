@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.report import text
+from orchestrator import text
 from orchestrator.report.standing import Table, standings
-from orchestrator.result import Comparison, RunResult, Verdict
+from orchestrator.results import Comparison, RunResult, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console

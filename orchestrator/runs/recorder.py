@@ -14,7 +14,7 @@ from orchestrator.control.states import Ended
 from orchestrator.monitor.speed import Pace
 from orchestrator.monitor.stability import StabilityDetector
 from orchestrator.plan.topology import TaskPlan, count_by_type
-from orchestrator.result import (
+from orchestrator.results import (
     FailureRecord,
     Finding,
     GradientNoise,

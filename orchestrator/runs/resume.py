@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator.comparison.schedule import schedule
 from orchestrator.errors import UsageError
-from orchestrator.result import RunResult
+from orchestrator.results import RunResult
 from orchestrator.runs.checkpoints import Resumed, checkpointing
 from orchestrator.runs.session import Planned, Schedule
 from orchestrator.spec.comparison import CompareSpec

@@ -19,7 +19,7 @@ from orchestrator.control.states import Ended
 from orchestrator.errors import ClusterError, HostLostError
 from orchestrator.plan import topology
 from orchestrator.plan.document import plan_document
-from orchestrator.result import RunResult, Status
+from orchestrator.results import RunResult, Status
 from orchestrator.runs.attempts import Legs
 from orchestrator.runs.checkpoints import Resumed, out_of_sight
 from orchestrator.runs.failure_message import explain

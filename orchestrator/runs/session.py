@@ -12,7 +12,7 @@ from orchestrator.control.coordinator import Tick
 from orchestrator.control.preemption import Preempted
 from orchestrator.doctor.environment import environment
 from orchestrator.errors import RegattaError, ResourcesError
-from orchestrator.result import RunResult
+from orchestrator.results import RunResult
 from orchestrator.runs.checkpoints import Resumed
 from orchestrator.runs.fleet import Fleet
 from orchestrator.runs.runner import Runner, Watcher

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.result import Finding, RunResult
+from orchestrator.results import Finding, RunResult
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RunStore
 from workers.messages import ReplicaStatus

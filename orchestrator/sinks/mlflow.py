@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
-from orchestrator.result import Finding, RunResult
+from orchestrator.results import Finding, RunResult
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import ENVIRONMENT, PLAN, RESULT, SPEC
 from orchestrator.store.metrics import METRICS, Metrics

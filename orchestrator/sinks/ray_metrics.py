@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.result import Finding, RunResult
+from orchestrator.results import Finding, RunResult
 from orchestrator.spec.run import RunSpec
 from workers.messages import CallTiming, HostSample, LegStarted, ReplicaStatus, StepBatch, Task
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.result import Finding, RunResult
+from orchestrator.results import Finding, RunResult
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import TENSORBOARD
 from workers.messages import Evaluation, HostSample, LegStarted, ReplicaStatus, StepBatch, Task

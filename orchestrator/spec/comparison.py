@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from orchestrator.errors import SpecError
-from orchestrator.result import DEFAULT_MARGIN
+from orchestrator.results import DEFAULT_MARGIN
 from orchestrator.spec.run import RunSpec, Seed, make_run_spec, shown, validated
 from orchestrator.spec.variants import expand, merge
 

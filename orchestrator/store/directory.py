@@ -31,7 +31,7 @@ from orchestrator.store.metrics import MetricsWriter
 from workers.messages import ReplicaStatus, Task
 
 if TYPE_CHECKING:
-    from orchestrator.result import Comparison, RunResult
+    from orchestrator.results import Comparison, RunResult
 
 RESULT, COMPARISON, SPEC, PLAN, ENVIRONMENT = (
     "result.json",
@@ -198,14 +198,14 @@ def load_result(path: Path) -> RunResult:
     Raises:
         UsageError: there is none, or it is not one.
     """
-    from orchestrator.result import RunResult
+    from orchestrator.results import RunResult
 
     return documents.load(RunResult, path / RESULT)
 
 
 def load_comparison(path: Path) -> Comparison:
     """As `load_result`, for a comparison's folder."""
-    from orchestrator.result import Comparison
+    from orchestrator.results import Comparison
 
     return documents.load(Comparison, path / COMPARISON)
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import UsageError
-from orchestrator.report.text import UNSEEN
+from orchestrator.text import UNSEEN
 
 _Document = TypeVar("_Document", bound=BaseModel)
 _BEYOND_ASCII = re.compile(r"[^\x20-\x7e\n]")

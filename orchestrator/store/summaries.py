@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 
 from orchestrator.monitor.pace import straggler_index
-from orchestrator.result import FailureRecord, Staleness, Timing, Utilization, WorkerTime
+from orchestrator.results import FailureRecord, Staleness, Timing, Utilization, WorkerTime
 from orchestrator.store.metrics import Metrics
 
 

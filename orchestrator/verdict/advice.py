@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.verdict.contrast import Question
 from orchestrator.verdict.evidence import Modes, Quality, Race
-from orchestrator.verdict.waiting import straggler_reasons
+from orchestrator.verdict.stragglers import straggler_reasons
 from orchestrator.verdict.wording import FEWEST_SEEDS, Ruling, margin_text
 
 GOOD_SEEDS = 5

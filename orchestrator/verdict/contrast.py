@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from orchestrator.result import DEFAULT_MARGIN
+from orchestrator.results import DEFAULT_MARGIN
 from orchestrator.verdict.evidence import (
     Modes,
     Pairs,

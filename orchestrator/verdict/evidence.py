@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple, TypeGuard
 
-from orchestrator.result import RunResult, TargetResult
+from orchestrator.results import RunResult, TargetResult
 
 Modes = Mapping[str, Sequence[RunResult]]
 SAME_BUDGET = 0.02

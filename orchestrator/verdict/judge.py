@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.errors import UsageError
-from orchestrator.result import DEFAULT_MARGIN, Answer, Interval, Verdict
+from orchestrator.results import DEFAULT_MARGIN, Answer, Interval, Verdict
 from orchestrator.verdict.advice import next_steps
 from orchestrator.verdict.contrast import Contrast, Contrasts, Margins
 from orchestrator.verdict.decision import Rulings, decide, decide_all
 from orchestrator.verdict.evidence import Modes, Quality, Race, plan_quality, plan_race
 from orchestrator.verdict.scaling import scaling_reasons
 from orchestrator.verdict.statistics import Estimate, holm
-from orchestrator.verdict.waiting import straggler_reasons
+from orchestrator.verdict.stragglers import straggler_reasons
 from orchestrator.verdict.wording import (
     FEWEST_SEEDS,
     Ruling,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from orchestrator.result import RunResult
+from orchestrator.results import RunResult
 from orchestrator.verdict.evidence import Modes, Point, is_positive, pair
 from orchestrator.verdict.statistics import Estimate, geometric_mean_ratio
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from orchestrator.result import RunResult, Summary
+from orchestrator.results import RunResult, Summary
 from orchestrator.verdict.evidence import is_interrupted, longest, plan_race
 from orchestrator.verdict.survival import restricted_mean
 

@@ -9,7 +9,7 @@ from orchestrator.verdict.evidence import Modes, Quality, Race
 from orchestrator.verdict.statistics import Estimate
 
 _SAID_ELSEWHERE = frozenset({"straggler"})
-"""Kinds of findings that have a reason of their own, over all runs (`orchestrator.verdict.waiting`)."""
+"""Kinds of findings that have a reason of their own, over all runs (`orchestrator.verdict.stragglers`)."""
 ONE_AFTER_ANOTHER = "variants ran one after another: a machine that got slower meanwhile hurt the later ones"
 FEWEST_SEEDS = 3
 """Fewer prove nothing."""

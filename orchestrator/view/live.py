@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orchestrator.control.coordinator import Tick
 from orchestrator.control.states import Launching, Training
 from orchestrator.errors import UsageError
-from orchestrator.result import RunResult
+from orchestrator.results import RunResult
 from orchestrator.spec.run import RunSpec
 from orchestrator.view.board import Board
 from orchestrator.view.dashboard import draw, duration

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.result import RunResult
+from orchestrator.results import RunResult
 
 
 def outcome(result: RunResult) -> str:

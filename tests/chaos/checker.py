@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from orchestrator.result import RunResult
+from orchestrator.results import RunResult
 from tests.chaos.history import Event, History
 from workers.addresses import split
 

@@ -15,7 +15,7 @@ from orchestrator.cluster.worker_group import Assign, LocalGroup
 from orchestrator.control.coordinator import Tick
 from orchestrator.plan.placement import Host, Place, Room, Strategy
 from orchestrator.plan.topology import TaskPlan
-from orchestrator.result import RunResult
+from orchestrator.results import RunResult
 from orchestrator.runs.fleet import Crew, assigner
 from orchestrator.runs.group_places import Seating, evaluator_plan, training_plans
 from orchestrator.runs.runner import Runner

@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 import pytest
 
-from orchestrator.result import RunResult
+from orchestrator.results import RunResult
 from tests.chaos.checker import check_run
 from tests.chaos.history import History
 from tests.integration.local_runs import JOBS

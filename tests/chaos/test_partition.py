@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from orchestrator.result import RunResult
+from orchestrator.results import RunResult
 from tests.chaos.checker import check_run
 from tests.chaos.test_on_ray import BATCH, INTERVAL, steps_of, wait_for
 from tests.integration.hosts import Host, Switch, require_hosts

@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.cluster.worker_group import LocalGroup
 from orchestrator.control.coordinator import Coordinator
 from orchestrator.plan import topology
-from orchestrator.result import RunResult
+from orchestrator.results import RunResult
 from orchestrator.runs.fleet import assigner
 from orchestrator.runs.group_places import training_plans
 from orchestrator.runs.resume import take_up

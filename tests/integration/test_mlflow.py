@@ -16,7 +16,7 @@ pytest.importorskip("sqlalchemy", reason="the extra `mlflow` is not installed")
 from orchestrator.control.rollback import Guard
 from orchestrator.control.states import Ended
 from orchestrator.errors import UsageError
-from orchestrator.result import RunResult
+from orchestrator.results import RunResult
 from orchestrator.runs.runner import Runner
 from orchestrator.runs.session import Silent
 from orchestrator.sinks.fanout import check_sinks

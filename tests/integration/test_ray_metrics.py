@@ -26,7 +26,7 @@ EXPORTING = """
 import sys, time, urllib.request
 import numpy as np
 import ray
-from orchestrator.result import Finding
+from orchestrator.results import Finding
 from orchestrator.spec.run import make_run_spec
 from orchestrator.sinks.ray_metrics import RayMetrics
 from workers.messages import *

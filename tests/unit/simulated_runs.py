@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.result import RunResult, Seconds, TargetResult, Throughput
+from orchestrator.results import RunResult, Seconds, TargetResult, Throughput
 
 STEADY = (0.98, 1.01, 1.0, 0.99, 1.02, 1.0, 1.01, 0.98, 1.0, 1.01)
 WIGGLE = (0.001, -0.001, 0.0005, 0.0, -0.0005, 0.001, 0.0, -0.001, 0.0005, 0.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.comparison.schedule import LEARNING_RATE_SCALES, assemble, best, schedule
-from orchestrator.result import RunResult, TargetResult
+from orchestrator.results import RunResult, TargetResult
 from orchestrator.runs.session import Planned
 from orchestrator.spec.comparison import CompareSpec, make_compare_spec
 

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from orchestrator import errors, result
+from orchestrator import errors, results
 from orchestrator.store.metrics import TABLES
 
 pytestmark = pytest.mark.unit
@@ -17,11 +17,12 @@ pytestmark = pytest.mark.unit
 PAGE = (Path(__file__).parents[2] / "docs/contract.md").read_text()
 NAMED = set(re.findall(r"`([a-z_0-9]+)`", PAGE))
 RESULT = [
-    result.RunResult, result.Seconds, result.Throughput, result.TargetResult, result.Staleness, result.Finding,
-    result.Stability, result.GradientNoise, result.Utilization, result.WorkerTime, result.Timing, result.FailureRecord,
+    results.RunResult, results.Seconds, results.Throughput, results.TargetResult, results.Staleness, results.Finding,
+    results.Stability, results.GradientNoise, results.Utilization, results.WorkerTime, results.Timing,
+    results.FailureRecord,
 ]  # fmt: skip
 COMPARISON = [
-    result.Comparison, result.ModeResults, result.Summary, result.Verdict, result.Answer, result.Interval,
+    results.Comparison, results.ModeResults, results.Summary, results.Verdict, results.Answer, results.Interval,
 ]  # fmt: skip
 
 
@@ -35,7 +36,7 @@ def test_every_field_is_on_the_page(model: type[BaseModel]) -> None:
 
 
 def test_the_tables_name_fields_that_there_are() -> None:
-    for heading, model in (("result.json", result.RunResult), ("comparison.json", result.Comparison)):
+    for heading, model in (("result.json", results.RunResult), ("comparison.json", results.Comparison)):
         section = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
         listed = {
             name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
@@ -47,5 +48,5 @@ def test_codes_words_and_tables() -> None:
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.RegattaError)]
     assert codes == {kind.exit_code for kind in kinds}
-    assert set(get_args(result.Status)) <= NAMED
+    assert set(get_args(results.Status)) <= NAMED
     assert set(TABLES) <= NAMED

@@ -15,7 +15,7 @@ import pytest
 
 from orchestrator.control.coordinator import Tick
 from orchestrator.control.states import Ended, Training
-from orchestrator.result import RunResult
+from orchestrator.results import RunResult
 from orchestrator.runs.recorder import Recorder
 from orchestrator.spec.run import make_run_spec
 from orchestrator.store.directory import RunStore

@@ -25,10 +25,10 @@ from orchestrator.report.markup import data_block, el
 from orchestrator.report.palette import colours
 from orchestrator.report.series import NO_CURVE, Curve, loss_curve, staleness_shares, usage
 from orchestrator.report.stored import StoredRun, Study, load_run
-from orchestrator.report.text import factor, number, plain, seconds, unavailable
 from orchestrator.report.timelines import usage_chart
-from orchestrator.result import RunResult, Seconds
+from orchestrator.results import RunResult, Seconds
 from orchestrator.store.metrics import METRICS, MetricsWriter
+from orchestrator.text import factor, number, plain, seconds, unavailable
 from tests.unit.simulated_runs import a_run, some_runs
 from tests.unit.stored_runs import store_comparison, store_run
 

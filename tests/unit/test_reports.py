@@ -16,7 +16,7 @@ from orchestrator.report import rebuild, show, write_reports
 from orchestrator.report.joining import study
 from orchestrator.report.markdown import escape, markdown
 from orchestrator.report.terminal import print_comparison, print_run
-from orchestrator.result import Comparison, FailureRecord, Finding, ModeResults, RunResult, Stability
+from orchestrator.results import Comparison, FailureRecord, Finding, ModeResults, RunResult, Stability
 from orchestrator.store.directory import load_comparison, write_comparison
 from orchestrator.verdict import judge, summarize
 from tests.unit.simulated_runs import a_run, some_runs

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from orchestrator.cli.tables import list_runs
 from orchestrator.errors import UsageError
-from orchestrator.result import RunResult
+from orchestrator.results import RunResult
 from orchestrator.spec.run import make_run_spec
 from orchestrator.store.directory import (
     RESULT,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.result import Timing, WorkerTime
-from orchestrator.verdict.waiting import Straggler, slowest, straggler_reasons
+from orchestrator.results import Timing, WorkerTime
+from orchestrator.verdict.stragglers import Straggler, slowest, straggler_reasons
 from tests.unit.simulated_runs import a_run, some_runs
 
 pytestmark = pytest.mark.unit

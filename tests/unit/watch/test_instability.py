@@ -12,7 +12,7 @@ from orchestrator.control.recent_snapshots import MARGIN, RecentSnapshots, named
 from orchestrator.control.rollback import Guard
 from orchestrator.control.states import Ended
 from orchestrator.monitor.advice import ADVICE
-from orchestrator.result import Finding
+from orchestrator.results import Finding
 from workers.messages import ROLLBACK, Evaluation, Leg, LegFinished, Stamp, Start
 
 pytestmark = pytest.mark.unit

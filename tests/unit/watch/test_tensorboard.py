@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tensorboard.compat.proto.event_pb2 import Event
 
-from orchestrator.result import Finding, RunResult
+from orchestrator.results import Finding, RunResult
 from orchestrator.sinks.tensorboard import TensorBoard
 from orchestrator.spec.run import make_run_spec
 from workers.messages import (

@@ -16,7 +16,7 @@ from rich.console import Console
 from orchestrator.control.coordinator import Tick
 from orchestrator.control.states import Launching, Training
 from orchestrator.errors import UsageError
-from orchestrator.result import Finding, RunResult, Stability
+from orchestrator.results import Finding, RunResult, Stability
 from orchestrator.spec.run import make_run_spec
 from orchestrator.view import live
 from orchestrator.view.feed import Feed

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.result import Finding, RunResult, Seconds, TargetResult
+from orchestrator.results import Finding, RunResult, Seconds, TargetResult
 from orchestrator.store.directory import RunStore
 from workers.messages import (
     CallTiming,

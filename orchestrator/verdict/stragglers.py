@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, median
 
-from orchestrator.result import RunResult, Timing
+from orchestrator.results import RunResult, Timing
 from orchestrator.verdict.evidence import Modes
 
 STRAGGLER = 1.5
