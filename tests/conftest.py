@@ -18,7 +18,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (str(ROOT), os.environ.get
 def regatta(*arguments: str | Path, cwd: Path, timeout: float = 150, **env: str) -> subprocess.CompletedProcess[str]:
     """The command a user would type, run to its end."""
     return subprocess.run(
-        [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", *map(str, arguments)],
+        [sys.executable, "-P", "-c", "from orchestrator.cli.main import main; main()", *map(str, arguments)],
         cwd=cwd,
         env=os.environ | {"COLUMNS": "100"} | env,
         capture_output=True,

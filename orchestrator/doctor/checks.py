@@ -68,7 +68,7 @@ def diagnose(runs: Path = Path("runs")) -> tuple[Check, ...]:
             token(os.environ, Path.home()),
             sockets(listeners()),
             disk(runs, *machine.disk_free(runs)),
-            shadowing(Path.cwd(), Path(__file__).parents[1]),
+            shadowing(Path.cwd(), Path(__file__).parents[2]),
         )
 
 

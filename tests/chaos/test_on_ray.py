@@ -67,8 +67,8 @@ class Command:
         }
         given = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", "run", str(JOBS / "exact.py"),
-             *given, "--json", *options],
+            [sys.executable, "-P", "-c", "from orchestrator.cli.main import main; main()", "run",
+             str(JOBS / "exact.py"), *given, "--json", *options],
             cwd=folder, env=os.environ | dict([self._mark.split("=")]) | env, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip

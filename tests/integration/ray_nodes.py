@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 from tests.integration.hosts import Host
 
 RAY = [sys.executable, "-P", "-m", "ray.scripts.scripts"]
-REGATTA = [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()"]
+REGATTA = [sys.executable, "-P", "-c", "from orchestrator.cli.main import main; main()"]
 GCS, CLIENT, DASHBOARD = 6379, 10001, 8265
 # Ray's workers out of the range where our tasks take their ports, so that a test can cut the one and not the other.
 _ASIDE = ["--min-worker-port=10002", "--max-worker-port=14999", "--disable-usage-stats"]

@@ -158,7 +158,7 @@ def test_an_interrupted_run_leaves_nothing_behind(
     mark = uuid.uuid4().hex
     command = ["run", f"{JOBS / 'exact.py'}", "--samples", str(LONG), "--out", "run"]
     child = subprocess.Popen(
-        [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", *command],
+        [sys.executable, "-P", "-c", "from orchestrator.cli.main import main; main()", *command],
         cwd=tmp_path,
         env=os.environ | {"REGATTA_TEST": mark},
         stderr=subprocess.PIPE,
@@ -182,7 +182,7 @@ def test_a_killed_driver_leaves_no_orphans_and_a_run_that_goes_on(cli, tmp_path:
     command = ["run", f"{JOBS / 'exact.py'}", "--mode", "async", "--samples", str(LONG), "--out", "run"]
     command += ["--checkpoint-seconds", "1"]
     child = subprocess.Popen(
-        [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", *command],
+        [sys.executable, "-P", "-c", "from orchestrator.cli.main import main; main()", *command],
         cwd=tmp_path,
         env=os.environ | {"REGATTA_TEST": mark},
         stderr=subprocess.DEVNULL,

@@ -294,7 +294,7 @@ def test_it_answers_in_under_a_second(
 
 def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
     """`regatta jobs | head -0`: no traceback."""
-    command = [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", "jobs"]
+    command = [sys.executable, "-P", "-c", "from orchestrator.cli.main import main; main()", "jobs"]
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write) as closed:
@@ -304,7 +304,7 @@ def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
 
 def test_interrupted_while_the_job_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import pathlib, time; pathlib.Path('loading').touch(); time.sleep(60)")
-    command = [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", "run", "slow.py"]
+    command = [sys.executable, "-P", "-c", "from orchestrator.cli.main import main; main()", "run", "slow.py"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         deadline = time.monotonic() + 30
         while not (tmp_path / "loading").exists() and time.monotonic() < deadline:

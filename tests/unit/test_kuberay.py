@@ -93,7 +93,7 @@ def test_too_much_code_for_a_config_map(folder: Path, monkeypatch: pytest.Monkey
 
 def test_the_command(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-P", "-c", "from orchestrator.cli import main; main()", "kuberay", "digits",
+        [sys.executable, "-P", "-c", "from orchestrator.cli.main import main; main()", "kuberay", "digits",
          "--mode", "async", "--run-id", "quick", "--label", "team=rowing", "--image", "here/regatta:2"],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
