@@ -112,6 +112,9 @@ class Assignment:
     """Environment variables whose values are masked in all that is told of the task."""
 
 
+SMALL_BATCH_NORM, LARGE_BATCH_NORM = "gradient_square_small", "gradient_square_big"
+"""Names under which a step logs square norms of gradients: the mean over workers, and that of the workers' mean."""
+
 OUTSTANDING_CALLS = 2
 """Async: handed out to each worker at a time: one that runs, and one that waits, so that no worker idles for a round
 trip to the chief."""

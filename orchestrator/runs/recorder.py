@@ -31,8 +31,18 @@ from orchestrator.spec.prices import cost
 from orchestrator.spec.run import RunSpec
 from orchestrator.store import summaries
 from orchestrator.store.directory import RunStore
-from workers.messages import CheckpointFailed, CheckpointWritten, Leg, ReplicaState, StepBatch, Task, TaskFailure
-from workers.monitor.noise_scale import BIG, SMALL, NoiseScaleEstimate
+from workers.messages import (
+    LARGE_BATCH_NORM,
+    SMALL_BATCH_NORM,
+    CheckpointFailed,
+    CheckpointWritten,
+    Leg,
+    ReplicaState,
+    StepBatch,
+    Task,
+    TaskFailure,
+)
+from workers.monitor.noise_scale import NoiseScaleEstimate
 
 
 class Recorder:
@@ -218,8 +228,8 @@ class Recorder:
             later = float(batch.clock[-1] - batch.clock[0])
             self._first_step = time.monotonic() - self._command_started - later
         self._steps = max(self._steps, int(batch.steps[-1]))
-        if SMALL in batch.logs and BIG in batch.logs:
-            self._noise.add(batch.logs[SMALL], batch.logs[BIG], len(batch.steps))
+        if SMALL_BATCH_NORM in batch.logs and LARGE_BATCH_NORM in batch.logs:
+            self._noise.add(batch.logs[SMALL_BATCH_NORM], batch.logs[LARGE_BATCH_NORM], len(batch.steps))
 
     def _judge(self, batches: Sequence[StepBatch]) -> Iterable[object]:
         """All at once: with cold caches the detector takes 17 us a step for 36 steps, and 12 for 180."""

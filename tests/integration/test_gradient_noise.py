@@ -7,7 +7,8 @@ import pytest
 
 from tests.integration.jobs_under_test.still import samples
 from tests.integration.local_runs import train
-from workers.monitor.noise_scale import BIG, SMALL, NoiseScaleEstimate
+from workers.messages import LARGE_BATCH_NORM, SMALL_BATCH_NORM
+from workers.monitor.noise_scale import NoiseScaleEstimate
 
 BATCH, WORKERS, STEPS = 16, 2, 600
 
@@ -23,7 +24,7 @@ def test_it_is_that_of_the_samples() -> None:
     estimate = NoiseScaleEstimate()
     estimate.begin(BATCH, WORKERS * BATCH)
     for batch in trained.batches:
-        estimate.add(batch.logs[SMALL], batch.logs[BIG], len(batch.steps))
+        estimate.add(batch.logs[SMALL_BATCH_NORM], batch.logs[LARGE_BATCH_NORM], len(batch.steps))
     found = estimate.value
     assert estimate.steps == STEPS
     assert found is not None
@@ -33,4 +34,4 @@ def test_it_is_that_of_the_samples() -> None:
 
 def test_it_is_measured_on_request_only() -> None:
     (trained,) = train("still.py", mode="sync", workers=WORKERS, batch_size=BATCH, samples=640)
-    assert not {SMALL, BIG} & set(trained.batches[0].logs)
+    assert not {SMALL_BATCH_NORM, LARGE_BATCH_NORM} & set(trained.batches[0].logs)

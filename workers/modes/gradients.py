@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from workers.monitor.noise_scale import BIG, SMALL
+from workers.messages import LARGE_BATCH_NORM, SMALL_BATCH_NORM
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -28,7 +28,7 @@ class SquareNorms:
         import tensorflow as tf
 
         small, big, self._small, self._big = self._small, self._big, [], []
-        return {SMALL: tf.add_n(small), BIG: tf.add_n(big)} if small else {}
+        return {SMALL_BATCH_NORM: tf.add_n(small), LARGE_BATCH_NORM: tf.add_n(big)} if small else {}
 
 
 def _square_norm(gradients: Sequence[Any]) -> tf.Tensor:

@@ -20,10 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-SMALL, BIG = "gradient_square_small", "gradient_square_big"
-"""What a step logs of its gradients: the mean square norm of each worker's, and the square norm of their mean."""
-
-
 FEWEST_STEPS = 100
 
 
