@@ -6,7 +6,7 @@ One comparison of two variants, watched and not, that take turns of some seconds
 speed of a shared machine swings by half within a minute, and two runs that follow each other see the same. Watched is
 what a user gets on a terminal: samples of hosts and GPUs every second, every call timed, the loss watched, TensorBoard
 events, Ray metrics, and the dashboard (drawn into memory). The other is `--no-monitor -q`. A group that waits for its
-turn is sampled for the first seconds of it only (`workers.monitor.sampler.REST_AFTER`), so that turns have to be
+turn is sampled for the first seconds of it only (`workers.telemetry.sampler.REST_AFTER`), so that turns have to be
 several times as long; the evaluator's one sampler is on throughout.
 
 Two ratios are told. Throughput (samples per second of training) is what counts. Processor time per sample, of the

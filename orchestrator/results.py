@@ -76,7 +76,7 @@ class Finding(Frozen):
 
 
 class GradientNoise(Frozen):
-    """The gradient noise scale of a synchronous run (`workers.monitor.noise_scale`)."""
+    """The gradient noise scale of a synchronous run (`orchestrator.monitor.noise_scale`)."""
 
     batch: float
     """Samples: a batch much smaller is mostly noise, one much larger wastes samples."""

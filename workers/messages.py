@@ -101,7 +101,7 @@ class Assignment:
     balance: bool = False
     """Sync: shares of each step by measured speed (`workers.balance`)."""
     gradient_noise: bool = False
-    """Sync: log what the gradient noise scale is made of (`workers.monitor.noise_scale`)."""
+    """Sync: log what the gradient noise scale is made of (`orchestrator.monitor.noise_scale`)."""
     straggler: str = "none"
     """Profile of slow workers (`workers.stragglers`)."""
     sample_seconds: float = 1.0

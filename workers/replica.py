@@ -39,12 +39,12 @@ from workers.messages import (
     Task,
     TaskFailure,
 )
-from workers.monitor.interfaces import address_on, interfaces, reachable_from_outside
-from workers.monitor.memory import MemoryWitness
-from workers.monitor.sampler import Sampler
-from workers.monitor.vitals import vitals
 from workers.runtime import environment
 from workers.snapshot import Snapshot
+from workers.telemetry.interfaces import address_on, interfaces, reachable_from_outside
+from workers.telemetry.oom import MemoryWitness
+from workers.telemetry.sampler import Sampler
+from workers.telemetry.vitals import vitals
 from workers.wire import AddressReleased, Preempted, Ready, ReleaseAddress, Score, SnapshotTaken, StopLeg, Train
 
 LOG_BYTES_PER_POLL = 1 << 20

@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from orchestrator.doctor import machine
-from workers.monitor.listeners import Listener, listeners
+from workers.telemetry.listeners import Listener, listeners
 
 GIB = 2**30
 

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 ROOT = Path("/")
-GPU_REPORT = Path(__file__).parents[2] / "workers" / "monitor" / "gpu_report.py"
+GPU_REPORT = Path(__file__).parents[2] / "workers" / "telemetry" / "gpu_report.py"
 
 # One child for both packages: the import is 5-7 s of CPU (see docs/architecture.md, "Import time").
 _IMPORT_TENSORFLOW = """
@@ -165,7 +165,7 @@ def import_tensorflow(timeout: float = 180) -> ChildAnswer:
 
 
 def gpu_report(timeout: float = 30) -> ChildAnswer:
-    """What workers/monitor/gpu_report.py says."""
+    """What workers/telemetry/gpu_report.py says."""
     return ask_child([str(GPU_REPORT)], timeout)
 
 

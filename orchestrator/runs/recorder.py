@@ -11,6 +11,7 @@ import numpy as np
 
 from orchestrator.control.coordinator import Tick
 from orchestrator.control.states import Ended
+from orchestrator.monitor.noise_scale import NoiseScaleEstimate
 from orchestrator.monitor.speed import Pace
 from orchestrator.monitor.stability import StabilityDetector
 from orchestrator.plan.topology import TaskPlan, count_by_type
@@ -42,7 +43,6 @@ from workers.messages import (
     Task,
     TaskFailure,
 )
-from workers.monitor.noise_scale import NoiseScaleEstimate
 
 
 class Recorder:

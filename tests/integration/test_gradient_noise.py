@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from orchestrator.monitor.noise_scale import NoiseScaleEstimate
 from tests.integration.jobs_under_test.still import samples
 from tests.integration.local_runs import train
 from workers.messages import LARGE_BATCH_NORM, SMALL_BATCH_NORM
-from workers.monitor.noise_scale import NoiseScaleEstimate
 
 BATCH, WORKERS, STEPS = 16, 2, 600
 

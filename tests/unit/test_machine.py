@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from orchestrator.doctor import machine
-from workers.monitor import gpu_report
+from workers.telemetry import gpu_report
 
 pytestmark = pytest.mark.unit
 

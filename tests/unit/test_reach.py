@@ -9,7 +9,7 @@ import pytest
 from orchestrator.cluster.reachability import agree
 from orchestrator.errors import ClusterError
 from workers.messages import Task
-from workers.monitor.interfaces import InterfaceError, address_on, reachable_from_outside
+from workers.telemetry.interfaces import InterfaceError, address_on, reachable_from_outside
 
 pytestmark = pytest.mark.unit
 

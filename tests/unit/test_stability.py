@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.monitor.advice import ADVICE, Finding
+from orchestrator.monitor.noise_scale import NoiseScaleEstimate, simple_noise_scale
 from orchestrator.monitor.pace import input_bound, straggler, straggler_index
 from orchestrator.monitor.stability import StabilityDetector
 from tests.unit.loss_corpus import HEALTHY, Curve, corpus, curve, sgd_run
-from workers.monitor.noise_scale import NoiseScaleEstimate, simple_noise_scale
 
 pytestmark = pytest.mark.unit
 

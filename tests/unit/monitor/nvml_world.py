@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.messages import GpuSample
-from workers.monitor.gpu import GpuReader, GpuReading
+from workers.telemetry.gpu import GpuReader, GpuReading
 
 A = "GPU-aaaa1111-0000-0000-0000-000000000000"
 B = "GPU-aabb2222-0000-0000-0000-000000000000"

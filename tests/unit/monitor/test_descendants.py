@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from workers.monitor import descendants as module
-from workers.monitor.descendants import descendants, newest_pid
+from workers.telemetry import descendants as module
+from workers.telemetry.descendants import descendants, newest_pid
 
 pytestmark = pytest.mark.unit
 

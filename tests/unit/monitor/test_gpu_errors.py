@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.monitor.nvml_world import CODES, FIRST, H100, SECOND, TWO_GPUS, A, StandIn, read
 from workers.messages import GpuSample
-from workers.monitor.gpu import STATES, GpuReader, GpuReading
+from workers.telemetry.gpu import STATES, GpuReader, GpuReading
 
 pytestmark = pytest.mark.unit
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.monitor.nvml_world import CODES, FIRST, GIB, H100, SECOND, TWO_GPUS, A, B, StandIn, read
 from workers.messages import GpuSample
-from workers.monitor.gpu import GpuReader, GpuReading
+from workers.telemetry.gpu import GpuReader, GpuReading
 
 pytestmark = pytest.mark.unit
 

@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
-from workers.monitor import host
-from workers.monitor.descendants import descendants
-from workers.monitor.host import HostReader
+from workers.telemetry import host
+from workers.telemetry.descendants import descendants
+from workers.telemetry.host import HostReader
 
 pytestmark = pytest.mark.unit
 
@@ -124,7 +124,7 @@ def test_what_cannot_be_read_is_none_with_a_reason_and_alone(
 
 def test_a_volume_does_not_count_again_what_its_disk_counts(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     real = {"/sys/block/sda/device", "/sys/block/nvme0n1/device"}
-    monkeypatch.setattr("workers.monitor.host.Path.exists", lambda path: str(path) in real)
+    monkeypatch.setattr("workers.telemetry.host.Path.exists", lambda path: str(path) in real)
     clock = Clock()
     reader = HostReader(clock=clock)
     for bytes_now in (0, 100):
@@ -204,7 +204,7 @@ def test_a_child_that_comes_later_is_found_though_lists_are_not_read_each_time(
 
 def test_importing_the_monitor_is_cheap() -> None:
     code = (
-        "import sys, time; t = time.process_time(); import workers.monitor.sampler as s;"
+        "import sys, time; t = time.process_time(); import workers.telemetry.sampler as s;"
         "print(time.process_time() - t, *({'tensorflow', 'ray', 'numpy', 'pynvml'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from workers.messages import HostSample
-from workers.monitor.memory import MemoryWitness
-from workers.monitor.vitals import vitals
+from workers.telemetry.oom import MemoryWitness
+from workers.telemetry.vitals import vitals
 
 pytestmark = pytest.mark.unit
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from workers.monitor.gpu import GpuReader
+from workers.telemetry.gpu import GpuReader
 
 pytestmark = pytest.mark.unit
 

@@ -16,9 +16,9 @@ import pytest
 
 from tests.unit.monitor.nvml_world import TWO_GPUS, A, B, StandIn
 from workers.messages import GpuSample, HostSample
-from workers.monitor.gpu import GpuReader, GpuReading
-from workers.monitor.host import HostReading
-from workers.monitor.sampler import Sampler
+from workers.telemetry.gpu import GpuReader, GpuReading
+from workers.telemetry.host import HostReading
+from workers.telemetry.sampler import Sampler
 
 pytestmark = pytest.mark.unit
 
@@ -207,7 +207,7 @@ def test_nvml_itself_blocks_and_comes_back(stand_in: StandIn, function: str) -> 
 
 SCRIPT = """
 import dataclasses, json, os, sys, time
-from workers.monitor.sampler import Sampler
+from workers.telemetry.sampler import Sampler
 patience, wanted = sys.argv[1:]
 sampler = Sampler(os.getpid, interval=0.05, blocked_after=0.1, patience=float(patience))
 sampler.start()

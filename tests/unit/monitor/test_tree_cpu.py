@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.monitor.host import HostReader, ProcessUsage, cpu_seconds_between
+from workers.telemetry.host import HostReader, ProcessUsage, cpu_seconds_between
 
 pytestmark = pytest.mark.unit
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.monitor.visible_gpus import Device, choose
+from workers.telemetry.visible_gpus import Device, choose
 
 pytestmark = pytest.mark.unit
 

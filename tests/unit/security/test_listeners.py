@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.doctor import checks
 from orchestrator.doctor.checks import Status
-from workers.monitor.listeners import Listener, listeners
+from workers.telemetry.listeners import Listener, listeners
 from workers.zygote import SESSION_MARK
 
 # Not marked `unit`: it takes seconds, and the marked set has thirty.

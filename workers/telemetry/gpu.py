@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from workers.messages import GpuSample
-from workers.monitor.readings import NotMeasured, Readings
-from workers.monitor.visible_gpus import Choice, Device, choose, names_none
+from workers.telemetry.readings import NotMeasured, Readings
+from workers.telemetry.visible_gpus import Choice, Device, choose, names_none
 
 NOT_FOUND, FUNCTION_NOT_FOUND, GPU_IS_LOST, RESET_REQUIRED = 6, 13, 15, 16
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 
 from workers.messages import HostSample
-from workers.monitor.descendants import descendants, newest_pid
-from workers.monitor.readings import NotMeasured, Readings
+from workers.telemetry.descendants import descendants, newest_pid
+from workers.telemetry.readings import NotMeasured, Readings
 
 
 @dataclass(frozen=True)

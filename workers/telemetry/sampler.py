@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from workers.messages import HostSample
-from workers.monitor.gpu import GpuReader, GpuReading
-from workers.monitor.host import HostReader, HostReading
+from workers.telemetry.gpu import GpuReader, GpuReading
+from workers.telemetry.host import HostReader, HostReading
 
 REST_AFTER = 3.0
 """Seconds, intervals, or times that the last two `drain`s were apart, whatever is most: after so long without another

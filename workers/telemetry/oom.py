@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.messages import HostSample
-from workers.monitor.vitals import vitals
+from workers.telemetry.vitals import vitals
 
 _GIB = 1 << 30
 _UNLIMITED = 1 << 60
