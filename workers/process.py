@@ -21,7 +21,7 @@ from workers.zygote import MAX_REQUEST, SESSION_MARK
 
 _LONGEST_PARENT = 50
 """A unix socket's path may have 107 characters, ours and the session's name included."""
-PACKAGES = Path(__file__).resolve().parent.parent
+PACKAGES = Path(__file__).resolve().parents[2]
 """Where `workers`, `jobs` and `orchestrator` lie: first on a replica's path, so that nothing shadows them."""
 
 
