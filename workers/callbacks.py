@@ -19,7 +19,7 @@ import numpy as np
 
 from jobs.api import DataContext, Job
 from workers import snapshot as state
-from workers.data import checked, without_tuner
+from workers.data.stream import checked, without_tuner
 from workers.memory import recall, remember
 from workers.modes import Call, Consult, Decision
 from workers.start import learning_rate_variable

@@ -6,7 +6,7 @@ import time
 
 from jobs.api import DataContext, Job
 from workers import snapshot as state
-from workers.data import checked, first_batch, without_tuner
+from workers.data.stream import checked, first_batch, without_tuner
 from workers.messages import Assignment, Evaluation, Stamp
 from workers.step import make_model
 

@@ -10,7 +10,7 @@ from jobs.data.errors import DataFileError
 from jobs.loading import JobNotFound, ParamsError
 from jobs.staged import as_written
 from workers.callbacks import CallbackError
-from workers.data import DataError
+from workers.data.stream import DataError
 from workers.essence import brief, essence
 from workers.evaluation import UnknownMetricError
 from workers.messages import Assignment, FailureKind, TaskFailure

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.api import Job
 from workers import snapshot as state
-from workers.data import first_batch, training_stream
+from workers.data.stream import first_batch, training_stream
 from workers.messages import Leg, Start
 from workers.step import make_model
 

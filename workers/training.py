@@ -16,7 +16,7 @@ import numpy as np
 from jobs.api import Job
 from workers import snapshot as state
 from workers.callbacks import Callbacks
-from workers.data import samples_per_epoch
+from workers.data.stream import samples_per_epoch
 from workers.due import Due
 from workers.epochs import Epochs
 from workers.export import leave, run_folder

@@ -188,7 +188,7 @@ def preload() -> None:
     import keras  # noqa: F401
     import tensorflow  # noqa: F401
 
-    from workers import data, evaluation, snapshot, step, task, training  # noqa: F401
+    from workers.data import stream  # noqa: F401
     from workers.modes import async_, sync  # noqa: F401
 
     gc.collect()

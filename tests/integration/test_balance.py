@@ -116,7 +116,7 @@ class TestData:
 
     def steps(self, job: Any, shares: tuple[int, ...], position: Position = (), workers: int = 3) -> list[list[int]]:
         """The samples of each step, worker after worker."""
-        from workers.data import training_stream
+        from workers.data.stream import training_stream
 
         streams = [
             training_stream(

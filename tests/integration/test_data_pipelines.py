@@ -214,10 +214,10 @@ def test_generator_as_a_dataset() -> None:
 
 @pytest.mark.parametrize("asked", [None, True, False])
 def test_pipelines_have_no_tuner_unless_it_was_asked_for(asked: bool | None) -> None:
-    """Its thread keeps whoever deletes an iterator waiting, up to a minute (`workers.data.without_tuner`)."""
+    """Its thread keeps whoever deletes an iterator waiting, up to a minute (`workers.data.stream.without_tuner`)."""
     import tensorflow as tf
 
-    from workers.data import training_stream
+    from workers.data.stream import training_stream
 
     class Pipeline:
         class_weight = None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs.loading import JobNotFound, ParamsError
-from workers.data import DataError
+from workers.data.stream import DataError
 from workers.evaluation import UnknownMetricError
 from workers.failures import classify, describe, user_traceback
 from workers.messages import Assignment, FailureKind, JobSource, Task

@@ -16,7 +16,7 @@ import numpy as np
 
 from jobs.api import Job
 from workers import snapshot as state
-from workers.data import first_batch, training_stream
+from workers.data.stream import first_batch, training_stream
 from workers.failures import classify
 from workers.messages import OUTSTANDING_CALLS, Assignment, FailureKind, Position
 from workers.modes import Call, Decision

@@ -17,7 +17,7 @@ import numpy as np
 from jobs.api import Job
 from workers import snapshot as state
 from workers.balance import MEASURED_STEPS, WARM_STEPS, shares
-from workers.data import checked, first_batch, training_stream
+from workers.data.stream import checked, first_batch, training_stream
 from workers.messages import Assignment, Position
 from workers.modes import Call, Consult, Decision
 from workers.modes.gradients import SquareNorms

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jobs.api import DataContext, Job
-from workers import dealing
-from workers.dealing import Dealing
+from workers.data import sharding as dealing
+from workers.data.sharding import Dealing
 from workers.messages import Position
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def training_stream(
     `sharding`: `auto` deals out whole batches unless the job takes its shard itself; `data` deals them out in any
     case, and the job sees one shard; `file` has each worker read its own input files; `off` gives every worker the
     whole stream. `cache` keeps an epoch's batches in memory, in the order of the first epoch. `position` is what was
-    taken of the stream before: `workers.dealing`. With `shares`, one for each worker, a worker gets so many samples of
-    every step's `num_shards` batches; all of them are read on every worker then.
+    taken of the stream before: `workers.data.sharding`. With `shares`, one for each worker, a worker gets so many
+    samples of every step's `num_shards` batches; all of them are read on every worker then.
     """
     import tensorflow as tf
 

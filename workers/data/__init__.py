@@ -1,0 +1,1 @@
+"""From a job's dataset to the batches that each worker trains on."""
