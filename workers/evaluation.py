@@ -8,7 +8,7 @@ from jobs.api import DataContext, Job
 from workers import snapshot as state
 from workers.data.stream import checked, first_batch, without_tuner
 from workers.messages import Assignment, Evaluation, Stamp
-from workers.step import make_model
+from workers.model.step import make_model
 
 
 class UnknownMetricError(ValueError):

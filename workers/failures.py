@@ -14,10 +14,10 @@ from workers.data.stream import DataError
 from workers.essence import brief, essence
 from workers.evaluation import UnknownMetricError
 from workers.messages import Assignment, FailureKind, TaskFailure
+from workers.model.step import NoLossError, NotCompiledError
 from workers.modes.joined import UnsupportedOptimizerError
 from workers.modes.neighbours import BROKEN_OFF
 from workers.start import LearningRateError
-from workers.step import NoLossError, NotCompiledError
 from workers.stragglers import ProfileError
 
 _OURS = f"{Path(__file__).resolve().parent}{os.sep}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workers.messages import Position
-from workers.optimizers import optimizers
+from workers.model.optimizers import optimizers
 
 if TYPE_CHECKING:
     import keras

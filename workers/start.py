@@ -9,7 +9,7 @@ from jobs.api import Job
 from workers import snapshot as state
 from workers.data.stream import first_batch, training_stream
 from workers.messages import Leg, Start
-from workers.step import make_model
+from workers.model.step import make_model
 
 if TYPE_CHECKING:
     import keras

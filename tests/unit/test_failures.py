@@ -13,7 +13,7 @@ from workers.data.stream import DataError
 from workers.evaluation import UnknownMetricError
 from workers.failures import classify, describe, user_traceback
 from workers.messages import Assignment, FailureKind, JobSource, Task
-from workers.step import NoLossError, NotCompiledError
+from workers.model.step import NoLossError, NotCompiledError
 
 pytestmark = pytest.mark.unit
 

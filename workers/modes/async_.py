@@ -19,12 +19,12 @@ from workers import snapshot as state
 from workers.data.stream import first_batch, training_stream
 from workers.failures import classify
 from workers.messages import OUTSTANDING_CALLS, Assignment, FailureKind, Position
+from workers.model.optimizers import iterations, optimizers
+from workers.model.step import TrainStep, make_model
 from workers.modes import Call, Decision
 from workers.modes.closure import Closure
 from workers.modes.stamps import StepTimer, known
-from workers.optimizers import iterations, optimizers
 from workers.start import scale_schedule
-from workers.step import TrainStep, make_model
 from workers.stragglers import Pace, pace_of
 
 if TYPE_CHECKING:

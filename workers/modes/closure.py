@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from workers.model.optimizers import iterations, optimizers
+from workers.model.step import TrainStep, step_scope
 from workers.modes.exchange import Exchange, Messages
 from workers.modes.stamps import StepTimer
-from workers.optimizers import iterations, optimizers
-from workers.step import TrainStep, step_scope
 
 if TYPE_CHECKING:
     import keras

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from workers.optimizers import innermost, optimizers
+from workers.model.optimizers import innermost, optimizers
 
 if TYPE_CHECKING:
     import keras

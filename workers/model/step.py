@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jobs.api import Job
-from workers.optimizers import build_optimizers
+from workers.model.optimizers import build_optimizers
 
 if TYPE_CHECKING:
     import keras

@@ -1,0 +1,1 @@
+"""The user's Keras model: one training step, its optimizers, its state as arrays."""
