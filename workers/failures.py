@@ -15,8 +15,8 @@ from workers.essence import brief, essence
 from workers.evaluation import UnknownMetricError
 from workers.messages import Assignment, FailureKind, TaskFailure
 from workers.model.step import NoLossError, NotCompiledError
-from workers.modes.joined import UnsupportedOptimizerError
-from workers.modes.neighbours import BROKEN_OFF
+from workers.modes.joined_batch import UnsupportedOptimizerError
+from workers.modes.shared_memory import BROKEN_OFF
 from workers.start import LearningRateError
 from workers.stragglers import ProfileError
 

@@ -99,7 +99,7 @@ class Assignment:
     """Keras' policy for layers that have none of their own: the same in every task of the group."""
     target_metric: str | None = None
     balance: bool = False
-    """Sync: shares of each step by measured speed (`workers.balance`)."""
+    """Sync: shares of each step by measured speed (`workers.modes.balance`)."""
     gradient_noise: bool = False
     """Sync: log what the gradient noise scale is made of (`orchestrator.monitor.noise_scale`)."""
     straggler: str = "none"

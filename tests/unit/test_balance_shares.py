@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orchestrator.errors import SpecError
 from orchestrator.spec.comparison import make_compare_spec
 from orchestrator.spec.run import make_run_spec
-from workers.balance import shares
+from workers.modes.balance import shares
 
 pytestmark = pytest.mark.unit
 

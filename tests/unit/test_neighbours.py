@@ -16,8 +16,8 @@ import pytest
 
 from workers.failures import classify
 from workers.messages import FailureKind
-from workers.modes import neighbours
-from workers.modes.neighbours import BROKEN_OFF, SLOT_BYTES, Neighbours, listen
+from workers.modes import shared_memory
+from workers.modes.shared_memory import BROKEN_OFF, SLOT_BYTES, Neighbours, listen
 
 pytestmark = pytest.mark.unit
 
@@ -50,7 +50,7 @@ def met(addresses: list[str]) -> list[Neighbours | None]:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is not there is not waited for."""
-    monkeypatch.setattr(neighbours, "_MEETING_SECONDS", 0.3)
+    monkeypatch.setattr(shared_memory, "_MEETING_SECONDS", 0.3)
 
 
 @pytest.mark.parametrize("workers", [2, 3, 5])
@@ -131,8 +131,8 @@ def test_who_brings_values_of_another_size_is_named() -> None:
 
 
 def test_a_stopped_process_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "_LOOK", LOOK)
-    monkeypatch.setattr(neighbours, "_sign_of_life", lambda _: ("T", "1", "1"))
+    monkeypatch.setattr(shared_memory, "_LOOK", LOOK)
+    monkeypatch.setattr(shared_memory, "_sign_of_life", lambda _: ("T", "1", "1"))
     one, _other = met(made_up(2))
     assert one is not None
     with pytest.raises(RuntimeError, match=f"{BROKEN_OFF}: worker:1 is stopped"):
@@ -143,8 +143,8 @@ def test_a_stopped_process_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_slow_process_is_waited_for(letter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be stopped whenever it is looked at: its processor time grows."""
     ticks = itertools.count()
-    monkeypatch.setattr(neighbours, "_LOOK", LOOK)
-    monkeypatch.setattr(neighbours, "_sign_of_life", lambda _: (letter, str(next(ticks)), "1"))
+    monkeypatch.setattr(shared_memory, "_LOOK", LOOK)
+    monkeypatch.setattr(shared_memory, "_sign_of_life", lambda _: (letter, str(next(ticks)), "1"))
     group = met(made_up(2))
 
     def run(rank: int) -> float:
@@ -156,10 +156,10 @@ def test_a_slow_process_is_waited_for(letter: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_sign_of_life_is_that_of_the_process() -> None:
-    state, user, system = neighbours._sign_of_life(os.getpid()) or ("", "", "")
+    state, user, system = shared_memory._sign_of_life(os.getpid()) or ("", "", "")
     assert state in ("R", "S")
     assert int(user) + int(system) > 0
-    assert neighbours._sign_of_life(2**22 + 1) is None
+    assert shared_memory._sign_of_life(2**22 + 1) is None
 
 
 def test_workers_on_several_hosts_are_no_neighbours() -> None:
@@ -171,7 +171,7 @@ def test_workers_on_several_hosts_are_no_neighbours() -> None:
 def test_somebody_elses_name_makes_nobody_a_neighbour() -> None:
     addresses = made_up(3)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as foreign:
-        foreign.bind(neighbours._name(addresses[1]))
+        foreign.bind(shared_memory._name(addresses[1]))
         foreign.listen()
         assert met(addresses) == [None, None, None]
 
@@ -188,12 +188,12 @@ def test_a_worker_elsewhere_makes_nobody_a_neighbour() -> None:
 @pytest.mark.usefixtures("soon")
 def test_another_user_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     addresses = made_up(2)
-    monkeypatch.setattr(neighbours, "_CREDENTIALS", SomebodyElses())
+    monkeypatch.setattr(shared_memory, "_CREDENTIALS", SomebodyElses())
     assert met(addresses) == [None, None]
 
 
 class SomebodyElses:
-    size = neighbours._CREDENTIALS.size
+    size = shared_memory._CREDENTIALS.size
 
     def unpack(self, received: bytes) -> tuple[int, int, int]:
         process, user, group = struct.unpack("3i", received)

@@ -2,7 +2,7 @@
 
 The chief drives: it sends closures of k fused steps to whichever worker is free, through TensorFlow's
 ClusterCoordinator. Workers and parameter servers only run a TensorFlow server (`workers.task`); what
-a closure computes is `workers.modes.closure`.
+a closure computes is `workers.modes.async_steps`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from workers.messages import OUTSTANDING_CALLS, Assignment, FailureKind, Positio
 from workers.model.optimizers import iterations, optimizers
 from workers.model.step import TrainStep, make_model
 from workers.modes import Call, Decision
-from workers.modes.closure import Closure
-from workers.modes.stamps import StepTimer, known
+from workers.modes.async_steps import Closure
+from workers.modes.step_timer import StepTimer, known
 from workers.start import scale_schedule
 from workers.stragglers import Pace, pace_of
 

@@ -16,17 +16,17 @@ import numpy as np
 
 from jobs.api import Job
 from workers import snapshot as state
-from workers.balance import MEASURED_STEPS, WARM_STEPS, shares
 from workers.data.stream import checked, first_batch, training_stream
 from workers.messages import Assignment, Position
 from workers.model.optimizers import optimizers
 from workers.model.step import TrainStep, make_model
 from workers.modes import Call, Consult, Decision
-from workers.modes.gradients import SquareNorms
-from workers.modes.joined import as_if_alone, count_sums_for_all, refuse_unsupported
-from workers.modes.neighbours import Neighbours, listen
-from workers.modes.packing import Reducer, average_gradients
-from workers.modes.stamps import StepTimer, known
+from workers.modes.balance import MEASURED_STEPS, WARM_STEPS, shares
+from workers.modes.gradient_norms import SquareNorms
+from workers.modes.joined_batch import as_if_alone, count_sums_for_all, refuse_unsupported
+from workers.modes.reducer import Reducer, average_gradients
+from workers.modes.shared_memory import Neighbours, listen
+from workers.modes.step_timer import StepTimer, known
 from workers.start import scale_schedule
 from workers.stragglers import Pace, pace_of
 from workers.task_log import say

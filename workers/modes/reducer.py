@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from workers.modes.gradients import SquareNorms
-from workers.modes.neighbours import Neighbours
-from workers.modes.stamps import StepTimer
+from workers.modes.gradient_norms import SquareNorms
+from workers.modes.shared_memory import Neighbours
+from workers.modes.step_timer import StepTimer
 
 if TYPE_CHECKING:
     import keras

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from workers.model.optimizers import iterations, optimizers
 from workers.model.step import TrainStep, step_scope
-from workers.modes.exchange import Exchange, Messages
-from workers.modes.stamps import StepTimer
+from workers.modes.ps_exchange import Exchange, Messages
+from workers.modes.step_timer import StepTimer
 
 if TYPE_CHECKING:
     import keras
