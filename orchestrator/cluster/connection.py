@@ -23,8 +23,8 @@ from orchestrator.errors import ClusterError, RegattaError
 from orchestrator.plan.topology import TaskPlan
 from workers.addresses import split
 from workers.messages import JobSource
-from workers.process import PACKAGES, session_directory
-from workers.zygote import SESSION_MARK
+from workers.supervisor.process import PACKAGES, session_directory
+from workers.supervisor.zygote import SESSION_MARK
 
 _LONGEST_FOLDER = 45
 """Ray adds 62 characters to a socket's path, which may have 107."""
@@ -181,7 +181,7 @@ def _working_in(folder: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _marked(session: str) -> Iterator[None]:
-    """Processes started inside bear the session's mark; see `workers.zygote`."""
+    """Processes started inside bear the session's mark; see `workers.supervisor.zygote`."""
     os.environ[SESSION_MARK] = session
     try:
         yield

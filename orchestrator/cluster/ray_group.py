@@ -13,7 +13,7 @@ from orchestrator.errors import ClusterError
 from orchestrator.plan.placement import GIB, Host, Place
 from orchestrator.plan.topology import TaskPlan
 from workers.messages import FailureKind, ReplicaState, ReplicaStatus, Task, TaskFailure
-from workers.replica import Replica
+from workers.supervisor.replica import Replica
 
 _ANSWER_SECONDS = 5.0
 _STOP_SECONDS = 10.0

@@ -15,7 +15,7 @@ from orchestrator.plan.topology import Addresses
 from workers.messages import Task
 
 Ask = Callable[..., Any]
-"""`(task, method, *arguments)`: calls a method of `workers.replica.Replica`."""
+"""`(task, method, *arguments)`: calls a method of `workers.supervisor.replica.Replica`."""
 
 
 def agree(addresses: Addresses, ask: Ask, answer: Callable[[Any], Any]) -> dict[Task, str]:

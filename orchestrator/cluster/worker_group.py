@@ -24,7 +24,7 @@ from workers.messages import (
     Stamp,
     Task,
 )
-from workers.replica import Replica
+from workers.supervisor.replica import Replica
 
 Assign = Callable[[Task, Mapping[Task, str]], Assignment]
 """From a task and everybody's addresses to what the task has to know."""

@@ -25,7 +25,7 @@ from orchestrator.runs.group_places import Seating, evaluator_plan, training_pla
 from orchestrator.spec import secrets
 from orchestrator.spec.run import RunSpec
 from workers.messages import Assignment, JobSource, Task
-from workers.process import start_zygote
+from workers.supervisor.process import start_zygote
 
 _LOCALHOST = "127.0.0.1"
 

@@ -19,7 +19,7 @@ from orchestrator.errors import JobError, SpecError, UsageError
 from orchestrator.spec import secrets
 from orchestrator.spec.comparison import CompareSpec, make_compare_spec
 from orchestrator.spec.run import RunSpec, check_field_names, make_run_spec, shown
-from workers.process import python_environment
+from workers.supervisor.process import python_environment
 
 MAX_SPEC_BYTES = 1 << 18
 """Read in two seconds; the YAML of a comparison of fifty variants and a thousand seeds is a tenth of it."""

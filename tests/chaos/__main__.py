@@ -11,7 +11,7 @@ import random
 from tests.chaos.measuring import measure
 from tests.chaos.soak import soak
 from tests.integration.local_runs import SESSION
-from workers.process import start_zygote
+from workers.supervisor.process import start_zygote
 
 
 def main() -> None:

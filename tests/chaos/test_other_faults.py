@@ -16,9 +16,9 @@ from tests.chaos.checker import check_run
 from tests.chaos.crews import Onlooker, run
 from tests.chaos.history import History
 from tests.chaos.nemesis import Throttle
-from workers import replica
 from workers.addresses import Reservation
 from workers.messages import Task
+from workers.supervisor import replica
 
 W1 = Task("worker", 1)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.local_runs import SESSION
-from workers.process import start_zygote
+from workers.supervisor.process import start_zygote
 
 
 @pytest.fixture(scope="session", autouse=True)

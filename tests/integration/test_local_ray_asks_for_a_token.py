@@ -15,7 +15,7 @@ import pytest
 KNOCK = """
 import json, sys
 from orchestrator.cluster.connection import Cluster
-from workers.process import session_directory
+from workers.supervisor.process import session_directory
 
 METHODS = [
     "/ray.rpc.NodeInfoGcsService/GetClusterId", "/ray.rpc.JobInfoGcsService/AddJob",

@@ -19,7 +19,7 @@ def zygotes() -> list[int]:
             words = (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if b"workers.zygote" in words and SESSION.encode() in words:
+        if b"workers.supervisor.zygote" in words and SESSION.encode() in words:
             found.append(int(entry.name))
     return found
 

@@ -8,7 +8,7 @@ import sys
 PROBE = """
 import os, sys
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
-from workers.zygote import preload
+from workers.supervisor.zygote import preload
 preload()
 threads = len(os.listdir("/proc/self/task"))
 links = [f"/proc/self/fd/{d}" for d in os.listdir("/proc/self/fd")]

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from workers import process, zygote
-from workers.process import ForkedProcess, SpawnedProcess, session_directory, start_zygote
+from workers.supervisor import process, zygote
+from workers.supervisor.process import ForkedProcess, SpawnedProcess, session_directory, start_zygote
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forking is for Linux")
 

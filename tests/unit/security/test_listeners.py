@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.doctor import checks
 from orchestrator.doctor.checks import Status
+from workers.supervisor.zygote import SESSION_MARK
 from workers.telemetry.listeners import Listener, listeners
-from workers.zygote import SESSION_MARK
 
 # Not marked `unit`: it takes seconds, and the marked set has thirty.
 

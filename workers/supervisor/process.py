@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from workers.zygote import MAX_REQUEST, SESSION_MARK
+from workers.supervisor.zygote import MAX_REQUEST, SESSION_MARK
 
 _LONGEST_PARENT = 50
 """A unix socket's path may have 107 characters, ours and the session's name included."""
@@ -64,7 +64,7 @@ def start_zygote(session: str) -> socket.socket:
         path.unlink(missing_ok=True)
         with (directory / "zygote.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "workers.zygote", str(path)],
+                [sys.executable, "-P", "-m", "workers.supervisor.zygote", str(path)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from workers import process as processes
 from workers.addresses import Reservation, join, unreachable
 from workers.checkpoints.writer import Writer
 from workers.masking import Mask
@@ -41,6 +40,7 @@ from workers.messages import (
 )
 from workers.runtime import environment
 from workers.snapshot import Snapshot
+from workers.supervisor import process as processes
 from workers.telemetry.interfaces import address_on, interfaces, reachable_from_outside
 from workers.telemetry.oom import MemoryWitness
 from workers.telemetry.sampler import Sampler
