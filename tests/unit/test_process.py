@@ -35,9 +35,9 @@ def main(control):
     code = socket.socket(fileno=control).recv(65536).decode()
     return eval(compile(code, "replica", "exec"), {"control": control}) or 0
 
-task = types.ModuleType("workers.task")
+task = types.ModuleType("workers.task.main")
 task.main = main
-sys.modules["workers.task"] = workers.task = task
+sys.modules["workers.task.main"] = workers.task.main = task
 zygote.preload = lambda: None
 setsid = os.setsid
 os.setsid = lambda: (time.sleep(float(sys.argv[3])), setsid())

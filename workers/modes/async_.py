@@ -1,7 +1,7 @@
 """Asynchronous: each worker pulls weights from the parameter servers and pushes its gradients when ready.
 
 The chief drives: it sends closures of k fused steps to whichever worker is free, through TensorFlow's
-ClusterCoordinator. Workers and parameter servers only run a TensorFlow server (`workers.task`); what
+ClusterCoordinator. Workers and parameter servers only run a TensorFlow server (`workers.task.main`); what
 a closure computes is `workers.modes.async_steps`.
 """
 

@@ -150,7 +150,7 @@ class SpawnedProcess:
 
     def __init__(self, env: dict[str, str], cwd: str, control: socket.socket, log: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "workers.task", str(control.fileno())],
+            [sys.executable, "-P", "-m", "workers.task.main", str(control.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

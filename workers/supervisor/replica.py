@@ -38,9 +38,9 @@ from workers.messages import (
     Task,
     TaskFailure,
 )
-from workers.runtime import environment
 from workers.snapshot import Snapshot
 from workers.supervisor import process as processes
+from workers.task.runtime import environment
 from workers.telemetry.interfaces import address_on, interfaces, reachable_from_outside
 from workers.telemetry.oom import MemoryWitness
 from workers.telemetry.sampler import Sampler

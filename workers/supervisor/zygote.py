@@ -163,7 +163,7 @@ class Zygote:
             tempfile.tempdir = str(temporary)
             with contextlib.suppress(OSError):
                 os.chdir(request["cwd"])
-            from workers import task
+            from workers.task import main as task
 
             code = task.main(control)
         finally:

@@ -95,7 +95,7 @@ def _end_when_told() -> None:
 
 
 def _run(wire: Wire) -> None:
-    from workers.runtime import configure_tensorflow
+    from workers.task.runtime import configure_tensorflow
 
     assignment = wire.assignment
     configure_tensorflow(assignment)
@@ -136,7 +136,7 @@ def _evaluate(wire: Wire) -> None:
 def _serve(wire: Wire) -> None:
     import tensorflow as tf
 
-    from workers.runtime import inter_op_threads, session_settings
+    from workers.task.runtime import inter_op_threads, session_settings
 
     assignment = wire.assignment
     settings = session_settings(assignment)
