@@ -1,6 +1,6 @@
 """A worker group of replicas that are not there: what the real coordinator costs with very many of them.
 
-Statuses are made as real ones come: the leader's calls take 100 ms (`workers.training`), every supervisor samples
+Statuses are made as real ones come: the leader's calls take 100 ms (`workers.training.loop`), every supervisor samples
 its host twice a second. A status crosses no wire here, so that Ray's own work is not in it.
 """
 

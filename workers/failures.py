@@ -9,16 +9,16 @@ from pathlib import Path
 from jobs.data.errors import DataFileError
 from jobs.loading import JobNotFound, ParamsError
 from jobs.staged import as_written
-from workers.callbacks import CallbackError
 from workers.data.stream import DataError
 from workers.essence import brief, essence
-from workers.evaluation import UnknownMetricError
 from workers.messages import Assignment, FailureKind, TaskFailure
 from workers.model.step import NoLossError, NotCompiledError
 from workers.modes.joined_batch import UnsupportedOptimizerError
 from workers.modes.shared_memory import BROKEN_OFF
-from workers.start import LearningRateError
 from workers.stragglers import ProfileError
+from workers.training.callbacks import CallbackError
+from workers.training.evaluator import UnknownMetricError
+from workers.training.start import LearningRateError
 
 _OURS = f"{Path(__file__).resolve().parent}{os.sep}"
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Memory:
-    """What the leader's callbacks remember (`workers.memory`): plain JSON, and arrays that it refers to by number."""
+    """What the leader's callbacks remember (`workers.training.callback_memory`): plain JSON, and arrays that it
+    refers to by number."""
 
     document: Any
     arrays: tuple[npt.NDArray[Any], ...] = ()

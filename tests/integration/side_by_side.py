@@ -74,7 +74,7 @@ def load(job: str, params: Mapping[str, Any]) -> Any:
 def ours(job: str, params: Mapping[str, Any], replicas: int) -> dict[str, Any]:
     from workers.messages import Assignment, JobSource, Leg, StepBatch, Task
     from workers.modes.sync import SyncMode
-    from workers.training import Trainer
+    from workers.training.loop import Trainer
     from workers.wire import SnapshotTaken
 
     loaded = load(job, params)

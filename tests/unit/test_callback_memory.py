@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from workers.memory import recall, remember
+from workers.training.callback_memory import recall, remember
 
 pytestmark = pytest.mark.unit
 

@@ -15,8 +15,8 @@ from workers.checkpoints import places
 from workers.checkpoints.places import LocalPlace
 from workers.checkpoints.shelf import Shelf
 from workers.checkpoints.writer import Writer
-from workers.due import Due
 from workers.messages import CheckpointFailed, Checkpointing, CheckpointWritten, Evaluation, Leg, Stamp, Start
+from workers.training.schedule import Due
 
 pytestmark = pytest.mark.unit
 

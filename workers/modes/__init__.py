@@ -1,7 +1,7 @@
 """Modes: how replicas combine their work. One file each, one line in `MODES`.
 
 A mode builds the job's model under its strategy, runs k fused steps per call, and moves its whole state in and
-out as a `Snapshot`. It is all the training loop (`workers.training`) knows of TensorFlow's strategies.
+out as a `Snapshot`. It is all the training loop (`workers.training.loop`) knows of TensorFlow's strategies.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from workers.model.step import TrainStep, make_model
 from workers.modes import Call, Decision
 from workers.modes.async_steps import Closure
 from workers.modes.step_timer import StepTimer, known
-from workers.start import scale_schedule
 from workers.stragglers import Pace, pace_of
+from workers.training.start import scale_schedule
 
 if TYPE_CHECKING:
     import keras

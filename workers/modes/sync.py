@@ -27,9 +27,9 @@ from workers.modes.joined_batch import as_if_alone, count_sums_for_all, refuse_u
 from workers.modes.reducer import Reducer, average_gradients
 from workers.modes.shared_memory import Neighbours, listen
 from workers.modes.step_timer import StepTimer, known
-from workers.start import scale_schedule
 from workers.stragglers import Pace, pace_of
 from workers.task_log import say
+from workers.training.start import scale_schedule
 
 if TYPE_CHECKING:
     import keras

@@ -109,7 +109,7 @@ def _run(wire: Wire) -> None:
 
 def _train(wire: Wire) -> None:
     from workers.modes import make_mode
-    from workers.training import Trainer
+    from workers.training.loop import Trainer
 
     job = _load_job(wire.assignment)
     trainer = Trainer(wire.assignment, job, make_mode(wire.assignment, job), wire.send)
@@ -124,7 +124,7 @@ def _train(wire: Wire) -> None:
 
 
 def _evaluate(wire: Wire) -> None:
-    from workers.evaluation import Evaluator
+    from workers.training.evaluator import Evaluator
 
     evaluator = Evaluator(wire.assignment, _load_job(wire.assignment))
     evaluator.prepare()

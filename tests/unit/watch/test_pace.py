@@ -13,7 +13,7 @@ from orchestrator.store import summaries
 from orchestrator.store.metrics import MetricsWriter
 from workers.messages import CallTiming, ReplicaState, ReplicaStatus, Task
 from workers.modes import Call
-from workers.timing import CallTimer
+from workers.training.timing import CallTimer
 
 pytestmark = pytest.mark.unit
 

@@ -15,11 +15,7 @@ import numpy as np
 
 from jobs.api import Job
 from workers import snapshot as state
-from workers.callbacks import Callbacks
 from workers.data.stream import samples_per_epoch
-from workers.due import Due
-from workers.epochs import Epochs
-from workers.export import leave, run_folder
 from workers.messages import (
     PREEMPTED,
     RESIZED,
@@ -35,10 +31,14 @@ from workers.messages import (
     StepBatch,
 )
 from workers.modes import Call, Consult, Decision, Mode, Phases
-from workers.progress import Progress
-from workers.start import initial_model, resume
-from workers.timing import CallTimer
-from workers.tuner import CallTuner
+from workers.training.callbacks import Callbacks
+from workers.training.epochs import Epochs
+from workers.training.export import leave, run_folder
+from workers.training.progress import Progress
+from workers.training.schedule import Due
+from workers.training.start import initial_model, resume
+from workers.training.timing import CallTimer
+from workers.training.tuner import CallTuner
 from workers.wire import SnapshotTaken
 
 _DEFAULT_EVALUATIONS = 20

@@ -20,9 +20,9 @@ import numpy as np
 from jobs.api import DataContext, Job
 from workers import snapshot as state
 from workers.data.stream import checked, without_tuner
-from workers.memory import recall, remember
 from workers.modes import Call, Consult, Decision
-from workers.start import learning_rate_variable
+from workers.training.callback_memory import recall, remember
+from workers.training.start import learning_rate_variable
 
 if TYPE_CHECKING:
     import keras
