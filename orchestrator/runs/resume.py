@@ -19,8 +19,8 @@ from orchestrator.spec.run import RunSpec, make_run_spec, validated
 from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT, SPEC, check_not_driven, load_result
 from orchestrator.store.metrics import METRICS, Metrics
 from workers.checkpoints.errors import CheckpointError
-from workers.checkpoints.places import open_place
-from workers.checkpoints.shelf import Shelf, not_one
+from workers.checkpoints.storage import open_place
+from workers.checkpoints.store import Shelf, not_one
 
 
 def is_comparison(path: Path) -> bool:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.integration.local_runs import Trained, train
-from workers.checkpoints.places import LocalPlace
-from workers.checkpoints.shelf import Checkpoint, Shelf
+from workers.checkpoints.storage import LocalPlace
+from workers.checkpoints.store import Checkpoint, Shelf
 from workers.messages import Dealt, Position
 
 BATCH, ROWS = 8, 96

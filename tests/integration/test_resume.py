@@ -20,8 +20,8 @@ from orchestrator.runs.session import Silent
 from orchestrator.store.directory import RunStore, load_result
 from tests.integration.recorded_runs import Launched, rows
 from workers.checkpoints.manifest import ARRAYS
-from workers.checkpoints.places import LocalPlace
-from workers.checkpoints.shelf import Shelf
+from workers.checkpoints.storage import LocalPlace
+from workers.checkpoints.store import Shelf
 from workers.messages import CheckpointFailed, CheckpointWritten
 
 LONG = 2000

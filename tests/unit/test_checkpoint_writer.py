@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.unit.test_checkpoints import a_snapshot
-from workers.checkpoints import places
-from workers.checkpoints.places import LocalPlace
-from workers.checkpoints.shelf import Shelf
+from workers.checkpoints import storage
+from workers.checkpoints.storage import LocalPlace
+from workers.checkpoints.store import Shelf
 from workers.checkpoints.writer import Writer
 from workers.messages import CheckpointFailed, Checkpointing, CheckpointWritten, Evaluation, Leg, Stamp, Start
 from workers.training.schedule import Due
@@ -98,7 +98,7 @@ def test_a_slow_place_makes_checkpoints_rare_and_holds_nobody_up(
 ) -> None:
     slow = threading.Event()
     fsync = os.fsync
-    monkeypatch.setattr(places.os, "fsync", lambda descriptor: (slow.wait(10), fsync(descriptor))[1])
+    monkeypatch.setattr(storage.os, "fsync", lambda descriptor: (slow.wait(10), fsync(descriptor))[1])
     desk = Desk(tmp_path)
     for step in range(1, 50):
         desk.writer.submit(a_snapshot(step))
@@ -114,7 +114,7 @@ def test_a_full_disk_is_said_with_path_and_bytes_and_tried_again(
     desk = Desk(tmp_path)
     desk.write(10)
     with monkeypatch.context() as full:
-        full.setattr(places.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+        full.setattr(storage.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
         desk.write(20)
     (failed,) = desk.failures
     assert not failed.fenced

@@ -9,7 +9,7 @@ from typing import IO, Any, TypeVar
 
 from workers.checkpoints.errors import CheckpointError
 from workers.checkpoints.manifest import MANIFEST
-from workers.checkpoints.places import Draft, in_order
+from workers.checkpoints.storage import Draft, in_order
 
 _Written = TypeVar("_Written")
 _PASSWORD = re.compile(r"(?<=://)[^/@]*@")

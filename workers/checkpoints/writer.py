@@ -14,8 +14,8 @@ from typing import Any
 
 from workers.checkpoints.errors import CheckpointError, FencedError
 from workers.checkpoints.manifest import Score
-from workers.checkpoints.places import open_place
-from workers.checkpoints.shelf import Shelf
+from workers.checkpoints.storage import open_place
+from workers.checkpoints.store import Shelf
 from workers.messages import CheckpointFailed, Checkpointing, CheckpointWritten, Evaluation, Leg, Stamp
 from workers.snapshot import Snapshot
 

@@ -12,7 +12,7 @@ from typing import Any
 from workers.checkpoints import arrays
 from workers.checkpoints.errors import CheckpointError, DamagedError, FencedError
 from workers.checkpoints.manifest import ARRAYS, MANIFEST, MAX_BYTES, Manifest, Score, Share, from_bytes, to_bytes
-from workers.checkpoints.places import FENCE, Name, Place, parsed_name
+from workers.checkpoints.storage import FENCE, Name, Place, parsed_name
 from workers.messages import Dealt
 from workers.snapshot import Snapshot
 
