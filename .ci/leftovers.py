@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-OURS = re.compile(r"raylet|gcs_server|workers\.zygote|workers\.task|ray::")
+OURS = re.compile(r"raylet|gcs_server|workers\.supervisor\.zygote|workers\.task|ray::")
 GRACE_SECONDS = 15
 
 

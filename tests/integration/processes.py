@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-OURS = ("raylet", "gcs_server", "workers.supervisor.zygote", "workers.task.main", "ray::", "regatta")
+OURS = ("raylet", "gcs_server", "workers.supervisor.zygote", "workers.task", "ray::", "regatta")
 
 
 def marked(mark: str) -> dict[int, str]:

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forking is for 
 ZYGOTE = """
 import os, sys, time, types
 from pathlib import Path
-import workers
-from workers import zygote
+import workers.task
+from workers.supervisor import zygote
 
 def main(control):
     # In place of training: run the code that comes through the control socket.

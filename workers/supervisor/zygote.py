@@ -188,7 +188,9 @@ def preload() -> None:
     import keras  # noqa: F401
     import tensorflow  # noqa: F401
 
-    from workers.data import stream  # noqa: F401
+    import workers.task.main
+    import workers.training.evaluator
+    import workers.training.loop  # noqa: F401
     from workers.modes import async_, sync  # noqa: F401
 
     gc.collect()
