@@ -16,7 +16,7 @@ def main() -> None:
     line = Line()
     from orchestrator.control.coordinator import Coordinator
     from orchestrator.plan import topology
-    from orchestrator.runs.group_places import training_plans
+    from orchestrator.plan.topology import training_plans
     from orchestrator.runs.recorder import Recorder
     from orchestrator.spec.run import make_run_spec
     from orchestrator.store.directory import RunStore

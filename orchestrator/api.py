@@ -6,12 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.cluster.connection import Cluster
+from orchestrator.comparison.resume import is_comparison, remaining, stored_comparison
 from orchestrator.comparison.schedule import assemble, schedule
 from orchestrator.control.preemption import Preempted
-from orchestrator.plan.document import plan_where
+from orchestrator.plan.document import plan_document
+from orchestrator.plan.placement import place, shortage
+from orchestrator.plan.topology import evaluator_plan, training_plans
 from orchestrator.report import write_reports
 from orchestrator.results import Comparison, RunResult
 from orchestrator.runs.checkpoints import check_destination
+from orchestrator.runs.resume import take_up
 from orchestrator.runs.runner import Watcher
 from orchestrator.runs.session import Execution, Planned, Schedule
 from orchestrator.spec import secrets
@@ -78,14 +83,12 @@ def taken_up(
     path: Path, changes: Mapping[str, Any], tell: Callable[[str], None]
 ) -> Callable[[Watcher | None], RunResult | Comparison]:
     """What `resume` does before anything is started, and the rest of it as a function."""
-    from orchestrator.runs import resume as resuming
-
-    if resuming.is_comparison(path):
-        spec = resuming.stored_comparison(path, changes)
+    if is_comparison(path):
+        spec = stored_comparison(path, changes)
         results: list[RunResult] = []
-        firsts, rest = resuming.remaining(spec, path, results, tell)
+        firsts, rest = remaining(spec, path, results, tell)
         return lambda watcher: _compare(spec, path, firsts, rest, results, watcher)
-    planned, whence = resuming.take_up(path, changes)
+    planned, whence = take_up(path, changes)
     secrets.values(planned.spec.env_secrets)
     tell(f"{planned.run_id} goes on {whence}.")
 
@@ -131,3 +134,19 @@ def _compare(
 def _folder(spec: RunSpec, kind: str) -> Path:
     name = spec.run_id or new_id(f"{Path(spec.job.partition(':')[0]).stem}-{kind}")
     return claim_directory(Path(spec.out) if spec.out else RUNS / name)
+
+
+def plan_where(spec: RunSpec) -> dict[str, Any]:
+    """The plan of a run, with the host of each task if it names a cluster: looks there, and starts nothing.
+
+    Raises:
+        ResourcesError: a task fits on no host; says why.
+        ClusterError: the cluster cannot be reached.
+    """
+    if spec.address is None:
+        return plan_document(spec)
+    groups = (training_plans(spec), (evaluator_plan(spec),))
+    with Cluster("plan", spec.address) as cluster:
+        hosts = [host for chosen in place(groups, cluster.places.hosts(), spec.placement) for host in chosen]
+    waits = shortage([plan for group in groups for plan in group], hosts)
+    return plan_document(spec, hosts) | {"waits_for": waits}

@@ -5,7 +5,9 @@ What was not measured is null, never 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from statistics import median
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -250,3 +252,9 @@ class Comparison(Frozen):
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True)
+
+
+def straggler_index(step_seconds: Mapping[str, float]) -> float | None:
+    """Slowest worker's step time over the median of all; None with fewer than two workers that have one."""
+    times = [time for time in step_seconds.values() if math.isfinite(time) and time > 0]
+    return max(times) / median(times) if len(times) > 1 else None

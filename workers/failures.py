@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import traceback
 from pathlib import Path
 
 from jobs.data.errors import DataFileError
 from jobs.loading import JobNotFound, ParamsError
 from jobs.staged import as_written
-from workers.data.stream import DataError
-from workers.essence import brief, essence
+from workers.errors import BROKEN_OFF, RefusedError
 from workers.messages import Assignment, FailureKind, TaskFailure
-from workers.model.step import NoLossError, NotCompiledError
-from workers.modes.joined_batch import UnsupportedOptimizerError
-from workers.modes.shared_memory import BROKEN_OFF
-from workers.stragglers import ProfileError
-from workers.training.callbacks import CallbackError
-from workers.training.evaluator import UnknownMetricError
-from workers.training.start import LearningRateError
 
 _OURS = f"{Path(__file__).resolve().parent}{os.sep}"
 
-_SPEC_ERRORS = (
-    CallbackError,
-    DataError,
-    DataFileError,
-    JobNotFound,
-    LearningRateError,
-    NoLossError,
-    NotCompiledError,
-    ParamsError,
-    ProfileError,
-    UnknownMetricError,
-    UnsupportedOptimizerError,
-)
+_SPEC_ERRORS = (RefusedError, DataFileError, JobNotFound, ParamsError)
 _ADDRESS_SIGN = "Could not start gRPC server"
 """TensorFlow's words. A job that opens a port of its own, and finds it taken, is the user's to mend."""
 _PEER_ERRORS = ("UnavailableError", "AbortedError", "DeadlineExceededError", "CancelledError")
@@ -99,3 +80,44 @@ def _hint(error: BaseException) -> str:
         return "The device ran out of memory: lower --batch-size, or try --mixed-precision."
     known = [hint for words, hint in _HINTS.items() if words in _text(error)]
     return " ".join([*known[:1], *getattr(error, "__notes__", ())])
+
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_BOLD = re.compile(r"\x1b\[1m(.*?)\x1b\[0m", re.DOTALL)
+_FUNCTION_NODE = re.compile(r"\{\{function_node [^}]*\}\} ?")
+_ROOT_ERROR = re.compile(r"^\(\d+\) ?[A-Z_]+: +")
+_INNER = re.compile(r"^ {4,}(\w+(?:\.\w+)*): (?=\S)", re.MULTILINE)
+_OP = re.compile(r" \[Op:\w+\].*$", re.DOTALL)
+_STACK = re.compile(r"Detected at node .*\(most recent call last\):\n(?:(?: +.*)?\n)*")
+_ENDS = ("\n0 successful operations.", "\nAdditional GRPC error information")
+"""After these, a message from another task says everything a second time."""
+
+
+def essence(message: str) -> str:
+    """The line of `message` that a person needs first.
+
+    Keras sets it in bold after "Exception encountered when calling ..."; autograph puts it last after "in user
+    code"; TensorFlow puts it between the stack of the failed operation and the operation's name.
+    """
+    message = brief(message)
+    bold = _BOLD.search(message)
+    if message.startswith("Exception encountered when calling") and bold:
+        return essence(bold.group(1))
+    text = _FUNCTION_NODE.sub("", _COLOURS.sub("", message))
+    if text.startswith("in user code:"):
+        inner = list(_INNER.finditer(text))
+        if inner:
+            return essence(text[inner[-1].end() :])
+    before, node, _ = text.partition("[[{{")
+    lines = [line.strip() for line in before.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    return _OP.sub("", _ROOT_ERROR.sub("", lines[-1 if node else 0]))
+
+
+def brief(message: str) -> str:
+    """`message` without what it says twice: the operation's stack for each root error, all of it for each task."""
+    ends = [at for at in (message.find(end) for end in _ENDS) if at >= 0]
+    message = message[: min(ends)] if ends else message
+    first = _STACK.search(message)
+    return message[: first.end()] + _STACK.sub("", message[first.end() :]) if first else message

@@ -25,16 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from workers.errors import ProfileError
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 DEFAULT_STEP_SECONDS = 0.02
 """Well above what a step of a small model takes: the draws, not the machine, then decide the pace."""
-
-
-class ProfileError(ValueError):
-    """A profile that cannot be read; the message says what would be allowed."""
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestrator.errors import SpecError, UsageError
+from orchestrator.spec.files import base_of
 from orchestrator.spec.prices import parse_prices
 from orchestrator.spec.resources import parse_resources
 
@@ -148,3 +152,48 @@ def parse_seeds(text: str) -> int | tuple[int, ...]:
     if not numbers or min(numbers) < 0 or ("," not in text and numbers[0] < 1):
         raise SpecError("seeds", f"{text!r} is not allowed: give at least one seed, none negative")
     return tuple(numbers) if "," in text else numbers[0]
+
+
+if TYPE_CHECKING:
+    from orchestrator.spec.comparison import CompareSpec
+    from orchestrator.spec.run import RunSpec
+
+AsRun = Annotated[bool, typer.Option("--run", help="One run in one mode; so it is if --mode is given.")]
+AsComparison = Annotated[bool, typer.Option("--compare", help="A comparison; so it is if no --mode is given.")]
+_NOT_OF_THE_JOB = ("address", "out", "as_json", "quiet", "verbose")
+
+
+def spec_of(given: Mapping[str, Any], as_run: bool, as_comparison: bool) -> tuple[str, RunSpec | CompareSpec]:
+    """`run` or `compare`, and the validated spec."""
+    from orchestrator.spec.resolve import resolve_comparison, resolve_run
+
+    if as_run and as_comparison:
+        raise UsageError("--run and --compare were given together: give one of them.")
+    command = "run" if as_run or (given.get("mode") is not None and not as_comparison) else "compare"
+    # Not the dashboard's: where the job will attach, from the inside.
+    fields = to_fields(given) | {"address": "auto"}
+    resolve: Callable[..., RunSpec | CompareSpec] = resolve_run if command == "run" else resolve_comparison
+    return command, resolve(given["target"], fields)
+
+
+def with_flags_of(command: Callable[..., None], *others: Callable[..., None]) -> Callable[..., None]:
+    """`command` with the flags of `others` in place of its `**given`, for typer to see."""
+    flags: dict[str, inspect.Parameter] = {}
+    for source in (command, *others):
+        hints = typing.get_type_hints(source, include_extras=True)
+        for name, parameter in inspect.signature(source).parameters.items():
+            foreign = source is not command and name in _NOT_OF_THE_JOB
+            if not foreign and parameter.kind is not parameter.VAR_KEYWORD:
+                named = parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[name])
+                flags.setdefault(name, named)
+    command.__signature__ = inspect.Signature(list(flags.values()))  # type: ignore[attr-defined]
+    command.__annotations__ = {name: parameter.annotation for name, parameter in flags.items()}
+    return command
+
+
+def name_of(command: str, spec: RunSpec | CompareSpec) -> str:
+    """The run id that was given, or a new one."""
+    from orchestrator.store.directory import new_id
+
+    base = base_of(spec)
+    return base.run_id or new_id(f"{Path(base.job.partition(':')[0]).stem}-{command}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.cli import flags as opt
-from orchestrator.cli.spec_flags import AsComparison, AsRun, name_of, spec_of, with_flags_of
+from orchestrator.cli.flags import AsComparison, AsRun, name_of, spec_of, with_flags_of
 
 Image = Annotated[str | None, typer.Option(help="Image with this project in it; regatta:VERSION when not given.")]
 Claim = Annotated[str | None, typer.Option(help="PersistentVolumeClaim for the results; the head pod when not given.")]

@@ -215,8 +215,8 @@ def plan(
 ) -> None:
     """Show the tasks, their hosts, resources and TF_CONFIG. Starts nothing."""
     given = opt.to_fields(_spec_arguments(locals()))
+    from orchestrator.api import plan_where
     from orchestrator.cli.tables import print_plan
-    from orchestrator.plan.document import plan_where
     from orchestrator.spec.resolve import resolve_run
 
     document = plan_where(resolve_run(target, given))

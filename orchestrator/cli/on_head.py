@@ -13,10 +13,10 @@ from orchestrator.cli import main as cli
 from orchestrator.errors import RegattaError
 from orchestrator.spec.run import is_run_id
 from orchestrator.submit import transfer
+from orchestrator.submit.jobs_api import SPEC
 
 RUNS = "regatta-runs"
 """In the home directory there: it outlasts the job, whose own folder Ray removes."""
-SPEC = "spec.yaml"
 
 
 def main(command: str, run_id: str, *rest: str) -> None:

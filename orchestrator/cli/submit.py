@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.cli import flags as opt
-from orchestrator.cli.spec_flags import AsComparison, AsRun, name_of, spec_of, with_flags_of
+from orchestrator.cli.flags import AsComparison, AsRun, name_of, spec_of, with_flags_of
 from orchestrator.cli.terminal import console, say, visible
 from orchestrator.errors import Interrupted
 

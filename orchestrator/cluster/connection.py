@@ -23,8 +23,7 @@ from orchestrator.errors import ClusterError, RegattaError
 from orchestrator.plan.topology import TaskPlan
 from workers.addresses import split
 from workers.messages import JobSource
-from workers.supervisor.process import PACKAGES, session_directory
-from workers.supervisor.zygote import SESSION_MARK
+from workers.session import PACKAGES, SESSION_MARK, session_directory
 
 _LONGEST_FOLDER = 45
 """Ray adds 62 characters to a socket's path, which may have 107."""

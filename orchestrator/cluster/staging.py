@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jobs.staged import FOLDER, here, job_file, users_folder
 from orchestrator.errors import UsageError
-from workers.supervisor.process import PACKAGES
+from workers.session import PACKAGES
 
 OUR_PACKAGES = ("orchestrator", "workers", "jobs")
 MAX_USER_BYTES = 20 << 20

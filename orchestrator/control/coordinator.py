@@ -29,7 +29,7 @@ from orchestrator.control.states import (
     scored,
 )
 from orchestrator.errors import ClusterError
-from orchestrator.spec.run import Target
+from orchestrator.metric_target import Target
 from workers.messages import (
     PREEMPTED,
     ROLLBACK,

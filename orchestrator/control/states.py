@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.control.failure_policy import MACHINES
-from orchestrator.spec.run import Target
+from orchestrator.metric_target import Target
 from workers.messages import (
     PREEMPTED,
     Evaluation,

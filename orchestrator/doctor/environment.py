@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestrator.doctor import machine
 
-FILE = "environment.json"
 PACKAGES = ("tensorflow", "keras", "ray", "numpy", "pydantic", "tensorboard", "protobuf", "grpcio")
 _GIT_SECONDS = 5.0
-_MAX_BYTES = 1 << 20
-_MOST_FACTS = 100
 
 
 def environment(directory: Path | None = None, root: Path = machine.ROOT) -> dict[str, Any]:
@@ -43,18 +38,6 @@ def environment(directory: Path | None = None, root: Path = machine.ROOT) -> dic
             "job": commit(directory or Path.cwd()),
         },
     }
-
-
-def load_environment(run: Path) -> dict[str, Any] | None:
-    """What was stored when the run was made; null when nothing readable was."""
-    path = run / FILE
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            return None
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return stored if isinstance(stored, dict) else None
 
 
 def version(package: str) -> str | None:
@@ -106,20 +89,3 @@ def _git(directory: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def facts(stored: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Stored facts as rows of a table; whatever shape they are in."""
-    rows: list[tuple[str, str]] = []
-    for key, value in (stored or {}).items():
-        parts = value.items() if isinstance(value, Mapping) else [("", value)]
-        rows += [(f"{key} {part}".strip(), _fact(key, fact)) for part, fact in parts]
-    return rows[:_MOST_FACTS]
-
-
-def _fact(key: str, value: Any) -> str:
-    if value is None:
-        return "not known"
-    if key == "memory_bytes" and isinstance(value, int):
-        return f"{value / 2**30:.1f} GiB"
-    return str(value)

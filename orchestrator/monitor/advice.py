@@ -1,29 +1,13 @@
-"""What a monitor has to say: one thing that went wrong, the evidence for it, and what to try.
-
-Workers may not import the driver, so this is the twin of `orchestrator.results.Finding`; the driver adds what
-it did about it.
-"""
+"""Standing advice for each kind of finding: likely causes, and what to try."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from orchestrator.results import Finding
+
 Kind = Literal["nan", "spike", "divergence", "plateau", "oscillation", "overfitting", "input_bound", "straggler"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    kind: Kind
-    step: int | None
-    clock: float | None
-    symptom: str
-    """One sentence that an owner understands without knowing the rule."""
-    evidence: str
-    """The numbers behind it."""
-    causes: tuple[str, ...] = ()
-    remedies: tuple[str, ...] = ()
 
 
 class Advice(NamedTuple):
@@ -119,4 +103,7 @@ ADVICE: Mapping[Kind, Advice] = {
 
 def finding(kind: Kind, step: int | None, clock: float | None, symptom: str, evidence: str) -> Finding:
     """A finding with the standing advice for its kind."""
-    return Finding(kind, step, clock, symptom, evidence, *ADVICE[kind])
+    causes, remedies = ADVICE[kind]
+    return Finding(
+        kind=kind, step=step, clock=clock, symptom=symptom, evidence=evidence, causes=causes, remedies=remedies
+    )

@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
-from orchestrator.monitor.advice import Finding, finding
+from orchestrator.monitor.advice import finding
 from orchestrator.monitor.loss_baseline import BLOCK, Baseline, Block, LossHistory, LossScale
 from orchestrator.monitor.loss_noise import LevelNoise, LossNoise
 from orchestrator.monitor.loss_spikes import SpikeRule
 from orchestrator.monitor.overfitting import Level
 from orchestrator.monitor.stability_settings import StabilitySettings
+from orchestrator.results import Finding
 
 
 class LossRules:

@@ -6,10 +6,11 @@ import math
 from collections import deque
 from collections.abc import Iterator
 
-from orchestrator.monitor.advice import Finding, finding
+from orchestrator.monitor.advice import finding
 from orchestrator.monitor.loss_baseline import Block, Detrended, LossScale, median
 from orchestrator.monitor.loss_noise import LossNoise
 from orchestrator.monitor.stability_settings import StabilitySettings
+from orchestrator.results import Finding
 
 GAP = 16
 """Steps between two excursions that make them one spike."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from orchestrator.monitor.advice import Finding, finding
+from orchestrator.monitor.advice import finding
+from orchestrator.results import Finding
 
 
 class Level(NamedTuple):

@@ -1,15 +1,16 @@
 """Watches the speed of a run while it is on: is it waiting for its data, is one worker slower than the others?
 
-The rules and their thresholds are `orchestrator.monitor.pace`'s; here is which calls they are asked about.
+The rules and their thresholds are `orchestrator.monitor.speed`'s; here is which calls they are asked about.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from orchestrator.monitor.advice import Finding, Kind
-from orchestrator.monitor.pace import input_bound, straggler
+from orchestrator.monitor.advice import finding
+from orchestrator.results import Finding, straggler_index
 from workers.messages import CallTiming
 
 WINDOW_SECONDS = 10.0
@@ -27,7 +28,7 @@ class Pace:
         self._judged: float | None = None
         """Training clock up to which it was judged."""
         self._begun: set[int] = set()
-        self._found: set[Kind] = set()
+        self._found: set[str] = set()
 
     def observe(self, timing: CallTiming) -> Iterator[Finding]:
         if timing.worker not in self._begun:
@@ -88,3 +89,34 @@ def input_share(timings: deque[CallTiming]) -> float:
     known = [(t.input_wait, t.busy) for t in timings if t.input_wait is not None and t.busy]
     total = sum(busy for _, busy in known)
     return sum(waited for waited, _ in known) / total if total > 0 else 0.0
+
+
+INPUT_BOUND = 0.2
+"""Share of step time spent waiting for input; TensorFlow Profiler's bound for "highly input-bound"
+(`kHighlyInfeedBoundThresholdInPercent` in its input pipeline analysis)."""
+STRAGGLER = 1.5
+"""Slowest worker's step time over the median."""
+
+
+def input_bound(share: float, step: int, clock: float, threshold: float = INPUT_BOUND) -> Finding | None:
+    """`share` of the training time, 0 to 1, that the replicas spent waiting for the next batch."""
+    if not share > threshold:
+        return None
+    evidence = f"{share:.0%} of the training time is spent waiting for the next batch (limit {threshold:.0%})"
+    return finding("input_bound", step, clock, "training waits for its data", evidence)
+
+
+def straggler(
+    step_seconds: Mapping[str, float], step: int, clock: float, threshold: float = STRAGGLER
+) -> Finding | None:
+    """`step_seconds`: mean seconds per step by worker, without the time spent waiting for each other."""
+    index = straggler_index(step_seconds)
+    if index is None or index <= threshold:
+        return None
+    times = {worker: time for worker, time in step_seconds.items() if math.isfinite(time) and time > 0}
+    slowest = max(times, key=times.__getitem__)
+    evidence = (
+        f"{slowest} takes {times[slowest] * 1e3:.3g} ms a step, {index:.2f} times the median of "
+        f"{len(times)} workers (limit {threshold})"
+    )
+    return finding("straggler", step, clock, f"{slowest} is slower than the others", evidence)

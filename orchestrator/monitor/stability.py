@@ -18,16 +18,17 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.monitor.advice import Finding, Kind, finding
+from orchestrator.monitor.advice import Kind, finding
 from orchestrator.monitor.loss_baseline import BLOCK, Block, LossScale, median
 from orchestrator.monitor.loss_rules import LossRules
 from orchestrator.monitor.overfitting import OverfittingRule
 from orchestrator.monitor.stability_settings import StabilitySettings
+from orchestrator.results import Finding
 
 RECOVERED = 32
 """Finite steps in a row that end an episode of NaN."""
@@ -45,7 +46,7 @@ class StabilityDetector:
 
     def __init__(self, settings: StabilitySettings | None = None) -> None:
         self.settings = settings or StabilitySettings()
-        self._found: Counter[Kind] = Counter()
+        self._found: Counter[str] = Counter()
         self._has_gradients = False
         self._finished = False
         self.goes_back()
@@ -106,7 +107,7 @@ class StabilityDetector:
         limit = self.settings.findings_per_kind
         rest = ((kind, count - limit) for kind, count in sorted(self._found.items()) if count > limit)
         return last + tuple(
-            finding(kind, None, None, f"{count} more of kind {kind}", f"only the first {limit} are listed")
+            finding(cast(Kind, kind), None, None, f"{count} more of kind {kind}", f"only the first {limit} are listed")
             for kind, count in rest
         )
 

@@ -6,27 +6,10 @@ from collections.abc import Sequence
 from itertools import repeat
 from typing import Any
 
-from orchestrator.cluster.connection import Cluster
 from orchestrator.plan import topology
-from orchestrator.plan.placement import Host, place, shortage
-from orchestrator.runs.group_places import evaluator_plan, training_plans
+from orchestrator.plan.placement import Host
+from orchestrator.plan.topology import evaluator_plan, training_plans
 from orchestrator.spec.run import RunSpec
-
-
-def plan_where(spec: RunSpec) -> dict[str, Any]:
-    """The plan of a run, with the host of each task if it names a cluster: looks there, and starts nothing.
-
-    Raises:
-        ResourcesError: a task fits on no host; says why.
-        ClusterError: the cluster cannot be reached.
-    """
-    if spec.address is None:
-        return plan_document(spec)
-    groups = (training_plans(spec), (evaluator_plan(spec),))
-    with Cluster("plan", spec.address) as cluster:
-        hosts = [host for chosen in place(groups, cluster.places.hosts(), spec.placement) for host in chosen]
-    waits = shortage([plan for group in groups for plan in group], hosts)
-    return plan_document(spec, hosts) | {"waits_for": waits}
 
 
 def plan_document(spec: RunSpec, hosts: Sequence[Host] | None = None) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from orchestrator.spec.resources import Resources, TypeResources
+from orchestrator.spec.run import RunSpec
 from workers.messages import Task
 
 EVALUATOR = Task("evaluator", 0)
@@ -84,3 +86,31 @@ def placeholder_addresses(plans: Sequence[TaskPlan]) -> dict[Task, str]:
 
 def count_by_type(plans: Sequence[TaskPlan]) -> dict[str, int]:
     return dict(Counter(plan.task.type for plan in plans))
+
+
+def demand(plan: TaskPlan, resources: Resources, worker_labels: Mapping[str, str]) -> TaskPlan:
+    """`plan` with what its type asks for."""
+    asked = resources.get(plan.task.type, TypeResources())  # type: ignore[call-overload]  # a type of ours
+    return replace(
+        plan,
+        cpus=plan.cpus if asked.cpu is None else asked.cpu,
+        gpus=plan.gpus if asked.gpu is None else float(asked.gpu),
+        memory_gib=asked.memory_gib or 0.0,
+        labels=dict(worker_labels) if plan.task.type == "worker" else {},
+    )
+
+
+def training_plans(spec: RunSpec, workers: int | None = None) -> tuple[TaskPlan, ...]:
+    """The training tasks of a run and what they ask for; with so many workers instead of the spec's."""
+    plans = plan_tasks(
+        spec.mode,
+        workers=spec.workers if workers is None else workers,
+        ps=spec.ps,
+        cpus_per_task=spec.cpus_per_task,
+        gpus_per_worker=spec.gpus_per_worker,
+    )
+    return tuple(demand(plan, spec.resources, spec.worker_labels) for plan in plans)
+
+
+def evaluator_plan(spec: RunSpec) -> TaskPlan:
+    return demand(plan_evaluator(spec.cpus_per_task), spec.resources, spec.worker_labels)

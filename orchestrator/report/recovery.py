@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
+from orchestrator.metric_target import Target
 from orchestrator.results import RunResult, Seconds, TargetResult, Throughput
-from orchestrator.spec.run import Target
 from orchestrator.store.metrics import METRICS, Metrics
 from orchestrator.store.summaries import staleness, utilization
 from orchestrator.text import is_number

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.doctor.environment import facts
 from orchestrator.report.drawing import section
 from orchestrator.report.markup import Child, Html, el, preformatted, table
 from orchestrator.report.series import gpu_names
@@ -113,3 +112,23 @@ def _gpus(runs: Sequence[StoredRun]) -> str:
 
 def _title(key: str) -> str:
     return _TITLES.get(key, key.removeprefix("packages ").replace("_", " "))
+
+
+_MOST_FACTS = 100
+
+
+def facts(stored: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Stored facts as rows of a table; whatever shape they are in."""
+    rows: list[tuple[str, str]] = []
+    for key, value in (stored or {}).items():
+        parts = value.items() if isinstance(value, Mapping) else [("", value)]
+        rows += [(f"{key} {part}".strip(), _fact(key, fact)) for part, fact in parts]
+    return rows[:_MOST_FACTS]
+
+
+def _fact(key: str, value: Any) -> str:
+    if value is None:
+        return "not known"
+    if key == "memory_bytes" and isinstance(value, int):
+        return f"{value / 2**30:.1f} GiB"
+    return str(value)

@@ -10,11 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.doctor.environment import load_environment
 from orchestrator.errors import UsageError
 from orchestrator.report.recovery import recover
 from orchestrator.results import Comparison, RunResult
-from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, PLAN, RESULT, SPEC, load_comparison, load_result
+from orchestrator.store.directory import (
+    COMPARISON,
+    COMPARISON_SPEC,
+    PLAN,
+    RESULT,
+    SPEC,
+    load_comparison,
+    load_environment,
+    load_result,
+)
 from orchestrator.store.documents import read_text
 from orchestrator.store.metrics import METRICS, Metrics
 

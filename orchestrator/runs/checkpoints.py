@@ -8,8 +8,7 @@ from pathlib import Path
 from orchestrator.errors import ClusterError, UsageError
 from orchestrator.spec.run import RunSpec
 from workers.checkpoints.errors import CheckpointError
-from workers.checkpoints.storage import open_place
-from workers.checkpoints.store import Checkpoint, Found, Shelf, not_one
+from workers.checkpoints.store import Checkpoint, Found, Shelf, not_one, open_place
 from workers.messages import Checkpointing, Leg, Start
 from workers.snapshot import Snapshot
 

@@ -14,17 +14,17 @@ from itertools import islice
 
 from orchestrator.cluster.connection import Cluster
 from orchestrator.cluster.ray_group import RayGroup
-from orchestrator.cluster.worker_group import Assign, WorkerGroup
+from orchestrator.cluster.worker_group import WorkerGroup
 from orchestrator.control.coordinator import Coordinator
 from orchestrator.control.failure_policy import FailurePolicy
 from orchestrator.errors import HostLostError, ResourcesError
 from orchestrator.plan import topology
 from orchestrator.plan.placement import Group, Place
-from orchestrator.plan.topology import TaskPlan
-from orchestrator.runs.group_places import Seating, evaluator_plan, training_plans
-from orchestrator.spec import secrets
+from orchestrator.plan.topology import TaskPlan, evaluator_plan, training_plans
+from orchestrator.runs.assignments import assigner
+from orchestrator.runs.group_places import Seating
 from orchestrator.spec.run import RunSpec
-from workers.messages import Assignment, JobSource, Task
+from workers.messages import JobSource
 from workers.supervisor.process import start_zygote
 
 _LOCALHOST = "127.0.0.1"
@@ -180,48 +180,6 @@ class Fleet:
         address = _LOCALHOST if self._cluster.local else None
         deadline = max(self.deadline, time.monotonic() + self._launch_timeout)
         return RayGroup(plans, self._session, places, address, self._interface, deadline)
-
-
-def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...]) -> Assign:
-    """What each task of `plans` has to know, once the addresses are known."""
-    target = spec.parsed_target
-    resources = {plan.task: plan for plan in plans}
-    given = secrets.values(spec.env_secrets)
-
-    def assign(task: Task, addresses: topology.Addresses) -> Assignment:
-        return Assignment(
-            task=task,
-            mode=spec.mode,
-            tf_config=topology.tf_config(plans, addresses, task),
-            job=JobSource(spec.job, spec.directory),
-            params=spec.params,
-            batch_size=spec.batch_size,
-            seed=spec.seed,
-            cpus=resources[task].cpus,
-            gpus=resources[task].gpus,
-            sharding=spec.sharding,
-            cache=spec.cache,
-            prefetch=spec.prefetch,
-            jit=spec.jit,
-            devices_per_replica=spec.devices_per_replica,
-            dtype_policy=dtype_policy(spec),
-            target_metric=target.metric if target else None,
-            straggler=spec.straggler,
-            balance=spec.balance,
-            gradient_noise=spec.gradient_noise,
-            sample_seconds=spec.sample_seconds if spec.monitor else 0.0,
-            timings=spec.monitor,
-            secrets=given,
-        )
-
-    return assign
-
-
-def dtype_policy(spec: RunSpec) -> str:
-    """Keras' dtype policy, for all tasks alike. CPUs have fast instructions for bfloat16 alone."""
-    if not spec.mixed_precision:
-        return "float32"
-    return "mixed_float16" if spec.gpus_per_worker else "mixed_bfloat16"
 
 
 @contextlib.contextmanager

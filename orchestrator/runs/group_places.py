@@ -6,28 +6,10 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from orchestrator.errors import HostLostError
-from orchestrator.plan import topology
 from orchestrator.plan.placement import Host, Place, Strategy
-from orchestrator.plan.topology import TaskPlan
-from orchestrator.spec.resources import demand
+from orchestrator.plan.topology import TaskPlan, training_plans
 from orchestrator.spec.run import RunSpec
 from workers.messages import Task
-
-
-def training_plans(spec: RunSpec, workers: int | None = None) -> tuple[TaskPlan, ...]:
-    """The training tasks of a run and what they ask for; with so many workers instead of the spec's."""
-    plans = topology.plan_tasks(
-        spec.mode,
-        workers=spec.workers if workers is None else workers,
-        ps=spec.ps,
-        cpus_per_task=spec.cpus_per_task,
-        gpus_per_worker=spec.gpus_per_worker,
-    )
-    return tuple(demand(plan, spec.resources, spec.worker_labels) for plan in plans)
-
-
-def evaluator_plan(spec: RunSpec) -> TaskPlan:
-    return demand(topology.plan_evaluator(spec.cpus_per_task), spec.resources, spec.worker_labels)
 
 
 class Ground(Protocol):

@@ -14,7 +14,8 @@ from orchestrator.control.states import Ended
 from orchestrator.monitor.noise_scale import NoiseScaleEstimate
 from orchestrator.monitor.speed import Pace
 from orchestrator.monitor.stability import StabilityDetector
-from orchestrator.plan.topology import TaskPlan, count_by_type
+from orchestrator.plan.cost import cost
+from orchestrator.plan.topology import TaskPlan, count_by_type, evaluator_plan, training_plans
 from orchestrator.results import (
     FailureRecord,
     Finding,
@@ -26,9 +27,7 @@ from orchestrator.results import (
     TargetResult,
     Throughput,
 )
-from orchestrator.runs.group_places import evaluator_plan, training_plans
 from orchestrator.sinks.fanout import Sink, Sinks
-from orchestrator.spec.prices import cost
 from orchestrator.spec.run import RunSpec
 from orchestrator.store import summaries
 from orchestrator.store.directory import RunStore
@@ -231,7 +230,7 @@ class Recorder:
         if SMALL_BATCH_NORM in batch.logs and LARGE_BATCH_NORM in batch.logs:
             self._noise.add(batch.logs[SMALL_BATCH_NORM], batch.logs[LARGE_BATCH_NORM], len(batch.steps))
 
-    def _judge(self, batches: Sequence[StepBatch]) -> Iterable[object]:
+    def _judge(self, batches: Sequence[StepBatch]) -> Iterable[Finding]:
         """All at once: with cold caches the detector takes 17 us a step for 36 steps, and 12 for 180."""
         steps, clock, losses = (
             np.concatenate([getattr(batch, column) for batch in batches]) for column in ("steps", "clock", "losses")
@@ -242,10 +241,9 @@ class Recorder:
         found = self._noise.value
         return None if found is None else GradientNoise(**asdict(found), steps=self._noise.steps)
 
-    def _keep(self, attempt: int, findings: Iterable[object]) -> None:
+    def _keep(self, attempt: int, findings: Iterable[Finding]) -> None:
         for found in findings:
-            finding = Finding.model_validate(found, from_attributes=True)
-            finding = finding.model_copy(update={"action": self.react(finding)})
+            finding = found.model_copy(update={"action": self.react(found)})
             self._findings.append(finding)
             self._sinks.found(finding)
             self._store.event(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.errors import SpecError
-from orchestrator.plan.topology import TaskPlan
 
-SECONDS_PER_HOUR = 3600.0
 RESOURCES = ("cpu", "gpu")
 TASK_TYPES = ("chief", "worker", "ps", "evaluator")
 
@@ -20,7 +18,7 @@ def parse_prices(text: str) -> dict[str, float]:
     such task, instead of its CPUs and GPUs.
     """
     if text.endswith((".yaml", ".yml")):
-        from orchestrator.spec.resolve import read_yaml
+        from orchestrator.spec.yaml import read_yaml
 
         values = {key: value for key, value in read_yaml(Path(text)).items() if key != "directory"}
     else:
@@ -45,20 +43,3 @@ def check_prices(values: Mapping[str, object]) -> dict[str, float]:
     if not prices:
         raise SpecError("price", "it is empty: write it as cpu=0.04,gpu=2.5")
     return prices
-
-
-def dollars_per_hour(prices: Mapping[str, float], plans: Sequence[TaskPlan]) -> float:
-    """What all tasks of a run cost in an hour. A resource without a price is free."""
-    return sum(
-        prices[plan.task.type]
-        if plan.task.type in prices
-        else plan.cpus * prices.get("cpu", 0.0) + plan.gpus * prices.get("gpu", 0.0)
-        for plan in plans
-    )
-
-
-def cost(prices: Mapping[str, float] | None, plans: Sequence[TaskPlan], seconds: float | None) -> float | None:
-    """Dollars for `seconds` of training; null without prices, or when nothing was trained."""
-    if not prices or seconds is None:
-        return None
-    return dollars_per_hour(prices, plans) * seconds / SECONDS_PER_HOUR

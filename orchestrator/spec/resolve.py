@@ -19,10 +19,9 @@ from orchestrator.errors import JobError, SpecError, UsageError
 from orchestrator.spec import secrets
 from orchestrator.spec.comparison import CompareSpec, make_compare_spec
 from orchestrator.spec.run import RunSpec, check_field_names, make_run_spec, shown
-from workers.supervisor.process import python_environment
+from orchestrator.spec.yaml import read_yaml
+from workers.session import python_environment
 
-MAX_SPEC_BYTES = 1 << 18
-"""Read in two seconds; the YAML of a comparison of fifty variants and a thousand seeds is a tenth of it."""
 _BUDGETS = ("samples", "epochs")
 _Spec = TypeVar("_Spec", RunSpec, CompareSpec)
 
@@ -115,37 +114,6 @@ def _params(values: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(params, dict):
         raise SpecError("params", f"{shown(params)} is not allowed: give a mapping of names to values")
     return params
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A spec file's mapping; job paths in it, and its `directory`, are relative to it.
-
-    Raises:
-        UsageError: there is no such file, it is too large, or it is not plain YAML.
-    """
-    from orchestrator.spec import yaml
-
-    try:
-        if path.is_fifo():
-            raise OSError("it is a pipe, whose other end would be waited for")
-        with path.open("rb") as file:
-            data = file.read(MAX_SPEC_BYTES + 1)
-        if len(data) > MAX_SPEC_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_SPEC_BYTES} bytes; a spec is a page of text.")
-        text = data.decode("utf-8")
-    except FileNotFoundError:
-        raise UsageError(f"There is no spec file {path}.") from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
-    try:
-        values = yaml.load(text)
-    except ValueError as error:
-        raise UsageError(f"{path} is not a spec in plain YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"{path} has to hold fields and their values, such as `job: digits`.")
-    if isinstance(folder := values.setdefault("directory", ""), str):
-        values["directory"] = str(path.resolve().parent / folder)
-    return values
 
 
 def describe_job(job: str, directory: str, params: Mapping[str, Any], *, here: bool = False) -> JobDescription:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.errors import SpecError, UsageError
-from orchestrator.plan.topology import TaskPlan
 
 LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 LabelSelector = Annotated[str, Field(pattern=r"^!?(in\([A-Za-z0-9._, -]+\)|[A-Za-z0-9._-]{1,63})$")]
@@ -42,18 +40,6 @@ def check(resources: Resources) -> None:
             continue
         why = "workers take gpus_per_worker" if name == "worker" else f"a {name} computes nothing that a GPU helps with"
         raise SpecError(f"resources.{name}.gpu", f"{asked.gpu} is not allowed: {why}")
-
-
-def demand(plan: TaskPlan, resources: Resources, worker_labels: Mapping[str, str]) -> TaskPlan:
-    """`plan` with what its type asks for."""
-    asked = resources.get(plan.task.type, TypeResources())  # type: ignore[call-overload]  # a type of ours
-    return replace(
-        plan,
-        cpus=plan.cpus if asked.cpu is None else asked.cpu,
-        gpus=plan.gpus if asked.gpu is None else float(asked.gpu),
-        memory_gib=asked.memory_gib or 0.0,
-        labels=dict(worker_labels) if plan.task.type == "worker" else {},
-    )
 
 
 def parse_resources(settings: Mapping[str, str]) -> dict[str, dict[str, Any]]:

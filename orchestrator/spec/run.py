@@ -6,7 +6,6 @@ value and what is allowed; nothing is started before a spec is valid.
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from orchestrator.errors import SpecError
+from orchestrator.metric_target import Target
 from orchestrator.spec.resources import LabelKey, LabelSelector, Resources
 from orchestrator.spec.resources import check as check_resources
 from orchestrator.spec.secrets import check_names
@@ -24,7 +24,6 @@ from workers.stragglers import Profile
 
 _Model = TypeVar("_Model", bound=BaseModel)
 ModeName = Literal["sync", "async"]
-_TARGET = re.compile(r"\s*([A-Za-z_][\w/.-]*)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 RUN_ID_WORDS = "letters, digits, '.', '_' and '-' only, starting with a letter or digit, up to 100"
@@ -32,37 +31,6 @@ RUN_ID_WORDS = "letters, digits, '.', '_' and '-' only, starting with a letter o
 Count = Annotated[int, Field(ge=1, lt=2**53)]
 """Samples or steps; JSON readers hold no larger number exactly."""
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-class Target(BaseModel):
-    """What ends a run early: `val_accuracy>=0.95`."""
-
-    model_config = ConfigDict(frozen=True)
-    metric: str
-    op: Literal[">=", "<=", ">", "<"]
-    value: float
-
-    @classmethod
-    def parse(cls, text: str) -> Target:
-        match = _TARGET.fullmatch(text)
-        if match is None:
-            raise ValueError("write it as METRIC>=NUMBER, for example val_accuracy>=0.95 (or <=, >, <)")
-        metric, op, value = match.groups()
-        if not math.isfinite(float(value)):
-            raise ValueError("the number is too large")
-        return cls(metric=metric, op=op, value=float(value))  # type: ignore[arg-type]  # the pattern's choice
-
-    def met_by(self, value: float) -> bool:
-        return {
-            ">=": value >= self.value,
-            "<=": value <= self.value,
-            ">": value > self.value,
-            "<": value < self.value,
-        }[self.op]
-
-    def __str__(self) -> str:
-        """As typed, to the last digit: `parse` of it gives the same target."""
-        return f"{self.metric}{self.op}{str(self.value).removesuffix('.0')}"
 
 
 class RunSpec(BaseModel):

@@ -6,9 +6,12 @@ number such as 1:1:1:... takes YAML 1.1 seconds to read and has too many digits 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from orchestrator.errors import UsageError
 
 MAX_DEPTH = 40
 _TEXT = "tag:yaml.org,2002:str"
@@ -75,3 +78,36 @@ def _cut(text: str, longest: int = _LONGEST_NAME) -> str:
 
 def _place(mark: Any) -> str:
     return f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+
+
+MAX_SPEC_BYTES = 1 << 18
+"""Read in two seconds; the YAML of a comparison of fifty variants and a thousand seeds is a tenth of it."""
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A spec file's mapping; job paths in it, and its `directory`, are relative to it.
+
+    Raises:
+        UsageError: there is no such file, it is too large, or it is not plain YAML.
+    """
+    try:
+        if path.is_fifo():
+            raise OSError("it is a pipe, whose other end would be waited for")
+        with path.open("rb") as file:
+            data = file.read(MAX_SPEC_BYTES + 1)
+        if len(data) > MAX_SPEC_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_SPEC_BYTES} bytes; a spec is a page of text.")
+        text = data.decode("utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"There is no spec file {path}.") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+    try:
+        values = load(text)
+    except ValueError as error:
+        raise UsageError(f"{path} is not a spec in plain YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} has to hold fields and their values, such as `job: digits`.")
+    if isinstance(folder := values.setdefault("directory", ""), str):
+        values["directory"] = str(path.resolve().parent / folder)
+    return values

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import json
 import os
 import platform
 import re
@@ -217,3 +218,20 @@ def find_runs(root: Path) -> Iterable[Path]:
     found = {p.parent for name in (SPEC, COMPARISON_SPEC, COMPARISON) for p in root.glob(f"*/{name}")}
     found |= {p.parents[2] for p in root.glob(f"*/runs/*/{SPEC}")}  # comparisons that are not finished
     return sorted(found, key=lambda p: p.stat().st_mtime)
+
+
+FILE = "environment.json"
+
+_MAX_BYTES = 1 << 20
+
+
+def load_environment(run: Path) -> dict[str, Any] | None:
+    """What was stored when the run was made; null when nothing readable was."""
+    path = run / FILE
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            return None
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return stored if isinstance(stored, dict) else None

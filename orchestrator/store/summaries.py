@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 
-from orchestrator.monitor.pace import straggler_index
-from orchestrator.results import FailureRecord, Staleness, Timing, Utilization, WorkerTime
+from orchestrator.results import FailureRecord, Staleness, Timing, Utilization, WorkerTime, straggler_index
 from orchestrator.store.metrics import Metrics
 
 

@@ -14,12 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator.cli.on_head import SPEC
-from orchestrator.cli.spec_flags import base_of, spec_file
 from orchestrator.cluster import access
 from orchestrator.cluster.staging import stage
 from orchestrator.errors import ClusterError, UsageError
 from orchestrator.spec.comparison import CompareSpec
+from orchestrator.spec.files import base_of, spec_file
 from orchestrator.spec.run import RUN_ID_WORDS, RunSpec, is_run_id, shown
 
 _T = TypeVar("_T")
@@ -208,3 +207,6 @@ def _submission(job: Any) -> Submission:
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip(" .")]
     return lines[-1] if lines else "no reason given"
+
+
+SPEC = "spec.yaml"

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from jobs.staged import FOLDER, job_file
-from orchestrator.cli.spec_flags import base_of, spec_file
 from orchestrator.cluster.staging import stage
 from orchestrator.errors import UsageError
-from orchestrator.plan.topology import TaskPlan
-from orchestrator.runs.group_places import evaluator_plan, training_plans
+from orchestrator.plan.topology import TaskPlan, evaluator_plan, training_plans
 from orchestrator.spec.comparison import CompareSpec
+from orchestrator.spec.files import base_of, spec_file
 from orchestrator.spec.run import RunSpec
 
 CODE = "/etc/regatta/job"

@@ -11,7 +11,7 @@ from orchestrator.results import RunResult, Timing
 from orchestrator.verdict.evidence import Modes
 
 STRAGGLER = 1.5
-"""As for the finding while a run is on (`orchestrator.monitor.pace`)."""
+"""As for the finding while a run is on (`orchestrator.monitor.speed`)."""
 
 
 @dataclass(frozen=True)

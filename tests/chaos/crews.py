@@ -14,10 +14,11 @@ from typing import Any
 from orchestrator.cluster.worker_group import Assign, LocalGroup
 from orchestrator.control.coordinator import Tick
 from orchestrator.plan.placement import Host, Place, Room, Strategy
-from orchestrator.plan.topology import TaskPlan
+from orchestrator.plan.topology import TaskPlan, evaluator_plan, training_plans
 from orchestrator.results import RunResult
-from orchestrator.runs.fleet import Crew, assigner
-from orchestrator.runs.group_places import Seating, evaluator_plan, training_plans
+from orchestrator.runs.assignments import assigner
+from orchestrator.runs.fleet import Crew
+from orchestrator.runs.group_places import Seating
 from orchestrator.runs.runner import Runner
 from orchestrator.spec.run import RunSpec, make_run_spec
 from tests.chaos.checker import check_nothing_left

@@ -14,9 +14,9 @@ from orchestrator.cluster.worker_group import LocalGroup
 from orchestrator.control.coordinator import Coordinator, Tick
 from orchestrator.control.states import Ended
 from orchestrator.plan import topology
+from orchestrator.plan.topology import training_plans
+from orchestrator.runs.assignments import assigner
 from orchestrator.runs.checkpoints import checkpointing, go_on
-from orchestrator.runs.fleet import assigner
-from orchestrator.runs.group_places import training_plans
 from orchestrator.spec.run import make_run_spec
 from workers.addresses import join, split
 from workers.messages import PREEMPTED, CheckpointFailed, CheckpointWritten, Evaluation, Leg, Stamp, StepBatch

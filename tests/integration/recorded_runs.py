@@ -10,9 +10,9 @@ from typing import Any
 from orchestrator.cluster.worker_group import LocalGroup
 from orchestrator.control.coordinator import Coordinator
 from orchestrator.plan import topology
+from orchestrator.plan.topology import training_plans
 from orchestrator.results import RunResult
-from orchestrator.runs.fleet import assigner
-from orchestrator.runs.group_places import training_plans
+from orchestrator.runs.assignments import assigner
 from orchestrator.runs.resume import take_up
 from orchestrator.runs.runner import Runner, Watcher
 from orchestrator.runs.session import Planned, Silent

@@ -95,7 +95,7 @@ def plain(job: str, params: Mapping[str, Any], replicas: int) -> dict[str, Any]:
     from keras.src.utils.naming import reset_uids
 
     from jobs.api import DataContext
-    from workers.snapshot import state_variables
+    from workers.model.state import state_variables
 
     loaded = load(job, params)
     keras.utils.set_random_seed(SEED)

@@ -16,8 +16,8 @@ from tests.integration.local_runs import train
 from tests.unit.test_checkpoints import ABOUT, a_snapshot
 from workers.checkpoints.errors import CheckpointError, FencedError
 from workers.checkpoints.manifest import ARRAYS, MANIFEST, Score
-from workers.checkpoints.storage import FENCE, open_place
-from workers.checkpoints.store import Shelf
+from workers.checkpoints.storage import FENCE
+from workers.checkpoints.store import Shelf, open_place
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from workers.checkpoints import manifest as manifests
 from workers.checkpoints.errors import CheckpointError, DamagedError, FencedError
 from workers.checkpoints.manifest import ARRAYS, MANIFEST, Score
-from workers.checkpoints.storage import FENCE, LocalPlace, open_place
-from workers.checkpoints.store import Shelf
+from workers.checkpoints.storage import FENCE, LocalPlace
+from workers.checkpoints.store import Shelf, open_place
 from workers.messages import Dealt
 from workers.snapshot import Memory, Snapshot
 

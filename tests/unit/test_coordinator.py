@@ -25,8 +25,8 @@ from orchestrator.control.deadlines import STOP_GRACE_SECONDS
 from orchestrator.control.preemption import Preempted
 from orchestrator.control.states import CAUSE_GRACE_SECONDS, Ended, Idle, Launching, Training
 from orchestrator.errors import ClusterError
+from orchestrator.metric_target import Target
 from orchestrator.plan.topology import EVALUATOR
-from orchestrator.spec.run import Target
 from tests.unit.fake_group import FakeClock, FakeGroup, script
 from workers.messages import (
     Assignment,

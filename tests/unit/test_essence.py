@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.essence import brief, essence
+from workers.failures import brief, essence
 
 pytestmark = pytest.mark.unit
 

@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from jobs.loading import JobNotFound, ParamsError
-from workers.data.stream import DataError
+from workers.errors import DataError, NoLossError, NotCompiledError, UnknownMetricError
 from workers.failures import classify, describe, user_traceback
 from workers.messages import Assignment, FailureKind, JobSource, Task
-from workers.model.step import NoLossError, NotCompiledError
-from workers.training.evaluator import UnknownMetricError
 
 pytestmark = pytest.mark.unit
 
@@ -98,7 +96,7 @@ def test_a_users_error_is_one_line_and_their_traceback(tmp_path: Path) -> None:
 
 def test_frames_of_ours_before_the_users_are_left_out() -> None:
     """As from inside `workers`: our frames come first, the user's follow."""
-    from workers.training.tuner import CallTuner
+    from workers.training.schedule import CallTuner
 
     class Mine:
         def __mul__(self, _: object) -> object:

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from workers.errors import BROKEN_OFF
 from workers.failures import classify
 from workers.messages import FailureKind
 from workers.modes import shared_memory
-from workers.modes.shared_memory import BROKEN_OFF, SLOT_BYTES, Neighbours, listen
+from workers.modes.shared_memory import SLOT_BYTES, Neighbours, listen
 
 pytestmark = pytest.mark.unit
 

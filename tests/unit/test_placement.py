@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import ResourcesError
 from orchestrator.plan.placement import Host, Room, Strategy, matches, place, shortage
-from orchestrator.plan.topology import TaskPlan, plan_tasks
-from orchestrator.spec.resources import demand
+from orchestrator.plan.topology import TaskPlan, demand, plan_tasks
 from orchestrator.spec.run import make_run_spec
 from workers.messages import Task
 

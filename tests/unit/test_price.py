@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SpecError
+from orchestrator.plan.cost import cost, dollars_per_hour
 from orchestrator.plan.topology import plan_tasks
-from orchestrator.spec.prices import check_prices, cost, dollars_per_hour, parse_prices
+from orchestrator.spec.prices import check_prices, parse_prices
 
 pytestmark = pytest.mark.unit
 

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
+from workers.session import session_directory
 from workers.supervisor import process, zygote
-from workers.supervisor.process import ForkedProcess, SpawnedProcess, session_directory, start_zygote
+from workers.supervisor.process import ForkedProcess, SpawnedProcess, start_zygote
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forking is for Linux")
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.doctor.environment import commit, environment, facts, load_environment
+from orchestrator.doctor.environment import commit, environment
+from orchestrator.report.repeating import facts
+from orchestrator.store.directory import load_environment
 
 pytestmark = pytest.mark.unit
 

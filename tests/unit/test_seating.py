@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import HostLostError
 from orchestrator.plan.placement import Host, Place, Room, Strategy, place_now
-from orchestrator.plan.topology import TaskPlan
-from orchestrator.runs.group_places import Seating, training_plans
+from orchestrator.plan.topology import TaskPlan, training_plans
+from orchestrator.runs.group_places import Seating
 from orchestrator.spec.run import RunSpec
 
 pytestmark = pytest.mark.unit

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from orchestrator.errors import SpecError
+from orchestrator.metric_target import Target
 from orchestrator.spec.comparison import MAX_SEEDS, CompareSpec, make_compare_spec, spec_schema
-from orchestrator.spec.run import RunSpec, Target, make_run_spec
+from orchestrator.spec.run import RunSpec, make_run_spec
 
 pytestmark = pytest.mark.unit
 

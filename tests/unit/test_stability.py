@@ -18,10 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.monitor.advice import ADVICE, Finding
+from orchestrator.monitor.advice import ADVICE
 from orchestrator.monitor.noise_scale import NoiseScaleEstimate, simple_noise_scale
-from orchestrator.monitor.pace import input_bound, straggler, straggler_index
+from orchestrator.monitor.speed import input_bound, straggler
 from orchestrator.monitor.stability import StabilityDetector
+from orchestrator.results import Finding, straggler_index
 from tests.unit.loss_corpus import HEALTHY, Curve, corpus, curve, sgd_run
 
 pytestmark = pytest.mark.unit

@@ -26,7 +26,7 @@ from orchestrator.control.states import (
     Training,
     advance,
 )
-from orchestrator.spec.run import Target
+from orchestrator.metric_target import Target
 from workers.messages import (
     PREEMPTED,
     Evaluation,

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workers.stragglers import Pace, Profile, ProfileError, draws, pace_of
+from workers.errors import ProfileError
+from workers.stragglers import Pace, Profile, draws, pace_of
 
 pytestmark = pytest.mark.unit
 

@@ -14,15 +14,9 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import JobError, SpecError, UsageError
 from orchestrator.spec import resolve as module
-from orchestrator.spec.resolve import (
-    MAX_SPEC_BYTES,
-    JobDescription,
-    describe_job,
-    read_yaml,
-    resolve_comparison,
-    resolve_run,
-)
+from orchestrator.spec.resolve import JobDescription, describe_job, resolve_comparison, resolve_run
 from orchestrator.spec.run import RunSpec
+from orchestrator.spec.yaml import MAX_SPEC_BYTES, read_yaml
 
 Write = Callable[[str], Path]
 DEFAULTS = {"batch_size": 16, "samples": 500, "target": "val_accuracy>=0.9"}

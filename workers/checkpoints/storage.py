@@ -83,21 +83,6 @@ class Place(Protocol):
         """Nobody else on this file system is inside of such a block; a remote place has no locks."""
 
 
-def open_place(destination: str) -> Place:
-    """The place that `destination`, a path or a URI, means.
-
-    Raises:
-        CheckpointError: the URI is not one that `pyarrow.fs` knows.
-    """
-    if destination.startswith("file://"):
-        destination = destination.removeprefix("file://")
-    if "://" not in destination:
-        return LocalPlace(Path(destination))
-    from workers.checkpoints.remote import RemotePlace
-
-    return RemotePlace(destination)
-
-
 class LocalPlace:
     def __init__(self, root: Path) -> None:
         self.root = root

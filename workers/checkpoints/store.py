@@ -7,12 +7,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from workers.checkpoints import arrays
 from workers.checkpoints.errors import CheckpointError, DamagedError, FencedError
 from workers.checkpoints.manifest import ARRAYS, MANIFEST, MAX_BYTES, Manifest, Score, Share, from_bytes, to_bytes
-from workers.checkpoints.storage import FENCE, Name, Place, parsed_name
+from workers.checkpoints.storage import FENCE, LocalPlace, Name, Place, parsed_name
 from workers.messages import Dealt
 from workers.snapshot import Snapshot
 
@@ -230,3 +231,18 @@ def not_one(found: Sequence[str], url: str) -> str:
         f"None of the {len(found)} checkpoints in {url} can be trusted, so there is nothing to go on from: "
         f"{'; '.join(found[:3])}{'; ...' if len(found) > 3 else ''}. Put back a copy of one of them, or start anew."
     )
+
+
+def open_place(destination: str) -> Place:
+    """The place that `destination`, a path or a URI, means.
+
+    Raises:
+        CheckpointError: the URI is not one that `pyarrow.fs` knows.
+    """
+    if destination.startswith("file://"):
+        destination = destination.removeprefix("file://")
+    if "://" not in destination:
+        return LocalPlace(Path(destination))
+    from workers.checkpoints.remote import RemotePlace
+
+    return RemotePlace(destination)

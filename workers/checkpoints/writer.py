@@ -14,8 +14,7 @@ from typing import Any
 
 from workers.checkpoints.errors import CheckpointError, FencedError
 from workers.checkpoints.manifest import Score
-from workers.checkpoints.storage import open_place
-from workers.checkpoints.store import Shelf
+from workers.checkpoints.store import Shelf, open_place
 from workers.messages import CheckpointFailed, Checkpointing, CheckpointWritten, Evaluation, Leg, Stamp
 from workers.snapshot import Snapshot
 

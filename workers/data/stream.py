@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Any
 from jobs.api import DataContext, Job
 from workers.data import sharding as dealing
 from workers.data.sharding import Dealing
+from workers.errors import DataError
 from workers.messages import Position
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-
-class DataError(ValueError):
-    """A job's dataset cannot be trained on; the message says what is wrong and what to do."""
 
 
 def training_stream(

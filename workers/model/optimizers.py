@@ -47,7 +47,7 @@ def _variables_of_each(model: keras.Model, batch: Any) -> dict[int, list[keras.V
     """By the optimizer's id, what one step of the model applies it to."""
     import tensorflow as tf
 
-    from workers.model.step import step_scope
+    from workers.model.scope import step_scope
 
     given: dict[int, list[keras.Variable]] = {}
 

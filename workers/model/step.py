@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jobs.api import Job
+from workers.errors import NoLossError, NotCompiledError
 from workers.model.optimizers import build_optimizers
+from workers.model.scope import step_scope
 
 if TYPE_CHECKING:
     import keras
@@ -21,43 +23,6 @@ if TYPE_CHECKING:
 
     Logs = dict[str, tf.Tensor]
     Step = Callable[[Any], tf.Tensor]
-
-
-class NoLossError(ValueError):
-    """The model's `train_step` did not return a dict with a `loss`."""
-
-
-class NotCompiledError(ValueError):
-    """The job's model has no loss and no optimizer."""
-
-
-def step_scope(local: Iterable[tuple[keras.Variable, tf.Tensor]]) -> Any:
-    """A scope in which the `local` variables are plain tensors, starting at the values given.
-
-    Built on `keras.StatelessScope`, which redirects reads and `assign`s of Keras variables. All others are
-    assigned directly, as outside of any scope. `get_current_value` answers for every variable because Keras'
-    weight regularisers read through it.
-    """
-    import keras
-
-    class StepScope(keras.StatelessScope):  # type: ignore[misc]
-        def __init__(self) -> None:
-            pairs = list(local)
-            super().__init__(state_mapping=pairs, collect_losses=True, initialize_variables=False)
-            self._local = {id(variable) for variable, _ in pairs}
-
-        def add_update(self, update: tuple[keras.Variable, tf.Tensor]) -> None:
-            variable, value = update
-            if id(variable) in self._local:
-                super().add_update(update)
-            else:
-                variable._direct_assign(value)
-
-        def get_current_value(self, variable: keras.Variable) -> Any:
-            value = super().get_current_value(variable)
-            return variable._value if value is None else value
-
-    return StepScope()
 
 
 class TrainStep:

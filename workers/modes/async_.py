@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from jobs.api import Job
-from workers import snapshot as state
 from workers.data.stream import first_batch, training_stream
 from workers.failures import classify
 from workers.messages import OUTSTANDING_CALLS, Assignment, FailureKind, Position
+from workers.model import state
+from workers.model.learning_rate import scale_schedule
 from workers.model.optimizers import iterations, optimizers
 from workers.model.step import TrainStep, make_model
 from workers.modes import Call, Decision
 from workers.modes.async_steps import Closure
 from workers.modes.step_timer import StepTimer, known
+from workers.snapshot import Snapshot
 from workers.stragglers import Pace, pace_of
-from workers.training.start import scale_schedule
 
 if TYPE_CHECKING:
     import keras
@@ -88,7 +89,7 @@ class AsyncMode:
         if scale_schedule(self.model, factor):
             self._closure = self._make_closure()
 
-    def begin(self, start: state.Snapshot, seed: int) -> None:
+    def begin(self, start: Snapshot, seed: int) -> None:
         self.adopt(start)
         self._counter.assign(start.step)
         self._paces = [pace_of(self._assignment.straggler, seed, worker) for worker in range(self._workers)]
@@ -106,7 +107,7 @@ class AsyncMode:
             self.model.optimizer.learning_rate.assign(wish.learning_rate)
         return wish
 
-    def adopt(self, start: state.Snapshot | None) -> None:
+    def adopt(self, start: Snapshot | None) -> None:
         if start is not None:
             state.load(self.model, start)
 
@@ -116,12 +117,12 @@ class AsyncMode:
             calls += self._collect()
         return calls
 
-    def snapshot(self, clock: float) -> state.Snapshot:
+    def snapshot(self, clock: float) -> Snapshot:
         """Read while workers go on: each variable is whole, together they may be a few updates apart."""
         step = int(self._counter.numpy())
         for optimizer in optimizers(self.model):
             iterations(optimizer).assign(step)
-        return state.Snapshot(
+        return Snapshot(
             step=step,
             samples=step * self._assignment.batch_size,
             clock=clock,

@@ -18,7 +18,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workers.model.optimizers import iterations, optimizers
-from workers.model.step import TrainStep, step_scope
+from workers.model.scope import step_scope
+from workers.model.step import TrainStep
 from workers.modes.ps_exchange import Exchange, Messages
 from workers.modes.step_timer import StepTimer
 

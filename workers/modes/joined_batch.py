@@ -15,13 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from workers.errors import UnsupportedOptimizerError
+
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
-
-
-class UnsupportedOptimizerError(ValueError):
-    """The optimizer has a setting that does not work with several replicas."""
 
 
 @contextmanager

@@ -29,11 +29,10 @@ from typing import Any
 import numpy as np
 
 from workers.addresses import split
+from workers.errors import BROKEN_OFF
 
 SLOT_BYTES = 1 << 22
 """Larger values take several rounds. What fits into a core's cache and is worth a message is best."""
-BROKEN_OFF = "the exchange of gradients broke off"
-"""In the message of every error whose reason is another worker."""
 _MEETING_SECONDS = 10.0
 _LOOK = struct.pack("ll", 4, 0)
 """Seconds and microseconds between two looks at the process of a worker that is waited for."""

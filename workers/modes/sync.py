@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jobs.api import Job
-from workers import snapshot as state
 from workers.data.stream import checked, first_batch, training_stream
 from workers.messages import Assignment, Position
+from workers.model import state
+from workers.model.learning_rate import scale_schedule
 from workers.model.optimizers import optimizers
 from workers.model.step import TrainStep, make_model
 from workers.modes import Call, Consult, Decision
@@ -27,9 +28,9 @@ from workers.modes.joined_batch import as_if_alone, count_sums_for_all, refuse_u
 from workers.modes.reducer import Reducer, average_gradients
 from workers.modes.shared_memory import Neighbours, listen
 from workers.modes.step_timer import StepTimer, known
+from workers.snapshot import Snapshot
 from workers.stragglers import Pace, pace_of
 from workers.task_log import say
-from workers.training.start import scale_schedule
 
 if TYPE_CHECKING:
     import keras
@@ -121,7 +122,7 @@ class SyncMode:
         if scale_schedule(self.model, factor):
             self._run = self._make_run()
 
-    def begin(self, start: state.Snapshot, seed: int) -> None:
+    def begin(self, start: Snapshot, seed: int) -> None:
         self.adopt(start)
         self._iterator = self._iterate(self._stream(seed, start.position))
         self.step = start.step
@@ -158,7 +159,7 @@ class SyncMode:
             self.model.optimizer.learning_rate.assign(self._agreed.learning_rate)
         return self._agreed
 
-    def adopt(self, start: state.Snapshot | None) -> None:
+    def adopt(self, start: Snapshot | None) -> None:
         if self.leads and start is not None:
             state.load(self.model, start)
         if self._workers > 1:
@@ -167,7 +168,7 @@ class SyncMode:
     def drain(self) -> Sequence[Call]:
         return ()
 
-    def snapshot(self, clock: float) -> state.Snapshot:
+    def snapshot(self, clock: float) -> Snapshot:
         samples = self.step * self._replicas * self._assignment.batch_size
         return state.read(self.model, step=self.step, samples=samples, clock=clock)
 

@@ -8,21 +8,14 @@ import json
 import os
 import signal
 import socket
-import stat
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import Protocol
 
-from workers.supervisor.zygote import MAX_REQUEST, SESSION_MARK
-
-_LONGEST_PARENT = 50
-"""A unix socket's path may have 107 characters, ours and the session's name included."""
-PACKAGES = Path(__file__).resolve().parents[2]
-"""Where `workers`, `jobs` and `orchestrator` lie: first on a replica's path, so that nothing shadows them."""
+from workers.session import MAX_REQUEST, SESSION_MARK, python_environment, session_directory
 
 
 class Process(Protocol):
@@ -35,21 +28,6 @@ class Process(Protocol):
 
     def wait(self, seconds: float) -> int | None:
         """The exit code, negative for the signal that ended it; None if it still runs after `seconds`."""
-
-
-def session_directory(session: str) -> Path:
-    """Sockets and logs of one invocation on this host; readable by its owner alone."""
-    parent = Path(tempfile.gettempdir())
-    if len(str(parent)) > _LONGEST_PARENT:
-        parent = Path("/tmp")  # noqa: S108 - what is in it is checked below
-    ours = parent / f"regatta-{os.getuid()}"
-    ours.mkdir(mode=0o700, exist_ok=True)
-    found = ours.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise OSError(f"{ours} is not a folder of this user's alone; remove it, or set TMPDIR to another place")
-    path = ours / session
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path
 
 
 def start_zygote(session: str) -> socket.socket:
@@ -91,13 +69,6 @@ def _connect(path: Path) -> socket.socket | None:
         client.close()
         return None
     return client
-
-
-def python_environment() -> dict[str, str]:
-    """This process' environment, with our packages first on Python's path."""
-    inherited = os.environ.get("PYTHONPATH", "")
-    path = os.pathsep.join(part for part in (str(PACKAGES), inherited) if part)
-    return dict(os.environ) | {"PYTHONPATH": path}
 
 
 class ForkedProcess:

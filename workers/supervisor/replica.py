@@ -38,6 +38,7 @@ from workers.messages import (
     Task,
     TaskFailure,
 )
+from workers.session import python_environment, session_directory
 from workers.snapshot import Snapshot
 from workers.supervisor import process as processes
 from workers.task.runtime import environment
@@ -99,10 +100,10 @@ class Replica:
 
     def start(self, assignment: Assignment) -> None:
         """Start the task's process. What becomes of it is told by `poll`."""
-        directory = processes.session_directory(self._session)
+        directory = session_directory(self._session)
         log = directory / f"{self._task.type}-{self._task.index}-{os.getpid()}-{id(self)}.log"
         mine, theirs = socket.socketpair()
-        env = processes.python_environment() | environment(assignment)
+        env = python_environment() | environment(assignment)
         self._mask = Mask(assignment.secrets)
         self._log = log.open("wb+")
         self._state = ReplicaState.STARTING

@@ -28,10 +28,9 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
+from workers.session import MAX_REQUEST, SESSION_MARK
+
 IDLE_SECONDS = 5.0
-SESSION_MARK = "REGATTA_SESSION"
-"""Environment variable that marks the processes of one invocation."""
-MAX_REQUEST = 180_000  # bytes; a unix socket's default send buffer is 208 KiB
 _PR_SET_PDEATHSIG = 1
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from workers.supervisor.zygote import SESSION_MARK
+from workers.session import SESSION_MARK
 
 _RAY = re.compile(r"[/\\](?:site|dist)-packages/ray/|^ray::|^ray\.|(?:^|/)(?:gcs_server|raylet)$")
 

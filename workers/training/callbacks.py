@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jobs.api import DataContext, Job
-from workers import snapshot as state
 from workers.data.stream import checked, without_tuner
+from workers.errors import CallbackError
+from workers.model import state
+from workers.model.learning_rate import learning_rate_variable
 from workers.modes import Call, Consult, Decision
+from workers.snapshot import Memory, Snapshot
 from workers.training.callback_memory import recall, remember
-from workers.training.start import learning_rate_variable
 
 if TYPE_CHECKING:
     import keras
@@ -34,10 +36,6 @@ _FILE_ATTRIBUTES = ("filepath", "filename", "log_dir", "backup_dir", "_weights_p
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 _LOGS_ONLY = ("TensorBoard", "TerminateOnNaN", "ProgbarLogger")
 """Keras' callbacks whose batch hooks look at the logs alone: the model need not be brought up to date for them."""
-
-
-class CallbackError(ValueError):
-    """`Job.callbacks` did not return callbacks."""
 
 
 class Callbacks:
@@ -62,15 +60,15 @@ class Callbacks:
         self._epoch = 0
         self._call = 0
         self._steps_per_epoch = 1
-        self._memory: state.Memory | None = None
-        self.state: state.Snapshot | None = None
+        self._memory: Memory | None = None
+        self.state: Snapshot | None = None
         """What the hooks made of the model, where they changed more than its learning rate."""
 
-    def start_at(self, epoch: int, steps_per_epoch: int, memory: state.Memory | None = None) -> None:
+    def start_at(self, epoch: int, steps_per_epoch: int, memory: Memory | None = None) -> None:
         """Training goes on from within `epoch`, counted from 0; `memory` is what they held then."""
         self._epoch, self._steps_per_epoch, self._memory = epoch, steps_per_epoch, memory
 
-    def memory(self) -> state.Memory | None:
+    def memory(self) -> Memory | None:
         """What they hold now, for whoever goes on from here; None if they were never asked anything."""
         return remember(self._list.callbacks, self._steps) if self.consult else None
 
@@ -107,7 +105,7 @@ class Callbacks:
             self._call = len(self._steps)
             self._steps += [dict(zip(names, map(float, row), strict=True)) for row in call.logs]
 
-    def call_ended(self, snapshot: Callable[[], state.Snapshot]) -> Decision:
+    def call_ended(self, snapshot: Callable[[], Snapshot]) -> Decision:
         """Tell of the call noted last, as Keras does with fused steps: once, with the number of its last batch."""
 
         def hooks() -> None:
@@ -116,7 +114,7 @@ class Callbacks:
 
         return self._ask(snapshot() if self._needs_model else None, hooks)
 
-    def epoch_ended(self, snapshot: state.Snapshot) -> Decision:
+    def epoch_ended(self, snapshot: Snapshot) -> Decision:
         """The epoch is over; the next one begins, unless a callback stops training."""
 
         def hooks() -> None:
@@ -126,7 +124,7 @@ class Callbacks:
 
         return self._ask(snapshot, hooks)
 
-    def finish(self, snapshot: state.Snapshot) -> Decision:
+    def finish(self, snapshot: Snapshot) -> Decision:
         """Training is over, maybe within an epoch, which then counts as one."""
 
         def hooks() -> None:
@@ -142,7 +140,7 @@ class Callbacks:
         self._epoch += 1
         self._list.on_epoch_end(self._epoch - 1, self._logs)
 
-    def _ask(self, snapshot: state.Snapshot | None, hooks: Callable[[], None]) -> Decision:
+    def _ask(self, snapshot: Snapshot | None, hooks: Callable[[], None]) -> Decision:
         """Run `hooks` on the model in the state of `snapshot` (as it is, if None); what they changed is the wish."""
         if snapshot is not None:
             state.load(self._model, snapshot)
@@ -232,7 +230,7 @@ def _append(callbacks: Sequence[keras.callbacks.Callback]) -> None:
             callback.append = True
 
 
-def _same(one: state.Snapshot, other: state.Snapshot, ignored: int | None) -> bool:
+def _same(one: Snapshot, other: Snapshot, ignored: int | None) -> bool:
     """Whether two states are equal, but for the optimizer variable at `ignored`."""
     pairs = list(zip(one.weights, other.weights, strict=True))
     pairs += [p for i, p in enumerate(zip(one.optimizer, other.optimizer, strict=True)) if i != ignored]

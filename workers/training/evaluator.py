@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 
 from jobs.api import DataContext, Job
-from workers import snapshot as state
 from workers.data.stream import checked, first_batch, without_tuner
+from workers.errors import UnknownMetricError
 from workers.messages import Assignment, Evaluation, Stamp
+from workers.model import state
 from workers.model.step import make_model
-
-
-class UnknownMetricError(ValueError):
-    """The spec's target names a metric that this model's evaluation does not report."""
+from workers.snapshot import Snapshot
 
 
 class Evaluator:
@@ -45,7 +43,7 @@ class Evaluator:
                 "Name one of these, or add the metric in compile(metrics=[...])."
             )
 
-    def score(self, stamp: Stamp, snapshot: state.Snapshot) -> Evaluation:
+    def score(self, stamp: Stamp, snapshot: Snapshot) -> Evaluation:
         started = time.monotonic()
         state.write(state.state_variables(self._model), snapshot.weights, "weights")
         metrics = self._evaluate()

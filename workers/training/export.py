@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.api import Job
-from workers import snapshot as state
+from workers.model import state
+from workers.snapshot import Snapshot
 from workers.task_log import say
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def run_folder(directory: str | None) -> Path | None:
     return folder
 
 
-def leave(job: Job, model: keras.Model, final: state.Snapshot, folder: Path) -> None:
+def leave(job: Job, model: keras.Model, final: Snapshot, folder: Path) -> None:
     """Write the final weights, and let the job add what it wants; `model` is put into the final state."""
     if not final.is_finite():
         say(f"the final weights are not finite: no {FINAL_WEIGHTS} is written")

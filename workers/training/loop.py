@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from jobs.api import Job
-from workers import snapshot as state
 from workers.data.stream import samples_per_epoch
 from workers.messages import (
     PREEMPTED,
@@ -30,15 +29,15 @@ from workers.messages import (
     Start,
     StepBatch,
 )
+from workers.model import state
 from workers.modes import Call, Consult, Decision, Mode, Phases
+from workers.snapshot import Snapshot
 from workers.training.callbacks import Callbacks
-from workers.training.epochs import Epochs
 from workers.training.export import leave, run_folder
 from workers.training.progress import Progress
-from workers.training.schedule import Due
+from workers.training.schedule import CallTuner, Due, Epochs
 from workers.training.start import initial_model, resume
 from workers.training.timing import CallTimer
-from workers.training.tuner import CallTuner
 from workers.wire import SnapshotTaken
 
 _DEFAULT_EVALUATIONS = 20
@@ -74,7 +73,7 @@ class Trainer:
         """Build and compile: everything that is paid once per group."""
         self.mode.build()
 
-    def train(self, leg: Leg, snapshot: state.Snapshot | None = None) -> None:
+    def train(self, leg: Leg, snapshot: Snapshot | None = None) -> None:
         """`snapshot` is what `leg.start` speaks of, on the leader; None at step 0, and on the others."""
         self._leg = leg.number
         LegRun(self, leg, snapshot).run()
@@ -89,7 +88,7 @@ class Trainer:
 class LegRun:
     """One leg, from its initial weights to its last snapshot."""
 
-    def __init__(self, trainer: Trainer, leg: Leg, snapshot: state.Snapshot | None) -> None:
+    def __init__(self, trainer: Trainer, leg: Leg, snapshot: Snapshot | None) -> None:
         self._begun = time.monotonic()
         self._snapshot_given = snapshot
         self._trainer = trainer
@@ -234,7 +233,7 @@ class LegRun:
             if self._trainer.assignment.timings:
                 self._trainer.send(timing)
 
-    def _snapshot(self) -> state.Snapshot:
+    def _snapshot(self) -> Snapshot:
         taken = self._mode.snapshot(self._last - self._start)
         scale = self._leg.start.schedule_scale if self._leg.start else 1.0
         samples = self._progress.samples(taken.step)
@@ -244,7 +243,7 @@ class LegRun:
         if self._mode.leads and (score or keep):
             self._take_snapshot(score=score, keep=keep)
 
-    def _take_snapshot(self, *, score: bool, keep: bool, final: bool = False) -> state.Snapshot:
+    def _take_snapshot(self, *, score: bool, keep: bool, final: bool = False) -> Snapshot:
         """Have the leader's state scored, or kept as a checkpoint, or both; and return it."""
         begun = time.monotonic()
         taken = self._snapshot()

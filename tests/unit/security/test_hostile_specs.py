@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.spec.resolve import MAX_SPEC_BYTES
+from orchestrator.spec.yaml import MAX_SPEC_BYTES
 from tests.unit.security.conftest import Command, assert_harmless, assert_refused
 
 # Not marked `unit`: it takes seconds, and the marked set has thirty.

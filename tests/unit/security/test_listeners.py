@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.doctor import checks
 from orchestrator.doctor.checks import Status
-from workers.supervisor.zygote import SESSION_MARK
+from workers.session import SESSION_MARK
 from workers.telemetry.listeners import Listener, listeners
 
 # Not marked `unit`: it takes seconds, and the marked set has thirty.

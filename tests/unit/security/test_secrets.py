@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from orchestrator.cli.flags import to_fields
 from orchestrator.errors import JobError, SpecError
-from orchestrator.runs.fleet import assigner
-from orchestrator.runs.group_places import training_plans
+from orchestrator.plan.topology import training_plans
+from orchestrator.runs.assignments import assigner
 from orchestrator.spec import secrets
 from orchestrator.spec.run import make_run_spec
 from workers.masking import Mask

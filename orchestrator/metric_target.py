@@ -1,0 +1,42 @@
+"""What ends a run early: `val_accuracy>=0.95`."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+_TARGET = re.compile(r"\s*([A-Za-z_][\w/.-]*)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+
+
+class Target(BaseModel):
+    """What ends a run early: `val_accuracy>=0.95`."""
+
+    model_config = ConfigDict(frozen=True)
+    metric: str
+    op: Literal[">=", "<=", ">", "<"]
+    value: float
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        match = _TARGET.fullmatch(text)
+        if match is None:
+            raise ValueError("write it as METRIC>=NUMBER, for example val_accuracy>=0.95 (or <=, >, <)")
+        metric, op, value = match.groups()
+        if not math.isfinite(float(value)):
+            raise ValueError("the number is too large")
+        return cls(metric=metric, op=op, value=float(value))  # type: ignore[arg-type]  # the pattern's choice
+
+    def met_by(self, value: float) -> bool:
+        return {
+            ">=": value >= self.value,
+            "<=": value <= self.value,
+            ">": value > self.value,
+            "<": value < self.value,
+        }[self.op]
+
+    def __str__(self) -> str:
+        """As typed, to the last digit: `parse` of it gives the same target."""
+        return f"{self.metric}{self.op}{str(self.value).removesuffix('.0')}"
