@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.api import run
-from orchestrator.spec.run import make_run_spec
+from orchestrator.spec.run import RunSpec
 
 MODES = ("sync", "async")
 OFTEN, BY_DEFAULT = 2.0, 30.0
@@ -28,7 +28,7 @@ OFTEN, BY_DEFAULT = 2.0, 30.0
 
 def samples_per_s(mode: str, samples: int, hidden: int, seconds: float, folder: Path) -> float:
     """Of one run, launched for itself, with a checkpoint every so many seconds; 0 for none."""
-    spec = make_run_spec(
+    spec = RunSpec.make(
         {
             "job": "digits",
             "mode": mode,

@@ -14,7 +14,8 @@ import numpy as np
 
 from orchestrator.cluster.worker_group import WorkerGroup
 from orchestrator.plan.topology import TaskPlan
-from workers.messages import HostSample, Leg, LegFinished, LegStarted, ReplicaState, ReplicaStatus, StepBatch, Task
+from workers.messages import Leg, Task
+from workers.news import HostSample, LegFinished, LegStarted, ReplicaState, ReplicaStatus, StepBatch
 
 CALL_SECONDS = 0.1
 SAMPLE_SECONDS = 1.0
@@ -66,7 +67,7 @@ class FakeGroup(WorkerGroup):
         sampled = now - self._sampled >= SAMPLE_SECONDS
         samples = (_SAMPLE,) if sampled else ()
         if task != self._leader:
-            return ReplicaStatus(task, ReplicaState.TRAINING, samples=samples)
+            return ReplicaStatus(task, ReplicaState.TRAINING, samples)
         if sampled:
             self._sampled = now
         elapsed = min(now - self._begun, self._seconds)
@@ -74,9 +75,7 @@ class FakeGroup(WorkerGroup):
         batches = tuple(self._calls(leg.run_id, elapsed))
         over = elapsed >= self._seconds
         finished = (LegFinished(leg.run_id, self._told, 32 * self._told, elapsed, None, self._told),) if over else ()
-        return ReplicaStatus(
-            task, ReplicaState.TRAINING, leg_started=started, batches=batches, leg_finished=finished, samples=samples
-        )
+        return ReplicaStatus(task, ReplicaState.TRAINING, (*started, *batches, *finished, *samples))
 
     def _calls(self, run_id: str, elapsed: float) -> list[StepBatch]:
         """All calls that have ended by now and were not told yet."""

@@ -15,38 +15,35 @@ STEPS_PER_CALL = {"sync": 50, "async": 5}
 def main() -> None:
     line = Line()
     from orchestrator.control.coordinator import Coordinator
-    from orchestrator.plan import topology
-    from orchestrator.plan.topology import training_plans
+    from orchestrator.control.machine import Machine, Rules
+    from orchestrator.plan.topology import evaluator_plan, training_plans
     from orchestrator.runs.recorder import Recorder
-    from orchestrator.spec.run import make_run_spec
+    from orchestrator.spec.run import RunSpec
     from orchestrator.store.directory import RunStore
     from workers.messages import Leg
+    from workers.modes.registry import traits
 
-    mode, seconds = line.request["mode"], line.request["seconds"]
-    servers = 2 if mode == "async" else 0
+    name, seconds = line.request["mode"], line.request["seconds"]
+    mode = traits(name)
+    servers = 2 if mode.chief else 0
     workers = line.request["replicas"] - servers
-    spec = make_run_spec({"job": "digits", "mode": mode, "workers": workers, "samples": 2**40})
+    spec = RunSpec.make({"job": "digits", "mode": name, "workers": workers, "ps": 2, "samples": 2**40})
     group = FakeGroup(
         training_plans(spec),
-        topology.leader(mode),
-        callers=workers if mode == "async" else 1,
-        steps=STEPS_PER_CALL[mode],
+        mode.leader,
+        callers=1 if mode.lockstep else workers,
+        steps=STEPS_PER_CALL[name],
         seconds=seconds,
     )
-    coordinator = Coordinator(
-        group,
-        FakeEvaluator([topology.plan_evaluator(1)]),
-        leader=topology.leader(mode),
-        trainers=topology.trainers(mode, workers),
-    )
+    coordinator = Coordinator(group, FakeEvaluator([evaluator_plan(spec)]), mode, Machine(Rules()))
     folder = Path("run")
     folder.mkdir()
     store = RunStore(folder)
     recorder = Recorder(spec, "fake", store, time.monotonic())
     coordinator.await_ready(time.monotonic() + 60, lambda tick: recorder.tick(1, tick))
     begun, cpu = time.monotonic(), time.process_time()
-    leg = Leg("fake", 0, None, None, None, None)
-    coordinator.run(leg, None, None, lambda tick: recorder.tick(1, tick))
+    leg = Leg("fake", spec.replica)
+    coordinator.train(leg, None, None, lambda tick: recorder.tick(1, tick))
     wall, used = time.monotonic() - begun, time.process_time() - cpu
     store.close()
     line.answer(

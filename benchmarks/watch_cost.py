@@ -31,10 +31,11 @@ from rich.console import Console
 from orchestrator.api import compare
 from orchestrator.control.coordinator import Tick
 from orchestrator.results import RunResult
-from orchestrator.runs.session import Silent
-from orchestrator.spec.comparison import make_compare_spec
+from orchestrator.runs.execution import NullWatcher
+from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RunSpec
 from orchestrator.view.live import LiveView
+from workers.news import LegFinished, LegStarted
 
 MODES = ("sync", "async")
 JOBS: dict[str, dict[str, Any]] = {
@@ -52,7 +53,7 @@ class Measured:
     """Per million samples."""
 
 
-class Metered(Silent):
+class Metered(NullWatcher):
     """Shows watched runs to `view`; processor seconds of this process and all below it, while a run trains."""
 
     def __init__(self, view: LiveView) -> None:
@@ -69,8 +70,9 @@ class Metered(Silent):
             self._view.run_begins(spec, run_id, path)
 
     def training(self, tick: Tick) -> None:
-        started = [leg for status in tick.statuses for leg in status.leg_started]
-        finished = [leg for status in tick.statuses for leg in status.leg_finished]
+        everything = [news for status in tick.statuses for news in status.news]
+        started = [news for news in everything if isinstance(news, LegStarted)]
+        finished = [news for news in everything if isinstance(news, LegFinished)]
         if started:
             self._at_start = processor_seconds()
             self._shown = self._watched[started[0].run_id]
@@ -103,7 +105,7 @@ def measure(job: str, mode: str, samples: int, pairs: int, folder: Path) -> list
     """Of each pair: watched, and not."""
     values = {"job": "digits", "mode": mode, "samples": samples, "eval_every": samples, **JOBS[job]}
     out = str(folder / f"{job}-{mode}-{samples}")
-    spec = make_compare_spec({**values, "out": out, "variants": VARIANTS, "seeds": pairs})
+    spec = CompareSpec.make({**values, "out": out, "variants": VARIANTS, "seeds": pairs})
     view = LiveView(Console(file=io.StringIO(), force_terminal=True, width=120, height=40))
     meter = Metered(view)
     with view:

@@ -14,14 +14,15 @@ from pathlib import Path
 import psutil
 
 from orchestrator.control.coordinator import Tick
+from orchestrator.runs.execution import NullWatcher
 from orchestrator.runs.runner import Watcher
-from orchestrator.runs.session import Silent
+from workers.news import StepBatch
 
 MEMORY_SECONDS = 0.5
 """Between two looks: reading `smaps_rollup` walks all of a process' pages."""
 
 
-class Several(Silent):
+class Several(NullWatcher):
     """Watchers in a row."""
 
     def __init__(self, watchers: Sequence[Watcher]) -> None:
@@ -36,7 +37,7 @@ class Several(Silent):
             watcher.training(tick)
 
 
-class Pinning(Silent):
+class Pinning(NullWatcher):
     """`worker:i` runs on `cores[i]`, all its threads; as soon as its process is known."""
 
     def __init__(self, cores: Sequence[int]) -> None:
@@ -56,7 +57,7 @@ def pin(pid: int, core: int) -> None:
             os.sched_setaffinity(int(thread.name), {core})
 
 
-class MemoryPeaks(Silent):
+class MemoryPeaks(NullWatcher):
     """The largest PSS and RSS of every task, in bytes."""
 
     def __init__(self) -> None:
@@ -85,7 +86,7 @@ def rollup(pid: int | None) -> Mapping[str, int]:
     return {name.rstrip(":"): int(kilobytes) << 10 for name, kilobytes in pairs}
 
 
-class DriverLoad(Silent):
+class DriverLoad(NullWatcher):
     """CPU seconds of the driver and of all its supervisors, between the first and last ticks of a training."""
 
     def __init__(self) -> None:
@@ -95,7 +96,7 @@ class DriverLoad(Silent):
         self.replicas = 0
 
     def training(self, tick: Tick) -> None:
-        if not any(status.batches for status in tick.statuses):
+        if not any(isinstance(news, StepBatch) for status in tick.statuses for news in status.news):
             return
         if self._first is None:
             self.replicas = len(tick.statuses)

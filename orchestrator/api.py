@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cluster.connection import Cluster
+from orchestrator.cluster.backend import open_backend
 from orchestrator.comparison.resume import is_comparison, remaining, stored_comparison
 from orchestrator.comparison.schedule import assemble, schedule
 from orchestrator.control.preemption import Preempted
@@ -16,9 +16,9 @@ from orchestrator.plan.topology import evaluator_plan, training_plans
 from orchestrator.report import write_reports
 from orchestrator.results import Comparison, RunResult
 from orchestrator.runs.checkpoints import check_destination
+from orchestrator.runs.execution import Execution, Planned, Schedule
 from orchestrator.runs.resume import take_up
 from orchestrator.runs.runner import Watcher
-from orchestrator.runs.session import Execution, Planned, Schedule
 from orchestrator.spec import secrets
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.resolve import complete_comparison, complete_run
@@ -76,13 +76,13 @@ def resume(
         UsageError: there is nothing to resume, its driver is alive, or no checkpoint of it can be trusted; and as
             `run` does.
     """
-    return taken_up(path, changes or {}, tell)(watcher)
+    return resumed(path, changes or {}, tell)(watcher)
 
 
-def taken_up(
+def resumed(
     path: Path, changes: Mapping[str, Any], tell: Callable[[str], None]
 ) -> Callable[[Watcher | None], RunResult | Comparison]:
-    """What `resume` does before anything is started, and the rest of it as a function."""
+    """The part of `resume` that starts nothing, and the rest of it as a function."""
     if is_comparison(path):
         spec = stored_comparison(path, changes)
         results: list[RunResult] = []
@@ -137,7 +137,7 @@ def _folder(spec: RunSpec, kind: str) -> Path:
 
 
 def plan_where(spec: RunSpec) -> dict[str, Any]:
-    """The plan of a run, with the host of each task if it names a cluster: looks there, and starts nothing.
+    """The plan of a resolved run, with the host of each task if it names a cluster: reads its hosts, starts nothing.
 
     Raises:
         ResourcesError: a task fits on no host; says why.
@@ -146,7 +146,8 @@ def plan_where(spec: RunSpec) -> dict[str, Any]:
     if spec.address is None:
         return plan_document(spec)
     groups = (training_plans(spec), (evaluator_plan(spec),))
-    with Cluster("plan", spec.address) as cluster:
-        hosts = [host for chosen in place(groups, cluster.places.hosts(), spec.placement) for host in chosen]
+    with open_backend(spec, "plan", (), with_code=False) as backend:
+        found = backend.reservations.hosts()
+        hosts = [host for chosen in place(groups, found, spec.placement) for host in chosen]
     waits = shortage([plan for group in groups for plan in group], hosts)
     return plan_document(spec, hosts) | {"waits_for": waits}

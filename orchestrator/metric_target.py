@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 _TARGET = re.compile(r"\s*([A-Za-z_][\w/.-]*)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 
 
-class Target(BaseModel):
+class MetricTarget(BaseModel):
     """What ends a run early: `val_accuracy>=0.95`."""
 
     model_config = ConfigDict(frozen=True)
@@ -20,7 +20,7 @@ class Target(BaseModel):
     value: float
 
     @classmethod
-    def parse(cls, text: str) -> Target:
+    def parse(cls, text: str) -> MetricTarget:
         match = _TARGET.fullmatch(text)
         if match is None:
             raise ValueError("write it as METRIC>=NUMBER, for example val_accuracy>=0.95 (or <=, >, <)")

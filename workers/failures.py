@@ -32,7 +32,7 @@ def describe(error: BaseException, assignment: Assignment) -> TaskFailure:
     text = "" if kind is FailureKind.SPEC else user_traceback(error)
     message = _text(error).strip() or "no message"
     summary = message if kind is FailureKind.SPEC else f"{type(error).__name__}: {essence(message)}"
-    target, directory = assignment.job.target, assignment.job.directory
+    target, directory = assignment.settings.job, assignment.settings.directory
     summary, text = (as_written(words, target, directory) for words in (summary, text))
     return TaskFailure(assignment.task, kind, summary, text, _hint(error))
 

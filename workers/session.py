@@ -1,9 +1,10 @@
-"""One command on one host: its folder, the mark of its processes, and their environment."""
+"""One command's session on one host: its folder, the mark of its processes, their environment and their logs."""
 
 from __future__ import annotations
 
 import os
 import stat
+import sys
 import tempfile
 from pathlib import Path
 
@@ -40,3 +41,8 @@ def python_environment() -> dict[str, str]:
     inherited = os.environ.get("PYTHONPATH", "")
     path = os.pathsep.join(part for part in (str(PACKAGES), inherited) if part)
     return dict(os.environ) | {"PYTHONPATH": path}
+
+
+def say(text: str) -> None:
+    """Write a line of Regatta's own into the task's log, among those of TensorFlow and of the user's code."""
+    print(f"regatta: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the task's log

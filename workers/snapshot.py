@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Memory:
+class CallbackMemory:
     """What the leader's callbacks remember (`workers.training.callback_memory`): plain JSON, and arrays that it
     refers to by number."""
 
@@ -40,7 +40,7 @@ class Snapshot:
     """What was taken of the data; empty where nobody asked, and at the beginning."""
     schedule_scale: float = 1.0
     """Factor on the optimizer's learning-rate schedule, if it follows one."""
-    callbacks: Memory | None = None
+    callbacks: CallbackMemory | None = None
     """In snapshots that become checkpoints."""
 
     @property

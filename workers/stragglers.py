@@ -13,9 +13,8 @@ Profiles:
     transient:p=0.05,factor=10          any worker's step is slow now and then
     lognormal:sigma=0.3                 steps vary, as they do on shared machines
     trace:path=draws.csv                factors from a file: a line per step, a column per worker; repeated
-    throttle:worker=1,nice=19           a real CPU throttle: the worker's process gets a lower priority
 
-All but `none` and `throttle` take `step=0.02`, the seconds of a step at factor 1.
+All but `none` take `step=0.02`, the seconds of a step at factor 1.
 """
 
 from __future__ import annotations
@@ -49,14 +48,13 @@ class Profile:
         "transient": {"p": None, "factor": None, "step": DEFAULT_STEP_SECONDS},
         "lognormal": {"sigma": None, "step": DEFAULT_STEP_SECONDS},
         "trace": {"step": DEFAULT_STEP_SECONDS},
-        "throttle": {"worker": 1, "nice": 19},
     }
     """Settings of each kind with their defaults; None where one has to be given."""
 
     @property
     def paces(self) -> bool:
         """Whether steps are slept out to a drawn length."""
-        return self.kind not in ("none", "throttle")
+        return self.kind != "none"
 
     def get(self, name: str) -> float:
         return dict(self.settings)[name]
@@ -102,7 +100,6 @@ def _check_ranges(settings: dict[str, float]) -> None:
         "sigma": (0, 3),
         "step": (0.001, 60),
         "worker": (0, 1023),
-        "nice": (0, 19),
     }
     for name, value in settings.items():
         low, high = limits[name]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workers.messages import Leg, Stamp
+from workers.messages import Leg
+from workers.news import Stamp
 from workers.snapshot import Snapshot
 
 

@@ -1,135 +1,186 @@
-"""The flags that `run`, `compare` and `plan` share: each is a field of the spec."""
+"""Flags of the command line, made from the fields of the spec, and back to values for those fields.
+
+A field with a `Flag` in its metadata is a flag of every command that takes a spec: its docstring is the help text, its
+default is shown, its group is the heading. Nothing here names a field, but for those that a comparison adds.
+"""
 
 from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal
 
 import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from orchestrator.errors import SpecError, UsageError
-from orchestrator.spec.files import base_of
+from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.prices import parse_prices
-from orchestrator.spec.resources import parse_resources
+from orchestrator.spec.run import RunSpec
+from workers.modes.registry import MODES
+from workers.settings import Flag
 
-Target = Annotated[
-    str, typer.Argument(metavar="TARGET", help="A built-in job, spec.yaml, path/file.py:Class or module:Class.")
+Job = Annotated[
+    str, typer.Argument(metavar="JOB", help="A built-in job, spec.yaml, path/file.py:Class or module:Class.")
 ]
-Mode = Annotated[str | None, typer.Option(help="sync or async.")]
-Modes = Annotated[str | None, typer.Option(help="Modes to compare, the baseline first: sync,async.")]
-Workers = Annotated[int | None, typer.Option(help="Worker replicas.")]
-MinWorkers = Annotated[int | None, typer.Option(help="Go on with so few when hosts are lost; else all are needed.")]
-Ps = Annotated[int | None, typer.Option("--ps", help="Parameter servers (async).")]
-GpusPerWorker = Annotated[int | None, typer.Option(help="GPUs of each worker.")]
-DevicesPerReplica = Annotated[int | None, typer.Option(help="Devices that the model spreads over by itself.")]
-CpusPerTask = Annotated[float | None, typer.Option(help="CPUs reserved for each task.")]
-BatchSize = Annotated[int | None, typer.Option(help="Samples per batch and replica.")]
-Samples = Annotated[int | None, typer.Option(help="Budget in training samples.")]
-Epochs = Annotated[float | None, typer.Option(help="Budget in passes over the data, instead of --samples.")]
-TargetMetric = Annotated[
-    str | None, typer.Option("--target", help='End when an evaluation meets this: "val_accuracy>=0.95".')
-]
-EvalEvery = Annotated[int | None, typer.Option(help="Samples between evaluations.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of initial weights and data order.")]
-Seeds = Annotated[str | None, typer.Option(help="Number of seeds per mode, or a list: 0,1,2.")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A param of the job; may be repeated.")
-]
-StepsPerCall = Annotated[int | None, typer.Option(help="Fused steps per call; automatic when not given.")]
-Sharding = Annotated[str | None, typer.Option(help="How workers split the data: auto, data, file or off.")]
-Cache = Annotated[bool | None, typer.Option(help="Keep the data in memory after the first epoch, in its order.")]
-Prefetch = Annotated[bool | None, typer.Option(help="Prepare batches ahead of the step that needs them; on.")]
-MixedPrecision = Annotated[bool | None, typer.Option(help="Compute in 16 bits, keep weights in 32.")]
-Jit = Annotated[bool | None, typer.Option(help="Compile with XLA.")]
-Placement = Annotated[str | None, typer.Option(help="Hosts of the tasks: pack, spread or one-per-host.")]
-WorkerLabel = Annotated[
-    list[str] | None, typer.Option(metavar="KEY=VALUE", help="Label a worker's host must have; may be repeated.")
-]
-Resources = Annotated[
-    list[str] | None, typer.Option(metavar="TYPE.WHAT=N", help="Of tasks of one type: ps.cpu=2; may be repeated.")
-]
-Interface = Annotated[str | None, typer.Option(help="Network between the tasks: eth1, or 10.0.0.0/8.")]
-Address = Annotated[str | None, typer.Option(help="Ray cluster to attach to; starts one here when not given.")]
-Out = Annotated[str | None, typer.Option(help="Folder for the results; runs/<run_id> when not given.")]
-RunId = Annotated[str | None, typer.Option(help="Name of the run.")]
-Timeout = Annotated[float | None, typer.Option(help="Seconds after which training is stopped.")]
-LaunchTimeout = Annotated[float | None, typer.Option(help="Seconds that starting all tasks may take.")]
-Checkpoints = Annotated[str | None, typer.Option(help="Folder or URI (s3://...) for checkpoints; the run's own.")]
-CheckpointEvery = Annotated[int | None, typer.Option(help="Samples between checkpoints.")]
-CheckpointSeconds = Annotated[float | None, typer.Option(help="Seconds between checkpoints; 30, 0 for none.")]
-CheckpointKeep = Annotated[int | None, typer.Option(help="The last so many checkpoints stay, and the best; 3.")]
-MaxRestarts = Annotated[int | None, typer.Option(help="Restarts after failures of machines; 3.")]
-HangSeconds = Annotated[float | None, typer.Option(help="Silence after which a task is taken for hung; 30.")]
-EnvSecret = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME", help="Variable here that tasks get and nobody is told; may be repeated."),
+Modes = Annotated[
+    str | None,
+    typer.Option(help="Modes to compare, the baseline first. Default: sync,async.", rich_help_panel="Training"),
 ]
 Vary = Annotated[
     list[str] | None,
-    typer.Option("--vary", metavar="FIELD=A,B", help="Compare values of a field, or of params.x; may be repeated."),
+    typer.Option(
+        "--vary",
+        metavar="FIELD=A,B",
+        help="Compare values of a field, or of params.x; may be repeated.",
+        rich_help_panel="Training",
+    ),
 ]
-Margin = Annotated[float | None, typer.Option(help="Accuracies closer than this are equal; 0.005.")]
-TuneLr = Annotated[bool | None, typer.Option("--tune-lr", help="First find each variant's learning rate.")]
-LearningRate = Annotated[float | None, typer.Option(help="Instead of the job's own.")]
-Balance = Annotated[
-    bool | None,
-    typer.Option("--balance", help="Sync: more samples of each step for faster workers; compare: one variant more."),
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON document on stdout; text goes to stderr.", rich_help_panel="Output")
 ]
-GradientNoise = Annotated[
-    bool | None, typer.Option("--gradient-noise", help="Sync: estimate the batch size beyond which samples are wasted.")
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.", rich_help_panel="Output")]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Also evaluations, findings and task states.", rich_help_panel="Output"),
 ]
-Straggler = Annotated[str | None, typer.Option(help="Slow workers: persistent:worker=1,factor=4; see docs.")]
-OnInstability = Annotated[
-    str | None, typer.Option(help="When the loss is NaN or diverges: warn, stop or rollback (once, half the rate).")
-]
-Monitor = Annotated[bool | None, typer.Option(help="Sample hosts and GPUs, time calls, watch the loss; on.")]
-SampleSeconds = Annotated[float | None, typer.Option(help="Seconds between samples of hosts and GPUs; 1.")]
-Mlflow = Annotated[str | None, typer.Option(help="MLflow tracking URI to log every run to.")]
-Price = Annotated[str | None, typer.Option(help="Dollars per hour: cpu=0.04,gpu=2.5, or a YAML file.")]
-WorkerCounts = Annotated[str | None, typer.Option("--workers", help="Worker replicas; 1,2,4 compares.")]
-BatchSizes = Annotated[str | None, typer.Option("--batch-size", help="Samples per batch and replica; 32,64 compares.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; text goes to stderr.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also evaluations, findings and task states.")]
+_ORDER = ("training", "data", "cluster", "faults", "output")
 
 
-_NOT_FIELDS = (
-    "target", "target_metric", "set_", "seeds", "modes", "vary", "price", "worker_label", "resources", "env_secret",
-)  # fmt: skip
+def with_spec_flags(
+    command: Callable[..., None],
+    kind: type[RunSpec],
+    *,
+    comparison: bool = False,
+    run: bool = True,
+    without: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+    default: str = "",
+) -> Callable[..., None]:
+    """`command` with the flags of a spec in place of its `**given`, for typer to see.
+
+    `comparison`: also those of a comparison, with lists for fields that vary. `run`: also `--mode`, of a single run.
+    `without` and `only` choose among fields; `default` is what help tells instead of theirs.
+    """
+    hints = typing.get_type_hints(command, include_extras=True)
+    own = [
+        parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[name])
+        for name, parameter in inspect.signature(command).parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    skipped = {*without, *(() if run else ("mode",)), *(parameter.name for parameter in own)}
+    flags = [
+        flag
+        for flag in spec_parameters(kind, comparison=comparison, default=default)
+        if flag.name not in skipped and (only is None or flag.name in only)
+    ]
+    parameters = [*own, *flags]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
 
 
-def to_fields(given: Mapping[str, Any]) -> dict[str, Any]:
-    """A command's arguments as fields of the spec; what was not given is None."""
-    fields = {name: value for name, value in given.items() if name not in _NOT_FIELDS}
-    fields["target"] = given.get("target_metric")
-    if given.get("set_"):
-        fields["params"] = parse_settings(given["set_"])
-    if given.get("seeds") is not None:
-        fields["seeds"] = parse_seeds(given["seeds"])
-    if given.get("modes") is not None:
-        fields["modes"] = tuple(name.strip() for name in given["modes"].split(","))
-    if given.get("worker_label"):
-        fields["worker_labels"] = parse_settings(given["worker_label"], "--worker-label")
-    if given.get("env_secret"):
-        fields["env_secrets"] = tuple(given["env_secret"])
-    if given.get("resources"):
-        fields["resources"] = parse_resources(parse_settings(given["resources"], "--resources"))
-    if given.get("price") is not None:
-        fields["price"] = parse_prices(given["price"])
-    vary = {name: values.split(",") for name, values in parse_settings(given.get("vary") or (), "--vary").items()}
-    for name in ("workers", "batch_size"):  # `compare` takes lists of these two directly
-        if isinstance(fields.get(name), str):
-            values = fields.pop(name).split(",")
-            if len(values) == 1:
-                fields[name] = values[0]
-            else:
+def spec_parameters(kind: type[RunSpec], *, comparison: bool, default: str = "") -> list[inspect.Parameter]:
+    """A keyword parameter for every field that has a flag, in the order of their groups."""
+    fields = list(_flagged(kind))
+    if comparison:
+        fields = [*_flagged(CompareSpec), *fields]
+    fields.sort(key=lambda entry: _ORDER.index(entry[2].group))
+    return [
+        _parameter(name, field, flag, lists=comparison and flag.varies, default=default) for name, field, flag in fields
+    ]
+
+
+def to_fields(given: Mapping[str, Any], kind: type[RunSpec] = RunSpec) -> dict[str, Any]:
+    """A command's arguments as fields of the spec; those not given are None."""
+    fields: dict[str, Any] = {}
+    vary = {name: text.split(",") for name, text in parse_settings(given.get("vary") or (), "--vary").items()}
+    for name, _, flag in (*_flagged(kind), *_flagged(CompareSpec)):
+        value = given.get(name)
+        if value is None or value == []:
+            continue
+        if flag.varies and isinstance(value, str):
+            values = value.split(",")
+            if len(values) > 1:
                 vary[name] = values
-    if vary:
-        fields["vary"] = vary
-    return fields
+            else:
+                fields[name] = values[0]
+        else:
+            fields[name] = _parsed(name, value, flag)
+    if given.get("modes") is not None:
+        fields["modes"] = tuple(mode.strip() for mode in given["modes"].split(","))
+    return fields | ({"vary": vary} if vary else {})
+
+
+def _flagged(kind: type[BaseModel]) -> Iterator[tuple[str, FieldInfo, Flag]]:
+    for name, field in kind.model_fields.items():
+        for flag in (part for part in field.metadata if isinstance(part, Flag)):
+            yield name, field, flag
+
+
+def _parameter(name: str, field: FieldInfo, flag: Flag, *, lists: bool, default: str) -> inspect.Parameter:
+    base, choices = _base(field.annotation)
+    spelled = _spelled(name, flag)
+    metavar = flag.metavar or ("|".join(MODES) if name == "mode" else "|".join(choices) or None)
+    described = " ".join((field.description or "").split())
+    lists_too = " A list, such as 1,2,4, compares." if lists else ""
+    option = typer.Option(
+        f"{spelled}/--no-{spelled[2:]}" if base is bool else spelled,
+        help=f"{described}{lists_too} Default: {default or _shown(field, flag)}.",
+        metavar="N|LIST" if lists else metavar,
+        rich_help_panel=flag.group.capitalize(),
+        show_default=False,
+    )
+    repeated = flag.style in ("pairs", "nested pairs") or (flag.style == "list" and name != "seeds")
+    of: Any = list[str] if repeated else base if base in (bool, int, float) and not lists else str
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[of | None, option]
+    )
+
+
+def _spelled(name: str, flag: Flag) -> str:
+    return flag.name or f"--{name.replace('_', '-')}"
+
+
+def _shown(field: FieldInfo, flag: Flag) -> str:
+    """The default as help tells it."""
+    if flag.default:
+        return flag.default
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if isinstance(default, int | float):
+        return f"{default:g}"
+    return str(default or "none")
+
+
+def _base(annotation: Any) -> tuple[Any, tuple[str, ...]]:
+    """The plain type of a field, without None and without limits; and what it may be, if that is listed."""
+    origin = typing.get_origin(annotation)
+    if origin is Annotated:
+        return _base(typing.get_args(annotation)[0])
+    if origin is Literal:
+        return str, typing.get_args(annotation)
+    if origin in (UnionType, typing.Union):
+        (inner,) = (part for part in typing.get_args(annotation) if part is not NoneType)
+        return _base(inner)
+    return annotation, ()
+
+
+def _parsed(name: str, value: Any, flag: Flag) -> Any:
+    match flag.style:
+        case "pairs":
+            return parse_settings(value, _spelled(name, flag))
+        case "nested pairs":
+            return _nested(name, flag, parse_settings(value, _spelled(name, flag)))
+        case "prices":
+            return parse_prices(value)
+        case "list":
+            return parse_seeds(value) if name == "seeds" else tuple(value)
+    return value
 
 
 def parse_settings(settings: Sequence[str], flag: str = "--set") -> dict[str, str]:
@@ -143,6 +194,18 @@ def parse_settings(settings: Sequence[str], flag: str = "--set") -> dict[str, st
     return pairs
 
 
+def _nested(name: str, flag: Flag, settings: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """`{"ps.cpu": "2"}` to `{"ps": {"cpu": "2"}}`."""
+    nested: dict[str, dict[str, str]] = {}
+    for key, value in settings.items():
+        outer, dot, inner = key.partition(".")
+        if not dot:
+            ways = "write it as ps.cpu=2 or worker.memory_gib=4"
+            raise UsageError(f"{_spelled(name, flag)}: {key}={value} is not allowed: {ways}")
+        nested.setdefault(outer, {})[inner] = value
+    return nested
+
+
 def parse_seeds(text: str) -> int | tuple[int, ...]:
     """`5` is a number of seeds; `5,` and `0,1,2` are seeds."""
     try:
@@ -152,48 +215,3 @@ def parse_seeds(text: str) -> int | tuple[int, ...]:
     if not numbers or min(numbers) < 0 or ("," not in text and numbers[0] < 1):
         raise SpecError("seeds", f"{text!r} is not allowed: give at least one seed, none negative")
     return tuple(numbers) if "," in text else numbers[0]
-
-
-if TYPE_CHECKING:
-    from orchestrator.spec.comparison import CompareSpec
-    from orchestrator.spec.run import RunSpec
-
-AsRun = Annotated[bool, typer.Option("--run", help="One run in one mode; so it is if --mode is given.")]
-AsComparison = Annotated[bool, typer.Option("--compare", help="A comparison; so it is if no --mode is given.")]
-_NOT_OF_THE_JOB = ("address", "out", "as_json", "quiet", "verbose")
-
-
-def spec_of(given: Mapping[str, Any], as_run: bool, as_comparison: bool) -> tuple[str, RunSpec | CompareSpec]:
-    """`run` or `compare`, and the validated spec."""
-    from orchestrator.spec.resolve import resolve_comparison, resolve_run
-
-    if as_run and as_comparison:
-        raise UsageError("--run and --compare were given together: give one of them.")
-    command = "run" if as_run or (given.get("mode") is not None and not as_comparison) else "compare"
-    # Not the dashboard's: where the job will attach, from the inside.
-    fields = to_fields(given) | {"address": "auto"}
-    resolve: Callable[..., RunSpec | CompareSpec] = resolve_run if command == "run" else resolve_comparison
-    return command, resolve(given["target"], fields)
-
-
-def with_flags_of(command: Callable[..., None], *others: Callable[..., None]) -> Callable[..., None]:
-    """`command` with the flags of `others` in place of its `**given`, for typer to see."""
-    flags: dict[str, inspect.Parameter] = {}
-    for source in (command, *others):
-        hints = typing.get_type_hints(source, include_extras=True)
-        for name, parameter in inspect.signature(source).parameters.items():
-            foreign = source is not command and name in _NOT_OF_THE_JOB
-            if not foreign and parameter.kind is not parameter.VAR_KEYWORD:
-                named = parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[name])
-                flags.setdefault(name, named)
-    command.__signature__ = inspect.Signature(list(flags.values()))  # type: ignore[attr-defined]
-    command.__annotations__ = {name: parameter.annotation for name, parameter in flags.items()}
-    return command
-
-
-def name_of(command: str, spec: RunSpec | CompareSpec) -> str:
-    """The run id that was given, or a new one."""
-    from orchestrator.store.directory import new_id
-
-    base = base_of(spec)
-    return base.run_id or new_id(f"{Path(base.job.partition(':')[0]).stem}-{command}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from orchestrator.cli import flags as opt
-from orchestrator.cli.flags import AsComparison, AsRun, name_of, spec_of, with_flags_of
+from orchestrator.cli.flags import Job, Modes, Vary, parse_settings
+from orchestrator.cli.grouped_help import GroupedCommand
+from orchestrator.cli.remote_spec import AsComparison, AsRun, name_of, spec_of, with_remote_flags
+from orchestrator.spec.run import RunSpec
 
 Image = Annotated[str | None, typer.Option(help="Image with this project in it; regatta:VERSION when not given.")]
 Claim = Annotated[str | None, typer.Option(help="PersistentVolumeClaim for the results; the head pod when not given.")]
@@ -17,40 +18,44 @@ Label = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Meta
 File = Annotated[Path | None, typer.Option("--out", help="File to write; standard output when not given.")]
 
 
-def register(app: typer.Typer, run: Callable[..., None], compare: Callable[..., None]) -> None:
-    app.command()(with_flags_of(kuberay, compare, run))
+def register(app: typer.Typer, kind: type[RunSpec]) -> None:
+    """Add the command to `app`."""
 
+    def kuberay(
+        job: Job,
+        *,
+        image: Image = None,
+        claim: Claim = None,
+        label: Label = None,
+        out: File = None,
+        as_run: AsRun = False,
+        as_comparison: AsComparison = False,
+        modes: Modes = None,
+        vary: Vary = None,
+        **given: Any,
+    ) -> None:
+        """Write a RayJob manifest, with the job's code, for the KubeRay operator."""
+        import importlib.metadata
 
-def kuberay(
-    *,
-    image: Image = None,
-    claim: Claim = None,
-    label: Label = None,
-    out: File = None,
-    as_run: AsRun = False,
-    as_comparison: AsComparison = False,
-    **given: Any,
-) -> None:
-    """Write a RayJob manifest, with the job's code, for the KubeRay operator."""
-    import importlib.metadata
+        import yaml
 
-    import yaml
+        from orchestrator.store.directory import write_atomically
+        from orchestrator.submit.kuberay import manifests
 
-    from orchestrator.store.directory import write_atomically
-    from orchestrator.submit.kuberay import manifests
+        command, spec = spec_of(job, {**given, "modes": modes, "vary": vary}, as_run, as_comparison, kind)
+        documents = manifests(
+            command,
+            spec,
+            name_of(command, spec),
+            image=image or f"regatta:{importlib.metadata.version('regatta')}",
+            ray_version=importlib.metadata.version("ray"),
+            claim=claim,
+            metadata=parse_settings(label or (), "--label"),
+        )
+        text = yaml.safe_dump_all(documents, sort_keys=False)
+        if out is None:
+            typer.echo(text, nl=False)
+        else:
+            write_atomically(out, text)
 
-    command, spec = spec_of(given, as_run, as_comparison)
-    documents = manifests(
-        command,
-        spec,
-        name_of(command, spec),
-        image=image or f"regatta:{importlib.metadata.version('regatta')}",
-        ray_version=importlib.metadata.version("ray"),
-        claim=claim,
-        metadata=opt.parse_settings(label or (), "--label"),
-    )
-    text = yaml.safe_dump_all(documents, sort_keys=False)
-    if out is None:
-        typer.echo(text, nl=False)
-    else:
-        write_atomically(out, text)
+    app.command(cls=GroupedCommand)(with_remote_flags(kuberay, kind))

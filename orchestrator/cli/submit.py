@@ -1,20 +1,22 @@
-"""The commands for runs on a cluster that goes on without this machine: submit, and what follows from it."""
+"""The commands for runs on a cluster that continue without this machine: submit, and what follows from it."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli import flags as opt
-from orchestrator.cli.flags import AsComparison, AsRun, name_of, spec_of, with_flags_of
+from orchestrator.cli.flags import Job, Json, Modes, Vary, parse_settings
+from orchestrator.cli.grouped_help import GroupedCommand
+from orchestrator.cli.remote_spec import AsComparison, AsRun, name_of, spec_of, with_remote_flags
 from orchestrator.cli.terminal import console, say, visible
 from orchestrator.errors import Interrupted
+from orchestrator.spec.run import RunSpec
 
 if TYPE_CHECKING:
+    from orchestrator.spec.comparison import CompareSpec
     from orchestrator.submit.jobs_api import Submission, Submissions
 
 Dashboard = Annotated[
@@ -22,7 +24,7 @@ Dashboard = Annotated[
     typer.Option("--address", envvar="RAY_API_SERVER_ADDRESS", help="The cluster's dashboard: http://HOST:8265."),
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name of a submitted run.")]
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run is over.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Follow until the run ends.")]
 Label = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Label of the run; may be repeated.")]
 Owner = Annotated[str | None, typer.Option(help="Whose run it is; you, when not given.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Follow the run, and end with its exit code.")]
@@ -30,29 +32,42 @@ FetchTo = Annotated[Path | None, typer.Option("--out", help="Folder to put it in
 FETCH_SECONDS = 300.0
 
 
-def register(app: typer.Typer, run: Callable[..., None], compare: Callable[..., None]) -> None:
-    """Add the commands to `app`; `submit` takes the flags of its commands `run` and `compare`."""
-    app.command()(with_flags_of(submit, compare, run))
+def register(app: typer.Typer, kind: type[RunSpec]) -> None:
+    """Add the commands to `app`; `submit` takes the flags of `run` and `compare`."""
+
+    def submit(
+        job: Job,
+        *,
+        address: Dashboard,
+        as_run: AsRun = False,
+        as_comparison: AsComparison = False,
+        modes: Modes = None,
+        vary: Vary = None,
+        label: Label = None,
+        owner: Owner = None,
+        wait: Wait = False,
+        as_json: Json = False,
+        **given: Any,
+    ) -> None:
+        """Have a Ray cluster run or compare a job, independently of this machine."""
+        command, spec = spec_of(job, {**given, "modes": modes, "vary": vary}, as_run, as_comparison, kind)
+        _submit(_cluster(address), command, spec, parse_settings(label or (), "--label"), owner, wait, as_json)
+
+    app.command(cls=GroupedCommand)(with_remote_flags(submit, kind))
     for command in (submissions, status, logs, stop, fetch):
-        app.command()(command)
+        app.command(cls=GroupedCommand)(command)
 
 
-def submit(
-    *,
-    address: Dashboard,
-    as_run: AsRun = False,
-    as_comparison: AsComparison = False,
-    label: Label = None,
-    owner: Owner = None,
-    wait: Wait = False,
-    as_json: opt.Json = False,
-    **given: Any,
+def _submit(
+    cluster: Submissions,
+    command: str,
+    spec: RunSpec | CompareSpec,
+    labels: dict[str, str],
+    owner: str | None,
+    wait: bool,
+    as_json: bool,
 ) -> None:
-    """Have a Ray cluster run or compare a job, and go on without this machine."""
-    command, spec = spec_of(given, as_run, as_comparison)
-    labels = opt.parse_settings(label or (), "--label")
     run_id = name_of(command, spec)
-    cluster = _cluster(address)
     cluster.submit(command, spec, run_id, owner=owner or _user(), labels=labels)
     if not wait:
         text = f"Submitted {run_id}. Follow it with `regatta logs -f {run_id}`, get its results with `regatta fetch`."
@@ -65,7 +80,7 @@ def submit(
     _exit_as(ended)
 
 
-def submissions(address: Dashboard, as_json: opt.Json = False) -> None:
+def submissions(address: Dashboard, as_json: Json = False) -> None:
     """List the runs submitted to a cluster, the latest first."""
     from orchestrator.cli.tables import print_rows
 
@@ -78,7 +93,7 @@ def submissions(address: Dashboard, as_json: opt.Json = False) -> None:
     print_rows([head, *rows] if rows else [("No runs were submitted.",)], console())
 
 
-def status(run: RunName, address: Dashboard, as_json: opt.Json = False) -> None:
+def status(run: RunName, address: Dashboard, as_json: Json = False) -> None:
     """Tell how a submitted run is doing."""
     found = _cluster(address).status(run)
     code = "" if found.exit_code is None else f", exit code {found.exit_code}"
@@ -96,7 +111,7 @@ def logs(run: RunName, address: Dashboard, follow: Follow = False) -> None:
         say(cluster.logs(run), nl=False)
 
 
-def stop(run: RunName, address: Dashboard, as_json: opt.Json = False) -> None:
+def stop(run: RunName, address: Dashboard, as_json: Json = False) -> None:
     """End a submitted run; what it has done so far is kept."""
     from orchestrator.submit.follow import wait_for
 
@@ -106,7 +121,7 @@ def stop(run: RunName, address: Dashboard, as_json: opt.Json = False) -> None:
     _print(ended.to_json(), as_json, f"{run} {'is stopped' if was_running else f'had ended: {ended.status}'}.")
 
 
-def fetch(run: RunName, address: Dashboard, out: FetchTo = None, as_json: opt.Json = False) -> None:
+def fetch(run: RunName, address: Dashboard, out: FetchTo = None, as_json: Json = False) -> None:
     """Bring the directory of a submitted run here, checked file by file (SHA-256)."""
     from orchestrator.api import RUNS
     from orchestrator.store.directory import claim_directory

@@ -6,8 +6,8 @@ spelled out (`\\x1b`), for terminals and files alike: a log is read in a termina
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -55,3 +55,13 @@ def visible(text: str) -> str:
         return text
     lines = text.replace("\r\n", "\n").split("\n")
     return "\n".join("\t".join(plain(part, max(3, len(part))) for part in line.split("\t")) for line in lines)
+
+
+def finish(document: Any, as_json: bool, show: Callable[[Console], None]) -> None:
+    """End a command with its outcome: one JSON document on stdout, or text for a person."""
+    if as_json:
+        from orchestrator.store.documents import to_text
+
+        typer.echo(to_text(document))
+        return
+    show(console())

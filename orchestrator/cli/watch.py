@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.cli.grouped_help import GroupedCommand
+from orchestrator.spec.run import RunSpec
+
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or of a comparison.")]
 Once = Annotated[bool, typer.Option("--once", help="One picture, and no more.")]
 Format = Annotated[str, typer.Option("--format", help="parquet or csv.")]
@@ -37,7 +40,7 @@ def export_metrics(run: Run, format_: Format = "parquet", out: Into = None) -> N
         say(str(path))
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to `regatta`."""
-    app.command("watch")(watch)
-    app.command("export-metrics")(export_metrics)
+def register(app: typer.Typer, kind: type[RunSpec]) -> None:
+    """Add the commands to `app`."""
+    app.command("watch", cls=GroupedCommand)(watch)
+    app.command("export-metrics", cls=GroupedCommand)(export_metrics)

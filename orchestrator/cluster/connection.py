@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from orchestrator.cluster import access
-from orchestrator.cluster.reservations import Places
+from orchestrator.cluster.ray_group import RayGroup
+from orchestrator.cluster.reservations import RayReservations
 from orchestrator.cluster.staging import stage
 from orchestrator.cluster.token import require_token
+from orchestrator.cluster.worker_group import WorkerGroup
 from orchestrator.errors import ClusterError, RegattaError
+from orchestrator.plan.placement import Bundle
 from orchestrator.plan.topology import TaskPlan
+from orchestrator.spec.run import RunSpec
 from workers.addresses import split
-from workers.messages import JobSource
 from workers.session import PACKAGES, SESSION_MARK, session_directory
 
 _LONGEST_FOLDER = 45
@@ -45,26 +48,26 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-class Cluster:
+class RayBackend:
     """A connection to Ray, for as long as the `with` block lasts."""
 
-    def __init__(
-        self, session: str, address: str | None, plans: Sequence[TaskPlan] = (), source: JobSource | None = None
-    ) -> None:
-        """Tasks of `plans` will run there, training the job of `source`; without it no code is staged."""
+    def __init__(self, session: str, spec: RunSpec, plans: Sequence[TaskPlan], *, with_code: bool = True) -> None:
+        """Tasks of `plans` will run there, training the job of `spec`; `with_code` sends its code to other hosts."""
         self._session = session
-        self._address = address
+        self._address = spec.address
+        self._interface = spec.interface
         self._plans = plans
-        self._source = source
-        self.local = address is None
+        self._job = (spec.job, spec.directory) if with_code else None
+        self.local = self._address is None
         # Ray puts the driver's working directory first on its workers' path, where a folder of the user's named
         # `workers` or `jobs` would hide ours. An empty one hides nothing.
         self._empty = tempfile.TemporaryDirectory(prefix="regatta-empty-")
         self._private: str | None = None
-        self.places = Places(remote=address is not None and address.startswith("ray://"))
+        self._remote = self._address is not None and self._address.startswith("ray://")
+        self.reservations = RayReservations(remote=self._remote)
         self._auth_mode = os.environ.get("RAY_AUTH_MODE")
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> RayBackend:
         import ray
 
         # It announces at every start that the token it asks for is on.
@@ -94,30 +97,34 @@ class Cluster:
                 "the cluster is up (`ray status`), and that Python and Ray are the same versions there. "
                 "`regatta doctor` looks at this machine."
             ) from error
-        remote = self._address is not None and self._address.startswith("ray://")
-        self.head = str(self._address).removeprefix("ray://") if remote else ray.get_runtime_context().gcs_address
+        here = ray.get_runtime_context
+        self._head = str(self._address).removeprefix("ray://") if self._remote else here().gcs_address
         return self
+
+    def group(self, plans: tuple[TaskPlan, ...], bundles: Sequence[Bundle], deadline: float) -> WorkerGroup:
+        address = "127.0.0.1" if self.local else None
+        return RayGroup(plans, self._session, bundles, address, self._interface, deadline)
+
+    def lost(self) -> str | None:
+        """Whether Ray's head is gone: any further question to Ray would wait for it, and end this process after a
+        minute in vain."""
+        with contextlib.suppress(OSError, ValueError), socket.create_connection(split(self._head), _HEAD_SECONDS):
+            return None
+        return f"Ray's head ({self._head}) does not answer, so nothing can be launched."
 
     def __exit__(self, *_: object) -> None:
         import ray
 
-        if self.head_answers():
+        if self.lost() is None:
             ray.shutdown()
         else:
-            _headless.append(self.head)
+            _headless.append(self._head)
         os.environ.pop("RAY_AUTH_MODE", None)  # the next cluster may be another's, which our token is not for
         if self._auth_mode is not None:
             os.environ["RAY_AUTH_MODE"] = self._auth_mode
         self._empty.cleanup()
         if self._private is not None:
             shutil.rmtree(self._private, ignore_errors=True)
-
-    def head_answers(self) -> bool:
-        """Whether Ray's head is there: whatever else one asks of Ray waits for it, and ends this process after a minute
-        in vain."""
-        with contextlib.suppress(OSError, ValueError), socket.create_connection(split(self.head), _HEAD_SECONDS):
-            return True
-        return False
 
     def _start(self, ray: Any, common: dict[str, Any]) -> None:
         # Tasks of one machine share its cores, as they would under any process launcher: Ray counts seats here,
@@ -139,10 +146,10 @@ class Cluster:
 
     def _attach(self, ray: Any, common: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(prefix="regatta-stage-") as folder:
-            if self._source is not None and not _is_staged_job():
+            if self._job is not None and not _is_staged_job():
                 # A job of the user's own may have a working directory, and ours is to win.
                 os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
-                stage(Path(folder), self._source.target, self._source.directory)
+                stage(Path(folder), *self._job)
                 common = common | {"runtime_env": {"working_dir": folder}}
             with _working_in(self._empty.name), _own_signal_handlers():
                 ray.init(address=self._address, **common)

@@ -10,9 +10,10 @@ from typing import Any
 
 from orchestrator.cluster.worker_group import SnapshotHandle, WorkerGroup
 from orchestrator.errors import ClusterError
-from orchestrator.plan.placement import GIB, Host, Place
+from orchestrator.plan.placement import GIB, Bundle, Host
 from orchestrator.plan.topology import TaskPlan
-from workers.messages import FailureKind, ReplicaState, ReplicaStatus, Task, TaskFailure
+from workers.messages import FailureKind, Task, TaskFailure
+from workers.news import ReplicaState, ReplicaStatus
 from workers.supervisor.replica import Replica
 
 _ANSWER_SECONDS = 5.0
@@ -27,7 +28,7 @@ class RayGroup(WorkerGroup):
         self,
         plans: Sequence[TaskPlan],
         session: str,
-        places: Sequence[Place],
+        bundles: Sequence[Bundle],
         address: str | None,
         interface: str | None,
         deadline: float,
@@ -41,10 +42,10 @@ class RayGroup(WorkerGroup):
 
         self._ray = ray
         self._deadline = deadline
-        self._seats = {plan.task: self._seat(plan, place) for plan, place in zip(plans, places, strict=True)}
+        self._makers = {plan.task: self._maker(plan, bundle) for plan, bundle in zip(plans, bundles, strict=True)}
         self._arguments = (session, address, interface)
-        self._actors = {task: seat.remote(task, *self._arguments) for task, seat in self._seats.items()}
-        self._hosts = {task: place.host for task, place in zip(self.tasks, places, strict=True)}
+        self._actors = {task: maker.remote(task, *self._arguments) for task, maker in self._makers.items()}
+        self._hosts = {task: bundle.host for task, bundle in zip(self.tasks, bundles, strict=True)}
         self._polls: dict[Any, Task] = {}
         self._overdue: set[Task] = set()
         """Tasks that did not answer in time, or are just being made: nobody waits for them."""
@@ -91,21 +92,21 @@ class RayGroup(WorkerGroup):
         heard = {self._hosts[task].id for task in self.tasks if task not in self._overdue - self._made_anew}
         return tuple({host.id: host for host in self._hosts.values() if host.id not in living & heard}.values())
 
-    def move(self, task: Task, place: Place) -> None:
+    def move(self, task: Task, bundle: Bundle) -> None:
         """`replace` makes `task` anew there, its host being lost."""
         (plan,) = (plan for plan in self.plans if plan.task == task)
-        self._seats[task], self._hosts[task] = self._seat(plan, place), place.host
+        self._makers[task], self._hosts[task] = self._maker(plan, bundle), bundle.host
 
-    def _seat(self, plan: TaskPlan, place: Place) -> Any:
+    def _maker(self, plan: TaskPlan, bundle: Bundle) -> Any:
         """Makes the supervisor of a task, when told to."""
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        return self._ray.remote(_Seat).options(
+        return self._ray.remote(ReplicaActor).options(
             num_cpus=plan.cpus,
             num_gpus=plan.gpus,
             memory=plan.memory_gib * GIB or None,
             max_restarts=0,
-            scheduling_strategy=PlacementGroupSchedulingStrategy(place.group, place.index),
+            scheduling_strategy=PlacementGroupSchedulingStrategy(bundle.group, bundle.index),
         )
 
     def _renew(self, task: Task) -> None:
@@ -114,7 +115,7 @@ class RayGroup(WorkerGroup):
             self._ray.wait([old.stop.remote()], timeout=_STOP_SECONDS)
             self._ray.kill(old)
         self._polls = {reference: asked for reference, asked in self._polls.items() if asked != task}
-        self._actors[task] = self._seats[task].remote(task, *self._arguments)
+        self._actors[task] = self._makers[task].remote(task, *self._arguments)
         self._overdue.add(task)
         self._made_anew.add(task)
 
@@ -153,7 +154,7 @@ class RayGroup(WorkerGroup):
         return ReplicaStatus(task, ReplicaState.FAILED, failure=failure)
 
 
-class _Seat(Replica):
+class ReplicaActor(Replica):
     """A replica's supervisor as Ray makes it: on whichever node there was a place."""
 
     def __init__(self, task: Task, session: str, address: str | None, interface: str | None) -> None:

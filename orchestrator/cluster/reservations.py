@@ -1,4 +1,4 @@
-"""A Ray cluster's hosts, and the places that are held there for tasks."""
+"""A Ray cluster's hosts, and the bundles of its placement groups that are held for tasks."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from orchestrator.errors import ClusterError
-from orchestrator.plan.placement import GIB, Group, Host, Place, Room, Strategy, listed, place, place_now
+from orchestrator.plan.placement import GIB, Bundle, Group, Host, Room, Strategy, listed, place, place_now
 from orchestrator.plan.topology import TaskPlan
 
 _FREE_SECONDS = 5.0
-"""Within which a place that is free is ours, and one that answers has done so."""
+"""How long to wait for a bundle that is free, and for an answer from one that is held."""
 
 
-class Places:
-    """Of the cluster that Ray is connected to."""
+class RayReservations:
+    """Reservations on the cluster that Ray is connected to."""
 
     def __init__(self, *, remote: bool) -> None:
-        """`remote`: through `ray://`."""
+        """`remote`: the connection is through `ray://`."""
         self._remote = remote
         self._held: list[Any] = []
         """Placement groups."""
@@ -37,8 +37,8 @@ class Places:
         free = ray.get(ray.remote(num_cpus=0)(free_by_node).remote()) if self._remote else free_by_node()
         return tuple(_host(node, free.get(node["NodeID"], {})) for node in ray.nodes() if node["Alive"])
 
-    def reserve(self, groups: Sequence[Group], strategy: Strategy, deadline: float) -> tuple[Place, ...]:
-        """Places for all tasks of all groups at once, on hosts chosen by `placement.place`; held until `release`.
+    def reserve(self, groups: Sequence[Group], strategy: Strategy, deadline: float) -> tuple[Bundle, ...]:
+        """Bundles for all tasks of all groups at once, on hosts chosen by `placement.place`; held until `release`.
 
         Raises:
             ResourcesError: the cluster has not got what they ask for.
@@ -48,30 +48,30 @@ class Places:
         hosts = tuple(host for chosen in place(groups, everybody, strategy) for host in chosen)
         plans = [plan for group in groups for plan in group]
         seconds = max(0.0, deadline - time.monotonic())
-        places = self._hold(plans, hosts, seconds, pinned=len(everybody) > 1)
-        if places is None:
+        bundles = self._hold(plans, hosts, seconds, pinned=len(everybody) > 1)
+        if bundles is None:
             free = "; ".join(f"{h}: {h.free.cpu:g} CPUs, {h.free.gpu:g} GPUs" for h in self.hosts() if h in hosts)
             raise ClusterError(
                 f"The cluster did not offer {_total(plans)} for {listed(plans)} within {seconds:.0f} s; free at the "
                 f"moment are {free or 'none of the hosts'}. Wait for other jobs to end, ask for less, or raise "
                 "--launch-timeout."
             )
-        return places
+        return bundles
 
-    def find(self, plan: TaskPlan, strategy: Strategy, avoid: Collection[str]) -> Place | None:
-        """A place for one task that is free now, on no host whose id is in `avoid`."""
+    def find(self, plan: TaskPlan, strategy: Strategy, avoid: Collection[str]) -> Bundle | None:
+        """A bundle for one task that is free now, on no host whose id is in `avoid`; None if there is none."""
         host = place_now(plan, [host for host in self.hosts() if host.id not in avoid], strategy)
-        places = self._hold([plan], [host], _FREE_SECONDS, pinned=True) if host else None
-        return places[0] if places else None
+        bundles = self._hold([plan], [host], _FREE_SECONDS, pinned=True) if host else None
+        return bundles[0] if bundles else None
 
-    def answers(self, place: Place) -> bool:
-        """Whether tasks can be started in `place`, whose host may have been out of reach."""
+    def answers(self, bundle: Bundle) -> bool:
+        """Whether tasks can be started in `bundle`, whose host may have been out of reach."""
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        if not any(node["Alive"] and node["NodeID"] == place.host.id for node in ray.nodes()):
+        if not any(node["Alive"] and node["NodeID"] == bundle.host.id for node in ray.nodes()):
             return False
-        there = PlacementGroupSchedulingStrategy(place.group, place.index)
+        there = PlacementGroupSchedulingStrategy(bundle.group, bundle.index)
         asked = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(lambda: None).remote()
         answered, _ = ray.wait([asked], timeout=_FREE_SECONDS)
         if not answered:
@@ -79,7 +79,7 @@ class Places:
         return bool(answered)
 
     def release(self) -> None:
-        """Give all places back."""
+        """Give all bundles back."""
         from ray.util import remove_placement_group
 
         while self._held:
@@ -88,8 +88,8 @@ class Places:
 
     def _hold(
         self, plans: Sequence[TaskPlan], hosts: Sequence[Host], seconds: float, *, pinned: bool
-    ) -> tuple[Place, ...] | None:
-        """Places on `hosts`, all or none; None if they were not ours within `seconds`."""
+    ) -> tuple[Bundle, ...] | None:
+        """RayReservations on `hosts`, all or none; None if they were not ours within `seconds`."""
         import ray
         from ray.util import placement_group, remove_placement_group
 
@@ -104,7 +104,7 @@ class Places:
                 remove_placement_group(group)
             return None
         self._held.append(group)
-        return tuple(Place(group, index, host) for index, host in enumerate(hosts))
+        return tuple(Bundle(group, index, host) for index, host in enumerate(hosts))
 
 
 def _host(node: dict[str, Any], free: dict[str, float]) -> Host:

@@ -1,36 +1,26 @@
 """A worker group: the launched tasks of one attempt, and how to talk to them.
 
-What a group does is the same wherever its replicas run; how a replica is reached differs. `LocalGroup` keeps
-the supervisors in this process, `orchestrator.cluster.ray_group` in Ray actors. The processes that train are real in
-both.
+What a group does is the same wherever its replicas run; how a replica is reached differs. `local_group` keeps the
+supervisors in this process, `ray_group` in Ray actors. The processes that train are real in both.
 """
 
 from __future__ import annotations
 
-import contextlib
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.cluster.reachability import agree
-from orchestrator.plan.placement import Host, Place
+from orchestrator.plan.placement import Bundle, Host
 from orchestrator.plan.topology import TaskPlan
-from workers.messages import (
-    Assignment,
-    Evaluation,
-    Leg,
-    ReplicaStatus,
-    Stamp,
-    Task,
-)
-from workers.supervisor.replica import Replica
+from workers.messages import Assignment, Leg, Task
+from workers.news import Evaluation, ReplicaStatus, Stamp
 
 Assign = Callable[[Task, Mapping[Task, str]], Assignment]
-"""From a task and everybody's addresses to what the task has to know."""
+"""From a task, and the addresses of all tasks, to what the task is told."""
 
 SnapshotHandle = Any
-"""A snapshot, or a reference to one that can be handed to another replica without passing through here."""
+"""A snapshot, or a reference to one that one replica can hand to another without passing through the driver."""
 
 
 class WorkerGroup(ABC):
@@ -39,25 +29,25 @@ class WorkerGroup(ABC):
     def __init__(self, plans: Sequence[TaskPlan]) -> None:
         self.plans = tuple(plans)
         self.tasks = tuple(plan.task for plan in plans)
-        self._places: dict[Task, Assignment] = {}
+        self._assignments: dict[Task, Assignment] = {}
 
     def launch(self, assign: Assign) -> None:
-        """Reserve an address for every task, tell each its place, and start all processes."""
+        """Reserve an address for every task, tell each its assignment, and start all processes."""
         addresses = {task: self._ask(task, "reserve") for task in self.tasks}
         addresses = {task: self._answer(answer) for task, answer in addresses.items()}
         addresses = agree(addresses, self._ask, self._answer)
-        self._places = {task: assign(task, addresses) for task in self.tasks}
-        started = [self._ask(task, "start", self._places[task]) for task in self.tasks]
+        self._assignments = {task: assign(task, addresses) for task in self.tasks}
+        started = [self._ask(task, "start", self._assignments[task]) for task in self.tasks]
         for answer in started:
             self._answer(answer)
 
     def replace(self, task: Task) -> None:
-        """End what is left of `task` and start it anew, at its old address, so that its peers find it again.
+        """End what is left of `task` and start it again at its old address, so that its peers find it.
 
-        Does not wait for it; that the address was taken meanwhile, or anything else, is told by a later poll.
+        Does not wait for it: a later poll reports what becomes of it.
         """
         self._renew(task)
-        self._ask(task, "start", self._places[task])
+        self._ask(task, "start", self._assignments[task])
 
     def train(self, leg: Leg, tasks: Sequence[Task], snapshot: SnapshotHandle | None = None) -> None:
         """Have `tasks` train; the first one, which leads, is handed the snapshot that the leg starts from."""
@@ -99,13 +89,13 @@ class WorkerGroup(ABC):
         """Hosts of the group that nothing can be launched on any more."""
         return ()
 
-    def move(self, task: Task, place: Place) -> None:
-        """Have `replace` make `task` anew in another place, its host being lost."""
+    def move(self, task: Task, bundle: Bundle) -> None:
+        """Have `replace` start `task` in another bundle, its host being lost."""
         raise NotImplementedError(f"{task} is in this process, not on a host that could be lost")
 
     @abstractmethod
     def _renew(self, task: Task) -> None:
-        """End the supervisor of `task`, with its process, and make another one in its place."""
+        """End the supervisor of `task`, with its process, and make another one."""
 
     @abstractmethod
     def _ask(self, task: Task, method: str, *arguments: Any) -> Any:
@@ -114,32 +104,3 @@ class WorkerGroup(ABC):
     @abstractmethod
     def _answer(self, asked: Any) -> Any:
         """The value of what `_ask` returned."""
-
-
-class LocalGroup(WorkerGroup):
-    """Supervisors in this process: for tests, and for looking into a job without Ray."""
-
-    def __init__(self, plans: Sequence[TaskPlan], session: str) -> None:
-        super().__init__(plans)
-        self._session = session
-        self._replicas = {task: Replica(task, session) for task in self.tasks}
-
-    def poll(self, wait: float) -> list[ReplicaStatus]:
-        time.sleep(wait)
-        return [replica.poll() for replica in self._replicas.values()]
-
-    def shutdown(self) -> None:
-        for replica in self._replicas.values():
-            with contextlib.suppress(OSError):
-                replica.stop()
-
-    def _renew(self, task: Task) -> None:
-        with contextlib.suppress(OSError):
-            self._replicas[task].stop()
-        self._replicas[task] = Replica(task, self._session)
-
-    def _ask(self, task: Task, method: str, *arguments: Any) -> Any:
-        return getattr(self._replicas[task], method)(*arguments)
-
-    def _answer(self, asked: Any) -> Any:
-        return asked

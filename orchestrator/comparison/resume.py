@@ -10,10 +10,11 @@ from typing import Any
 from orchestrator.comparison.schedule import schedule
 from orchestrator.errors import UsageError
 from orchestrator.results import RunResult
+from orchestrator.runs.execution import Planned, Schedule
 from orchestrator.runs.resume import last_checkpoint
-from orchestrator.runs.session import Planned, Schedule
 from orchestrator.spec.comparison import CompareSpec
-from orchestrator.spec.run import make_run_spec, validated
+from orchestrator.spec.run import RunSpec
+from orchestrator.spec.validation import validated
 from orchestrator.spec.yaml import read_yaml
 from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT, check_not_driven, load_result
 from orchestrator.store.metrics import METRICS
@@ -38,7 +39,7 @@ def stored_comparison(path: Path, changes: Mapping[str, Any]) -> CompareSpec:
     values.pop("directory", None)  # put there by the reader of specs, for a run's
     if not isinstance(run, dict):
         raise UsageError(f"{path / COMPARISON_SPEC} is not the spec of a comparison.")
-    base = make_run_spec(run | {key: value for key, value in changes.items() if value is not None})
+    base = RunSpec.make(run | {key: value for key, value in changes.items() if value is not None})
     return validated(CompareSpec, values | {"run": base})
 
 

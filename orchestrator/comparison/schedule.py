@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.results import Comparison, ModeResults, RunResult
-from orchestrator.runs.session import Planned, Schedule
+from orchestrator.runs.execution import Planned, Schedule
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RunSpec
 from orchestrator.verdict import ONE_AFTER_ANOTHER, judge, summarize

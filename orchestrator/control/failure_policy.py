@@ -1,8 +1,8 @@
 """What to do about a failure: try again, how soon, and when to give up. Pure.
 
 What machines do (a process that dies, hangs, runs out of memory, loses its peers) may not happen again, so it is
-worth a restart. What code does (an exception, a job and a spec that do not fit, a NaN) happens again. A budget keeps
-the first kind finite: it is refilled when training gets beyond every point it was restarted from before.
+worth a restart. What code does (an exception, a job and a spec that do not fit, a NaN) happens again. A retry budget
+keeps the first kind finite: it is refilled when training gets beyond every point that it was restarted from before.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ MACHINES = frozenset({FailureKind.INFRASTRUCTURE, FailureKind.PEER, FailureKind.
 
 
 @dataclass(frozen=True)
-class Budget:
-    """What was spent since the last progress."""
+class RetryBudget:
+    """Restarts since the last progress."""
 
     restarts: int = 0
     address_attempts: int = 0
-    """Attempts in a row that lost a port, or waited for a task in vain; new ports are all that they need."""
+    """Attempts in a row that lost a port, or waited for a task in vain; they need nothing but new ports."""
     reached: int = 0
-    """The furthest step that a restart began from."""
+    """The furthest step that a restart continued from."""
 
-    def after_progress(self, step: int) -> Budget:
-        """Refilled, if `step`, which training can go on from, lies beyond those before."""
-        return Budget(reached=step) if step > self.reached else self
+    def after_progress(self, step: int) -> RetryBudget:
+        """Refilled, if `step`, which training can continue from, lies beyond those before."""
+        return RetryBudget(reached=step) if step > self.reached else self
 
 
 @dataclass(frozen=True)
 class Decision:
-    budget: Budget
+    budget: RetryBudget
     """What is left of it when the decision is carried out."""
     again: bool
     wait: float = 0.0
@@ -54,7 +54,7 @@ class FailurePolicy:
     """Seconds before the second restart; the first comes at once, every further one waits twice as long."""
     longest_wait: float = 60.0
 
-    def decide(self, failure: TaskFailure, budget: Budget) -> Decision:
+    def decide(self, failure: TaskFailure, budget: RetryBudget) -> Decision:
         """Whether a failure is worth another attempt."""
         if failure.kind in (FailureKind.ADDRESS_TAKEN, FailureKind.LATE):
             tries = budget.address_attempts + 1
@@ -76,7 +76,7 @@ class FailurePolicy:
             return 0.0
         return min(self.longest_wait, self.first_wait * 2.0 ** min(restarts - 1, 64))
 
-    def _spent(self, budget: Budget) -> str:
+    def _spent(self, budget: RetryBudget) -> str:
         if self.max_restarts == 0:
             return "Restarts are off (--max-restarts 0)."
         times = "once" if budget.restarts == 1 else f"{budget.restarts} times"

@@ -13,9 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from workers.messages import OUTSTANDING_CALLS, FailureKind, ReplicaStatus, Task, TaskFailure
+from workers.messages import FailureKind, Task, TaskFailure
+from workers.news import Deciding, Evaluation, LegStarted, ReplicaStatus, SnapshotReady, StepBatch
 
 HANG_SECONDS = 30.0
+FIRST_CALL_SECONDS = 120.0
 _CALLS_PER_LIMIT = 5.0
 _REMEMBERED_CALLS = 300
 _IDLE_SHARE = 0.05
@@ -72,15 +74,26 @@ class _Source:
         return ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))] if ordered else 0.0
 
 
+@dataclass(frozen=True)
+class HangLimits:
+    """The least silence, in seconds, after which a task is examined."""
+
+    hang_seconds: float = HANG_SECONDS
+    """Within a leg."""
+    first_call_seconds: float = FIRST_CALL_SECONDS
+    """Before a leg's first call has ended."""
+
+
 class HangWatch:
-    """Looks at every poll of one group and its evaluator."""
+    """Examines every poll of one group and its evaluator."""
 
     def __init__(
-        self, group: Sequence[Task], evaluator: Sequence[Task], *, hang_seconds: float, first_seconds: float, now: float
+        self, group: Sequence[Task], evaluator: Sequence[Task], limits: HangLimits, now: float, calls_in_flight: int = 1
     ) -> None:
-        """`first_seconds`: the least limit for the first call of a leg, in seconds."""
-        self._hang_seconds = hang_seconds
-        self._first_seconds = max(first_seconds, hang_seconds)
+        """`calls_in_flight`: calls that a chief hands to each worker at a time."""
+        self._hang_seconds = limits.hang_seconds
+        self._first_seconds = max(limits.first_call_seconds, limits.hang_seconds)
+        self._calls_in_flight = calls_in_flight
         self._known = {task: _Known(now) for task in (*group, *evaluator)}
         self._group = _Source(tuple(group), None)
         self._deciding = False
@@ -143,21 +156,26 @@ class HangWatch:
             known.letter = status.vitals.state
             if not known.looks or now - known.looks[-1][0] >= 0.25:
                 known.looks.append((now, status.vitals.cpu_seconds))
-        for batch in status.batches:
-            self._group.moved(now, batch.seconds)
-            for index, worker in self._workers.items():
-                if index == batch.worker:
-                    worker.moved(now, batch.seconds)
-                else:
-                    worker.missed += 1
-        for evaluation in status.evaluations:
-            self._evaluator.moved(now, evaluation.seconds)
-        if status.leg_started or status.snapshots:
-            self._group.moved(now)
-        for deciding in status.deciding:
-            self._deciding = deciding.begins
-            for source in (self._group, *self._workers.values()):
-                source.since = now
+        for news in status.news:
+            match news:
+                case StepBatch():
+                    self._called(news, now)
+                case Evaluation():
+                    self._evaluator.moved(now, news.seconds)
+                case LegStarted() | SnapshotReady():
+                    self._group.moved(now)
+                case Deciding():
+                    self._deciding = news.begins
+                    for source in (self._group, *self._workers.values()):
+                        source.since = now
+
+    def _called(self, batch: StepBatch, now: float) -> None:
+        self._group.moved(now, batch.seconds)
+        for index, worker in self._workers.items():
+            if index == batch.worker:
+                worker.moved(now, batch.seconds)
+            else:
+                worker.missed += 1
 
     def _clear_limit(self, source: _Source) -> float:
         """Seconds after which a process that is stopped, or gone, is not waited for any more."""
@@ -173,7 +191,9 @@ class HangWatch:
         if self._group.since is None or now - self._group.since > self._limit(self._group):
             return found
         for source in self._workers.values():
-            if source.missed > OUTSTANDING_CALLS * len(self._workers):  # else there may have been none for it to take
+            if source.missed > self._calls_in_flight * len(
+                self._workers
+            ):  # else there may have been none for it to take
                 found += self._check(source, now)
         return found
 

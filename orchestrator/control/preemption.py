@@ -11,9 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-GRACE_SECONDS = 25.0
-"""How long a leg may take to write its checkpoint and end. Kubernetes and Slurm kill 30 s after the signal."""
-
 
 class Preempted(BaseException):
     """The command was told to end. Like KeyboardInterrupt it is nobody's error, and passes `except Exception`."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Generic, Literal, TypeVar
 
 from orchestrator.results import Finding
-from workers.messages import Stamp
+from workers.news import Stamp
 
 Policy = Literal["warn", "stop", "rollback"]
 

@@ -1,73 +1,65 @@
-"""Carries out what the spec wants done about an unstable loss, in one run."""
+"""What is done about an unstable loss, in one run: warn, stop, or roll back once to a snapshot from before it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from orchestrator.cluster.worker_group import SnapshotHandle
-from orchestrator.control.coordinator import Coordinator
-from orchestrator.control.recent_snapshots import LEARNING_RATE_FACTOR, Policy, named, reaction
-from orchestrator.control.states import Ended
+from orchestrator.control.events import RollBack
+from orchestrator.control.recent_snapshots import LEARNING_RATE_FACTOR, Policy, RecentSnapshots, named, reaction
 from orchestrator.results import Finding
-from workers.messages import ROLLBACK, Leg, Stamp, Start
+from workers.messages import ROLLBACK, Start
+from workers.news import LegFinished, Stamp
 
 
 @dataclass(frozen=True)
-class _Rollback:
+class _Ordered:
     finding: Finding
-    ordered: float
+    at: float
     """Monotonic seconds."""
     stamp: Stamp | None
     """Of the snapshot to go back to; None for the beginning."""
     snapshot: SnapshotHandle | None
 
 
-class Guard:
-    """Stops a run, or rolls it back once."""
+class Rollback:
+    """Decides for one run."""
 
-    def __init__(self, policy: Policy, coordinator: Coordinator, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._coordinator = coordinator
-        self._clock = clock
-        self._pending: _Rollback | None = None
+        self._ordered: _Ordered | None = None
         self._rolled_back = False
         self.stopped: str | None = None
-        """Why the run was stopped, if it was."""
+        """Stop reason, if an unstable loss stopped the run."""
 
-    def react(self, finding: Finding) -> str:
-        """Do what is to be done about `finding`; returns it as `finding.action` tells it."""
-        wanted = reaction(self._policy, finding, rolled_back=self._rolled_back)
-        if wanted == "warn" or not self._coordinator.stop(ROLLBACK if wanted == "rollback" else named(finding)):
-            return "warned"
-        if wanted == "stop":
-            self.stopped = named(finding)
+    def wanted(self, finding: Finding) -> str | None:
+        """Reason to stop the leg because of `finding`; None if it is only a warning."""
+        reaction_ = reaction(self._policy, finding, rolled_back=self._rolled_back)
+        if reaction_ == "warn":
+            return None
+        return ROLLBACK if reaction_ == "rollback" else named(finding)
+
+    def stops(self, reason: str, finding: Finding, snapshots: RecentSnapshots[SnapshotHandle], now: float) -> str:
+        """The leg is being stopped for `reason`, which `wanted` gave; returns what was done, for people."""
+        if reason != ROLLBACK:
+            self.stopped = reason
             return "stopped"
-        stamp, snapshot = self._coordinator.snapshots.before(finding) or (None, None)
-        self._pending = _Rollback(finding, self._clock(), stamp, snapshot)
+        stamp, snapshot = snapshots.before(finding) or (None, None)
+        self._ordered = _Ordered(finding, now, stamp, snapshot)
         self._rolled_back = True
         return f"rolled back to step {stamp.step if stamp else 0}"
 
-    def resumed(self, leg: Leg, ended: Ended) -> tuple[Leg, SnapshotHandle | None] | None:
-        """The leg to go on with, and the snapshot it starts from; None when the run is over.
+    def due(self, finished: LegFinished | None, now: float) -> RollBack | None:
+        """The rollback that was ordered, at the leg's end, or when the attempt broke before (None); given once.
 
-        So it is when a snapshot from before the trouble, scored meanwhile, has reached the target.
+        The training clock does not stand still while a run is put back.
         """
-        pending, self._pending = self._pending, None
-        if pending is None or ended.reached:
+        ordered, self._ordered = self._ordered, None
+        if ordered is None:
             return None
-        # The training clock does not stand still while a run is put back.
-        clock = max(ended.finished.seconds, (pending.finding.clock or 0.0) + self._clock() - pending.ordered)
-        stamp = pending.stamp
-        return replace(leg, start=_rolled_back_to(stamp, clock)), pending.snapshot
-
-    def interrupted(self, clock: float) -> tuple[Start, SnapshotHandle | None] | None:
-        """Where to go on when the group broke before a rollback that was ordered; None when none was."""
-        pending, self._pending = self._pending, None
-        return None if pending is None else (_rolled_back_to(pending.stamp, clock), pending.snapshot)
-
-
-def _rolled_back_to(stamp: Stamp | None, clock: float) -> Start:
-    step, samples = (stamp.step, stamp.samples) if stamp else (0, 0)
-    return Start(step, samples, clock, LEARNING_RATE_FACTOR, LEARNING_RATE_FACTOR)
+        clock = (ordered.finding.clock or 0.0) + now - ordered.at
+        if finished is not None:
+            clock = max(finished.seconds, clock)
+        stamp = ordered.stamp
+        step, samples = (stamp.step, stamp.samples) if stamp else (0, 0)
+        return RollBack(Start(step, samples, clock, LEARNING_RATE_FACTOR, LEARNING_RATE_FACTOR), ordered.snapshot)

@@ -1,35 +1,24 @@
 """The states of a worker group, each carrying its data, and the legal moves between them.
 
-    Launching ──all ready──▶ Idle ──train──▶ Training ──budget, target, stop──▶ Scoring ──all scored──▶ Ended
+    Launching ──all ready──▶ Idle ──train──▶ Training ──budget, target, stop──▶ (scoring) ──all scored──▶ Over
         └────────────┬─────────────────────────┴────────────────────────────────────┘
                      └──a task failed──▶ Failing ──cause known, or grace over──▶ Broken
 
 A task that the others do not need (the evaluator, an asynchronous worker) is replaced in place, without leaving the
-state. Everything else that fails ends this attempt; `orchestrator.control.failure_policy` says whether another one
-is worth it.
+state. Any other failure ends this attempt; `orchestrator.control.failure_policy` says whether another one is worth it.
 
-`advance` is pure: from a state and what a poll brought, to the next state and the orders to carry out.
+`moved` is pure: from a state and what a poll brought, to the next state and what follows from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.control.failure_policy import MACHINES
-from orchestrator.metric_target import Target
-from workers.messages import (
-    PREEMPTED,
-    Evaluation,
-    FailureKind,
-    LegFinished,
-    LegStarted,
-    ReplicaState,
-    ReplicaStatus,
-    Stamp,
-    Task,
-    TaskFailure,
-)
+from orchestrator.metric_target import MetricTarget
+from workers.messages import PREEMPTED, FailureKind, Task, TaskFailure
+from workers.news import Evaluation, LegFinished, LegStarted, ReplicaState, ReplicaStatus, SnapshotReady, Stamp
 
 CAUSE_GRACE_SECONDS = 3.0
 """How long to wait for the cause when all that is known is that a peer went away."""
@@ -49,7 +38,14 @@ _CAUSES = (
 
 @dataclass(frozen=True)
 class Launching:
+    """Tasks are starting."""
+
     waiting: frozenset[Task]
+    """Tasks that are not ready yet."""
+    deadline: float | None = None
+    """Monotonic seconds by which all have to be; None while nothing waits for them."""
+    seen: Mapping[Task, ReplicaState] = field(default_factory=dict)
+    """The last state of every task."""
     replaceable: frozenset[Task] = frozenset()
     replacing: frozenset[Task] = frozenset()
     """Failed, ordered to be replaced, and not heard of since."""
@@ -65,7 +61,7 @@ class Training:
     """A leg is under way, or over and its snapshots are still being scored (`finished` is set)."""
 
     run_id: str
-    target: Target | None = None
+    target: MetricTarget | None = None
     plan: LegStarted | None = None
     finished: LegFinished | None = None
     pending: frozenset[Stamp] = frozenset()
@@ -84,15 +80,6 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Ended:
-    finished: LegFinished
-    plan: LegStarted | None
-    reached: Evaluation | None
-    last: Evaluation | None
-    stopping: str | None
-
-
-@dataclass(frozen=True)
 class Failing:
     since: float
     failures: tuple[TaskFailure, ...]
@@ -106,59 +93,55 @@ class Broken:
     failures: tuple[TaskFailure, ...] = field(default=())
 
 
-State = Launching | Idle | Training | Ended | Failing | Broken
+@dataclass(frozen=True)
+class Over:
+    """The leg ended, and nothing is left to be scored."""
+
+    training: Training
+
+
+State = Launching | Idle | Training | Over | Failing | Broken
 
 
 @dataclass(frozen=True)
-class ScoreSnapshot:
-    """Order: hand the leader's snapshot to the evaluator."""
+class Moves:
+    """What follows from a move, for the machine to order."""
 
-    stamp: Stamp
-
-
-@dataclass(frozen=True)
-class StopLeg:
-    """Order: have the trainers end the leg at their next call."""
-
-    reason: str
+    score: tuple[Stamp, ...] = ()
+    """Snapshots to hand to the evaluator."""
+    stop: str | None = None
+    """Reason to end the leg."""
+    spared: tuple[TaskFailure, ...] = ()
+    """Failures to mend by replacing their tasks."""
 
 
-@dataclass(frozen=True)
-class Replace:
-    """Order: start the failed task anew, in its old place; the others go on meanwhile."""
-
-    failure: TaskFailure
-
-
-Order = ScoreSnapshot | StopLeg | Replace
-
-
-def advance(state: State, statuses: Sequence[ReplicaStatus], now: float) -> tuple[State, tuple[Order, ...]]:
-    """The next state after a poll at monotonic time `now`, and what to do about it."""
+def moved(state: State, statuses: Sequence[ReplicaStatus], now: float) -> tuple[State, Moves]:
+    """The next state after a poll at monotonic time `now`, and what follows from it."""
     failures = tuple(status.failure for status in statuses if status.failure)
     if isinstance(state, Failing):
         _, blamed = _sort(failures, state.replaceable)
-        return _weigh(replace(state, failures=_join(state.failures, blamed)), now), ()
-    spared: tuple[Replace, ...] = ()
+        return _weigh(replace(state, failures=_join(state.failures, blamed)), now), Moves()
+    spared: tuple[TaskFailure, ...] = ()
     if isinstance(state, Launching | Training):
         state, failures, spared = _spare(state, failures, statuses)
-    if failures and not isinstance(state, Broken | Ended):
+    if failures and not isinstance(state, Broken | Over):
         spareable = state.replaceable if isinstance(state, Launching | Training) else frozenset()
-        return _weigh(Failing(now, failures, spareable), now), ()
+        return _weigh(Failing(now, failures, spareable), now), Moves()
     if isinstance(state, Launching):
+        seen = {**state.seen, **{status.task: status.state for status in statuses}}
         ready = {status.task for status in statuses if status.state is ReplicaState.READY}
-        waiting = (state.waiting | {order.failure.task for order in spared}) - ready
-        return (replace(state, waiting=waiting) if waiting else Idle()), spared
+        waiting = (state.waiting | {failure.task for failure in spared}) - ready
+        return (replace(state, waiting=waiting, seen=seen) if waiting else Idle()), Moves(spared=spared)
     if isinstance(state, Training):
-        trained, orders = _train(state, statuses)
-        return trained, (*spared, *orders)
-    return state, ()
+        trained, moves = _train(state, statuses)
+        return trained, replace(moves, spared=spared)
+    return state, Moves()
 
 
 def _spare(
     state: Launching | Training, failures: tuple[TaskFailure, ...], statuses: Sequence[ReplicaStatus]
-) -> tuple[Launching | Training, tuple[TaskFailure, ...], tuple[Replace, ...]]:
-    """Set aside the failures that are no reason to end the attempt; returns the others, and what to replace."""
+) -> tuple[Launching | Training, tuple[TaskFailure, ...], tuple[TaskFailure, ...]]:
+    """Set aside the failures that are no reason to end the attempt; returns the others, and those to mend."""
     heard = {status.task for status in statuses if status.failure is None}
     replacing = state.replacing - heard
     spared, left = _sort(failures, state.replaceable)
@@ -166,8 +149,8 @@ def _spare(
         # Trained to the end: only the evaluator still has something to do for this run.
         left = tuple(failure for failure in left if failure.task in state.scorers)
         spared = {task: failure for task, failure in spared.items() if task in state.scorers}
-    orders = tuple(Replace(failure) for task, failure in spared.items() if task not in replacing)
-    return replace(state, replacing=replacing | set(spared)), left, () if left else orders
+    mend = tuple(failure for task, failure in spared.items() if task not in replacing)
+    return replace(state, replacing=replacing | set(spared)), left, () if left else mend
 
 
 def _sort(
@@ -175,47 +158,46 @@ def _sort(
 ) -> tuple[dict[Task, TaskFailure], tuple[TaskFailure, ...]]:
     """Failures that a replacement cures, by task, and all others.
 
-    A replaceable task that finds its port taken needs a new one, and so do all others then.
+    A replaceable task that finds its port taken needs a new port, and then so do all others.
     """
     spared = {f.task: f for f in failures if f.task in replaceable and f.kind in MACHINES}
     return spared, tuple(failure for failure in failures if failure.task not in spared)
 
 
 def _finishes(run_id: str, statuses: Iterable[ReplicaStatus]) -> bool:
-    return any(finished.run_id == run_id for status in statuses for finished in status.leg_finished)
+    return any(isinstance(n, LegFinished) and n.run_id == run_id for status in statuses for n in status.news)
 
 
-def _train(state: Training, statuses: Sequence[ReplicaStatus]) -> tuple[State, tuple[Order, ...]]:
-    orders: list[Order] = []
-    for status in statuses:
-        for plan in status.leg_started:
-            if plan.run_id == state.run_id:
-                state = replace(state, plan=plan)
-        for stamp in status.snapshots:
-            if stamp.run_id == state.run_id:
+def _train(state: Training, statuses: Sequence[ReplicaStatus]) -> tuple[State, Moves]:
+    to_score: list[Stamp] = []
+    for news in (news for status in statuses for news in status.news):
+        match news:
+            case LegStarted(run_id=state.run_id):
+                state = replace(state, plan=news)
+            case SnapshotReady(Stamp(run_id=state.run_id) as stamp):
                 state = replace(state, pending=state.pending | {stamp})
-                orders.append(ScoreSnapshot(stamp))
-        for finished in status.leg_finished:
-            if finished.run_id == state.run_id:
-                state = replace(state, finished=finished)
+                to_score.append(stamp)
+            case LegFinished(run_id=state.run_id):
+                state = replace(state, finished=news)
     # After all snapshots: an evaluation may come in the same poll as the snapshot that follows it.
     state = scored(state, statuses)
-    if state.reached and not state.finished and not state.stopping:
-        state = replace(state, stopping="target")
-        orders.append(StopLeg("target"))
-    if any(status.preempted for status in statuses) and not state.finished and not state.stopping:
-        state = replace(state, stopping=PREEMPTED)
-        orders.append(StopLeg(PREEMPTED))
-    if state.finished and (not state.pending or state.stopping == PREEMPTED):  # nobody waits for scores then
-        return Ended(state.finished, state.plan, state.reached, state.last, state.stopping), tuple(orders)
-    return state, tuple(orders)
+    stop = None
+    if not state.finished and not state.stopping:
+        if any(status.preempted for status in statuses):
+            stop = PREEMPTED
+        if state.reached:
+            stop = "target"
+        state = replace(state, stopping=stop)
+    if state.finished and (not state.pending or state.stopping == PREEMPTED):  # no time to wait for scores then
+        return Over(state), Moves(tuple(to_score), stop)
+    return state, Moves(tuple(to_score), stop)
 
 
 def scored(state: Training, statuses: Sequence[ReplicaStatus]) -> Training:
-    """With the evaluations that a poll brought; they come while the group is launched anew as well."""
-    for evaluation in (e for status in statuses for e in status.evaluations):
-        if evaluation.stamp in state.pending:
-            state = _scored(state, evaluation)
+    """With the evaluations that a poll brought; they also arrive while another attempt is launched."""
+    for news in (news for status in statuses for news in status.news):
+        if isinstance(news, Evaluation) and news.stamp in state.pending:
+            state = _scored(state, news)
     return state
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from orchestrator.monitor.advice import finding
 from orchestrator.results import Finding, straggler_index
-from workers.messages import CallTiming
+from workers.news import CallTiming
 
 WINDOW_SECONDS = 10.0
 """Of the training clock: what is judged, and how often."""

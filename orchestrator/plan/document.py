@@ -8,13 +8,13 @@ from typing import Any
 
 from orchestrator.plan import topology
 from orchestrator.plan.placement import Host
-from orchestrator.plan.topology import evaluator_plan, training_plans
+from orchestrator.plan.topology import all_plans
 from orchestrator.spec.run import RunSpec
 
 
 def plan_document(spec: RunSpec, hosts: Sequence[Host] | None = None) -> dict[str, Any]:
     """The plan of one run, as JSON (docs/contract.md); `hosts` are those of its tasks, the evaluator's last."""
-    plans = (*training_plans(spec), evaluator_plan(spec))
+    plans = all_plans(spec)
     addresses = topology.placeholder_addresses(plans)
     return {
         "mode": spec.mode,
@@ -29,15 +29,14 @@ def plan_document(spec: RunSpec, hosts: Sequence[Host] | None = None) -> dict[st
             for plan, host in zip(plans, hosts or repeat(None), strict=hosts is not None)
         ],
         "budget": _budget(spec),
+        "spec": spec.resolved(),
         "requires": {"cpu": sum(plan.cpus for plan in plans), "gpu": sum(plan.gpus for plan in plans)},
     }
 
 
 def _budget(spec: RunSpec) -> dict[str, Any]:
     """Steps are null for a budget in epochs: how many samples those are is known once the data are read."""
-    global_batch = spec.batch_size * topology.batches_per_step(
-        spec.mode, spec.workers, spec.gpus_per_worker / spec.devices_per_replica
-    )
+    global_batch = spec.batch_size * topology.batches_per_step(spec)
     return {
         "samples": spec.samples,
         "epochs": None if spec.samples is not None else (spec.epochs or 1.0),

@@ -56,8 +56,8 @@ class Host:
 
 
 @dataclass(frozen=True)
-class Place:
-    """What is held for one task on its host: bundle `index` of Ray's placement group `group`."""
+class Bundle:
+    """Resources held for one task on its host: bundle `index` of Ray's placement group `group`, if Ray holds them."""
 
     group: Any
     index: int

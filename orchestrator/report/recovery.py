@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
-from orchestrator.metric_target import Target
+from orchestrator.metric_target import MetricTarget
 from orchestrator.results import RunResult, Seconds, TargetResult, Throughput
 from orchestrator.store.metrics import METRICS, Metrics
 from orchestrator.store.summaries import staleness, utilization
@@ -74,7 +74,7 @@ def _target(text: object, evaluations: list[tuple[Any, ...]]) -> TargetResult | 
     if not isinstance(text, str):
         return None
     try:
-        target = Target.parse(text)
+        target = MetricTarget.parse(text)
     except ValueError:
         return None
     wanted: dict[str, Any] = {"metric": target.metric, "op": target.op, "value": target.value}

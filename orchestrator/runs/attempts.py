@@ -6,81 +6,69 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.cluster.worker_group import SnapshotHandle
-from orchestrator.control.rollback import Guard
-from orchestrator.runs.checkpoints import Resumed, checkpointing, go_on
+from orchestrator.control.events import RollBack
+from orchestrator.control.run_progress import RunProgress
+from orchestrator.runs.checkpoints import Resumed, checkpointing, continued
 from orchestrator.runs.recorder import Recorder
-from orchestrator.runs.restarts import Restarts
 from orchestrator.spec.run import RunSpec
 from workers.messages import Checkpointing, Leg, Start
-from workers.stragglers import Profile
 
 Beginning = tuple[Leg, SnapshotHandle | None]
 """A leg, and the snapshot that its leader is handed."""
 
 
-class Legs:
-    """Of one run, in folder `path`."""
+class Attempts:
+    """Beginnings of one run's legs, in folder `path`."""
 
-    def __init__(self, spec: RunSpec, run_id: str, path: Path, restarts: Restarts, recorder: Recorder) -> None:
+    def __init__(self, spec: RunSpec, run_id: str, path: Path, recorder: Recorder) -> None:
         self._spec = spec
         self._run_id = run_id
         self._path = path
-        self._restarts = restarts
         self._recorder = recorder
         self._rolled_back: Beginning | None = None
-        """Where the run goes on from until there is a checkpoint from after its rollback."""
+        """Where the run continues until there is a checkpoint from after its rollback."""
 
     def first(self, attempt: int, workers: int, resumed: Resumed | None) -> Beginning:
-        """From the beginning, or where a run goes on that has been in its folder before."""
-        spec = self._spec
+        """From the beginning, or where a run that is resumed continues."""
         leg = Leg(
             run_id=self._run_id,
-            seed=spec.seed,
-            samples=spec.samples,
-            epochs=spec.epochs if spec.samples is None else None,
-            eval_every=spec.eval_every,
-            steps_per_call=1 if Profile.parse(spec.straggler).paces else spec.steps_per_call,
-            learning_rate=spec.learning_rate,
-            learning_rate_scale=spec.learning_rate_scale,
+            settings=self._spec.replica,
             directory=str(self._path.absolute()),
             attempt=attempt,
             checkpoints=self._checkpointing(workers),
         )
-        if resumed is None:
-            return leg, None
-        self._restarts.goes_on_at(resumed.clock)
-        return self._from_checkpoint(leg, resumed.clock)
+        return (leg, None) if resumed is None else self._from_checkpoint(leg, resumed.clock)
 
-    def after_rollback(self, attempt: int, again: Beginning) -> Beginning:
-        """In the same attempt."""
-        self._rolled_back = again
-        self._restarts.checkpoint = None
-        self._recorder.rolled_back(attempt, again[0])
-        return again
+    def after_rollback(self, attempt: int, leg: Leg, rollback: RollBack) -> Beginning:
+        """The same attempt, from the snapshot that `leg` is rolled back to."""
+        self._rolled_back = replace(leg, start=rollback.start), rollback.snapshot
+        self._recorder.rolled_back(attempt, self._rolled_back[0])
+        return self._rolled_back
 
-    def after_restart(self, leg: Leg, guard: Guard, attempt: int, workers: int) -> Beginning:
-        """In a new attempt, with so many workers, of what `leg` was to train."""
-        clock = self._restarts.training_clock()
+    def after_restart(
+        self, attempt: int, leg: Leg, rollback: RollBack | None, workers: int, progress: RunProgress, now: float
+    ) -> Beginning:
+        """A new attempt, with so many workers, of what `leg` was to train; `rollback` was ordered before the last one
+        broke. `now`: monotonic seconds."""
+        clock = progress.training_clock(now)
         leg = replace(leg, attempt=attempt, checkpoints=self._checkpointing(workers))
-        ordered = guard.interrupted(clock)
-        if ordered is not None:
-            self.after_rollback(attempt, (replace(leg, start=ordered[0]), ordered[1]))
+        if rollback is not None:
+            self.after_rollback(attempt, leg, rollback)
         rolled_back = None
-        if self._rolled_back is not None and self._restarts.checkpoint is None:
+        if self._rolled_back is not None and progress.checkpoint is None:
             before, snapshot = self._rolled_back
             start = replace(before.start or Start(0, 0, clock), clock=clock)
             rolled_back = replace(leg, start=start), snapshot
         return self._from_checkpoint(leg, clock, rolled_back)
 
     def _from_checkpoint(self, leg: Leg, clock: float, instead: Beginning | None = None) -> Beginning:
-        """From the last checkpoint that is whole, or `instead`. From here on, no earlier attempt can write one."""
-        going = go_on(leg, leg.attempt, clock)
-        for note in going.notes:
+        """From the last whole checkpoint, or `instead`. From here on, no earlier attempt can write one."""
+        point = continued(leg, leg.attempt, clock)
+        for note in point.notes:
             self._recorder.note(leg.attempt, note)
-        leg, snapshot = instead or (going.leg, going.snapshot)
-        self._recorder.goes_on(leg.attempt, leg)
+        leg, snapshot = instead or (point.leg, point.snapshot)
+        self._recorder.continues(leg.attempt, leg)
         return leg, snapshot
 
     def _checkpointing(self, workers: int) -> Checkpointing | None:
-        settings = checkpointing(self._spec, self._run_id, self._path)
-        return settings and replace(settings, workers=workers)
+        return checkpointing(self._spec, self._run_id, self._path, workers)

@@ -10,6 +10,7 @@ from orchestrator.spec.run import RunSpec
 from workers.checkpoints.errors import CheckpointError
 from workers.checkpoints.store import Checkpoint, Found, Shelf, not_one, open_place
 from workers.messages import Checkpointing, Leg, Start
+from workers.settings import ReplicaSettings
 from workers.snapshot import Snapshot
 
 CHECKPOINTS = "checkpoints"
@@ -26,8 +27,8 @@ class Resumed:
 
 
 @dataclass(frozen=True)
-class Going:
-    """How a new attempt begins."""
+class ResumePoint:
+    """Where a new attempt begins."""
 
     leg: Leg
     snapshot: Snapshot | None
@@ -38,20 +39,14 @@ class Going:
     """Of the checkpoint."""
 
 
-def checkpointing(spec: RunSpec, run_id: str, path: Path) -> Checkpointing | None:
-    """Where and when the run in folder `path` writes checkpoints; None when they are switched off."""
+def checkpointing(spec: RunSpec, run_id: str, path: Path, workers: int) -> Checkpointing | None:
+    """Where the run in folder `path` writes checkpoints, with so many workers; None if they are switched off."""
     if spec.checkpoint_every is None and not spec.checkpoint_seconds:
         return None
     target = spec.parsed_target
     return Checkpointing(
         destination=destination(spec, run_id, path),
-        job=spec.job,
-        mode=spec.mode,
-        workers=spec.workers,
-        batch_size=spec.batch_size,
-        every=spec.checkpoint_every,
-        seconds=spec.checkpoint_seconds or None,
-        keep=spec.checkpoint_keep,
+        workers=workers,
         metric=target.metric if target else "val_loss",
         maximize=target is not None and target.op in (">=", ">"),
     )
@@ -82,7 +77,7 @@ def check_destination(spec: RunSpec, run_id: str, path: Path) -> None:
     Raises:
         UsageError: its checkpoints cannot go where the spec says: out of reach, or taken by another run.
     """
-    settings = checkpointing(spec, run_id, path)
+    settings = checkpointing(spec, run_id, path, spec.workers)
     if settings is None or spec.checkpoints is None:
         return
     try:
@@ -99,7 +94,7 @@ def check_destination(spec: RunSpec, run_id: str, path: Path) -> None:
         )
 
 
-def go_on(leg: Leg, attempt: int, clock: float) -> Going:
+def continued(leg: Leg, attempt: int, clock: float) -> ResumePoint:
     """The leg with which `attempt` takes the run up again, at training clock `clock`.
 
     From here on writers of earlier attempts refuse. Where no checkpoint was written yet, the run begins anew.
@@ -110,14 +105,14 @@ def go_on(leg: Leg, attempt: int, clock: float) -> Going:
     again = replace(leg, attempt=attempt, start=Start(0, 0, clock))
     settings = leg.checkpoints
     if settings is None:
-        return Going(again, None)
+        return ResumePoint(again, None)
     shelf, found = _take_over(settings.destination, leg.run_id, attempt)
     checkpoint = found.checkpoint
     if checkpoint is None and found.passed_over:
         raise ClusterError(not_one(found.passed_over, shelf.url))
     if checkpoint is None:
-        return Going(again, None)
-    _check_fits(checkpoint, leg, settings, shelf.url)
+        return ResumePoint(again, None)
+    _check_fits(checkpoint, leg.settings, shelf.url)
     snapshot = checkpoint.snapshot
     start = Start(
         step=snapshot.step,
@@ -126,7 +121,7 @@ def go_on(leg: Leg, attempt: int, clock: float) -> Going:
         schedule_scale=snapshot.schedule_scale,
         position=snapshot.position,
     )
-    return Going(replace(again, start=start), snapshot, found.passed_over, checkpoint.name)
+    return ResumePoint(replace(again, start=start), snapshot, found.passed_over, checkpoint.name)
 
 
 def _take_over(place: str, run_id: str, attempt: int) -> tuple[Shelf, Found]:
@@ -138,13 +133,13 @@ def _take_over(place: str, run_id: str, attempt: int) -> tuple[Shelf, Found]:
         raise ClusterError(f"The run's checkpoints cannot be read: {error}") from None
 
 
-def _check_fits(checkpoint: Checkpoint, leg: Leg, settings: Checkpointing, url: str) -> None:
+def _check_fits(checkpoint: Checkpoint, settings: ReplicaSettings, url: str) -> None:
     """Raises ClusterError if the checkpoint counts in other units than the leg does."""
     manifest = checkpoint.manifest
     told = (manifest.seed, manifest.batch_size, manifest.mode)
-    asked = (leg.seed, settings.batch_size, settings.mode)
+    asked = (settings.seed, settings.batch_size, settings.mode)
     if told != asked:
         raise ClusterError(
             f"{url}/{checkpoint.name} is of seed {told[0]}, batch size {told[1]} and mode {told[2]}; the run has seed "
-            f"{asked[0]}, batch size {asked[1]} and mode {asked[2]}, and cannot go on from it."
+            f"{asked[0]}, batch size {asked[1]} and mode {asked[2]}, and cannot continue from it."
         )

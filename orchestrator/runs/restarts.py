@@ -1,67 +1,84 @@
-"""A run across its restarts: what they cost so far, how far it got, and what its training clock shows meanwhile."""
+"""Launches another attempt of a run when one broke and the machine says that it is worth it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from orchestrator.control.failure_policy import Budget, Decision, FailurePolicy
-from workers.messages import CheckpointWritten, ReplicaStatus, TaskFailure
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """What the training clock showed, and when that was, in monotonic seconds."""
-
-    clock: float
-    at: float
+from orchestrator.control import events as on
+from orchestrator.control.coordinator import Listener
+from orchestrator.errors import ClusterError, HostLostError
+from orchestrator.runs.failure_message import explain
+from orchestrator.runs.managed_group import ManagedGroup
+from orchestrator.runs.recorder import Recorder
+from orchestrator.store.directory import RunStore
+from workers.messages import FailureKind, Task, TaskFailure
 
 
 class Restarts:
-    """Of one run. The clock and the way to wait are injected."""
+    """Restarts of one run."""
 
     def __init__(
         self,
-        run_id: str,
-        policy: FailurePolicy,
+        recorder: Recorder,
+        store: RunStore,
+        tell: Callable[[str], None],
+        attempt: Callable[[ManagedGroup], int],
         *,
-        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._run_id = run_id
-        self._policy = policy
-        self._clock = clock
-        self.wait = sleep
-        self._budget = Budget()
-        self._reading: _Reading | None = None
-        self.checkpoint: int | None = None
-        """Step of the latest checkpoint since the group was launched, or the run was rolled back."""
+        """`tell` gets one line on every restart; `attempt` gives the run's number for a group's attempt."""
+        self._recorder = recorder
+        self._store = store
+        self._tell = tell
+        self._attempt = attempt
+        self._sleep = sleep
 
-    def hear(self, statuses: Iterable[ReplicaStatus]) -> None:
-        """Take in a poll of the run's leg."""
-        now = self._clock()
-        for status in statuses:
-            if any(plan.run_id == self._run_id for plan in status.leg_started) and self._reading is None:
-                self._reading = _Reading(0.0, now)
-            for batch in status.batches:
-                if len(batch.clock) and batch.run_id == self._run_id:
-                    self._reading = _Reading(float(batch.clock[-1]), now)
-            for written in status.checkpoints:
-                if isinstance(written, CheckpointWritten) and written.run_id == self._run_id:
-                    self.checkpoint = max(written.step, self.checkpoint or 0)
-                    self._budget = self._budget.after_progress(written.step)
+    def until_ready(self, group: ManagedGroup, deadline: Callable[[], float], listen: Listener) -> None:
+        """Until the group can train; launches it again where that may help. `deadline` is asked for every attempt."""
+        while True:
+            outcome = group.coordinator.await_ready(deadline(), listen)
+            if not isinstance(outcome, on.Relaunch | on.GiveUp):
+                self._recorder.launch_ended(self._attempt(group))
+                return
+            self.relaunch(group, outcome)
 
-    def goes_on_at(self, clock: float) -> None:
-        """The training clock that a run had which is taken up again, in seconds."""
-        self._reading = _Reading(clock, self._clock())
+    def resize(self, group: ManagedGroup) -> None:
+        """Launch the same run with more workers."""
+        try:
+            group.relaunch()
+        except ClusterError as error:
+            self.relaunch(group, group.coordinator.launch_failed(_not_launched(group.spec.traits.leader, error)))
 
-    def training_clock(self) -> float:
-        """Seconds: what was lost by a failure counts as much as what was trained."""
-        return 0.0 if self._reading is None else self._reading.clock + self._clock() - self._reading.at
+    def relaunch(self, group: ManagedGroup, broken: on.Outcome) -> on.RollBack | None:
+        """Launch another attempt; returns the rollback that was ordered before the last one broke.
 
-    def decide(self, failure: TaskFailure) -> Decision:
-        """Whether the group is launched anew, and after how many seconds; what that costs is booked."""
-        decision = self._policy.decide(failure, self._budget)
-        self._budget = decision.budget
-        return decision
+        Raises:
+            RegattaError: the failure is not worth another attempt, or there were enough of them.
+        """
+        rollback: on.RollBack | None = None
+        while True:
+            if not isinstance(broken, on.Relaunch | on.GiveUp):
+                raise RuntimeError(f"{broken} is no reason for another attempt")
+            self._recorder.failed(self._attempt(group), broken.failures)
+            log = self._store.log_path(broken.cause.task)
+            if isinstance(broken, on.GiveUp):
+                raise explain(broken.cause, broken.failures, log, broken.reason) from None
+            rollback = broken.rollback or rollback
+            self._store.commit()
+            self._tell(f"{broken.cause.task}: {broken.cause.summary}; all tasks are started again")
+            self._sleep(broken.wait)
+            try:
+                group.relaunch()
+            except HostLostError as lost:
+                raise explain(broken.cause, broken.failures, log, lost.message) from None
+            except ClusterError as error:  # a network that is cut, say: it may be mended while one waits
+                broken = group.coordinator.launch_failed(_not_launched(broken.cause.task, error))
+            else:
+                self._recorder.restarts(self._attempt(group), broken.cause, broken.wait)
+                return rollback
+
+
+def _not_launched(task: Task, error: ClusterError) -> TaskFailure:
+    summary = f"another attempt could not be launched: {error}"
+    return TaskFailure(task, FailureKind.INFRASTRUCTURE, summary)

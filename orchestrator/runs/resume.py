@@ -9,8 +9,8 @@ from typing import Any
 
 from orchestrator.errors import UsageError
 from orchestrator.runs.checkpoints import Resumed, checkpointing
-from orchestrator.runs.session import Planned
-from orchestrator.spec.run import RunSpec, make_run_spec
+from orchestrator.runs.execution import Planned
+from orchestrator.spec.run import RunSpec
 from orchestrator.spec.yaml import read_yaml
 from orchestrator.store.directory import RESULT, SPEC, check_not_driven, load_result
 from orchestrator.store.metrics import METRICS, Metrics
@@ -45,7 +45,7 @@ def stored_spec(path: Path, changes: Mapping[str, Any]) -> tuple[RunSpec, str]:
     if not (path / SPEC).is_file():
         raise UsageError(f"{path} holds no {SPEC}: it is not the folder of a run that was started.")
     values = read_yaml(path / SPEC) | {key: value for key, value in changes.items() if value is not None}
-    spec = make_run_spec(values)
+    spec = RunSpec.make(values)
     return spec, spec.run_id or path.name
 
 
@@ -56,7 +56,7 @@ def last_checkpoint(spec: RunSpec, run_id: str, path: Path) -> tuple[Resumed, st
         UsageError: its checkpoints cannot be read, or none of them can be trusted.
     """
     attempt, clock = _lived(path)
-    settings = checkpointing(spec, run_id, path)
+    settings = checkpointing(spec, run_id, path, spec.workers)
     if settings is None:
         return Resumed(attempt + 1, clock), "from the beginning: its checkpoints were switched off"
     try:

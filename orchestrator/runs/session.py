@@ -1,168 +1,108 @@
-"""Executes planned runs, each variant in one launched group that all its seeds share, where there is room."""
+"""A session: one backend, one evaluator, and a worker group per variant, for one command.
+
+Everything that it holds is given back when its `with` block ends, however it ends.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 import time
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
-from orchestrator.control.coordinator import Tick
-from orchestrator.control.preemption import Preempted
-from orchestrator.doctor.environment import environment
-from orchestrator.errors import RegattaError, ResourcesError
-from orchestrator.results import RunResult
-from orchestrator.runs.checkpoints import Resumed
-from orchestrator.runs.fleet import Fleet
-from orchestrator.runs.runner import Runner, Watcher
-from orchestrator.sinks.fanout import check_sinks
+from orchestrator.cluster.backend import Backend, open_backend
+from orchestrator.cluster.worker_group import WorkerGroup
+from orchestrator.errors import ResourcesError
+from orchestrator.plan.placement import Bundle, Group
+from orchestrator.plan.topology import TaskPlan, evaluator_plan, training_plans
+from orchestrator.runs.group_bundles import GroupBundles
+from orchestrator.runs.managed_group import ManagedGroup, assigner, lost_session
 from orchestrator.spec.run import RunSpec
-from orchestrator.store.directory import claim_directory
+from workers.supervisor.process import start_zygote
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A run to be made, and the folder it is made in."""
+class Session:
+    """Worker groups for `specs`, one per variant, and the evaluator that they share."""
 
-    spec: RunSpec
-    path: Path
-    run_id: str
-    claimed: bool = False
-    """Whether the folder is this run's own already."""
-    resumed: Resumed | None = None
-    """Where a run goes on that has been in the folder before."""
+    def __init__(
+        self,
+        specs: Iterable[RunSpec],
+        *,
+        name: str | None = None,
+        opens: Callable[[RunSpec, str, Sequence[TaskPlan]], Backend] = open_backend,
+    ) -> None:
+        """`name` tells this session's processes from others'; `opens` makes the backend."""
+        self._specs = tuple(specs)
+        first = self._specs[0]
+        self._name = name or f"{os.getpid()}-{time.monotonic_ns():x}"
+        self._scoring = (evaluator_plan(first),)
+        plans = [plan for group in self._plans() for plan in group]
+        self.backend = opens(first, self._name, plans)
+        self._launch_timeout = first.launch_timeout
+        self._backend_open = contextlib.ExitStack()
+        self._groups_open = contextlib.ExitStack()
 
+    def __enter__(self) -> Session:
+        first = self._specs[0]
+        with contextlib.ExitStack() as outer, contextlib.ExitStack() as inner:
+            if self.backend.local:
+                outer.enter_context(_prewarmed(self._name))
+            outer.enter_context(self.backend)
+            self.deadline = time.monotonic() + first.launch_timeout
+            inner.callback(self.backend.reservations.release)
+            *reserved, scoring = self._reserve()
+            self.evaluator = self.make(self._scoring, scoring)
+            inner.callback(self.evaluator.shutdown)
+            self.evaluator.launch(assigner(first, self._scoring))
+            self.groups: dict[str, ManagedGroup] = {}
+            for spec, bundles in zip(self._specs, reserved, strict=True):
+                own = GroupBundles(spec, bundles, self.backend.reservations)
+                group = self.groups[spec.variant_name] = ManagedGroup(self, spec, own)
+                inner.callback(group.shutdown)
+            self._groups_open, self._backend_open = inner.pop_all(), outer.pop_all()
+        return self
 
-Schedule = Generator[Planned, RunResult, None]
-"""Yields runs one by one and is sent each result, so that what comes next can depend on it."""
+    def __exit__(self, *_: object) -> None:
+        if self.backend.lost() is None:  # else nothing there answers any more
+            self._groups_open.close()
+        self._backend_open.close()
 
+    def check(self) -> None:
+        """Raises HostLostError if nothing can be launched any more."""
+        if (reason := self.backend.lost()) is not None:
+            raise lost_session(reason)
 
-class Silent:
-    """A watcher that does not look."""
+    def make(self, plans: tuple[TaskPlan, ...], bundles: Sequence[Bundle]) -> WorkerGroup:
+        """A group of replicas in `bundles`."""
+        deadline = max(self.deadline, time.monotonic() + self._launch_timeout)
+        return self.backend.group(plans, bundles, deadline)
 
-    def run_begins(self, spec: RunSpec, run_id: str, path: Path) -> None: ...
+    def _plans(self, fewer: int = 0) -> list[Group]:
+        """The tasks of every group, with so many workers less than asked for, and the evaluator."""
+        return [*(training_plans(spec, spec.workers - fewer) for spec in self._specs), self._scoring]
 
-    def launching(self, tick: Tick) -> None: ...
+    def _reserve(self) -> list[tuple[Bundle, ...]]:
+        """Bundles for every group, and for the evaluator. A single group begins with fewer workers where it may."""
+        first = self._specs[0]
+        fewest = first.min_workers if len(self._specs) == 1 and first.min_workers else first.workers
+        for workers in range(first.workers, fewest, -1):
+            with contextlib.suppress(ResourcesError):
+                return self._reserve_groups(self._plans(first.workers - workers))
+        return self._reserve_groups(self._plans(first.workers - fewest))
 
-    def training(self, tick: Tick) -> None: ...
-
-    def recovering(self, run_id: str, text: str) -> None: ...
-
-    def run_ended(self, result: RunResult) -> None: ...
-
-
-class UnstartedError(RegattaError):
-    """Another run failed before this one began to train."""
-
-    def __init__(self) -> None:
-        super().__init__("not trained, because another run of the comparison failed")
-
-
-class Execution:
-    """One command: its clock, its watcher, and the fleet it launches."""
-
-    def __init__(self, timeout: float | None, watcher: Watcher | None) -> None:
-        started = time.monotonic()
-        self._started: float | None = started
-        self._stops_at = None if timeout is None else started + timeout
-        self._watcher = watcher or Silent()
-        self._environment: Mapping[str, Any] | None = None
-        self._launched = False
-        self._trained = 0
-
-    def run(self, firsts: Sequence[Planned], schedule: Schedule) -> None:
-        """Run all of `schedule`. `firsts` is the first run of each variant in it.
-
-        All groups are launched before the first run trains, so that no launch disturbs a run's clock. Where the
-        cluster cannot hold all at once, each run has a group of its own, in the same order. Once the timeout has
-        passed and every variant had a run, no other is begun.
-        """
-        check_sinks(firsts[0].spec)
-        try:
-            self._together(firsts, schedule)
-        except ResourcesError:
-            if len(firsts) == 1 or self._launched:
-                raise
-            self._one_by_one(firsts, schedule)
-
-    def _together(self, firsts: Sequence[Planned], schedule: Schedule) -> None:
-        waiting: dict[str, Runner] = {}
-        current: Runner | None = None
-        try:
-            with Fleet([planned.spec for planned in firsts]) as fleet:
-                self._launched = True
-                for planned in firsts:
-                    current = waiting[planned.run_id] = self._runner(planned)
-                    current.prepare(fleet.crews[planned.spec.variant_name])
-                for planned in firsts:
-                    current = waiting[planned.run_id]
-                    current.await_ready(fleet.crews[planned.spec.variant_name], self._deadline(fleet.deadline))
-                result: RunResult | None = None
-                while (planned_next := _advance(schedule, result)) is not None and not self._is_over(firsts):
-                    _go_on_after(result)
-                    current = waiting.get(planned_next.run_id) or self._runner(planned_next)
-                    waiting[planned_next.run_id] = current
-                    result = current.train(fleet.crews[planned_next.spec.variant_name])
-                    del waiting[planned_next.run_id]
-                    self._trained += 1
-        except BaseException as error:
-            for runner in waiting.values():
-                mine = runner is current or isinstance(error, Preempted)
-                runner.abandon(error if mine else UnstartedError())
-            raise
-
-    def _one_by_one(self, firsts: Sequence[Planned], schedule: Schedule) -> None:
-        """A group for every run."""
-        result: RunResult | None = None
-        while (planned := _advance(schedule, result)) is not None and not self._is_over(firsts):
-            _go_on_after(result)
-            with Fleet([planned.spec]) as fleet:
-                self._launched = True
-                runner = self._runner(planned)
-                crew = fleet.crews[planned.spec.variant_name]
-                try:
-                    runner.prepare(crew)
-                    runner.await_ready(crew, self._deadline(fleet.deadline))
-                    result = runner.train(crew)
-                except BaseException as error:
-                    runner.abandon(error)
-                    raise
-            self._trained += 1
-
-    def _is_over(self, firsts: Sequence[Planned]) -> bool:
-        late = self._stops_at is not None and time.monotonic() > self._stops_at
-        return late and self._trained >= len(firsts)
-
-    def _runner(self, planned: Planned) -> Runner:
-        path = planned.path if planned.claimed else claim_directory(planned.path)
-        if self._environment is None:
-            self._environment = environment(Path(planned.spec.directory))
-        command_started, self._started = self._started, None
-        return Runner(
-            planned.spec,
-            path,
-            planned.run_id,
-            self._watcher,
-            self._environment,
-            command_started=command_started,
-            deadline=self._stops_at,
-            resumed=planned.resumed,
-        )
-
-    def _deadline(self, launch: float) -> float:
-        return launch if self._stops_at is None else min(launch, self._stops_at)
+    def _reserve_groups(self, groups: Sequence[Group]) -> list[tuple[Bundle, ...]]:
+        held = self.backend.reservations.reserve(groups, self._specs[0].placement, self.deadline)
+        bundles = iter(held)
+        return [tuple(islice(bundles, len(group))) for group in groups]
 
 
-def _go_on_after(result: RunResult | None) -> None:
-    """Raises Preempted where the machine is wanted back: the runs that are to come would meet the same."""
-    if result is not None and result.status == "preempted":
-        raise Preempted
-
-
-def _advance(schedule: Schedule, result: RunResult | None) -> Planned | None:
-    """Hands in the last result, and tells the run that comes next."""
+@contextlib.contextmanager
+def _prewarmed(session: str) -> Iterator[socket.socket]:
+    """TensorFlow is being imported on one core while the backend starts on another."""
+    connection = start_zygote(session)
     try:
-        return next(schedule) if result is None else schedule.send(result)
-    except StopIteration:
-        return None
+        yield connection
+    finally:
+        connection.close()

@@ -1,4 +1,4 @@
-"""What slow workers drew in a run: draws.csv, a trace that `--straggler trace:path=draws.csv` replays."""
+"""The straggler trace of a run: draws.csv, which `--straggler trace:path=draws.csv` replays."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from orchestrator.spec.run import RunSpec
 from orchestrator.store.metrics import Metrics
 from workers.stragglers import Pace, Profile
 
-DRAWS = "draws.csv"
+TRACE = "draws.csv"
 
 
-def write_draws(path: Path, spec: RunSpec) -> None:
+def write_trace(path: Path, spec: RunSpec) -> None:
     """Write the factor of every step and worker of the run in folder `path`, if its profile draws any.
 
     A line per step, a column per worker. Async workers take different numbers of steps, which the first line tells:
@@ -25,7 +25,7 @@ def write_draws(path: Path, spec: RunSpec) -> None:
     used = ", ".join(f"worker:{worker} {steps}" for worker, steps in enumerate(taken))
     lines = [f"# {spec.straggler}, seed {spec.seed}: factors of a step's length, the first of them used: {used}"]
     lines += [",".join(repr(pace.factor()) for pace in paces) for _ in range(max(taken, default=0))]
-    (path / DRAWS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (path / TRACE).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _steps_taken(path: Path, spec: RunSpec) -> list[int]:
@@ -37,7 +37,7 @@ def _steps_taken(path: Path, spec: RunSpec) -> list[int]:
         metrics.close()
     taken = [0] * spec.workers
     for worker, steps in rows:
-        together = range(spec.workers) if spec.mode == "sync" else (worker,)  # sync notes worker 0 for all
+        together = range(spec.workers) if spec.traits.lockstep else (worker,)  # worker 0 is noted for all
         for one in together:
             taken[one] = max(taken[one], steps)
     return taken

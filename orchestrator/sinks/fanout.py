@@ -13,7 +13,7 @@ from typing import Protocol
 from orchestrator.results import Finding, RunResult
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RunStore
-from workers.messages import ReplicaStatus
+from workers.news import ReplicaStatus
 
 _LOG = logging.getLogger("regatta")
 

@@ -20,7 +20,7 @@ from orchestrator.results import Finding, RunResult
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import ENVIRONMENT, PLAN, RESULT, SPEC
 from orchestrator.store.metrics import METRICS, Metrics
-from workers.messages import ReplicaStatus
+from workers.news import ReplicaStatus
 
 EXPERIMENT = "regatta"
 POINTS = 1000

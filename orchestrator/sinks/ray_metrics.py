@@ -11,7 +11,8 @@ from typing import Any
 
 from orchestrator.results import Finding, RunResult
 from orchestrator.spec.run import RunSpec
-from workers.messages import CallTiming, HostSample, LegStarted, ReplicaStatus, StepBatch, Task
+from workers.messages import Task
+from workers.news import CallTiming, Evaluation, HostSample, LegStarted, ReplicaStatus, StepBatch
 
 _RUN = ("run_id", "job", "variant", "seed")
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -37,22 +38,24 @@ class RayMetrics:
 
     def __init__(self, spec: RunSpec, run_id: str) -> None:
         self._tags = {"run_id": run_id, "job": spec.job, "variant": spec.variant_name, "seed": str(spec.seed)}
-        self._workers = spec.workers if spec.mode == "sync" else 1
+        self._workers = spec.workers if spec.traits.lockstep else 1
         self._metrics: dict[str, Any] | None = None
         self._leg: LegStarted | None = None
 
     def hear(self, status: ReplicaStatus) -> None:
-        for started in status.leg_started:
-            self._leg = started
-        if status.batches:
-            self._trained(status.batches)
-        for timing in status.timings[-1:]:
-            self._timed(timing)
-        for evaluation in status.evaluations:
-            for name, value in evaluation.metrics.items():
-                self._set("regatta_evaluation", value, metric=name)
-        for sample in status.samples[-1:]:
-            self._sampled(status.task, sample)
+        for news in status.news:
+            match news:
+                case LegStarted():
+                    self._leg = news
+                case StepBatch():
+                    self._trained(news)
+                case CallTiming():
+                    self._timed(news)
+                case Evaluation():
+                    for name, value in news.metrics.items():
+                        self._set("regatta_evaluation", value, metric=name)
+                case HostSample():
+                    self._sampled(status.task, news)
 
     def found(self, finding: Finding) -> None:
         self._count("regatta_findings", 1, kind=finding.kind, action=finding.action.split(" to ")[0])
@@ -60,14 +63,12 @@ class RayMetrics:
     def close(self, result: RunResult) -> None:
         """Gauges keep their last value until Ray forgets the driver; there is nothing to close."""
 
-    def _trained(self, batches: tuple[StepBatch, ...]) -> None:
-        last = batches[-1]
-        self._set("regatta_loss", float(last.losses[-1]))
-        if last.staleness is not None:
-            self._set("regatta_staleness_updates", float(last.staleness.mean()))
+    def _trained(self, batch: StepBatch) -> None:
+        self._set("regatta_loss", float(batch.losses[-1]))
+        if batch.staleness is not None:
+            self._set("regatta_staleness_updates", float(batch.staleness.mean()))
         if self._leg is not None:
-            steps = sum(len(batch.steps) for batch in batches)
-            self._count("regatta_samples", steps * self._leg.global_batch)
+            self._count("regatta_samples", len(batch.steps) * self._leg.global_batch)
 
     def _timed(self, timing: CallTiming) -> None:
         task = f"worker:{timing.worker}"

@@ -19,7 +19,8 @@ import numpy as np
 from orchestrator.results import Finding, RunResult
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import TENSORBOARD
-from workers.messages import Evaluation, HostSample, LegStarted, ReplicaStatus, StepBatch, Task
+from workers.messages import Task
+from workers.news import Evaluation, HostSample, LegStarted, ReplicaStatus, StepBatch
 
 SHORTEST_POINT, LONGEST_POINT = 0.1, 1.0
 """Steps within so many seconds of the training clock make one point of the loss curve; in between, a fiftieth of it."""
@@ -52,16 +53,18 @@ class TensorBoard:
         self._text("spec", _as_markdown(spec.resolved()))
 
     def hear(self, status: ReplicaStatus) -> None:
-        for started in status.leg_started:
-            if self._leg is None:  # the clock of a leg that goes on after a rollback goes on as well
-                self._began = time.time()
-            self._leg = started
-        for batch in status.batches:
-            self._add(batch)
-        for evaluation in status.evaluations:
-            self._evaluated(evaluation)
-        for sample in status.samples:
-            self._sampled(status.task, sample)
+        for news in status.news:
+            match news:
+                case LegStarted():
+                    if self._leg is None:  # the clock of a leg that continues after a rollback continues as well
+                        self._began = time.time()
+                    self._leg = news
+                case StepBatch():
+                    self._add(news)
+                case Evaluation():
+                    self._evaluated(news)
+                case HostSample():
+                    self._sampled(status.task, news)
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self._flush()
 

@@ -9,8 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from orchestrator.errors import SpecError
 from orchestrator.results import DEFAULT_MARGIN
-from orchestrator.spec.run import RunSpec, Seed, make_run_spec, shown, validated
+from orchestrator.spec.run import RunSpec
+from orchestrator.spec.validation import shown, validated
 from orchestrator.spec.variants import expand, merge
+from workers.modes.registry import MODES
+from workers.settings import Flag, Seed
 
 MAX_SEEDS = 1000
 
@@ -18,16 +21,20 @@ MAX_SEEDS = 1000
 class CompareSpec(BaseModel):
     """Several variants x several seeds of one job, with equal sample budgets."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     run: RunSpec
     """What all runs share; each variant replaces some fields, and each run the seed."""
     variants: Mapping[str, Mapping[str, Any]] = Field(default_factory=lambda: expand(None, None, None))
-    """Name to fields that differ (`orchestrator.spec.variants`); the first is the baseline."""
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MAX_SEEDS)] = (0, 1, 2)
-    margin: Annotated[float, Field(gt=0, lt=1)] = DEFAULT_MARGIN
+    """Names of variants and the fields that differ (`orchestrator.spec.variants`); the first is the baseline."""
+    seeds: Annotated[
+        Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MAX_SEEDS)],
+        Flag("training", metavar="N|LIST", style="list", default="3"),
+    ] = (0, 1, 2)
+    """Number of seeds per variant, or a list: 0,1,2."""
+    margin: Annotated[Annotated[float, Field(gt=0, lt=1)], Flag("training")] = DEFAULT_MARGIN
     """Accuracies closer than this count as equal."""
-    tune_lr: bool = False
+    tune_lr: Annotated[bool, Flag("training")] = False
     """First find each variant's learning rate, with equal budgets, on a seed that is not scored."""
 
     @model_validator(mode="after")
@@ -44,32 +51,36 @@ class CompareSpec(BaseModel):
 
     def variant(self, name: str, seed: int) -> RunSpec:
         """The run of one variant and seed."""
-        return make_run_spec(merge(self.run.model_dump(), self.variants[name]) | {"variant": name, "seed": seed})
+        fields = merge(self.run.model_dump(), self.variants[name]) | {"variant": name, "seed": seed}
+        return type(self.run).make(fields)
+
+    @classmethod
+    def make(cls, values: Mapping[str, Any], kind: type[RunSpec] = RunSpec) -> Self:
+        """As `RunSpec.make`, with the comparison's own fields (`RunSpec.COMPARE_ONLY`) beside the run's."""
+        own = {key: values[key] for key in kind.COMPARE_ONLY if values.get(key) is not None}
+        shared = {key: value for key, value in values.items() if key not in kind.COMPARE_ONLY}
+        # Balancing becomes a variant of its own, beside the unbalanced one: the question is whether it pays.
+        balance = own.get("variants") is None and shared.pop("balance", None)
+        run = kind.make(shared)
+        if isinstance(count := own.get("seeds"), int):
+            if isinstance(count, bool) or not 1 <= count <= MAX_SEEDS:
+                raise SpecError(
+                    "seeds", f"{shown(count)} is not allowed: give a number from 1 to {MAX_SEEDS}, or a list"
+                )
+            own["seeds"] = tuple(range(run.seed, run.seed + count))
+        named = {field: own.pop(field, None) for field in ("modes", "vary", "variants")}
+        own["variants"] = expand(**named, balance=balance is True)
+        return validated(cls, {"run": run, **own})
 
 
-def make_compare_spec(values: Mapping[str, Any]) -> CompareSpec:
-    """As `make_run_spec`, with the comparison's own fields (`RunSpec.COMPARE_ONLY`) beside the run's."""
-    own = {key: values[key] for key in RunSpec.COMPARE_ONLY if values.get(key) is not None}
-    shared = {key: value for key, value in values.items() if key not in RunSpec.COMPARE_ONLY}
-    # Of the modes, only sync can be balanced, and what one wants to know is whether it is worth it.
-    balance = own.get("variants") is None and shared.pop("balance", None)
-    run = make_run_spec(shared)
-    if isinstance(count := own.get("seeds"), int):
-        if isinstance(count, bool) or not 1 <= count <= MAX_SEEDS:
-            raise SpecError("seeds", f"{shown(count)} is not allowed: give a number from 1 to {MAX_SEEDS}, or a list")
-        own["seeds"] = tuple(range(run.seed, run.seed + count))
-    named = {field: own.pop(field, None) for field in ("modes", "vary", "variants")}
-    own["variants"] = expand(**named, balance=balance is True)
-    return validated(CompareSpec, {"run": run, **own})
-
-
-def spec_schema() -> dict[str, Any]:
+def spec_schema(kind: type[RunSpec] = RunSpec) -> dict[str, Any]:
     """JSON Schema of a spec file: a run's fields, and those of a comparison."""
-    schema = RunSpec.model_json_schema()
+    schema = kind.model_json_schema()
     comparison = CompareSpec.model_json_schema()["properties"]
     fields: dict[str, Any] = {"type": "object"}
-    modes = {"type": "string", "enum": ["sync", "async"]}
+    modes = {"type": "string", "enum": list(MODES)}
     number = {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS}
+    schema["properties"]["mode"] |= modes
     schema["properties"] |= {
         "modes": {
             "anyOf": [

@@ -1,4 +1,4 @@
-"""A spec as the text of a file that `regatta run` or `compare` takes."""
+"""A spec on its way elsewhere: its name, and its text as a file that `regatta run` or `compare` takes."""
 
 from __future__ import annotations
 

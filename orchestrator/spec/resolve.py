@@ -1,57 +1,42 @@
-"""From the TARGET a user typed, a YAML file and flags, to a validated spec.
+"""From the job reference that a user typed, a YAML file and flags, to a validated spec.
 
 Precedence: flags over YAML over the job's own defaults. The job's code runs in a child process only.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator.errors import JobError, SpecError, UsageError
+from orchestrator.errors import JobError, SpecError
 from orchestrator.spec import secrets
-from orchestrator.spec.comparison import CompareSpec, make_compare_spec
-from orchestrator.spec.run import RunSpec, check_field_names, make_run_spec, shown
+from orchestrator.spec.comparison import CompareSpec
+from orchestrator.spec.job_description import JobDescription, describe_job
+from orchestrator.spec.run import RunSpec
+from orchestrator.spec.validation import shown
 from orchestrator.spec.yaml import read_yaml
-from workers.session import python_environment
 
 _BUDGETS = ("samples", "epochs")
 _Spec = TypeVar("_Spec", RunSpec, CompareSpec)
 
 
-@dataclass(frozen=True)
-class JobDescription:
-    """What a child process found out about a job."""
-
-    name: str
-    summary: str
-    defaults: Mapping[str, Any]
-    params: Mapping[str, Any]
-    """Validated, with defaults filled in."""
-    schema: Mapping[str, Any]
+def resolve_run(job: str, flags: Mapping[str, Any], kind: type[RunSpec] = RunSpec) -> RunSpec:
+    """The spec of one run. `flags` holds the fields given on the command line; those not given are None."""
+    return _resolve(kind.make, job, flags, kind)
 
 
-def resolve_run(target: str, flags: Mapping[str, Any]) -> RunSpec:
-    """The spec of one run. `flags` holds the fields given on the command line, None where not given."""
-    return _resolve(make_run_spec, target, flags)
-
-
-def resolve_comparison(target: str, flags: Mapping[str, Any]) -> CompareSpec:
-    return _complete_variants(_resolve(make_compare_spec, target, flags))
+def resolve_comparison(job: str, flags: Mapping[str, Any], kind: type[RunSpec] = RunSpec) -> CompareSpec:
+    """As `resolve_run`, for a comparison."""
+    return _complete_variants(_resolve(lambda values: CompareSpec.make(values, kind), job, flags, kind))
 
 
 def complete_run(spec: RunSpec) -> RunSpec:
-    """A spec made in Python, with what `resolve_run` adds: the job's defaults where it says nothing, valid params."""
+    """A spec made in Python, with what `resolve_run` adds: the job's defaults for fields not set, valid params."""
     description = _describe(spec, spec.params)
     given = spec.model_dump(include=spec.model_fields_set)
-    return make_run_spec(_merge(dict(description.defaults), given | {"params": dict(description.params)}))
+    return type(spec).make(_merge(dict(description.defaults), given | {"params": dict(description.params)}))
 
 
 def complete_comparison(spec: CompareSpec) -> CompareSpec:
@@ -62,15 +47,17 @@ def _complete_variants(spec: CompareSpec) -> CompareSpec:
     return spec.model_copy(update={"variants": {name: _with_valid_params(spec, name) for name in spec.variants}})
 
 
-def _resolve(make: Callable[[Mapping[str, Any]], _Spec], target: str, flags: Mapping[str, Any]) -> _Spec:
-    given = _from_target(target)
+def _resolve(
+    make: Callable[[Mapping[str, Any]], _Spec], job: str, flags: Mapping[str, Any], kind: type[RunSpec]
+) -> _Spec:
+    given = _given_by(job)
     wanted = {key: value for key, value in flags.items() if value is not None}
     wanted["params"] = {**_params(given), **wanted.get("params", {})}
-    check_field_names(key for key in given if key not in RunSpec.COMPARE_ONLY)
+    kind.check_names({key: given[key] for key in given if key not in kind.COMPARE_ONLY})
     values = _merge(given, wanted)
-    if not isinstance(job := values.get("job"), str):
+    if not isinstance(named := values.get("job"), str):
         ways = "name a built-in job, path/file.py:Class or module:Class"
-        raise SpecError("job", f"{shown(job)} is not allowed: {ways}")
+        raise SpecError("job", f"{shown(named)} is not allowed: {ways}")
     checked = make(values)  # before the job's code runs, which may take seconds
     run = checked if isinstance(checked, RunSpec) else checked.run
     description = _describe(run, values["params"])
@@ -103,10 +90,10 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return kept | dict(over)
 
 
-def _from_target(target: str) -> dict[str, Any]:
-    if target.endswith((".yaml", ".yml")):
-        return read_yaml(Path(target))
-    return {"job": target, "directory": os.getcwd()}  # noqa: PTH109 - kept as the user's shell has it
+def _given_by(job: str) -> dict[str, Any]:
+    if job.endswith((".yaml", ".yml")):
+        return read_yaml(Path(job))
+    return {"job": job, "directory": os.getcwd()}  # noqa: PTH109 - kept as the user's shell has it
 
 
 def _params(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,66 +101,3 @@ def _params(values: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(params, dict):
         raise SpecError("params", f"{shown(params)} is not allowed: give a mapping of names to values")
     return params
-
-
-def describe_job(job: str, directory: str, params: Mapping[str, Any], *, here: bool = False) -> JobDescription:
-    """Load the job in a child process and validate its params there; and its data, if it is to run `here`.
-
-    Raises:
-        SpecError: there is no such job, or a param is wrong.
-        UsageError: a data file is missing.
-        JobError: the user's module raised while it was imported.
-    """
-    request = {"target": job, "directory": directory, "params": dict(params), "check_data": here}
-    answers = _ask_child(request)
-    return _description(job, answers[0])
-
-
-def _ask_child(request: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The answers of `jobs.describe`: on one job, or on all built-in ones."""
-    reader, writer = os.pipe()
-    # Files, not pipes: whatever a user's module prints while it is imported, nobody waits for anybody.
-    with tempfile.TemporaryFile() as question, tempfile.TemporaryFile() as errors:
-        question.write(json.dumps(request, default=str).encode())
-        question.seek(0)
-        with subprocess.Popen(
-            [sys.executable, "-P", "-m", "jobs.describe", str(writer)],
-            pass_fds=[writer],
-            stdin=question,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            env=python_environment() | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        ) as child:
-            os.close(writer)
-            try:
-                with os.fdopen(reader) as answer:
-                    text = answer.read()
-            except KeyboardInterrupt:
-                child.kill()
-                raise
-            if text:
-                child.kill()  # a thread that the user's module started would keep it
-        if text:
-            answers: list[dict[str, Any]] = json.loads(text)
-            return answers
-        errors.seek(0)
-        said = errors.read().decode(errors="replace")
-    raise JobError(f"The process that loads jobs ended with code {child.returncode}.", said)
-
-
-def list_jobs() -> list[dict[str, Any]]:
-    """Name, summary, defaults and params schema of every built-in job, told by a child process."""
-    return [answer for answer in _ask_child(None) if "error" not in answer]
-
-
-def _description(job: str, answer: dict[str, Any]) -> JobDescription:
-    match answer.get("error"):
-        case "job":
-            raise SpecError("job", answer["message"].removeprefix("job "))
-        case "params":
-            raise SpecError(f"params.{answer['field']}", answer["message"])
-        case "data":
-            raise UsageError(f"data: {answer['message']}")
-        case "user":
-            raise JobError(f"Loading job {job!r} failed: {answer['message']}", answer["traceback"])
-    return JobDescription(**answer)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestrator.errors import SpecError, UsageError
+from orchestrator.errors import SpecError
 
 LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 LabelSelector = Annotated[str, Field(pattern=r"^!?(in\([A-Za-z0-9._, -]+\)|[A-Za-z0-9._-]{1,63})$")]
@@ -40,14 +40,3 @@ def check(resources: Resources) -> None:
             continue
         why = "workers take gpus_per_worker" if name == "worker" else f"a {name} computes nothing that a GPU helps with"
         raise SpecError(f"resources.{name}.gpu", f"{asked.gpu} is not allowed: {why}")
-
-
-def parse_resources(settings: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """`{"ps.cpu": "2"}`, as on the command line, to `{"ps": {"cpu": "2"}}`."""
-    parsed: dict[str, dict[str, Any]] = {}
-    for name, value in settings.items():
-        task_type, dot, resource = name.partition(".")
-        if not dot:
-            raise UsageError(f"--resources: {name}={value} is not allowed: write it as ps.cpu=2 or worker.memory_gib=4")
-        parsed.setdefault(task_type, {})[resource] = value
-    return parsed

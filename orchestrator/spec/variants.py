@@ -18,10 +18,11 @@ from math import prod
 from typing import Any
 
 from orchestrator.errors import SpecError
+from workers.modes.registry import MODES, traits
 
 Overrides = Mapping[str, Any]
-MODES = ("sync", "async")
-BALANCED = "sync --balance"
+DEFAULT_MODES = ("sync", "async")
+"""Modes of a comparison that names none, the baseline first."""
 MAX_VARIANTS = 50
 _NOT_FOR_VARIANTS = {"job", "directory", "seed", "variant", "out", "run_id", "address", "timeout"}
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
@@ -36,7 +37,7 @@ def expand(
 ) -> dict[str, dict[str, Any]]:
     """Variants by name, in order; what they override is checked when each becomes a run's spec.
 
-    `balance` adds `sync --balance` after `sync`.
+    `balance` adds `sync --balance` after `sync`, and so for every mode that can be balanced.
 
     Raises:
         SpecError: a variant is named twice, has no proper name, or there are too many.
@@ -89,19 +90,20 @@ def _by_mode(modes: Sequence[str] | Mapping[str, Overrides] | None, balance: boo
     chosen = _chosen_modes(modes)
     if not balance:
         return chosen
-    if "sync" not in chosen:
-        raise SpecError("balance", "is for mode sync, which is not among the modes that are compared")
+    if not any(traits(mode).balances for mode in chosen):
+        able = " or ".join(mode for mode, row in MODES.items() if row.balances)
+        raise SpecError("balance", f"is for mode {able}, which is not among the modes that are compared")
     everything: dict[str, dict[str, Any]] = {}
     for mode, own in chosen.items():
         everything[mode] = own
-        if mode == "sync":
-            everything[BALANCED] = {**own, "balance": True}
+        if traits(mode).balances:
+            everything[f"{mode} --balance"] = {**own, "balance": True}
     return everything
 
 
 def _chosen_modes(modes: Sequence[str] | Mapping[str, Overrides] | None) -> dict[str, dict[str, Any]]:
     if modes is None:
-        modes = MODES
+        modes = DEFAULT_MODES
     if isinstance(modes, str) or not isinstance(modes, Mapping | Sequence) or not modes:
         raise SpecError("modes", f"{modes!r} is not allowed: give a list, such as [sync, async]")
     for name in modes:

@@ -29,7 +29,8 @@ from typing import IO, TYPE_CHECKING, Any
 from orchestrator.errors import UsageError
 from orchestrator.store import documents
 from orchestrator.store.metrics import MetricsWriter
-from workers.messages import ReplicaStatus, Task
+from workers.messages import Task
+from workers.news import ReplicaStatus
 
 if TYPE_CHECKING:
     from orchestrator.results import Comparison, RunResult

@@ -15,7 +15,8 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from workers.messages import CallTiming, Evaluation, HostSample, ReplicaStatus, StepBatch, Task
+from workers.messages import Task
+from workers.news import CallTiming, Evaluation, HostSample, ReplicaStatus, StepBatch
 
 METRICS = "metrics.db"
 COMMIT_SECONDS = 1.0
@@ -54,16 +55,18 @@ class MetricsWriter:
         self._tasks: dict[Task, tuple[int, str, int | None]] = {}
 
     def add(self, attempt: int, status: ReplicaStatus, rollbacks: int = 0) -> None:
-        """Everything a status brought."""
+        """Everything that a status reports."""
         self._add_task(attempt, status)
-        for batch in status.batches:
-            self._add_batch(attempt + rollbacks, batch)
-        for timing in status.timings:
-            self._add_timing(attempt + rollbacks, timing)
-        for evaluation in status.evaluations:
-            self._add_evaluation(attempt + rollbacks, evaluation)
-        for sample in status.samples:
-            self._add_sample(attempt, status.task, sample)
+        for news in status.news:
+            match news:
+                case StepBatch():
+                    self._add_batch(attempt + rollbacks, news)
+                case CallTiming():
+                    self._add_timing(attempt + rollbacks, news)
+                case Evaluation():
+                    self._add_evaluation(attempt + rollbacks, news)
+                case HostSample():
+                    self._add_sample(attempt, status.task, news)
         self.commit_when_due()
 
     def event(self, attempt: int, kind: str, task: Task | None = None, **detail: Any) -> None:

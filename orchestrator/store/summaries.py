@@ -12,6 +12,7 @@ from statistics import fmean
 
 from orchestrator.results import FailureRecord, Staleness, Timing, Utilization, WorkerTime, straggler_index
 from orchestrator.store.metrics import Metrics
+from workers.modes.registry import ModeTraits
 
 
 @contextmanager
@@ -89,10 +90,10 @@ def utilization(run: Path) -> Utilization:
     )
 
 
-def timing(run: Path, mode: str) -> Timing | None:
+def timing(run: Path, mode: ModeTraits) -> Timing | None:
     """Where each worker's training time went; None where no call was timed.
 
-    Sync: what a worker spends in collectives beyond the worker that spent least there, it spent waiting for others.
+    What a worker spends in collectives beyond the worker that spent least there, it spent waiting for others.
     """
     with _reading(run) as metrics:
         # A sum with a null in it is null: what is not known of one call is not known of all.
@@ -114,18 +115,18 @@ def timing(run: Path, mode: str) -> Timing | None:
         task = f"worker:{worker}"
         for_others = 0.0 if met is None or least is None else met - least * steps
         parts = None if busy is None or waited is None else busy - waited - for_others
-        if busy is not None and (met is not None or mode == "async"):
+        if busy is not None and (met is not None or not mode.lockstep):
             own[task] = (busy - (met or 0.0)) / steps
         workers[task] = WorkerTime(
             input_wait=_share(waited, clock),
             compute=None if parts is None or met is None else _share(busy - waited - met, clock),
             communication=_share(met, clock),
-            snapshot=_share(snapshot, clock) if mode == "sync" else None,
-            idle=None if parts is None else _share(clock - parts - (snapshot if mode == "sync" else 0.0), clock),
+            snapshot=None if mode.chief else _share(snapshot, clock),
+            idle=None if parts is None else _share(clock - parts - (0.0 if mode.chief else snapshot), clock),
             step_seconds=own.get(task),
         )
-    if mode == "async":
-        workers["chief:0"] = WorkerTime(snapshot=_share(sum(row[-1] for row in rows), clock))
+    if mode.chief:
+        workers[str(mode.leader)] = WorkerTime(snapshot=_share(sum(row[-1] for row in rows), clock))
     return Timing(workers=workers, straggler_index=straggler_index(own))
 
 

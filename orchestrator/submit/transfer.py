@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from orchestrator.errors import ClusterError, UsageError
-from orchestrator.spec.run import shown
+from orchestrator.spec.validation import shown
 
 BEGIN, LINE, END = "regatta-parcel:", "regatta-parcel-data:", "regatta-parcel-end:"
 MAX_BYTES = 256 << 20

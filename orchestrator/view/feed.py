@@ -17,6 +17,7 @@ from orchestrator.store.documents import read_text
 from orchestrator.store.metrics import METRICS, Metrics
 from orchestrator.view.board import Board, Noted
 from orchestrator.view.outcome import outcome
+from workers.modes.registry import MODES
 
 _CHUNK = 20_000
 _ENDS = ("succeeded", "failed", "stopped", "preempted")
@@ -37,7 +38,7 @@ class Feed:
             target=spec.get("target"),
         )
         self._batch = int(spec.get("batch_size") or 1)
-        self._sync = spec.get("mode") == "sync"
+        self._mode = MODES.get(str(spec.get("mode")))
         self._workers = int(spec.get("workers") or 1)
         self._metrics: Metrics | None = None
         self._seen: dict[str, int] = {}
@@ -84,7 +85,7 @@ class Feed:
         self._gpus()
         for task, state, pid in self._rows("SELECT task, state, pid FROM tasks ORDER BY attempt"):
             seat = board.seat(task)
-            serves = not self._sync and task.startswith(("worker", "ps")) and board.phase == "training"
+            serves = self._serves(task) and board.phase == "training"
             seat.state, seat.pid = "serving" if serves and state == "ready" else state, pid
 
     def _event(self, kind: str, task: str | None, detail: str) -> None:
@@ -120,10 +121,15 @@ class Feed:
         self, worker: int, last_step: int, steps: int, clock: float, busy: float | None, waited: float | None
     ) -> None:
         seat = self.board.seat(f"worker:{worker}")
-        per_step = self.board.global_batch / self._workers if self._sync else self.board.global_batch
+        together = self._workers if self._mode is not None and self._mode.lockstep else 1
+        per_step = self.board.global_batch / together
         seat.step = max(seat.step or 0, last_step)
         seat.samples.add(clock, steps * per_step)
         seat.waiting = waited / busy if waited is not None and busy else None
+
+    def _serves(self, task: str) -> bool:
+        """Whether `task` only lends its devices to a chief."""
+        return self._mode is not None and self._mode.chief and task.startswith(("worker", "ps"))
 
     def _gpus(self) -> None:
         newest: dict[str, list[tuple[float | None, int | None]]] = {}

@@ -16,7 +16,7 @@ from orchestrator.view.board import Board
 from orchestrator.view.dashboard import draw, duration
 from orchestrator.view.feed import Feed
 from orchestrator.view.outcome import outcome
-from workers.messages import CheckpointFailed, Evaluation, ReplicaState
+from workers.news import CheckpointFailed, Evaluation, ReplicaState
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -84,10 +84,12 @@ class LiveView(AbstractContextManager["LiveView"]):
     def training(self, tick: Tick) -> None:
         if isinstance(tick.state, Training):
             self._current = tick.state.run_id
-        for evaluation in (e for status in tick.statuses for e in status.evaluations if self._verbose):
-            self._print(f"{self._labels.get(evaluation.stamp.run_id, '')}: {_evaluated(evaluation)}")
-        for failed in (c for s in tick.statuses for c in s.checkpoints if isinstance(c, CheckpointFailed)):
-            self._print(f"{self._labels.get(failed.run_id, '')}: {failed.problem}")
+        for news in (news for status in tick.statuses for news in status.news):
+            match news:
+                case Evaluation() if self._verbose:
+                    self._print(f"{self._labels.get(news.stamp.run_id, '')}: {_evaluated(news)}")
+                case CheckpointFailed():
+                    self._print(f"{self._labels.get(news.run_id, '')}: {news.problem}")
         self._refresh(self._current or "", "")
 
     def recovering(self, run_id: str, text: str) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.chaos.checker import check_run
-from tests.chaos.crews import run
 from tests.chaos.nemesis import Nemesis, Strike
+from tests.chaos.watched_runs import run
 from workers.messages import Task
 
 HANG_SECONDS = 30.0

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.chaos.crews import Onlooker
+from tests.chaos.watched_runs import Onlooker
 from workers.messages import Task
 
 

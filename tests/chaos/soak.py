@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.plan import topology
+from orchestrator.plan.topology import EVALUATOR
 from tests.chaos.checker import check_run
-from tests.chaos.crews import run
 from tests.chaos.nemesis import Nemesis, draw
+from tests.chaos.watched_runs import run
+from workers.modes.registry import traits
 
 STEPS = {"sync": 1500, "async": 3000}
 INTERVAL = {"sync": 100, "async": 300}
@@ -46,8 +47,7 @@ def soak(mode: str, seed: int, seconds: float, say: Callable[[str], None] = prin
     """Runs with faults drawn from `seed`, `seed + 1`, ... until the time is over; the first one that is not as it
     should be raises, with its seed."""
     tally = Tally()
-    plans = topology.plan_tasks(mode, workers=2, ps=1, cpus_per_task=1, gpus_per_worker=0)
-    tasks = [plan.task for plan in plans] + [topology.EVALUATOR]
+    tasks = [*traits(mode).tasks(2, 1), EVALUATOR]
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         plan = draw(seed, tasks, STEPS[mode], FAULTS_PER_RUN)

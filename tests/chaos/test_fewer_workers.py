@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.errors import TaskDiedError
 from tests.chaos.checker import check_restarts, check_updates, check_writers
-from tests.chaos.crews import BATCH, LocalFleet, Onlooker, launched
 from tests.chaos.history import History
+from tests.chaos.watched_runs import BATCH, ApartBackend, Onlooker, launched
 from workers.messages import Task
 
 INTERVAL = 100
@@ -23,7 +23,7 @@ class Weather(Onlooker):
     def __init__(self, away: int, back: int | None) -> None:
         """From step `away` to step `back`."""
         super().__init__()
-        self.fleet: LocalFleet
+        self.backend: ApartBackend
         self._when: list[tuple[int, Callable[[], None]]] = [(away, self._take)]
         if back is not None:
             self._when.append((back, self._give_back))
@@ -34,10 +34,10 @@ class Weather(Onlooker):
             self._when.pop(0)[1]()
 
     def _give_back(self) -> None:
-        self.fleet.lost.clear()
+        self.backend.lost.clear()
 
     def _take(self) -> None:
-        self.fleet.lost.add("worker:2")
+        self.backend.lost.add("worker:2")
         for task in [Task("worker", 2), Task("chief", 0)]:  # async would go on without the worker alone
             self.send(task, signal.SIGKILL)
 
@@ -51,9 +51,9 @@ def test_a_run_shrinks_and_grows_back(mode: str, tmp_path: Path) -> None:
         "job": "exact.py", "mode": mode, "workers": 3, "min_workers": 2, "batch_size": BATCH, "samples": samples,
         "eval_every": samples // 3, "steps_per_call": 20, "checkpoint_every": INTERVAL * batches * BATCH,
     }  # fmt: skip
-    with launched(tmp_path / "run", weather, **fields) as (runner, crew, fleet):
-        weather.fleet = fleet
-        result = runner.train(crew)
+    with launched(tmp_path / "run", weather, **fields) as (runner, group, backend):
+        weather.backend = backend
+        result = runner.train(group)
     history = History.read(tmp_path / "run")
     assert [event.detail["workers"] for event in history.of("resized")] == [2, 3]
     assert (result.status, result.fewest_workers) == ("succeeded", 2)
@@ -76,9 +76,9 @@ def test_too_few_workers_end_the_run(tmp_path: Path) -> None:
     fields = {"job": "exact.py", "workers": 3, "min_workers": 3, "samples": 10**6, "steps_per_call": 20}
 
     def train() -> None:
-        with launched(tmp_path / "run", weather, **fields) as (runner, crew, fleet):
-            weather.fleet = fleet
-            runner.train(crew)
+        with launched(tmp_path / "run", weather, **fields) as (runner, group, backend):
+            weather.backend = backend
+            runner.train(group)
 
     with pytest.raises(TaskDiedError, match="places for 2 workers, and --min-workers asks for 3"):
         train()

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.checker import check_run
-from tests.chaos.crews import run
 from tests.chaos.history import History
 from tests.chaos.nemesis import Nemesis, Strike
+from tests.chaos.watched_runs import run
 from workers.messages import Task
 
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP

@@ -13,9 +13,9 @@ import pytest
 
 from orchestrator.errors import ClusterError, JobError, TaskDiedError
 from tests.chaos.checker import check_run
-from tests.chaos.crews import Onlooker, run
 from tests.chaos.history import History
 from tests.chaos.nemesis import Throttle
+from tests.chaos.watched_runs import Onlooker, run
 from workers.addresses import Reservation
 from workers.messages import Task
 from workers.supervisor import replica

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from orchestrator.cluster.worker_group import LocalGroup
-from orchestrator.control.coordinator import Coordinator, Tick
-from orchestrator.control.states import Ended
-from orchestrator.plan import topology
-from orchestrator.plan.topology import training_plans
-from orchestrator.runs.assignments import assigner
-from orchestrator.runs.checkpoints import checkpointing, go_on
-from orchestrator.spec.run import make_run_spec
+from orchestrator.cluster.local import LocalBackend
+from orchestrator.cluster.local_group import LocalGroup
+from orchestrator.control.coordinator import Tick
+from orchestrator.control.events import Ended, GiveUp, Outcome, Relaunch
+from orchestrator.plan.placement import Bundle
+from orchestrator.plan.topology import TaskPlan
+from orchestrator.runs.checkpoints import checkpointing, continued
+from orchestrator.runs.session import Session
+from orchestrator.spec.run import RunSpec
 from workers.addresses import join, split
-from workers.messages import PREEMPTED, CheckpointFailed, CheckpointWritten, Evaluation, Leg, Stamp, StepBatch
+from workers.messages import PREEMPTED, Leg, Task, TaskFailure
+from workers.news import CheckpointFailed, CheckpointWritten, Evaluation, News, Stamp, StepBatch
 from workers.snapshot import Snapshot
 
 JOBS = Path(__file__).parent / "jobs_under_test"
@@ -38,6 +40,21 @@ class Trained:
     snapshots: dict[Stamp, Snapshot] = field(default_factory=dict)
     log: dict[str, bytes] = field(default_factory=dict)
     """By task, of the whole group so far."""
+
+    def hear(self, news: Iterable[News]) -> None:
+        for one in news:
+            match one:
+                case StepBatch():
+                    self.batches.append(one)
+                case Evaluation():
+                    self.evaluations.append(one)
+                case CheckpointWritten() | CheckpointFailed():
+                    self.checkpoints.append(one)
+
+    @property
+    def step(self) -> int:
+        """The last that was reported."""
+        return max((int(batch.steps.max()) for batch in self.batches), default=0)
 
     @property
     def losses(self) -> np.ndarray:
@@ -65,19 +82,42 @@ class KeepingGroup(LocalGroup):
         super().__init__(*arguments)
         self.kept: dict[Stamp, Snapshot] = {}
 
-    def snapshot(self, task: topology.Task, stamp: Stamp) -> Snapshot:
+    def snapshot(self, task: Task, stamp: Stamp) -> Snapshot:
         self.kept[stamp] = super().snapshot(task, stamp)
         return self.kept[stamp]
+
+    def pid(self, task: str) -> int:
+        """Of the task's process."""
+        return next(replica._pid() or 0 for name, replica in self._replicas.items() if str(name) == task)
 
 
 class ApartGroup(KeepingGroup):
     """Every task has a loopback address of its own, as if it were on another host."""
 
-    def _ask(self, task: topology.Task, method: str, *arguments: Any) -> Any:
+    def _ask(self, task: Task, method: str, *arguments: Any) -> Any:
         if method == "unreachable":
             return ()  # what holds a loopback port does not listen there
         answer = super()._ask(task, method, *arguments)
         return join(f"127.0.0.{task.index + 2}", split(answer)[1]) if method == "reserve" else answer
+
+
+class ObservedBackend(LocalBackend):
+    """The local backend, with groups that can be looked into; all share the test session's zygote."""
+
+    def __init__(self, kind: type[KeepingGroup] = KeepingGroup) -> None:
+        super().__init__(SESSION)
+        self.kind = kind
+        self.groups: list[KeepingGroup] = []
+        """The evaluator's first, and one for every attempt."""
+
+    def group(self, plans: tuple[TaskPlan, ...], bundles: Sequence[Bundle], deadline: float) -> KeepingGroup:
+        self.groups.append(self.kind(plans, SESSION))
+        return self.groups[-1]
+
+
+def opened(spec: RunSpec, backend: LocalBackend) -> Session:
+    """A session for one variant on `backend`."""
+    return Session([spec], name=SESSION, opens=lambda *_: backend)
 
 
 def train(
@@ -85,7 +125,6 @@ def train(
     seeds: Iterable[int] = (0,),
     *,
     kind: type[KeepingGroup] = KeepingGroup,
-    steps_per_call: int | None = None,
     folder: Path | None = None,
     attempt: int | None = None,
     preempted_at: int | None = None,
@@ -93,66 +132,63 @@ def train(
 ) -> list[Trained]:
     """Train one leg per seed in one launched group; `fields` are the spec's, `folder` the run's.
 
-    With an `attempt` there are checkpoints in `folder`, and a later one than the first goes on from the last of them.
+    With an `attempt` there are checkpoints in `folder`, and a later one than the first continues from the last of them.
     At step `preempted_at` the leg is told to end.
     """
-    spec = make_run_spec({"job": job, "directory": str(JOBS), **fields})
-    plans = training_plans(spec)
-    evaluator_plan = topology.plan_evaluator(1)
-    group = kind(plans, SESSION)
-    evaluator = LocalGroup([evaluator_plan], SESSION)
+    spec = RunSpec.make({"job": job, "directory": str(JOBS), **fields})
+    backend = ObservedBackend(kind)
     results: list[Trained] = []
     log: dict[str, bytes] = {}
     try:
-        coordinator = Coordinator(
-            group,
-            evaluator,
-            leader=topology.leader(spec.mode),
-            trainers=topology.trainers(spec.mode, spec.workers),
-        )
+        with opened(spec, backend) as session:
+            managed = session.groups[spec.variant_name]
+            managed.launch()
+            coordinator = managed.coordinator
 
-        def listen(tick: Tick) -> None:
-            for status in tick.statuses:
-                log[str(status.task)] = log.get(str(status.task), b"") + status.log
-                if results:
-                    results[-1].batches += status.batches
-                    results[-1].evaluations += status.evaluations
-                    results[-1].checkpoints += status.checkpoints
-                    steps = max((int(batch.steps.max()) for batch in status.batches), default=0)
-                    if preempted_at is not None and steps >= preempted_at:
-                        coordinator.stop(PREEMPTED)
+            def listen(tick: Tick) -> None:
+                for status in tick.statuses:
+                    log[str(status.task)] = log.get(str(status.task), b"") + status.log
+                    if results:
+                        results[-1].hear(status.news)
+                if results and preempted_at is not None and results[-1].step >= preempted_at:
+                    coordinator.stop(PREEMPTED)
 
-        evaluator.launch(assigner(spec, (evaluator_plan,)))
-        coordinator.launch(assigner(spec, plans))
-        coordinator.await_ready(time.monotonic() + 60, listen)
-        for seed in seeds:
-            trained = Trained(log=log)
-            results.append(trained)
-            leg = Leg(
-                run_id=f"seed-{seed}",
-                seed=seed,
-                samples=spec.samples,
-                epochs=spec.epochs,
-                eval_every=spec.eval_every,
-                steps_per_call=steps_per_call,
-                directory=str(folder) if folder else None,
-            )
-            snapshot = None
-            if attempt is not None and folder is not None:
-                leg = replace(leg, attempt=attempt, checkpoints=checkpointing(spec, leg.run_id, folder))
-            if attempt is not None and attempt > 1:
-                going = go_on(leg, attempt, 0.0)
-                leg, snapshot = going.leg, going.snapshot
-            trained.ended = coordinator.run(leg, spec.parsed_target, time.monotonic() + 90, listen, snapshot)
-            trained.snapshots = group.kept
-            group.kept = {}
+            settled(coordinator.await_ready(time.monotonic() + 60, listen))
+            for seed in seeds:
+                trained = Trained(log=log)
+                results.append(trained)
+                settings = spec.replica.model_copy(update={"seed": seed})
+                leg = Leg(f"seed-{seed}", settings, directory=str(folder) if folder else None)
+                snapshot = None
+                if attempt is not None and folder is not None:
+                    checkpoints = checkpointing(spec, leg.run_id, folder, spec.workers)
+                    leg = replace(leg, attempt=attempt, checkpoints=checkpoints)
+                if attempt is not None and attempt > 1:
+                    point = continued(leg, attempt, 0.0)
+                    leg, snapshot = point.leg, point.snapshot
+                deadline = time.monotonic() + 90
+                ended = settled(coordinator.train(leg, spec.parsed_target, deadline, listen, snapshot))
+                trained.ended = ended if isinstance(ended, Ended) else None
+                trained.snapshots, backend.groups[-1].kept = backend.groups[-1].kept, {}
     except Exception:
         print(_tails(log))
         raise
-    finally:
-        group.shutdown()
-        evaluator.shutdown()
     return results
+
+
+class Broken(Exception):  # noqa: N818 - a state of the group
+    """An attempt broke."""
+
+    def __init__(self, cause: TaskFailure) -> None:
+        super().__init__(f"{cause.task}: {cause.summary}")
+        self.cause = cause
+
+
+def settled(outcome: Outcome) -> Outcome:
+    """`outcome`; raises Broken where the attempt broke."""
+    if isinstance(outcome, Relaunch | GiveUp):
+        raise Broken(outcome.cause)
+    return outcome
 
 
 def _tails(log: Mapping[str, bytes]) -> str:

@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +52,9 @@ def main(replicas: int, job: str, answer: Path, params: Iterable[str]) -> None:
 
 def share_one_strategy() -> None:
     """A second MirroredStrategy in one process would use the first one's collective keys again."""
-    from workers.modes.sync import SyncMode
+    from workers.modes import sync
 
-    make = SyncMode._make_strategy
-    made: list[Any] = []
-
-    def shared(mode: SyncMode) -> Any:
-        if not made:
-            made.append(make(mode))
-        return made[0]
-
-    SyncMode._make_strategy = shared
+    sync.synchronous_strategy = cache(sync.synchronous_strategy)
 
 
 def load(job: str, params: Mapping[str, Any]) -> Any:
@@ -72,18 +65,23 @@ def load(job: str, params: Mapping[str, Any]) -> Any:
 
 
 def ours(job: str, params: Mapping[str, Any], replicas: int) -> dict[str, Any]:
-    from workers.messages import Assignment, JobSource, Leg, StepBatch, Task
+    from tests.made import assignment, leg, settings
+    from workers.messages import Task
     from workers.modes.sync import SyncMode
-    from workers.training.loop import Trainer
+    from workers.news import StepBatch
+    from workers.training.loop import train
+    from workers.training.trainer import Trainer
     from workers.wire import SnapshotTaken
 
     loaded = load(job, params)
     config = {"cluster": {"worker": ["localhost:1"]}, "task": {"type": "worker", "index": 0}}
-    assignment = Assignment(Task("worker", 0), "sync", config, JobSource(job), params, BATCH, SEED)
+    fields = {"params": params, "batch_size": BATCH, "seed": SEED}
+    given = assignment(Task("worker", 0), config, job=job, **fields)
     events: list[Any] = []
-    trainer = Trainer(assignment, loaded, SyncMode(assignment, loaded), events.append)
+    trainer = Trainer(given, loaded, SyncMode(given, loaded), events.append)
     trainer.prepare()
-    trainer.train(Leg("leg", SEED, STEPS * BATCH * replicas, None, None, 1))
+    asked = settings(job, **fields, samples=STEPS * BATCH * replicas, steps_per_call=1)
+    train(trainer, leg("leg", of=asked))
     logs = [dict(event.logs) for event in events if isinstance(event, StepBatch)]
     final = next(e.snapshot for e in events if isinstance(e, SnapshotTaken) and e.stamp.final)
     return {"logs": logs, "weights": [array.tolist() for array in final.weights]}

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from orchestrator.control.coordinator import GroupBroken
-from tests.integration.local_runs import JOBS, train
+from tests.integration.local_runs import JOBS, Broken, train
 from tests.integration.processes import all_gone
 from workers.messages import FailureKind, TaskFailure
 
 
 def failure(job: str, mode: str = "sync", **params: Any) -> TaskFailure:
-    with pytest.raises(GroupBroken) as broken:
+    with pytest.raises(Broken) as broken:
         train(f"misfits.py:{job}", mode=mode, workers=2, batch_size=16, samples=3_200, params=params)
     return broken.value.cause
 

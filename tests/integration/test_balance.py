@@ -11,7 +11,7 @@ import pytest
 
 from jobs.loading import load_job_class
 from tests.integration.local_runs import JOBS, Trained, train
-from workers.messages import Dealt, Position
+from workers.messages import Position, Taken
 
 STEPS, BATCH, WORKERS = 40, 16, 2
 TOLERANCE = 1e-6
@@ -116,11 +116,18 @@ class TestData:
 
     def steps(self, job: Any, shares: tuple[int, ...], position: Position = (), workers: int = 3) -> list[list[int]]:
         """The samples of each step, worker after worker."""
+        from tests.made import settings
         from workers.data.stream import training_stream
 
         streams = [
             training_stream(
-                job, batch_size=BATCH, seed=0, num_shards=workers, shard_index=worker, shares=shares, position=position
+                job,
+                settings(batch_size=BATCH),
+                seed=0,
+                num_shards=workers,
+                shard_index=worker,
+                shares=shares,
+                position=position,
             )
             for worker in range(workers)
         ]
@@ -137,8 +144,8 @@ class TestData:
 
     def test_it_goes_on_where_a_checkpoint_was(self, job: Any) -> None:
         whole = self.steps(job, ())
-        rest = self.steps(job, self.SHARES, (Dealt(3, (2, 2, 2)),))
+        rest = self.steps(job, self.SHARES, (Taken(3, (2, 2, 2)),))
         assert rest[:4] == whole[2:]
-        with_fewer = self.steps(job, (20, 12), (Dealt(3, (2, 2, 2)),), workers=2)
+        with_fewer = self.steps(job, (20, 12), (Taken(3, (2, 2, 2)),), workers=2)
         joined = [sample for step in with_fewer for sample in step]
         assert joined[: 4 * 3 * BATCH] == [sample for step in whole[2:] for sample in step]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.control.coordinator import GroupBroken
-from tests.integration.local_runs import train
+from tests.integration.local_runs import Broken, train
 from workers.messages import FailureKind
 
 SHORT = {"mode": "sync", "workers": 1, "batch_size": 64, "samples": 6400}
@@ -20,14 +19,14 @@ SHORT = {"mode": "sync", "workers": 1, "batch_size": 64, "samples": 6400}
     ],
 )
 def test_a_job_that_does_not_fit_is_a_mistake_in_the_spec(job: str, words: str) -> None:
-    with pytest.raises(GroupBroken) as broken:
+    with pytest.raises(Broken) as broken:
         train(f"broken.py:{job}", **SHORT)
     assert broken.value.cause.kind is FailureKind.SPEC
     assert words in broken.value.cause.summary
 
 
 def test_a_metric_nobody_reports_is_named_with_those_that_are() -> None:
-    with pytest.raises(GroupBroken) as broken:
+    with pytest.raises(Broken) as broken:
         train("exact.py", **SHORT, target="val_acuracy>=0.5")
     assert broken.value.cause.kind is FailureKind.SPEC
     assert "val_acuracy" in broken.value.cause.summary
@@ -36,7 +35,7 @@ def test_a_metric_nobody_reports_is_named_with_those_that_are() -> None:
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_users_exception_comes_with_the_users_frames(mode: str) -> None:
-    with pytest.raises(GroupBroken) as broken:
+    with pytest.raises(Broken) as broken:
         train("broken.py:RaisesInModel", **SHORT | {"mode": mode})
     cause = broken.value.cause
     assert cause.kind is FailureKind.USER
@@ -47,7 +46,7 @@ def test_a_users_exception_comes_with_the_users_frames(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_an_exception_while_training_is_the_users(mode: str) -> None:
-    with pytest.raises(GroupBroken) as broken:
+    with pytest.raises(Broken) as broken:
         train("broken.py:RaisesInTraining", **SHORT | {"mode": mode, "workers": 2})
     assert broken.value.cause.kind is FailureKind.USER
     assert "the disk with the data went away" in broken.value.cause.summary + broken.value.cause.traceback

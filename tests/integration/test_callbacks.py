@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.control.coordinator import GroupBroken
-from tests.integration.local_runs import JOBS, train
+from tests.integration.local_runs import JOBS, Broken, train
 from workers.messages import FailureKind
 
 BATCH, ROWS, EPOCHS = 16, 512, 12
@@ -109,7 +108,7 @@ def test_every_leg_has_fresh_callbacks_and_stops_with_its_second_epoch(mode: str
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_callback_that_raises_is_shown_with_the_users_traceback(mode: str, tmp_path: Path) -> None:
-    with pytest.raises(GroupBroken) as broken:
+    with pytest.raises(Broken) as broken:
         train(
             "called.py:Called",
             mode=mode,
@@ -157,7 +156,7 @@ def test_an_endless_stream_has_the_epochs_that_the_job_says(tmp_path: Path) -> N
     assert trained.ended.finished.samples == 2 * 256
     for job, words in (("called.py:Endless", "samples_per_epoch"), ("called.py:Called", "has to return a list")):
         fields["params"] = {"set": "early" if "Endless" in job else "no_list"}
-        with pytest.raises(GroupBroken) as broken:
+        with pytest.raises(Broken) as broken:
             train(job, samples=100 * ROWS, folder=tmp_path, **fields)
         assert broken.value.cause.kind is FailureKind.SPEC
         assert words in broken.value.cause.summary

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.runs.checkpoints import check_destination, checkpointing
-from orchestrator.spec.run import make_run_spec
+from orchestrator.spec.run import RunSpec
 from tests.integration.local_runs import train
 from tests.unit.test_checkpoints import ABOUT, a_snapshot
 from workers.checkpoints.errors import CheckpointError, FencedError
@@ -97,7 +97,7 @@ def test_one_attempt_writes(shelf: Shelf) -> None:
 def test_a_server_that_is_not_there_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    spec = make_run_spec({"job": "digits", "checkpoints": "s3://bucket/x?endpoint_override=127.0.0.1:9&scheme=http"})
+    spec = RunSpec.make({"job": "digits", "checkpoints": "s3://bucket/x?endpoint_override=127.0.0.1:9&scheme=http"})
     with pytest.raises(UsageError, match="checkpoints: s3://bucket/x/a-run cannot be used"):
         check_destination(spec, "a-run", Path())
 
@@ -105,7 +105,7 @@ def test_a_server_that_is_not_there_is_one_error(monkeypatch: pytest.MonkeyPatch
 def test_a_run_trains_and_goes_on_there(base: tuple[str, str], tmp_path: Path) -> None:
     where, options = base
     settings = {"mode": "sync", "workers": 2, "batch_size": 16, "checkpoints": f"{where}?{options}", "folder": tmp_path}
-    spec = make_run_spec({"job": "exact.py", "checkpoints": settings["checkpoints"]})
+    spec = RunSpec.make({"job": "exact.py", "checkpoints": settings["checkpoints"]})
     check_destination(spec, "seed-0", tmp_path)
     train("exact.py", attempt=1, samples=320, **settings)
     second = train("exact.py", attempt=2, samples=640, **settings)[0]

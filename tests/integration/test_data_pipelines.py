@@ -217,6 +217,7 @@ def test_pipelines_have_no_tuner_unless_it_was_asked_for(asked: bool | None) -> 
     """Its thread keeps whoever deletes an iterator waiting, up to a minute (`workers.data.stream.without_tuner`)."""
     import tensorflow as tf
 
+    from tests.made import settings
     from workers.data.stream import training_stream
 
     class Pipeline:
@@ -230,6 +231,6 @@ def test_pipelines_have_no_tuner_unless_it_was_asked_for(asked: bool | None) -> 
                 options.autotune.enabled = asked
             return dataset.with_options(options)
 
-    stream = training_stream(Pipeline(), batch_size=10, seed=0, num_shards=2, shard_index=1)  # type: ignore[arg-type]
+    stream = training_stream(Pipeline(), settings(batch_size=10), seed=0, num_shards=2, shard_index=1)  # type: ignore[arg-type]
     assert stream.options().autotune.enabled is (asked or False)
     assert next(iter(stream)).numpy().tolist() == list(range(10, 20))

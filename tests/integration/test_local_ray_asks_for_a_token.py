@@ -14,8 +14,9 @@ import pytest
 # Every method that any of Ray's servers would act on; a server knows some of them, and asks for the token first.
 KNOCK = """
 import json, sys
-from orchestrator.cluster.connection import Cluster
-from workers.supervisor.process import session_directory
+from orchestrator.cluster.connection import RayBackend
+from orchestrator.spec.run import RunSpec
+from workers.session import session_directory
 
 METHODS = [
     "/ray.rpc.NodeInfoGcsService/GetClusterId", "/ray.rpc.JobInfoGcsService/AddJob",
@@ -36,7 +37,7 @@ def answers(address):
                 yield error.code().name
 
 
-with Cluster("knocking", None):
+with RayBackend("knocking", RunSpec(job="digits"), ()):
     import psutil
 
     found = {}

@@ -13,17 +13,16 @@ import pytest
 pytest.importorskip("mlflow", reason="the extra `mlflow` is not installed")
 pytest.importorskip("sqlalchemy", reason="the extra `mlflow` is not installed")
 
-from orchestrator.control.rollback import Guard
-from orchestrator.control.states import Ended
 from orchestrator.errors import UsageError
 from orchestrator.results import RunResult
+from orchestrator.runs.execution import NullWatcher
 from orchestrator.runs.runner import Runner
-from orchestrator.runs.session import Silent
 from orchestrator.sinks.fanout import check_sinks
 from orchestrator.sinks.mlflow import connect
-from orchestrator.spec.run import make_run_spec
+from orchestrator.spec.run import RunSpec
+from tests.made import in_order, status
 from tests.unit.test_recording import W0, batch, ended, evaluation, host
-from workers.messages import LegStarted, ReplicaState, ReplicaStatus
+from workers.news import LegStarted
 
 STEPS = 3000
 
@@ -39,20 +38,19 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def a_run(uri: str, path: Path, mode: str) -> RunResult:
     """Recorded as any run is; what the tasks would say is made up."""
-    spec = make_run_spec({"job": "digits", "mode": mode, "mlflow": uri, "params": {"hidden": 64}})
-    runner = Runner(spec, path, f"run-{mode}", Silent(), {}, command_started=0.0, deadline=None)
+    spec = RunSpec.make({"job": "digits", "mode": mode, "mlflow": uri, "params": {"hidden": 64}})
+    runner = Runner(spec, path, f"run-{mode}", NullWatcher(), {}, command_started=0.0, deadline=None)
     from orchestrator.control.coordinator import Tick
     from orchestrator.control.states import Training
 
-    def hear(**news: Any) -> None:
-        runner._recorder.tick(1, Tick(Training("r"), [ReplicaStatus(W0, ReplicaState.TRAINING, **news)]))
+    def hear(log: bytes = b"", **news: Any) -> None:
+        runner._recorder.tick(1, Tick(Training("r"), [status(W0, *in_order(**news), log=log)]))
 
     hear(leg_started=(LegStarted("r", STEPS, 64, 500),), log=b"a line\n")
     hear(batches=tuple(batch(1 + 100 * i, [1 / (1 + i)] * 100) for i in range(STEPS // 100)))
     hear(evaluations=(evaluation(1500, val_accuracy=0.9), evaluation(STEPS, val_accuracy=0.95)))
     hear(samples=(host(50.0, 100),))
-    end: Ended = ended(STEPS, last=evaluation(STEPS, val_accuracy=0.95))
-    return runner._conclude(end, Guard("warn", None))  # type: ignore[arg-type]  # nothing to coordinate
+    return runner._conclude(ended(STEPS, last=evaluation(STEPS, val_accuracy=0.95)))
 
 
 def test_params_metrics_and_artifacts_of_each_run(uri: str, tmp_path: Path) -> None:
@@ -87,7 +85,7 @@ def test_a_server_that_is_not_there_is_found_out_at_once(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     for uri in ("http://127.0.0.1:9", f"sqlite:///{tmp_path}/file/x.db", "nonsense://x"):
         with pytest.raises(UsageError, match="does not work as a tracking server"):
-            check_sinks(make_run_spec({"job": "digits", "mlflow": uri}))
+            check_sinks(RunSpec.make({"job": "digits", "mlflow": uri}))
 
 
 def test_a_deleted_experiment_is_said(tmp_path: Path) -> None:

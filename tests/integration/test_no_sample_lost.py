@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.control.coordinator import GroupBroken
-from tests.integration.local_runs import Trained, train
+from tests.integration.local_runs import Broken, Trained, train
 from workers.messages import FailureKind
 
 BATCH, WORKERS = 8, 2
@@ -70,7 +69,7 @@ def test_async_workers_each_go_round_their_own_share(sharding: str, how: str, fi
 @pytest.mark.parametrize(("how", "words"), [("plain", "reads no files"), ("files", "fewer files than the 2 workers")])
 def test_sharding_by_file_needs_files(how: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "only.txt").write_text("\n".join(map(str, range(96))))
-    with pytest.raises(GroupBroken) as broken:
+    with pytest.raises(Broken) as broken:
         run("sync", how, sharding="file", files=str(tmp_path))
     assert broken.value.cause.kind is FailureKind.SPEC
     assert words in broken.value.cause.summary

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.local_runs import Trained, train
 from workers.checkpoints.storage import LocalPlace
 from workers.checkpoints.store import Checkpoint, Shelf
-from workers.messages import Dealt, Position
+from workers.messages import Position, Taken
 
 BATCH, ROWS = 8, 96
 STEPS = ROWS // BATCH
@@ -48,7 +48,7 @@ def counts(weights: np.ndarray) -> np.ndarray:
 def test_sync(tmp_path: Path, workers: int, how: str) -> None:
     leg(tmp_path, 1, "sync", 2, 3 * 2 * BATCH, how)
     before = last_checkpoint(tmp_path)
-    assert before.snapshot.position == (Dealt(2, (3, 3)),)
+    assert before.snapshot.position == (Taken(2, (3, 3)),)
     second = leg(tmp_path, 2, "sync", workers, 2 * ROWS, how)
     # The learning rate came from the checkpoint, and was for steps of two batches.
     first = before.snapshot.weights[0]

@@ -27,20 +27,21 @@ import sys, time, urllib.request
 import numpy as np
 import ray
 from orchestrator.results import Finding
-from orchestrator.spec.run import make_run_spec
+from orchestrator.spec.run import RunSpec
 from orchestrator.sinks.ray_metrics import RayMetrics
-from workers.messages import *
+from workers.messages import Task
+from workers.news import *
 
 ray.init(num_cpus=1, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False,
          configure_logging=False, object_store_memory=200 << 20)
 worker, gpu = Task("worker", 0), GpuSample("GPU-1", "H100", 30.0, 5, 10, None, None, None)
 for mode in ("sync", "async"):
     steps = StepBatch(mode, 0, np.arange(1, 5), np.arange(4.0), np.full(4, 0.25), np.ones(4), 0.1, {})
-    sink = RayMetrics(make_run_spec({"job": "digits", "mode": mode}), f"run-{mode}")
-    sink.hear(ReplicaStatus(worker, ReplicaState.TRAINING, leg_started=(LegStarted(mode, 10, 64, 5),),
-        batches=(steps,), timings=(CallTiming(mode, 0, 4, 4, 1.0, 0.1, 0.1, 0.02, 0.01, 0.0),),
-        evaluations=(Evaluation(Stamp(mode, 1, 64, 1.0), {"val_accuracy": 0.9}, 0.1),),
-        samples=(HostSample(1.0, 50.0, 1000, 1.0, 1.0, 10.0, 20.0, None, None, (gpu,)),)))
+    sink = RayMetrics(RunSpec.make({"job": "digits", "mode": mode}), f"run-{mode}")
+    sink.hear(ReplicaStatus(worker, ReplicaState.TRAINING, (LegStarted(mode, 10, 64, 5), steps,
+        CallTiming(mode, 0, 4, 4, 1.0, 0.1, 0.1, 0.02, 0.01, 0.0),
+        Evaluation(Stamp(mode, 1, 64, 1.0), {"val_accuracy": 0.9}, 0.1),
+        HostSample(1.0, 50.0, 1000, 1.0, 1.0, 10.0, 20.0, None, None, (gpu,)))))
     sink.found(Finding(kind="nan", symptom="x", action="rolled back to step 5"))
 port = ray.nodes()[0]["MetricsExportPort"]
 deadline = time.monotonic() + 60

@@ -15,20 +15,20 @@ import pytest
 
 from orchestrator.control.coordinator import Tick
 from orchestrator.errors import UsageError
+from orchestrator.runs.execution import NullWatcher
 from orchestrator.runs.resume import take_up
-from orchestrator.runs.session import Silent
 from orchestrator.store.directory import RunStore, load_result
 from tests.integration.recorded_runs import Launched, rows
 from workers.checkpoints.manifest import ARRAYS
 from workers.checkpoints.storage import LocalPlace
 from workers.checkpoints.store import Shelf
-from workers.messages import CheckpointFailed, CheckpointWritten
+from workers.news import CheckpointFailed, CheckpointWritten, StepBatch
 
 LONG = 2000
 """Steps that nobody waits for."""
 
 
-class Once(Silent):
+class Once(NullWatcher):
     """Does something when a tick of training is as described, once."""
 
     def __init__(self, when: Callable[[Tick], bool], do: Callable[[], None]) -> None:
@@ -42,20 +42,22 @@ class Once(Silent):
 
 
 def checkpoints_in(tick: Tick) -> list[CheckpointWritten | CheckpointFailed]:
-    return [news for status in tick.statuses for news in status.checkpoints]
+    everything = (news for status in tick.statuses for news in status.news)
+    return [news for news in everything if isinstance(news, CheckpointWritten | CheckpointFailed)]
 
 
 def steps_in(tick: Tick) -> int:
-    return max((int(batch.steps.max()) for status in tick.statuses for batch in status.batches), default=0)
+    everything = (news for status in tick.statuses for news in status.news)
+    return max((int(news.steps.max()) for news in everything if isinstance(news, StepBatch)), default=0)
 
 
-def crew(mode: str = "sync", **fields: Any) -> Launched:
+def launched_group(mode: str = "sync", **fields: Any) -> Launched:
     return Launched(job="exact.py", mode=mode, workers=2, batch_size=16, steps_per_call=2, **fields)
 
 
 def preempted(path: Path, mode: str, task: str) -> int:
     """A run of which `task` was told to end; returns its last step."""
-    with crew(mode) as launched:
+    with launched_group(mode) as launched:
         batch = 32 if mode == "sync" else 16
         watcher = Once(lambda tick: steps_in(tick) > 60, lambda: os.kill(launched.pid(task), signal.SIGTERM))
         result = launched.run(path, watcher, samples=LONG * batch, checkpoint_every=20 * batch, eval_every=LONG * batch)
@@ -74,7 +76,7 @@ def test_a_task_that_is_told_to_end_leaves_a_run_that_goes_on(tmp_path: Path, mo
     shelf = Shelf(LocalPlace(path / "checkpoints"), "run")
     newest = shelf.names()[-1]
     assert shelf.manifest(newest).step == steps
-    with crew(mode) as launched:
+    with launched_group(mode) as launched:
         result, whence = launched.resume(path)
     assert f"from step {steps:,}" in whence
     assert (result.status, result.stop_reason, result.attempts) == ("succeeded", "budget", 2)
@@ -106,7 +108,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(run: Path) -> None:
     spec = (run / "spec.yaml").read_text()
     (run / "spec.yaml").write_text(spec.replace(f"samples: {LONG * 32}", "samples: 12800"))
     before = int(names[-2].partition("-")[0])
-    with crew() as launched:
+    with launched_group() as launched:
         result, whence = launched.resume(run)
     assert f"{names[-1]} cannot be trusted: {ARRAYS} has" in whence
     assert f"from step {before:,}" in whence
@@ -193,7 +195,7 @@ def test_a_full_disk_costs_no_run_and_no_checkpoint(small_disk: Path) -> None:
         ballast.unlink()
 
     ballast.write_bytes(b"x" * (100 << 10))
-    with crew() as launched:
+    with launched_group() as launched:
         result = launched.run(
             path, Once(failed, make_room), samples=LONG * 32, checkpoint_every=100 * 32, eval_every=10**6
         )

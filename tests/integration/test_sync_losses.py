@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.control.coordinator import GroupBroken
 from tests.integration import side_by_side
 from tests.integration.jobs_under_test.losses import KINDS
-from tests.integration.local_runs import train
+from tests.integration.local_runs import Broken, train
 from workers.messages import FailureKind
 
 TOLERANCE = 1e-6
@@ -56,7 +55,7 @@ def test_two_workers(kind: str) -> None:
 
 
 def test_what_keras_cannot_do_on_several_replicas_is_said_beforehand() -> None:
-    with pytest.raises(GroupBroken) as broken:
+    with pytest.raises(Broken) as broken:
         train("losses.py", mode="sync", workers=2, batch_size=16, samples=320, params={"kind": "accumulation"})
     assert broken.value.cause.kind is FailureKind.SPEC
     assert "gradient_accumulation_steps=2" in broken.value.cause.summary

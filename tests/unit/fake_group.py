@@ -7,7 +7,8 @@ from typing import Any
 
 from orchestrator.cluster.worker_group import WorkerGroup
 from orchestrator.plan.topology import TaskPlan
-from workers.messages import Leg, ReplicaStatus, Stamp, Task
+from workers.messages import Leg, Task
+from workers.news import ReplicaStatus, Stamp
 
 
 class FakeClock:

@@ -12,17 +12,8 @@ import numpy as np
 from orchestrator.results import RunResult, Seconds, Staleness
 from orchestrator.store.directory import RunStore
 from tests.unit.simulated_runs import a_run
-from workers.messages import (
-    Evaluation,
-    GpuSample,
-    HostSample,
-    LegStarted,
-    ReplicaState,
-    ReplicaStatus,
-    Stamp,
-    StepBatch,
-    Task,
-)
+from workers.messages import Task
+from workers.news import Evaluation, GpuSample, HostSample, LegStarted, ReplicaState, ReplicaStatus, Stamp, StepBatch
 
 STEPS = 200
 BEGAN = 1_795_000_000.0
@@ -99,9 +90,11 @@ def _trained(run_id: str, training: float, is_async: bool, seed: int) -> Replica
     return ReplicaStatus(
         Task("chief" if is_async else "worker", 0),
         ReplicaState.TRAINING,
-        leg_started=(LegStarted(run_id, STEPS, 50, 20),),
-        batches=(batch,),
-        evaluations=tuple(_scored(run_id, step, training * step / STEPS, seed) for step in marks),
+        (
+            LegStarted(run_id, STEPS, 50, 20),
+            batch,
+            *(_scored(run_id, step, training * step / STEPS, seed) for step in marks),
+        ),
     )
 
 
@@ -134,4 +127,4 @@ def _watched(task: Task, training: float, gpu: str | None, factor: float) -> Rep
             notes=() if gpu else ("GPU: NVML library not found",),
         )
         samples.append(seen)
-    return ReplicaStatus(task, ReplicaState.TRAINING, samples=tuple(samples))
+    return ReplicaStatus(task, ReplicaState.TRAINING, tuple(samples))

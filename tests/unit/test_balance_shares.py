@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import SpecError
-from orchestrator.spec.comparison import make_compare_spec
-from orchestrator.spec.run import make_run_spec
+from orchestrator.spec.comparison import CompareSpec
+from orchestrator.spec.run import RunSpec
 from workers.modes.balance import shares
 
 pytestmark = pytest.mark.unit
@@ -43,22 +43,26 @@ def test_nobody_is_left_out_and_nothing_is_left_over(seconds: list[float], batch
 
 
 def test_a_comparison_gets_one_variant_more() -> None:
-    spec = make_compare_spec({"job": "digits", "balance": True})
+    spec = CompareSpec.make({"job": "digits", "balance": True})
     assert list(spec.variants) == ["sync", "sync --balance", "async"]
     assert [spec.variant(name, 0).balance for name in spec.variants] == [False, True, False]
     assert spec.variant("sync --balance", 0).label == "sync-balance-s0"
     modes = {"async": {}, "sync": {"learning_rate": 0.1}}
-    spec = make_compare_spec({"job": "digits", "balance": True, "modes": modes})
+    spec = CompareSpec.make({"job": "digits", "balance": True, "modes": modes})
     assert list(spec.variants) == ["async", "sync", "sync --balance"]
     assert spec.variant("sync --balance", 0).learning_rate == 0.1
     with pytest.raises(SpecError, match=r"^balance: is for mode sync"):
-        make_compare_spec({"job": "digits", "balance": True, "modes": ["async"]})
+        CompareSpec.make({"job": "digits", "balance": True, "modes": ["async"]})
 
 
 @pytest.mark.parametrize(
     ("fields", "word"),
-    [({"mode": "async"}, "by themselves"), ({"gpus_per_worker": 1}, "GPUs"), ({"sharding": "off"}, "sharding off")],
+    [
+        ({"mode": "async"}, "more batches anyway"),
+        ({"gpus_per_worker": 1}, "GPUs"),
+        ({"sharding": "off"}, "sharding off"),
+    ],
 )
 def test_what_cannot_be_balanced(fields: dict[str, object], word: str) -> None:
     with pytest.raises(SpecError, match=rf"^balance: .*{word}"):
-        make_run_spec({"job": "digits", "balance": True} | fields)
+        RunSpec.make({"job": "digits", "balance": True} | fields)

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
+from tests.made import leg
+from tests.made import settings as made
 from tests.unit.test_checkpoints import a_snapshot
 from workers.checkpoints import storage
 from workers.checkpoints.storage import LocalPlace
 from workers.checkpoints.store import Shelf
 from workers.checkpoints.writer import Writer
-from workers.messages import CheckpointFailed, Checkpointing, CheckpointWritten, Evaluation, Leg, Stamp, Start
-from workers.training.schedule import Due
+from workers.messages import Checkpointing, Start
+from workers.news import CheckpointFailed, CheckpointWritten, Evaluation, Stamp
+from workers.training.schedule import CheckpointSchedule
 
 pytestmark = pytest.mark.unit
 
@@ -27,9 +30,10 @@ class Desk:
     def __init__(self, root: Path, attempt: int = 1, start: Start | None = None, **settings: Any) -> None:
         self.said: list[CheckpointWritten | CheckpointFailed] = []
         self.shelf = Shelf(LocalPlace(root), "a-run")
-        checkpoints = Checkpointing(str(root), "digits", "sync", 2, 32, **settings)
-        leg = Leg("a-run", 0, 1000, None, None, None, attempt=attempt, start=start, checkpoints=checkpoints)
-        self.writer = Writer(leg, checkpoints, self.said.append)
+        keep = {"checkpoint_keep": settings.pop("keep")} if "keep" in settings else {}
+        checkpoints = Checkpointing(str(root), 2, **settings)
+        written = leg("a-run", of=made(**keep), attempt=attempt, start=start, checkpoints=checkpoints)
+        self.writer = Writer(written, checkpoints, self.said.append)
 
     def write(self, *steps: int) -> None:
         for step in steps:
@@ -159,14 +163,14 @@ def test_a_leg_that_went_back_takes_away_what_came_after(tmp_path: Path) -> None
 
 def test_checkpoints_are_due_by_seconds_and_by_samples() -> None:
     now = 0.0
-    due = Due(Checkpointing("", "", "", 1, 1, every=100, seconds=30.0), 0, 32, clock=lambda: now)
+    due = CheckpointSchedule(100, 30.0, 0, 32, clock=lambda: now)
     assert due.boundary == 4  # the step that completes 100 samples
-    assert not due.now(3)
-    assert due.now(4)
+    assert not due.due(3)
+    assert due.due(4)
     assert due.boundary == 8
     now = 31.0
-    assert due.now(5)
-    assert not due.now(5)
-    assert Due(Checkpointing("", "", "", 1, 1, every=100), 9, 32).boundary == 12
-    off = Due(None, 0, 32, clock=lambda: 1e9)
-    assert not off.now(10**9)
+    assert due.due(5)
+    assert not due.due(5)
+    assert CheckpointSchedule(100, None, 9, 32).boundary == 12
+    off = CheckpointSchedule(None, None, 0, 32, clock=lambda: 1e9)
+    assert not off.due(10**9)

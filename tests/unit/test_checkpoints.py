@@ -19,8 +19,8 @@ from workers.checkpoints.errors import CheckpointError, DamagedError, FencedErro
 from workers.checkpoints.manifest import ARRAYS, MANIFEST, Score
 from workers.checkpoints.storage import FENCE, LocalPlace
 from workers.checkpoints.store import Shelf, open_place
-from workers.messages import Dealt
-from workers.snapshot import Memory, Snapshot
+from workers.messages import Taken
+from workers.snapshot import CallbackMemory, Snapshot
 
 pytestmark = pytest.mark.unit
 
@@ -34,9 +34,9 @@ def a_snapshot(step: int = 10, value: float = 1.0) -> Snapshot:
         clock=step / 10,
         weights=(np.full((3, 2), value, np.float32), np.array(step, np.int64), np.empty((0, 4), np.float16)),
         optimizer=(np.array([step], np.int64),),
-        position=(Dealt(2, (step, step)),),
+        position=(Taken(2, (step, step)),),
         schedule_scale=0.5,
-        callbacks=Memory({"callbacks": [], "logs": {"names": [], "rows": 0}}, (np.arange(4.0),)),
+        callbacks=CallbackMemory({"callbacks": [], "logs": {"names": [], "rows": 0}}, (np.arange(4.0),)),
     )
 
 

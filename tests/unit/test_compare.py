@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.comparison.schedule import LEARNING_RATE_SCALES, assemble, best, schedule
 from orchestrator.results import RunResult, TargetResult
-from orchestrator.runs.session import Planned
-from orchestrator.spec.comparison import CompareSpec, make_compare_spec
+from orchestrator.runs.execution import Planned
+from orchestrator.spec.comparison import CompareSpec
 
 pytestmark = pytest.mark.unit
 
@@ -48,7 +48,7 @@ def play(spec: CompareSpec, seconds_of: dict[tuple[str, float], float | None]) -
 
 
 def test_variants_take_turns_over_paired_seeds() -> None:
-    planned, results = play(make_compare_spec({"job": "digits", "seeds": 2}), {})
+    planned, results = play(CompareSpec.make({"job": "digits", "seeds": 2}), {})
     assert [(p.spec.mode, p.spec.seed) for p in planned] == [("sync", 0), ("async", 0), ("sync", 1), ("async", 1)]
     assert [p.run_id for p in planned] == ["c-sync-s0", "c-async-s0", "c-sync-s1", "c-async-s1"]
     assert all(p.path == PATH / "runs" / p.run_id for p in planned)
@@ -56,13 +56,13 @@ def test_variants_take_turns_over_paired_seeds() -> None:
 
 
 def test_the_first_runs_are_one_of_each_variant() -> None:
-    spec = make_compare_spec({"job": "digits", "seeds": [5, 6], "vary": {"workers": [1, 2]}, "modes": ["sync"]})
+    spec = CompareSpec.make({"job": "digits", "seeds": [5, 6], "vary": {"workers": [1, 2]}, "modes": ["sync"]})
     firsts, _ = schedule(spec, PATH, [])
     assert [(p.spec.variant, p.spec.seed) for p in firsts] == [("sync workers=1", 5), ("sync workers=2", 5)]
 
 
 def test_a_learning_rate_is_found_on_a_seed_that_is_not_scored() -> None:
-    spec = make_compare_spec({"job": "digits", "seeds": 2, "tune_lr": True})
+    spec = CompareSpec.make({"job": "digits", "seeds": 2, "tune_lr": True})
     planned, results = play(spec, {("async", 0.3): 4.0, ("async", 1.0): 8.0, ("sync", 3.0): None})
     tuning, scored = planned[: 2 * len(LEARNING_RATE_SCALES)], planned[2 * len(LEARNING_RATE_SCALES) :]
     assert {p.path.parent.name for p in tuning} == {"tuning"}
@@ -72,7 +72,7 @@ def test_a_learning_rate_is_found_on_a_seed_that_is_not_scored() -> None:
 
 
 def test_soonest_at_the_target_wins_then_quality_then_loss() -> None:
-    planned = Planned(make_compare_spec({"job": "digits"}).variant("sync", 0), PATH, "r")
+    planned = Planned(CompareSpec.make({"job": "digits"}).variant("sync", 0), PATH, "r")
     slow, soon, missed = (result_of(planned, seconds) for seconds in (9.0, 3.0, None))
     assert best([slow, soon, missed]) == 1
     failed = result_of(planned, 1.0, status="failed")
@@ -85,13 +85,13 @@ def test_soonest_at_the_target_wins_then_quality_then_loss() -> None:
 
 
 def test_a_tie_goes_to_the_jobs_own_rate() -> None:
-    planned = Planned(make_compare_spec({"job": "digits"}).variant("sync", 0), PATH, "r")
+    planned = Planned(CompareSpec.make({"job": "digits"}).variant("sync", 0), PATH, "r")
     assert best([result_of(planned, 5.0), result_of(planned, 5.0)]) == 0
     assert LEARNING_RATE_SCALES[0] == 1.0
 
 
 def test_results_are_put_together_by_variant_and_judged_against_the_first() -> None:
-    spec = make_compare_spec({"job": "digits", "seeds": 5})
+    spec = CompareSpec.make({"job": "digits", "seeds": 5})
     _, results = play(spec, {("sync", 1.0): 10.0, ("async", 1.0): 5.0})
     comparison = assemble("c", spec, results)
     assert comparison.baseline == "sync"
@@ -101,7 +101,7 @@ def test_results_are_put_together_by_variant_and_judged_against_the_first() -> N
 
 
 def test_runs_that_did_not_take_turns_are_said_to() -> None:
-    spec = make_compare_spec({"job": "digits", "seeds": 3})
+    spec = CompareSpec.make({"job": "digits", "seeds": 3})
     _, results = play(spec, {})
     assert not any("one after another" in reason for reason in assemble("c", spec, results).verdict.reasons)
     in_blocks = sorted(results, key=lambda result: result.variant or "")
@@ -109,7 +109,7 @@ def test_runs_that_did_not_take_turns_are_said_to() -> None:
 
 
 def test_runs_that_the_timeout_kept_from_beginning_are_counted() -> None:
-    spec = make_compare_spec({"job": "digits", "seeds": 3})
+    spec = CompareSpec.make({"job": "digits", "seeds": 3})
     _, results = play(spec, {})
     verdict = assemble("c", spec, results[:4]).verdict
     assert any(reason.startswith("2 runs were not begun") for reason in verdict.reasons)

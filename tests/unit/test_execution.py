@@ -1,4 +1,4 @@
-"""In what order an execution trains its runs, and what a timeout leaves out: fleet and runner are played."""
+"""In what order an execution trains its runs, and what a timeout leaves out: session and runner are played."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import ResourcesError
-from orchestrator.runs import session
-from orchestrator.runs.session import Execution, Planned, Schedule
+from orchestrator.runs import execution
+from orchestrator.runs.execution import Execution, Planned, Schedule
 from orchestrator.spec.run import RunSpec
 
 pytestmark = pytest.mark.unit
@@ -24,11 +24,11 @@ class FakeRunner:
         self.run_id = run_id
         self._deadline = deadline
 
-    def prepare(self, crew: Any) -> None: ...
+    def prepare(self, group: Any) -> None: ...
 
-    def await_ready(self, crew: Any, deadline: float) -> None: ...
+    def await_ready(self, group: Any, deadline: float) -> None: ...
 
-    def train(self, crew: Any) -> Any:
+    def train(self, group: Any) -> Any:
         if self._deadline is not None:
             time.sleep(max(0.0, self._deadline - time.monotonic()) + 0.01)
         return SimpleNamespace(run_id=self.run_id, status="succeeded")
@@ -39,21 +39,21 @@ class FakeRunner:
 def played(monkeypatch: pytest.MonkeyPatch, *, room: int) -> None:
     """A cluster with room for `room` groups at once."""
 
-    class FakeFleet:
+    class FakeSession:
         def __init__(self, specs: list[RunSpec]) -> None:
-            self.crews = {spec.variant_name: None for spec in specs}
+            self.groups = {spec.variant_name: None for spec in specs}
             self.deadline = time.monotonic() + 60
 
-        def __enter__(self) -> FakeFleet:
-            if len(self.crews) > room:
+        def __enter__(self) -> FakeSession:
+            if len(self.groups) > room:
                 raise ResourcesError("no room for all")
             return self
 
         def __exit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr(session, "Fleet", FakeFleet)
-    monkeypatch.setattr(session, "Runner", FakeRunner)
-    monkeypatch.setattr(session, "environment", lambda directory: {})
+    monkeypatch.setattr(execution, "Session", FakeSession)
+    monkeypatch.setattr(execution, "Runner", FakeRunner)
+    monkeypatch.setattr(execution, "environment", lambda directory: {})
 
 
 def runs(tmp_path: Path, seeds: int) -> tuple[list[Planned], list[Planned]]:

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from jobs.loading import JobNotFound, ParamsError
+from tests.made import assignment
 from workers.errors import DataError, NoLossError, NotCompiledError, UnknownMetricError
 from workers.failures import classify, describe, user_traceback
-from workers.messages import Assignment, FailureKind, JobSource, Task
+from workers.messages import FailureKind, Task
 
 pytestmark = pytest.mark.unit
 
-ASSIGNMENT = Assignment(Task("worker", 1), "sync", {}, JobSource("digits"), {}, 32, 0)
+ASSIGNMENT = assignment(Task("worker", 1))
 
 
 class UnavailableError(Exception):

@@ -5,19 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.control.hangs import HangWatch
-from workers.messages import (
-    Deciding,
-    Evaluation,
-    FailureKind,
-    ReplicaState,
-    ReplicaStatus,
-    Stamp,
-    StepBatch,
-    Task,
-    TaskFailure,
-    Vitals,
-)
+from orchestrator.control.hangs import HangLimits, HangWatch
+from tests.made import in_order, status
+from workers.messages import FailureKind, Task, TaskFailure
+from workers.news import Deciding, Evaluation, ReplicaState, ReplicaStatus, Stamp, StepBatch, Vitals
 
 pytestmark = pytest.mark.unit
 
@@ -34,7 +25,7 @@ class Group:
     def __init__(self, tasks: tuple[Task, ...], call_seconds: float = 0.1) -> None:
         self.now = 100.0
         self.tasks = tasks
-        self.watch = HangWatch(tasks, [EVALUATOR], hang_seconds=HANG, first_seconds=FIRST, now=self.now)
+        self.watch = HangWatch(tasks, [EVALUATOR], HangLimits(HANG, FIRST), self.now, 1 if tasks is SYNC else 2)
         self.cpu = dict.fromkeys((*tasks, EVALUATOR), 0.0)
         self.share = dict.fromkeys((*tasks, EVALUATOR), 0.001)
         self.letter = dict.fromkeys((*tasks, EVALUATOR), "S")
@@ -65,7 +56,7 @@ class Group:
             self.cpu[task] += 0.5 * self.share[task]
             told = {"batches": tuple(batches), **news} if task == self.tasks[0] else {}
             vitals = Vitals(self.letter[task], self.cpu[task])
-            statuses.append(ReplicaStatus(task, ReplicaState.TRAINING, vitals=vitals, **told))  # type: ignore[arg-type]
+            statuses.append(status(task, *in_order(**told), vitals=vitals))
         return statuses
 
 
@@ -217,7 +208,7 @@ def test_no_leg_no_hang() -> None:
 
 
 def test_a_kernel_that_tells_nothing_blames_nobody() -> None:
-    watch = HangWatch(SYNC, [EVALUATOR], hang_seconds=HANG, first_seconds=FIRST, now=0.0)
+    watch = HangWatch(SYNC, [EVALUATOR], HangLimits(HANG, FIRST), 0.0)
     watch.leg_begins(0.0)
     statuses = [ReplicaStatus(task, ReplicaState.TRAINING) for task in SYNC]
     found = [watch.observe(statuses, float(now)) for now in range(int(FIRST * 9))]

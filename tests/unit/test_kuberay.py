@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from orchestrator.errors import UsageError
-from orchestrator.spec.comparison import CompareSpec, make_compare_spec
-from orchestrator.spec.run import RunSpec, make_run_spec
+from orchestrator.spec.comparison import CompareSpec
+from orchestrator.spec.run import RunSpec
 from orchestrator.submit import kuberay
 from orchestrator.submit.kuberay import CODE, manifests
 from tests.conftest import ROOT
@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("claim", [None, "results"])
 def test_a_comparison_with_a_job_of_ones_own(folder: Path, claim: str | None) -> None:
     values = {"job": "mine.py:Mine", "directory": str(folder), "workers": 3, "samples": 1000}
-    config, job = made(make_compare_spec(values), claim)
+    config, job = made(CompareSpec.make(values), claim)
     (volume, results) = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["volumes"]
     files = {item["path"]: config["data"][item["key"]] for item in volume["configMap"]["items"]}
     assert files["near.py"] == "# near.py\n"
@@ -54,14 +54,14 @@ def test_a_comparison_with_a_job_of_ones_own(folder: Path, claim: str | None) ->
     assert volume["configMap"]["name"] == config["metadata"]["name"]
     there = yaml.safe_load(files["spec.yaml"])
     assert (there["job"], there["directory"]) == ("mine.py:Mine", CODE)
-    assert make_compare_spec(there).seeds == (0, 1, 2)
+    assert CompareSpec.make(there).seeds == (0, 1, 2)
     assert ("emptyDir" in results) == (claim is None) == (not job["spec"]["shutdownAfterJobFinishes"])
     assert job["spec"]["entrypoint"].startswith(f"regatta compare {CODE}/spec.yaml --address auto")
 
 
 def test_pods_hold_the_tasks() -> None:
     """Sync and async with three workers: two workers a pod; chief, ps, evaluator and Ray itself on the head."""
-    _, job = made(make_compare_spec({"job": "digits", "workers": 3, "resources": {"ps": {"memory_gib": 6}}}))
+    _, job = made(CompareSpec.make({"job": "digits", "workers": 3, "resources": {"ps": {"memory_gib": 6}}}))
     cluster = job["spec"]["rayClusterSpec"]
     (workers,) = cluster["workerGroupSpecs"]
     assert (workers["replicas"], workers["minReplicas"], workers["maxReplicas"]) == (3, 3, 3)
@@ -72,7 +72,7 @@ def test_pods_hold_the_tasks() -> None:
 
 def test_gpus_and_labels_are_the_workers() -> None:
     values = {"job": "digits", "gpus_per_worker": 2, "worker_labels": {"accelerator": "a100", "zone": "!x"}}
-    _, job = made(make_run_spec(values))
+    _, job = made(RunSpec.make(values))
     (workers,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
     assert workers["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "2"
     assert workers["rayStartParams"] == {"labels": "accelerator=a100"}
@@ -80,7 +80,7 @@ def test_gpus_and_labels_are_the_workers() -> None:
 
 @pytest.mark.parametrize("name", ["Upper", "a_b", "-a", "a" * 48, ""])
 def test_names_that_kubernetes_refuses(name: str) -> None:
-    spec = make_run_spec({"job": "digits"})
+    spec = RunSpec.make({"job": "digits"})
     with pytest.raises(UsageError, match=r"^run_id: "):
         manifests("run", spec, name, image="i", ray_version="2", claim=None, metadata={})
 
@@ -88,7 +88,7 @@ def test_names_that_kubernetes_refuses(name: str) -> None:
 def test_too_much_code_for_a_config_map(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kuberay, "MAX_CONFIG_BYTES", 100)
     with pytest.raises(UsageError, match="put it into the image"):
-        made(make_run_spec({"job": "mine.py", "directory": str(folder)}))
+        made(RunSpec.make({"job": "mine.py", "directory": str(folder)}))
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_the_command(tmp_path: Path) -> None:
 
 def test_secrets_are_named_and_come_from_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB_TOKEN", "canary-5d1c")
-    config, job = made(make_run_spec({"job": "digits", "env_secrets": ["HUB_TOKEN"]}))
+    config, job = made(RunSpec.make({"job": "digits", "env_secrets": ["HUB_TOKEN"]}))
     head = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
     reference = {"secretKeyRef": {"name": "my-run-secrets", "key": "HUB_TOKEN"}}
     assert head["env"] == [{"name": "HUB_TOKEN", "valueFrom": reference}]

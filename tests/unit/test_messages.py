@@ -11,41 +11,36 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workers import messages, wire
-from workers.messages import (
-    Assignment,
+from tests.made import assignment, leg
+from workers import messages, news, wire
+from workers.messages import Checkpointing, FailureKind, Start, Taken, Task, TaskFailure
+from workers.news import (
     CallTiming,
     CheckpointFailed,
-    Checkpointing,
     CheckpointWritten,
-    Dealt,
     Deciding,
     Evaluation,
-    FailureKind,
     GpuSample,
     HostSample,
-    JobSource,
-    Leg,
     LegFinished,
     LegStarted,
     ReplicaState,
     ReplicaStatus,
+    SnapshotReady,
     Stamp,
-    Start,
     StepBatch,
-    Task,
-    TaskFailure,
     Vitals,
 )
+from workers.settings import ReplicaSettings
 from workers.snapshot import Snapshot
 
 pytestmark = pytest.mark.unit
 
 W0 = Task("worker", 0)
 STAMP = Stamp("r", 10, 640, 0.5, final=True)
-CHECKPOINTS = Checkpointing("s3://bucket/r", "digits", "sync", 2, 32, every=1000)
-START = Start(10, 640, 0.5, 0.5, 0.5, (Dealt(2, (10, 10)),))
-LEG = Leg("r", 1, 100, None, None, 5, start=START, checkpoints=CHECKPOINTS)
+CHECKPOINTS = Checkpointing("s3://bucket/r", 2)
+START = Start(10, 640, 0.5, 0.5, 0.5, (Taken(2, (10, 10)),))
+LEG = leg(start=START, checkpoints=CHECKPOINTS)
 BATCH = StepBatch("r", 0, np.arange(3), np.arange(3.0), np.ones(3), np.zeros(3), 0.1, {"loss": 1.0})
 FAILURE = TaskFailure(W0, FailureKind.USER, "KeyError: 'x'", "Traceback ...", "try this")
 GPU = GpuSample("GPU-1", None, 1.0, 2, 3, None, None, None)
@@ -58,8 +53,7 @@ DECIDING, VITALS = Deciding("r", begins=True), Vitals("S", 1.5)
 STARTED, FINISHED = LegStarted("r", 10, 64, 5), LegFinished("r", 10, 640, 0.5, None, 10, {"train": 0.5})
 SNAPSHOT = Snapshot(10, 640, 0.5, (np.ones((2, 2), np.float32),), (np.array(3, np.int64),))
 EXAMPLES: list[Any] = [
-    Assignment(W0, "sync", {"cluster": {"worker": ["a:1"]}}, JobSource("digits"), {"hidden": 3}, 32, 0),
-    JobSource("x.py:Mine", "/here"),
+    assignment(W0, {"cluster": {"worker": ["a:1"]}}, params={"hidden": 3}),
     LEG,
     STAMP,
     BATCH,
@@ -72,20 +66,13 @@ EXAMPLES: list[Any] = [
     ReplicaStatus(
         W0,
         ReplicaState.FAILED,
-        7,
-        (STARTED,),
-        (BATCH,),
-        (STAMP,),
-        (EVALUATION,),
-        (FINISHED,),
-        (SAMPLE,),
+        (STARTED, BATCH, SnapshotReady(STAMP), EVALUATION, TIMING, DECIDING, WRITTEN, NOT_WRITTEN, FINISHED, SAMPLE),
         FAILURE,
+        7,
         b"log",
-        (TIMING,),
-        (DECIDING,),
-        (WRITTEN, NOT_WRITTEN),
         vitals=VITALS,
     ),
+    SnapshotReady(STAMP),
     TIMING,
     DECIDING,
     VITALS,
@@ -113,7 +100,7 @@ def classes(module: ModuleType) -> set[type]:
 
 
 def test_there_is_an_example_of_each() -> None:
-    assert {type(example) for example in EXAMPLES} == classes(messages) | classes(wire)
+    assert {type(example) for example in EXAMPLES} == classes(messages) | classes(news) | classes(wire)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: type(example).__name__)
@@ -134,6 +121,8 @@ def test_no_field_holds_what_only_one_side_has(example: Any) -> None:
         value = stack.pop()
         if dataclasses.is_dataclass(value):
             stack += [getattr(value, field.name) for field in dataclasses.fields(value)]
+        elif isinstance(value, ReplicaSettings):
+            stack += [getattr(value, name) for name in type(value).model_fields]
         else:
             assert isinstance(value, allowed), value
             stack += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()

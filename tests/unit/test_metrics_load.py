@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.store.metrics import Metrics, MetricsWriter
-from workers.messages import CallTiming, GpuSample, HostSample, ReplicaState, ReplicaStatus, StepBatch, Task
+from workers.messages import Task
+from workers.news import CallTiming, GpuSample, HostSample, ReplicaState, ReplicaStatus, StepBatch
 
 # Not marked `unit`: it takes seconds, and the marked set has thirty.
 
@@ -39,9 +40,7 @@ def second_of_news(second: int) -> list[ReplicaStatus]:
                 Task("worker", worker),
                 ReplicaState.TRAINING,
                 pid=worker,
-                batches=tuple(batches),
-                timings=tuple(timings),
-                samples=(sample,),
+                news=(*batches, *timings, sample),
             )
         )
     return news

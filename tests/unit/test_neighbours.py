@@ -18,7 +18,7 @@ from workers.errors import BROKEN_OFF
 from workers.failures import classify
 from workers.messages import FailureKind
 from workers.modes import shared_memory
-from workers.modes.shared_memory import SLOT_BYTES, Neighbours, listen
+from workers.modes.shared_memory import SLOT_BYTES, SharedMemory, listen
 
 pytestmark = pytest.mark.unit
 
@@ -38,12 +38,12 @@ def everybody(count: int, act: Callable[[int], Any]) -> list[Any]:
         return list(pool.map(act, range(count), timeout=20))
 
 
-def met(addresses: list[str]) -> list[Neighbours | None]:
+def met(addresses: list[str]) -> list[SharedMemory | None]:
     listeners = [listen(rank, addresses) for rank in range(len(addresses))]
 
-    def meet(rank: int) -> Neighbours | None:
+    def meet(rank: int) -> SharedMemory | None:
         listener = listeners[rank]
-        return listener and Neighbours.meet(rank, listener, addresses)
+        return listener and SharedMemory.meet(rank, listener, addresses)
 
     return everybody(len(addresses), meet)
 
@@ -183,7 +183,7 @@ def test_a_worker_elsewhere_makes_nobody_a_neighbour() -> None:
     addresses = made_up(2)
     listener = listen(0, addresses)
     assert listener is not None
-    assert Neighbours.meet(0, listener, addresses) is None
+    assert SharedMemory.meet(0, listener, addresses) is None
 
 
 @pytest.mark.usefixtures("soon")

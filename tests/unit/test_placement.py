@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import ResourcesError
 from orchestrator.plan.placement import Host, Room, Strategy, matches, place, shortage
-from orchestrator.plan.topology import TaskPlan, demand, plan_tasks
-from orchestrator.spec.run import make_run_spec
+from orchestrator.plan.topology import TaskPlan, all_plans, training_plans
+from orchestrator.spec.run import RunSpec
 from workers.messages import Task
 
 pytestmark = pytest.mark.unit
@@ -41,7 +41,7 @@ def test_pack_starts_where_most_is_free() -> None:
 
 
 def test_spread_balances_tasks_of_one_type() -> None:
-    plans = plan_tasks("async", workers=3, ps=1, cpus_per_task=1, gpus_per_worker=0)
+    plans = training_plans(RunSpec(job="digits", mode="async", workers=3, ps=1))
     (chosen,) = place([plans], THREE, "spread")
     assert {h.name for plan, h in zip(plans, chosen, strict=True) if plan.task.type == "worker"} == {"a", "b", "c"}
     assert max(Counter(h.name for h in chosen).values()) == 2
@@ -122,7 +122,7 @@ def test_no_host_is_given_more_than_it_has(
 
 
 def test_resources_of_one_type() -> None:
-    spec = make_run_spec(
+    spec = RunSpec.make(
         {
             "job": "digits",
             "mode": "async",
@@ -130,10 +130,8 @@ def test_resources_of_one_type() -> None:
             "worker_labels": {"zone": "in(x,y)"},
         }
     )
-    ps, evaluator, worker = (
-        demand(TaskPlan(Task(name, 0), 1, 0), spec.resources, spec.worker_labels)
-        for name in ("ps", "evaluator", "worker")
-    )
+    plans = {plan.task.type: plan for plan in all_plans(spec)}
+    ps, evaluator, worker = (plans[name] for name in ("ps", "evaluator", "worker"))
     assert (ps.cpus, ps.gpus, ps.memory_gib, ps.labels) == (2, 0, 4, {})
     assert evaluator.gpus == 1
     assert (worker.cpus, worker.labels) == (1, {"zone": "in(x,y)"})

@@ -8,19 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.control.failure_policy import MACHINES, MAX_ADDRESS_ATTEMPTS, Budget, FailurePolicy
-from orchestrator.runs.restarts import Restarts
-from tests.unit.fake_group import FakeClock
-from workers.messages import (
-    CheckpointWritten,
-    FailureKind,
-    LegStarted,
-    ReplicaState,
-    ReplicaStatus,
-    StepBatch,
-    Task,
-    TaskFailure,
-)
+from orchestrator.control.failure_policy import MACHINES, MAX_ADDRESS_ATTEMPTS, FailurePolicy, RetryBudget
+from orchestrator.control.run_progress import RunProgress
+from tests.made import status
+from workers.messages import FailureKind, Task, TaskFailure
+from workers.news import CheckpointWritten, LegStarted, ReplicaStatus, StepBatch
 
 pytestmark = pytest.mark.unit
 
@@ -36,7 +28,7 @@ def failure(kind: FailureKind) -> TaskFailure:
 @pytest.mark.parametrize("spent", range(6))
 @pytest.mark.parametrize("allowed", [0, 1, 3, 5])
 def test_every_kind_with_every_budget(kind: FailureKind, spent: int, allowed: int) -> None:
-    decision = FailurePolicy(max_restarts=allowed).decide(failure(kind), Budget(restarts=spent))
+    decision = FailurePolicy(max_restarts=allowed).decide(failure(kind), RetryBudget(restarts=spent))
     if kind in PORTS:
         assert decision.again
     elif kind in MACHINES:
@@ -44,28 +36,28 @@ def test_every_kind_with_every_budget(kind: FailureKind, spent: int, allowed: in
         assert decision.again or "--max-restarts" in decision.reason
     else:
         assert not decision.again
-        assert decision.budget == Budget(restarts=spent)
+        assert decision.budget == RetryBudget(restarts=spent)
 
 
 @pytest.mark.parametrize("kind", [FailureKind.USER, FailureKind.SPEC])
 def test_code_is_never_tried_again(kind: FailureKind) -> None:
-    assert not FailurePolicy(max_restarts=1000).decide(failure(kind), Budget()).again
+    assert not FailurePolicy(max_restarts=1000).decide(failure(kind), RetryBudget()).again
 
 
 @pytest.mark.parametrize("kind", PORTS)
 def test_new_ports_are_tried_three_times_and_not_charged(kind: FailureKind) -> None:
-    policy, budget = FailurePolicy(), Budget(restarts=3)
+    policy, budget = FailurePolicy(), RetryBudget(restarts=3)
     for tries in range(1, MAX_ADDRESS_ATTEMPTS):
         decision = policy.decide(failure(kind), budget)
         assert (decision.again, decision.wait) == (True, 0.0)
-        assert decision.budget == Budget(restarts=3, address_attempts=tries)
+        assert decision.budget == RetryBudget(restarts=3, address_attempts=tries)
         budget = decision.budget
     assert not policy.decide(failure(kind), budget).again
 
 
 def test_the_first_restart_comes_at_once_and_each_further_one_waits_twice_as_long() -> None:
     policy = FailurePolicy(max_restarts=12, first_wait=1.0, longest_wait=60.0)
-    budget, waits = Budget(), []
+    budget, waits = RetryBudget(), []
     for _ in range(12):
         decision = policy.decide(failure(FailureKind.PEER), budget)
         waits.append(decision.wait)
@@ -75,10 +67,10 @@ def test_the_first_restart_comes_at_once_and_each_further_one_waits_twice_as_lon
 
 
 def test_progress_refills_the_budget_and_going_back_does_not() -> None:
-    spent = Budget(restarts=3, address_attempts=2, reached=100)
+    spent = RetryBudget(restarts=3, address_attempts=2, reached=100)
     assert spent.after_progress(100) == spent
     assert spent.after_progress(50) == spent
-    assert spent.after_progress(101) == Budget(reached=101)
+    assert spent.after_progress(101) == RetryBudget(reached=101)
 
 
 KINDS = st.sampled_from(list(FailureKind))
@@ -88,7 +80,7 @@ KINDS = st.sampled_from(list(FailureKind))
 @settings(max_examples=150, deadline=None)
 def test_any_history_is_finite_without_progress(history: list[FailureKind | int], allowed: int) -> None:
     """Between two steps of progress there are at most `allowed` charged restarts, whatever else happens."""
-    policy, budget, charged, reached = FailurePolicy(max_restarts=allowed), Budget(), 0, 0
+    policy, budget, charged, reached = FailurePolicy(max_restarts=allowed), RetryBudget(), 0, 0
     for event in history:
         if isinstance(event, int):
             charged = 0 if event > reached else charged
@@ -105,37 +97,33 @@ def test_any_history_is_finite_without_progress(history: list[FailureKind | int]
         budget = decision.budget
 
 
-def test_a_run_that_always_crashes_gives_up_and_one_that_gets_on_does_not() -> None:
-    clock = FakeClock()
-    restarts = Restarts("r", FailurePolicy(), clock=clock, sleep=lambda _: None)
+def test_a_run_that_always_crashes_gives_up_and_one_that_progresses_does_not() -> None:
+    progress, policy = RunProgress("r", None, 0.0), FailurePolicy()
     crashes = list(
-        itertools.takewhile(lambda d: d.again, (restarts.decide(failure(FailureKind.PEER)) for _ in range(9)))
+        itertools.takewhile(lambda d: d.again, (progress.decide(failure(FailureKind.PEER), policy) for _ in range(9)))
     )
     assert [decision.wait for decision in crashes] == [0.0, 1.0, 2.0]
 
-    def status(step: int) -> ReplicaStatus:
-        written = CheckpointWritten("r", 1, step, step, 1.0, "name", 10, 0.1)
-        return ReplicaStatus(W0, ReplicaState.TRAINING, checkpoints=(written,))
+    def written(step: int) -> ReplicaStatus:
+        return status(W0, CheckpointWritten("r", 1, step, step, 1.0, "name", 10, 0.1))
 
-    restarts = Restarts("r", FailurePolicy(max_restarts=1), clock=clock, sleep=lambda _: None)
+    progress, policy = RunProgress("r", None, 0.0), FailurePolicy(max_restarts=1)
     for step in range(10, 200, 10):
-        restarts.hear([status(step)])
-        assert restarts.decide(failure(FailureKind.INFRASTRUCTURE)).again
-    restarts.hear([status(190)])
-    assert not restarts.decide(failure(FailureKind.INFRASTRUCTURE)).again
+        progress.hear([written(step)], 0.0)
+        assert progress.decide(failure(FailureKind.INFRASTRUCTURE), policy).again
+    progress.hear([written(190)], 0.0)
+    assert not progress.decide(failure(FailureKind.INFRASTRUCTURE), policy).again
 
 
-def test_the_training_clock_goes_on_while_nothing_trains() -> None:
+def test_the_training_clock_continues_while_nothing_trains() -> None:
     import numpy as np
 
-    clock = FakeClock()
-    restarts = Restarts("r", FailurePolicy(), clock=clock, sleep=lambda _: None)
-    assert restarts.training_clock() == 0.0
-    restarts.hear([ReplicaStatus(W0, ReplicaState.TRAINING, leg_started=(LegStarted("r", 10, 1, 1),))])
-    clock.now += 5
-    assert restarts.training_clock() == 5.0
+    progress = RunProgress("r", None, 100.0)
+    assert progress.training_clock(100.0) == 0.0
+    progress.hear([status(W0, LegStarted("r", 10, 1, 1))], 100.0)
+    assert progress.training_clock(105.0) == 5.0
     batch = StepBatch("r", 0, np.array([1, 2]), np.array([3.0, 4.0]), np.ones(2), None, 0.1)
-    restarts.hear([ReplicaStatus(W0, ReplicaState.TRAINING, batches=(batch,))])
-    assert restarts.training_clock() == 4.0
-    clock.now += 30
-    assert restarts.training_clock() == 34.0
+    progress.hear([status(W0, batch)], 105.0)
+    assert progress.training_clock(105.0) == 4.0
+    assert progress.training_clock(135.0) == 34.0
+    assert RunProgress("r", 7.0, 100.0).training_clock(102.0) == 9.0

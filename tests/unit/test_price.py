@@ -8,12 +8,13 @@ import pytest
 
 from orchestrator.errors import SpecError
 from orchestrator.plan.cost import cost, dollars_per_hour
-from orchestrator.plan.topology import plan_tasks
+from orchestrator.plan.topology import training_plans
 from orchestrator.spec.prices import check_prices, parse_prices
+from orchestrator.spec.run import RunSpec
 
 pytestmark = pytest.mark.unit
 
-PLANS = plan_tasks("async", workers=2, ps=1, cpus_per_task=4, gpus_per_worker=1)
+PLANS = training_plans(RunSpec(job="digits", mode="async", workers=2, ps=1, cpus_per_task=4, gpus_per_worker=1))
 
 
 def test_cpus_and_gpus_are_paid_by_the_hour() -> None:

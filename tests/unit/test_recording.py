@@ -14,28 +14,18 @@ import numpy as np
 import pytest
 
 from orchestrator.control.coordinator import Tick
-from orchestrator.control.states import Ended, Training
+from orchestrator.control.events import Ended
+from orchestrator.control.states import Training
+from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.results import RunResult
 from orchestrator.runs.recorder import Recorder
-from orchestrator.spec.run import make_run_spec
+from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RunStore
 from orchestrator.store.documents import to_text
 from orchestrator.store.metrics import Metrics
-from workers.messages import (
-    Evaluation,
-    FailureKind,
-    HostSample,
-    Leg,
-    LegFinished,
-    LegStarted,
-    ReplicaState,
-    ReplicaStatus,
-    Stamp,
-    Start,
-    StepBatch,
-    Task,
-    TaskFailure,
-)
+from tests.made import in_order, leg, status
+from workers.messages import FailureKind, Start, Task, TaskFailure
+from workers.news import Evaluation, HostSample, LegFinished, LegStarted, Stamp, StepBatch
 
 pytestmark = pytest.mark.unit
 
@@ -70,16 +60,21 @@ class Run:
 
     def __init__(self, path: Path, **fields: Any) -> None:
         self.store = RunStore(path)
-        self.spec = make_run_spec({"job": "digits", **fields})
+        self.spec = RunSpec.make({"job": "digits", **fields})
         self.recorder = Recorder(self.spec, "r", self.store, command_started=0.0)
+        self.monitor = RunMonitor(self.spec, "r")
 
     def hear(self, task: Task = W0, attempt: int = 1, **news: Any) -> None:
         news = {name: value if isinstance(value, tuple) else (value,) for name, value in news.items()}
-        status = ReplicaStatus(task, ReplicaState.TRAINING, **news)
-        self.recorder.tick(attempt, Tick(Training("r"), [status]))
+        heard = [status(task, *in_order(**news))]
+        self.recorder.tick(attempt, Tick(Training("r"), heard))
+        for finding in self.monitor.observe(heard):
+            self.recorder.found(finding)
 
-    def result(self, end: Ended | None, status: Any = "succeeded", reason: str = "budget") -> RunResult:
-        result = self.recorder.result(status, reason, end)
+    def result(self, end: Ended | None, how: Any = "succeeded", reason: str = "budget") -> RunResult:
+        for finding in self.monitor.finish():
+            self.recorder.found(finding)
+        result = self.recorder.result(how, reason, end, self.monitor)
         self.store.close()
         assert (
             RunResult.model_validate(json.loads(to_text(result.to_json()))).to_json().keys() == result.to_json().keys()
@@ -214,10 +209,10 @@ def test_steps_that_nobody_reported_are_named(tmp_path: Path) -> None:
     """Their supervisor was killed after the checkpoint, and before the poll that would have brought them."""
     run = Run(tmp_path)
     run.hear(batches=(batch(1, [0.5] * 720),))
-    leg = Leg("r", 0, 64_000, None, None, None, attempt=2, start=Start(800, 51_200, 9.0))
-    run.recorder.goes_on(2, leg)
+    taken_up = leg(attempt=2, start=Start(800, 51_200, 9.0))
+    run.recorder.continues(2, taken_up)
     run.hear(attempt=2, batches=(batch(801, [0.5] * 10),))
-    run.recorder.goes_on(3, replace(leg, attempt=3, start=Start(800, 51_200, 9.0)))
+    run.recorder.continues(3, replace(taken_up, attempt=3, start=Start(800, 51_200, 9.0)))
     run.store.commit()
     with closing(Metrics(tmp_path)) as metrics:
         lost = metrics.column("SELECT detail FROM events WHERE kind = 'unreported'")

@@ -12,7 +12,7 @@ from orchestrator.report import rebuild, write_reports
 from orchestrator.report.joining import study
 from orchestrator.report.repeating import spec_text
 from orchestrator.spec import yaml
-from orchestrator.spec.comparison import CompareSpec, make_compare_spec
+from orchestrator.spec.comparison import CompareSpec
 from orchestrator.store.directory import write_comparison, write_comparison_spec
 from orchestrator.verdict import ONE_AFTER_ANOTHER
 from orchestrator.verdict.evidence import took_turns
@@ -44,7 +44,7 @@ def test_rebuild_keeps_the_stored_baseline(tmp_path: Path) -> None:
 def test_rebuild_keeps_the_margin_of_the_spec(tmp_path: Path) -> None:
     folder = store_comparison(tmp_path / "c")
     assert rebuild([folder]).margin == 0.005
-    spec = make_compare_spec({"job": "digits", "margin": 0.02})
+    spec = CompareSpec.make({"job": "digits", "margin": 0.02})
     write_comparison_spec(folder, spec.model_dump(mode="json"))
     again = rebuild([folder])
     assert again.margin == 0.02
@@ -92,7 +92,7 @@ def test_the_spec_in_a_report_is_the_spec_that_was_run(tmp_path: Path) -> None:
     """As far as `regatta compare spec.yaml` would make the same runs of it."""
 
     def stored(folder: Path, values: dict[str, Any]) -> CompareSpec:
-        spec = make_compare_spec(values)
+        spec = CompareSpec.make(values)
         for seed in spec.seeds:
             for name in spec.variants:
                 run = spec.variant(name, seed).resolved()
@@ -101,7 +101,7 @@ def test_the_spec_in_a_report_is_the_spec_that_was_run(tmp_path: Path) -> None:
 
     def told(folder: Path) -> CompareSpec:
         text = spec_text(study(tmp_path / folder)) or ""
-        return make_compare_spec(yaml.load(text) | {"directory": "."})
+        return CompareSpec.make(yaml.load(text) | {"directory": "."})
 
     base = {"job": "digits", "samples": 6400, "target": "val_accuracy>=0.95", "params": {"hidden": 8}, "seeds": 2}
     for number, more in enumerate(

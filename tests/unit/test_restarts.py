@@ -16,33 +16,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.cluster.worker_group import WorkerGroup
-from orchestrator.control.coordinator import Coordinator, GroupBroken, Tick
+from orchestrator.control.coordinator import Coordinator, Tick
+from orchestrator.control.events import Ended, GiveUp, LaunchFailed, Outcome, Ready, Relaunch, RunBegan
 from orchestrator.control.failure_policy import MACHINES, FailurePolicy
-from orchestrator.control.states import Ended
+from orchestrator.control.hangs import HangLimits
+from orchestrator.control.machine import Machine, Rules
 from orchestrator.errors import ClusterError, HostLostError, TaskDiedError
-from orchestrator.plan import topology
 from orchestrator.plan.topology import EVALUATOR, TaskPlan
 from orchestrator.runs.checkpoints import out_of_sight
-from orchestrator.runs.restarts import Restarts
+from orchestrator.runs.execution import NullWatcher
 from orchestrator.runs.runner import Runner
-from orchestrator.runs.session import Silent
-from orchestrator.spec.run import make_run_spec
+from orchestrator.spec.run import RunSpec
+from tests.made import assignment, leg, status
 from tests.unit.fake_group import FakeClock
-from workers.messages import (
-    Assignment,
+from workers.messages import FailureKind, Leg, Start, Task, TaskFailure
+from workers.modes.registry import traits
+from workers.news import (
     CheckpointWritten,
     Evaluation,
-    FailureKind,
-    JobSource,
-    Leg,
     LegFinished,
+    News,
     ReplicaState,
     ReplicaStatus,
+    SnapshotReady,
     Stamp,
-    Start,
     StepBatch,
-    Task,
-    TaskFailure,
     Vitals,
 )
 
@@ -88,7 +86,7 @@ class Counting(WorkerGroup):
 
     def __init__(self, world: World, tasks: Sequence[Task]) -> None:
         super().__init__([TaskPlan(task, 1.0, 0.0) for task in tasks])
-        self._places = {task: Assignment(task, world.mode, {}, JobSource("digits"), {}, 1, 0) for task in tasks}
+        self._assignments = {task: assignment(task, mode=world.mode) for task in tasks}
         self.world = world
         self.failed: dict[Task, TaskFailure] = {}
         self.stopped: set[Task] = set()
@@ -106,7 +104,7 @@ class Counting(WorkerGroup):
             for fault in self.world.due():
                 self.world_strikes(fault)
         news = self._score() if is_evaluator else self._train()
-        return [self._status(task, news if task == self.tasks[0] else {}) for task in self.tasks]
+        return [self._status(task, news if task == self.tasks[0] else []) for task in self.tasks]
 
     def world_strikes(self, fault: Fault) -> None:
         task = self.tasks[fault.task % len(self.tasks)]
@@ -123,44 +121,43 @@ class Counting(WorkerGroup):
                 if other != task and other not in self.stopped and self.world.mode == "sync":
                     self.failed.setdefault(other, TaskFailure(other, FailureKind.PEER, "lost its peer"))
 
-    def _status(self, task: Task, news: dict[str, object]) -> ReplicaStatus:
+    def _status(self, task: Task, news: list[News]) -> ReplicaStatus:
         if task in self.failed:
             return ReplicaStatus(task, ReplicaState.FAILED, failure=self.failed[task])
         vitals = Vitals("T" if task in self.stopped else "S", 0.0)
         state = ReplicaState.READY if self.leg is None or task.type != "worker" else ReplicaState.TRAINING
-        return ReplicaStatus(task, state, vitals=vitals, **(news if task not in self.stopped else {}))  # type: ignore[arg-type]
+        return status(task, *(news if task not in self.stopped else []), state=state, vitals=vitals)
 
-    def _train(self) -> dict[str, object]:
+    def _train(self) -> list[News]:
         if self.leg is None or self.over:
-            return {}
+            return []
         lost = [task for task in self.tasks if task in self.failed or task in self.stopped]
         workers = [task for task in self.tasks if task.type == "worker" and task not in lost]
         needed = self.tasks if self.world.mode == "sync" else self.tasks[:2]
         if any(task in lost for task in needed) or not workers:
-            return {}
-        world, written = self.world, []
-        batches = []
+            return []
+        world = self.world
+        news: list[News] = []
         for worker in workers if world.mode == "async" else workers[:1]:
             steps = np.arange(self.step + 1, min(BUDGET, self.step + CALL) + 1)
             if len(steps):
                 self.step = int(steps[-1])
                 world.applied += [(world.attempt, int(step)) for step in steps]
-                batches.append(StepBatch(RUN, worker.index, steps, steps / 10.0, np.ones(len(steps)), None, POLL))
+                news.append(StepBatch(RUN, worker.index, steps, steps / 10.0, np.ones(len(steps)), None, POLL))
         if self.step // INTERVAL > max(world.disk, default=0) // INTERVAL:
             world.disk[self.step] = world.attempt
-            written = [CheckpointWritten(RUN, world.attempt, self.step, self.step, 0.0, "c", 1, 0.0)]
-        news: dict[str, object] = {"batches": tuple(batches), "checkpoints": tuple(written)}
+            news.append(CheckpointWritten(RUN, world.attempt, self.step, self.step, 0.0, "c", 1, 0.0))
         if self.step >= BUDGET or self.stop:
             self.over = True
-            news["snapshots"] = (Stamp(RUN, self.step, self.step, self.step / 10.0, final=True),)
-            news["leg_finished"] = (LegFinished(RUN, self.step, self.step, self.step / 10.0, self.stop, self.step),)
+            news.append(SnapshotReady(Stamp(RUN, self.step, self.step, self.step / 10.0, final=True)))
+            news.append(LegFinished(RUN, self.step, self.step, self.step / 10.0, self.stop, self.step))
         return news
 
-    def _score(self) -> dict[str, object]:
+    def _score(self) -> list[News]:
         if EVALUATOR in self.failed or EVALUATOR in self.stopped:
-            return {}
+            return []
         scored, self.to_score = self.to_score, []
-        return {"evaluations": tuple(Evaluation(stamp, {"val_loss": 1.0}, 0.1) for stamp in scored)}
+        return [Evaluation(stamp, {"val_loss": 1.0}, 0.1) for stamp in scored]
 
     def shutdown(self) -> None: ...
 
@@ -186,47 +183,35 @@ class Counting(WorkerGroup):
 
 def live(world: World, max_restarts: int) -> tuple[Ended | None, list[TaskFailure]]:
     """The run from launch to end, as `orchestrator.runs.runner` goes about it; and the causes of its restarts."""
-    policy = FailurePolicy(max_restarts=max_restarts)
-    evaluator = Counting(world, [EVALUATOR])
-    tasks = [plan.task for plan in topology.plan_tasks(world.mode, workers=3, ps=1, cpus_per_task=1, gpus_per_worker=0)]
-    coordinator = Coordinator(
-        Counting(world, tasks),
-        evaluator,
-        leader=topology.leader(world.mode),
-        trainers=topology.trainers(world.mode, 3),
-        replaceable=topology.replaceable(world.mode, 3),
-        policy=policy,
-        hang_seconds=HANG,
-        first_call_seconds=HANG,
-        clock=world.clock,
-    )
-
-    def sleep(seconds: float) -> None:
-        world.clock.now += seconds
-
-    restarts = Restarts(RUN, policy, clock=world.clock, sleep=sleep)
+    mode = traits(world.mode)
+    tasks = mode.tasks(3, 1)
+    rules = Rules(FailurePolicy(max_restarts=max_restarts), HangLimits(HANG, HANG))
+    group, evaluator = Counting(world, tasks), Counting(world, [EVALUATOR])
+    coordinator = Coordinator(group, evaluator, mode, Machine(rules), world.clock)
+    coordinator.begin_run(RUN, None, None)
     causes: list[TaskFailure] = []
-    leg = Leg(RUN, 0, BUDGET, None, None, None)
 
-    def listen(tick: Tick) -> None:
-        restarts.hear(tick.statuses)
+    def listen(_: Tick) -> None: ...
+
+    def attempt() -> Outcome:
+        outcome = coordinator.await_ready(world.clock.now + 120, listen)
+        if not isinstance(outcome, Ready):
+            return outcome
+        step = max(world.disk, default=0)
+        start = Start(step, step, coordinator.progress.training_clock(world.clock.now))
+        return coordinator.train(leg(RUN, start=start), None, None, listen)
 
     while True:
         world.attempt += 1
-        try:
-            coordinator.await_ready(world.clock.now + 120, listen)
-            step = max(world.disk, default=0)
-            leg = Leg(RUN, 0, BUDGET, None, None, None, start=Start(step, step, restarts.training_clock()))
-            return coordinator.run(leg, None, None, listen), causes
-        except GroupBroken as broken:
-            causes.append(broken.cause)
-            decision = restarts.decide(broken.cause)
-            if not decision.again:
-                return None, causes
-            restarts.wait(decision.wait)
-            coordinator.renew(
-                Counting(world, tasks), topology.trainers(world.mode, 3), topology.replaceable(world.mode, 3)
-            )
+        match attempt():
+            case Ended() as ended:
+                return ended, causes
+            case GiveUp(cause):
+                return None, [*causes, cause]
+            case Relaunch(cause, wait=wait):
+                causes.append(cause)
+                world.clock.now += wait
+                coordinator.renew(Counting(world, tasks))
 
 
 FAULTS = st.lists(
@@ -287,18 +272,28 @@ def test_what_crashes_at_every_launch_is_given_up_after_its_restarts() -> None:
     assert len(causes) == 4
 
 
-class Crew:
-    """Breaks when it is waited for, and cannot be launched anew at first."""
+class Group:
+    """Breaks when it is waited for, and cannot be launched again at first."""
 
     def __init__(self, refusals: int, error: type[ClusterError] = ClusterError) -> None:
         self.attempt, self.refusals, self.error, self.broken = 1, refusals, error, False
+        self.spec = RunSpec(job="digits")
+        self.machine = Machine(Rules())
         self.coordinator = self
 
-    def await_ready(self, _deadline: float, _listen: object) -> None:
-        if not self.broken:
-            self.broken = True
-            failure = TaskFailure(Task("worker", 1), FailureKind.INFRASTRUCTURE, "was killed")
-            raise GroupBroken(failure, [failure])
+    def begin_run(self, run_id: str, deadline: float | None, clock: float | None) -> None:
+        self.machine.advance(RunBegan(run_id, deadline, clock), 0.0)
+
+    def await_ready(self, _deadline: float, _listen: object) -> Outcome:
+        if self.broken:
+            return Ready()
+        self.broken = True
+        return self.launch_failed(TaskFailure(Task("worker", 1), FailureKind.INFRASTRUCTURE, "was killed"))
+
+    def launch_failed(self, failure: TaskFailure) -> Outcome:
+        (outcome,) = self.machine.advance(LaunchFailed(failure), 0.0)
+        assert isinstance(outcome, Relaunch | GiveUp)
+        return outcome
 
     def relaunch(self) -> None:
         self.attempt += 1
@@ -308,20 +303,22 @@ class Crew:
 
 
 def runner_of(folder: Path, waits: list[float]) -> Runner:
-    spec = make_run_spec({"job": "digits", "samples": 100})
-    runner = Runner(spec, folder, "r", Silent(), {}, command_started=None, deadline=None)
-    runner._restarts.wait = waits.append
+    spec = RunSpec.make({"job": "digits", "samples": 100})
+    runner = Runner(spec, folder, "r", NullWatcher(), {}, command_started=None, deadline=None)
+    runner._restarts._sleep = waits.append
     return runner
 
 
 def test_a_launch_that_fails_is_tried_again_within_the_budget(tmp_path: Path) -> None:
     waits: list[float] = []
-    crew: Any = Crew(refusals=2)
+    group: Any = Group(refusals=2)
     runner = runner_of(tmp_path, waits)
-    runner.await_ready(crew, 0.0)
-    assert (crew.attempt, waits) == (4, [0.0, 1.0, 2.0])
+    runner.await_ready(group, 0.0)
+    assert (group.attempt, waits) == (4, [0.0, 1.0, 2.0])
     failures = runner.abandon(KeyboardInterrupt()).failures
-    assert [failure.summary for failure in failures][1:] == ["it could not be launched anew: the network is cut."] * 2
+    assert [failure.summary for failure in failures][1:] == [
+        "another attempt could not be launched: the network is cut."
+    ] * 2
 
 
 @pytest.mark.parametrize(
@@ -330,11 +327,11 @@ def test_a_launch_that_fails_is_tried_again_within_the_budget(tmp_path: Path) ->
 def test_a_launch_that_never_succeeds_is_given_up(
     error: type[ClusterError], attempts: int, words: str, tmp_path: Path
 ) -> None:
-    crew: Any = Crew(refusals=100, error=error)
+    group: Any = Group(refusals=100, error=error)
     runner = runner_of(tmp_path, [])
     with pytest.raises(TaskDiedError, match=words) as raised:
-        runner.await_ready(crew, 0.0)
-    assert crew.attempt == attempts
+        runner.await_ready(group, 0.0)
+    assert group.attempt == attempts
     assert str(raised.value).startswith("worker:1 failed: ")
     runner.abandon(raised.value)
 

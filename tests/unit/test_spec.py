@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from orchestrator.errors import SpecError
-from orchestrator.metric_target import Target
-from orchestrator.spec.comparison import MAX_SEEDS, CompareSpec, make_compare_spec, spec_schema
-from orchestrator.spec.run import RunSpec, make_run_spec
+from orchestrator.metric_target import MetricTarget
+from orchestrator.spec.comparison import MAX_SEEDS, CompareSpec, spec_schema
+from orchestrator.spec.run import RunSpec
 
 pytestmark = pytest.mark.unit
 
@@ -52,17 +52,17 @@ def run_fields(**fixed: Any) -> st.SearchStrategy[dict[str, Any]]:
 @given(run_fields())
 @settings(deadline=None)
 def test_a_resolved_spec_is_the_same_spec(fields: dict[str, Any]) -> None:
-    spec = make_run_spec(fields)
+    spec = RunSpec.make(fields)
     written = json.loads(json.dumps(spec.resolved()))
-    assert make_run_spec(written) == spec
+    assert RunSpec.make(written) == spec
     assert set(written) == set(RunSpec.model_fields)
 
 
 def test_it_is_frozen() -> None:
     with pytest.raises(ValidationError):
-        make_run_spec({"job": "digits"}).workers = 3  # type: ignore[misc]
+        RunSpec.make({"job": "digits"}).workers = 3  # type: ignore[misc]
     with pytest.raises(ValidationError):
-        make_compare_spec({"job": "digits"}).seeds = (1,)  # type: ignore[misc]
+        CompareSpec.make({"job": "digits"}).seeds = (1,)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_it_is_frozen() -> None:
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(field: str, value: object, allowed: str) -> None:
     with pytest.raises(SpecError, match=re.escape(allowed)) as caught:
-        make_run_spec({"job": "digits", field: value})
+        RunSpec.make({"job": "digits", field: value})
     assert caught.value.field == field
     assert caught.value.message.startswith(f"{field}: ")
     assert "\n" not in caught.value.message
@@ -138,7 +138,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(field: str, value: object, 
 )
 def test_a_key_that_is_not_a_field(key: str, said: str) -> None:
     with pytest.raises(SpecError, match=re.escape(said)) as caught:
-        make_run_spec({"job": "digits", key: 1})
+        RunSpec.make({"job": "digits", key: 1})
     assert caught.value.field == key
 
 
@@ -148,26 +148,26 @@ def test_a_key_that_is_not_a_field(key: str, said: str) -> None:
 )
 def test_fields_that_do_not_go_together(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(SpecError) as caught:
-        make_run_spec({"job": "digits", **fields})
+        RunSpec.make({"job": "digits", **fields})
     assert caught.value.field == field
 
 
 def test_no_ps_is_fine_where_none_is_needed() -> None:
-    assert make_run_spec({"job": "digits", "mode": "sync", "ps": 0}).ps == 0
+    assert RunSpec.make({"job": "digits", "mode": "sync", "ps": 0}).ps == 0
 
 
 @given(METRICS, st.sampled_from([">=", "<=", ">", "<"]), FINITE)
 @settings(deadline=None)
 def test_a_target_is_kept_to_the_last_digit(metric: str, op: str, value: float) -> None:
-    target = Target.parse(f" {metric} {op} {value!r} ")
+    target = MetricTarget.parse(f" {metric} {op} {value!r} ")
     assert (target.metric, target.op, target.value) == (metric, op, value)
-    assert Target.parse(str(target)) == target
-    assert make_run_spec({"job": "digits", "target": str(target)}).parsed_target == target
+    assert MetricTarget.parse(str(target)) == target
+    assert RunSpec.make({"job": "digits", "target": str(target)}).parsed_target == target
 
 
 def test_targets_read_as_typed() -> None:
     for text in ("val_accuracy>=0.95", "val_loss<0.123456789", "val_accuracy>=1"):
-        assert str(Target.parse(text)) == text
+        assert str(MetricTarget.parse(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_targets_read_as_typed() -> None:
     ],
 )
 def test_when_a_target_is_met(text: str, below: bool, at: bool, above: bool) -> None:
-    target = Target.parse(text)
+    target = MetricTarget.parse(text)
     assert [target.met_by(value) for value in (0.5, 1.0, 1.5)] == [below, at, above]
     assert not target.met_by(math.nan)
 
@@ -189,7 +189,7 @@ def test_when_a_target_is_met(text: str, below: bool, at: bool, above: bool) -> 
 @settings(deadline=None)
 def test_a_comparison_varies_mode_and_seed_alone(fields: dict[str, Any], count: int) -> None:
     first = fields["seed"] = min(fields.get("seed", 0), 2**31 - 1 - count)
-    spec = make_compare_spec(fields | {"seeds": count})
+    spec = CompareSpec.make(fields | {"seeds": count})
     assert spec.seeds == tuple(range(first, first + count))
     own = {"mode", "seed", "variant"}
     for mode in spec.variants:
@@ -230,16 +230,16 @@ def test_a_comparison_varies_mode_and_seed_alone(fields: dict[str, Any], count: 
 )
 def test_a_wrong_comparison(fields: dict[str, Any], field: str, said: str) -> None:
     with pytest.raises(SpecError, match=re.escape(said)) as caught:
-        make_compare_spec({"job": "digits", **fields})
+        CompareSpec.make({"job": "digits", **fields})
     assert caught.value.field == field
 
 
 def test_a_comparison_of_one_mode_needs_only_what_that_mode_needs() -> None:
-    assert make_compare_spec({"job": "digits", "modes": ["sync"], "ps": 0}).baseline == "sync"
+    assert CompareSpec.make({"job": "digits", "modes": ["sync"], "ps": 0}).baseline == "sync"
 
 
 def test_values_of_a_field_are_compared_in_every_mode() -> None:
-    spec = make_compare_spec({"job": "digits", "vary": {"workers": ["1", "2"], "params.hidden": [64]}})
+    spec = CompareSpec.make({"job": "digits", "vary": {"workers": ["1", "2"], "params.hidden": [64]}})
     assert list(spec.variants) == [
         "sync workers=1 hidden=64",
         "sync workers=2 hidden=64",
@@ -252,7 +252,7 @@ def test_values_of_a_field_are_compared_in_every_mode() -> None:
 
 
 def test_one_mode_can_have_fields_of_its_own() -> None:
-    spec = make_compare_spec({"job": "digits", "modes": {"sync": None, "async": {"learning_rate": 0.1, "epochs": 2}}})
+    spec = CompareSpec.make({"job": "digits", "modes": {"sync": None, "async": {"learning_rate": 0.1, "epochs": 2}}})
     assert spec.variant("sync", 0).learning_rate is None
     own = spec.variant("async", 0)
     assert (own.learning_rate, own.epochs) == (0.1, 2)
@@ -284,7 +284,7 @@ def test_the_schema_is_one() -> None:
 )
 def test_the_schema_takes_what_we_take(fields: dict[str, Any]) -> None:
     SCHEMA.validate({"job": "digits", **fields})
-    make_compare_spec({"job": "digits", **fields})
+    CompareSpec.make({"job": "digits", **fields})
 
 
 @pytest.mark.parametrize(
@@ -305,4 +305,4 @@ def test_the_schema_refuses_what_we_refuse(document: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         SCHEMA.validate(document)
     with pytest.raises(SpecError):
-        make_compare_spec(document)
+        CompareSpec.make(document)

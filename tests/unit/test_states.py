@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -14,30 +15,26 @@ from orchestrator.control.failure_policy import MACHINES
 from orchestrator.control.states import (
     CAUSE_GRACE_SECONDS,
     Broken,
-    Ended,
     Failing,
     Idle,
     Launching,
-    Order,
-    Replace,
-    ScoreSnapshot,
+    Moves,
+    Over,
     State,
-    StopLeg,
     Training,
-    advance,
+    moved,
 )
-from orchestrator.metric_target import Target
-from workers.messages import (
-    PREEMPTED,
+from orchestrator.metric_target import MetricTarget
+from workers.messages import PREEMPTED, FailureKind, Task, TaskFailure
+from workers.news import (
     Evaluation,
-    FailureKind,
     LegFinished,
     LegStarted,
+    News,
     ReplicaState,
     ReplicaStatus,
+    SnapshotReady,
     Stamp,
-    Task,
-    TaskFailure,
 )
 
 pytestmark = pytest.mark.unit
@@ -46,11 +43,23 @@ SPARE = Task("worker", 9)
 """One that training goes on without."""
 CHIEF, WORKER, EVALUATOR = Task("chief", 0), Task("worker", 1), Task("evaluator", 0)
 RUN = "digits-sync-s0"
-TARGET = Target.parse("val_accuracy>=0.9")
+TARGET = MetricTarget.parse("val_accuracy>=0.9")
 
 
-def status(task: Task = CHIEF, state: ReplicaState = ReplicaState.TRAINING, **news: object) -> ReplicaStatus:
-    return ReplicaStatus(task, state, **news)  # type: ignore[arg-type]
+def status(
+    task: Task = CHIEF, state: ReplicaState = ReplicaState.TRAINING, *news: News, **fields: Any
+) -> ReplicaStatus:
+    return ReplicaStatus(task, state, news, **fields)
+
+
+def told(*news: News | Stamp, **fields: Any) -> ReplicaStatus:
+    """The leader's news; a stamp is that of a snapshot to be scored."""
+    sent = tuple(SnapshotReady(one) if isinstance(one, Stamp) else one for one in news)
+    return ReplicaStatus(CHIEF, ReplicaState.TRAINING, sent, **fields)
+
+
+def evaluated(*evaluations: Evaluation) -> ReplicaStatus:
+    return ReplicaStatus(EVALUATOR, ReplicaState.READY, evaluations)
 
 
 def stamp(step: int, *, final: bool = False, run_id: str = RUN) -> Stamp:
@@ -71,67 +80,69 @@ def failed(task: Task, kind: FailureKind) -> ReplicaStatus:
 
 def test_launching_waits_for_every_task() -> None:
     state: State = Launching(frozenset({CHIEF, WORKER}))
-    state, orders = advance(state, [status(CHIEF, ReplicaState.READY), status(WORKER, ReplicaState.STARTING)], 0)
-    assert (state, orders) == (Launching(frozenset({WORKER})), ())
-    assert advance(state, [], 0)[0] == state
-    assert advance(state, [status(WORKER, ReplicaState.READY)], 0)[0] == Idle()
+    state, orders = moved(state, [status(CHIEF, ReplicaState.READY), status(WORKER, ReplicaState.STARTING)], 0)
+    assert isinstance(state, Launching)
+    assert (state.waiting, orders) == ({WORKER}, Moves())
+    assert moved(state, [], 0)[0] == state
+    assert moved(state, [status(WORKER, ReplicaState.READY)], 0)[0] == Idle()
 
 
 def test_a_task_that_fails_while_launching() -> None:
-    state, _ = advance(Launching(frozenset({CHIEF})), [failed(CHIEF, FailureKind.USER)], 0)
+    state, _ = moved(Launching(frozenset({CHIEF})), [failed(CHIEF, FailureKind.USER)], 0)
     assert isinstance(state, Broken)
 
 
 def test_a_leg_from_start_to_end() -> None:
     state: State = Training(RUN)
     plan = LegStarted(RUN, 100, 64, 50)
-    state, orders = advance(state, [status(leg_started=(plan,), snapshots=(stamp(50),))], 0)
-    assert orders == (ScoreSnapshot(stamp(50)),)
-    state, orders = advance(state, [status(snapshots=(stamp(100, final=True),), leg_finished=(finished(),))], 0)
-    assert orders == (ScoreSnapshot(stamp(100, final=True)),)
+    state, orders = moved(state, [told(plan, stamp(50))], 0)
+    assert orders == Moves(score=(stamp(50),))
+    state, orders = moved(state, [told(stamp(100, final=True), finished())], 0)
+    assert orders == Moves(score=(stamp(100, final=True),))
     assert isinstance(state, Training)
-    state, _ = advance(state, [status(EVALUATOR, evaluations=(scored(stamp(50)),))], 0)
+    state, _ = moved(state, [evaluated(scored(stamp(50)))], 0)
     assert isinstance(state, Training)
     last = scored(stamp(100, final=True), 0.8)
-    state, _ = advance(state, [status(EVALUATOR, evaluations=(last,))], 0)
-    assert state == Ended(finished(), plan, reached=None, last=last, stopping=None)
+    state, _ = moved(state, [evaluated(last)], 0)
+    assert isinstance(state, Over)
+    ended = state.training
+    assert (ended.finished, ended.plan, ended.reached, ended.last) == (finished(), plan, None, last)
+    assert ended.stopping is None
 
 
 def test_news_of_another_run_is_not_ours() -> None:
     other = stamp(50, run_id="other")
-    news = status(
-        snapshots=(other,), leg_finished=(finished(run_id="other"),), leg_started=(LegStarted("other", 1, 1, 1),)
-    )
-    state, orders = advance(Training(RUN, TARGET), [news, status(EVALUATOR, evaluations=(scored(other, 1.0),))], 0)
-    assert (state, orders) == (Training(RUN, TARGET), ())
+    news = told(LegStarted("other", 1, 1, 1), other, finished(run_id="other"))
+    state, orders = moved(Training(RUN, TARGET), [news, evaluated(scored(other, 1.0))], 0)
+    assert (state, orders) == (Training(RUN, TARGET), Moves())
 
 
 def test_a_target_that_is_reached_stops_the_leg_once() -> None:
     state: State = Training(RUN, TARGET)
-    state, _ = advance(state, [status(snapshots=(stamp(50), stamp(60)))], 0)
-    state, orders = advance(state, [status(EVALUATOR, evaluations=(scored(stamp(60), 0.95),))], 0)
-    assert orders == (StopLeg("target"),)
+    state, _ = moved(state, [told(stamp(50), stamp(60))], 0)
+    state, orders = moved(state, [evaluated(scored(stamp(60), 0.95))], 0)
+    assert orders == Moves(stop="target")
     # The earlier snapshot is scored later, and is the one that counts.
-    state, orders = advance(state, [status(EVALUATOR, evaluations=(scored(stamp(50), 0.9),))], 0)
-    assert orders == ()
-    state, _ = advance(state, [status(leg_finished=(finished(70, stopped="target"),))], 0)
-    assert isinstance(state, Ended)
-    assert state.reached == scored(stamp(50), 0.9)
-    assert state.last == scored(stamp(60), 0.95)
+    state, orders = moved(state, [evaluated(scored(stamp(50), 0.9))], 0)
+    assert orders == Moves()
+    state, _ = moved(state, [told(finished(70, stopped="target"))], 0)
+    assert isinstance(state, Over)
+    assert state.training.reached == scored(stamp(50), 0.9)
+    assert state.training.last == scored(stamp(60), 0.95)
 
 
 def test_a_target_reached_by_the_last_snapshot_stops_nothing() -> None:
     end = stamp(100, final=True)
-    state, _ = advance(Training(RUN, TARGET), [status(snapshots=(end,), leg_finished=(finished(),))], 0)
-    state, orders = advance(state, [status(EVALUATOR, evaluations=(scored(end, 1.0),))], 0)
-    assert orders == ()
-    assert isinstance(state, Ended)
-    assert state.reached == scored(end, 1.0)
+    state, _ = moved(Training(RUN, TARGET), [told(end, finished())], 0)
+    state, orders = moved(state, [evaluated(scored(end, 1.0))], 0)
+    assert orders == Moves()
+    assert isinstance(state, Over)
+    assert state.training.reached == scored(end, 1.0)
 
 
 def test_a_score_may_come_in_the_poll_that_announces_its_snapshot() -> None:
-    news = [status(EVALUATOR, evaluations=(scored(stamp(50)),)), status(snapshots=(stamp(50),))]
-    state, _ = advance(Training(RUN), news, 0)
+    news = [evaluated(scored(stamp(50))), told(stamp(50))]
+    state, _ = moved(Training(RUN), news, 0)
     assert isinstance(state, Training)
     assert state.pending == frozenset()
     assert state.last == scored(stamp(50))
@@ -140,28 +151,28 @@ def test_a_score_may_come_in_the_poll_that_announces_its_snapshot() -> None:
 @pytest.mark.parametrize("value", [math.nan, None])
 def test_a_metric_that_is_not_a_number_reaches_nothing(value: float | None) -> None:
     metrics = {} if value is None else {"val_accuracy": value}
-    state, _ = advance(Training(RUN, TARGET), [status(snapshots=(stamp(50),))], 0)
-    state, orders = advance(state, [status(EVALUATOR, evaluations=(Evaluation(stamp(50), metrics, 0.1),))], 0)
-    assert orders == ()
+    state, _ = moved(Training(RUN, TARGET), [told(stamp(50))], 0)
+    state, orders = moved(state, [evaluated(Evaluation(stamp(50), metrics, 0.1))], 0)
+    assert orders == Moves()
     assert isinstance(state, Training)
     assert state.reached is None
 
 
 def test_a_lost_peer_waits_for_the_cause() -> None:
     state: State = Training(RUN)
-    state, _ = advance(state, [failed(CHIEF, FailureKind.PEER)], 10.0)
+    state, _ = moved(state, [failed(CHIEF, FailureKind.PEER)], 10.0)
     assert isinstance(state, Failing)
-    state, _ = advance(state, [], 10.0 + CAUSE_GRACE_SECONDS - 0.01)
+    state, _ = moved(state, [], 10.0 + CAUSE_GRACE_SECONDS - 0.01)
     assert isinstance(state, Failing)
-    state, _ = advance(state, [failed(CHIEF, FailureKind.PEER), failed(WORKER, FailureKind.INFRASTRUCTURE)], 12.0)
+    state, _ = moved(state, [failed(CHIEF, FailureKind.PEER), failed(WORKER, FailureKind.INFRASTRUCTURE)], 12.0)
     assert isinstance(state, Broken)
     assert state.cause.task == WORKER
     assert [failure.task for failure in state.failures] == [CHIEF, WORKER]
 
 
 def test_a_lost_peer_is_all_there_is() -> None:
-    state, _ = advance(Training(RUN), [failed(CHIEF, FailureKind.PEER)], 10.0)
-    state, _ = advance(state, [], 10.0 + CAUSE_GRACE_SECONDS)
+    state, _ = moved(Training(RUN), [failed(CHIEF, FailureKind.PEER)], 10.0)
+    state, _ = moved(state, [], 10.0 + CAUSE_GRACE_SECONDS)
     assert isinstance(state, Broken)
     assert state.cause.kind is FailureKind.PEER
 
@@ -170,30 +181,30 @@ def test_an_evaluator_that_fails_is_replaced_and_the_group_goes_on() -> None:
     state: State = Training(RUN, replaceable=frozenset({EVALUATOR}), scorers=frozenset({EVALUATOR}))
     dead = failed(EVALUATOR, FailureKind.INFRASTRUCTURE)
     assert dead.failure is not None
-    state, orders = advance(state, [dead], 0)
-    assert orders == (Replace(dead.failure),)
+    state, orders = moved(state, [dead], 0)
+    assert orders == Moves(spared=(dead.failure,))
     assert isinstance(state, Training)
-    assert advance(state, [dead], 0) == (state, ())  # it says so until another one answers in its place
-    state, _ = advance(state, [status(EVALUATOR, ReplicaState.STARTING)], 0)
-    state, orders = advance(state, [dead], 0)
-    assert orders == (Replace(dead.failure),)
+    assert moved(state, [dead], 0) == (state, Moves())  # it says so until another one answers in its place
+    state, _ = moved(state, [status(EVALUATOR, ReplicaState.STARTING)], 0)
+    state, orders = moved(state, [dead], 0)
+    assert orders == Moves(spared=(dead.failure,))
 
 
 @pytest.mark.parametrize("kind", [FailureKind.USER, FailureKind.SPEC, FailureKind.ADDRESS_TAKEN])
 def test_what_a_replacement_does_not_cure_ends_the_attempt(kind: FailureKind) -> None:
     state: State = Training(RUN, replaceable=frozenset({EVALUATOR}), scorers=frozenset({EVALUATOR}))
-    state, orders = advance(state, [failed(EVALUATOR, kind)], 0)
+    state, orders = moved(state, [failed(EVALUATOR, kind)], 0)
     assert isinstance(state, Broken)
-    assert orders == ()
+    assert orders == Moves()
 
 
 def test_an_evaluator_that_fails_at_launch_is_waited_for_again() -> None:
-    state: State = Launching(frozenset({CHIEF, EVALUATOR}), frozenset({EVALUATOR}))
-    state, orders = advance(state, [status(CHIEF, ReplicaState.READY), status(EVALUATOR, ReplicaState.READY)], 0)
+    state: State = Launching(frozenset({CHIEF, EVALUATOR}), replaceable=frozenset({EVALUATOR}))
+    state, orders = moved(state, [status(CHIEF, ReplicaState.READY), status(EVALUATOR, ReplicaState.READY)], 0)
     assert isinstance(state, Idle)
-    state = Launching(frozenset({CHIEF}), frozenset({EVALUATOR}))
-    state, orders = advance(state, [failed(EVALUATOR, FailureKind.HUNG)], 0)
-    assert [order.failure.task for order in orders if isinstance(order, Replace)] == [EVALUATOR]
+    state = Launching(frozenset({CHIEF}), replaceable=frozenset({EVALUATOR}))
+    state, orders = moved(state, [failed(EVALUATOR, FailureKind.HUNG)], 0)
+    assert [failure.task for failure in orders.spared] == [EVALUATOR]
     assert isinstance(state, Launching)
     assert state.waiting == {CHIEF, EVALUATOR}
 
@@ -201,36 +212,36 @@ def test_an_evaluator_that_fails_at_launch_is_waited_for_again() -> None:
 def test_who_fails_after_the_last_step_is_not_missed() -> None:
     end = stamp(100, final=True)
     state: State = Training(RUN, scorers=frozenset({EVALUATOR}))
-    news = [status(snapshots=(end,), leg_finished=(finished(),)), failed(WORKER, FailureKind.INFRASTRUCTURE)]
-    state, _ = advance(state, news, 0)
+    news = [told(end, finished()), failed(WORKER, FailureKind.INFRASTRUCTURE)]
+    state, _ = moved(state, news, 0)
     assert isinstance(state, Training)
-    state, _ = advance(state, [failed(CHIEF, FailureKind.PEER), status(EVALUATOR, evaluations=(scored(end),))], 0)
-    assert isinstance(state, Ended)
+    state, _ = moved(state, [failed(CHIEF, FailureKind.PEER), evaluated(scored(end))], 0)
+    assert isinstance(state, Over)
 
 
 def test_a_machine_that_is_wanted_back_ends_the_leg_without_waiting_for_scores() -> None:
     state: State = Training(RUN)
-    state, orders = advance(state, [status(snapshots=(stamp(50),), preempted=True)], 0)
-    assert orders == (ScoreSnapshot(stamp(50)), StopLeg(PREEMPTED))
-    state, orders = advance(state, [status(preempted=True)], 0)
-    assert orders == ()
-    state, _ = advance(state, [status(leg_finished=(finished(60, stopped=PREEMPTED),))], 0)
-    assert isinstance(state, Ended)
+    state, orders = moved(state, [told(stamp(50), preempted=True)], 0)
+    assert orders == Moves(score=(stamp(50),), stop=PREEMPTED)
+    state, orders = moved(state, [status(preempted=True)], 0)
+    assert orders == Moves()
+    state, _ = moved(state, [told(finished(60, stopped=PREEMPTED))], 0)
+    assert isinstance(state, Over)
 
 
 def test_the_final_score_is_the_last_one_even_if_an_earlier_attempt_got_further() -> None:
     state: State = Training(RUN, pending=frozenset({stamp(90)}))
     end = stamp(60, final=True)
-    news = [status(snapshots=(end,), leg_finished=(finished(60, stopped="timeout"),))]
-    state, _ = advance(state, news, 0)
-    state, _ = advance(state, [status(EVALUATOR, evaluations=(scored(end), scored(stamp(90))))], 0)
-    assert isinstance(state, Ended)
-    assert state.last == scored(end)
+    news = [told(end, finished(60, stopped="timeout"))]
+    state, _ = moved(state, news, 0)
+    state, _ = moved(state, [evaluated(scored(end), scored(stamp(90)))], 0)
+    assert isinstance(state, Over)
+    assert state.training.last == scored(end)
 
 
 def test_the_likeliest_cause_comes_first() -> None:
     kinds = [FailureKind.PEER, FailureKind.INFRASTRUCTURE, FailureKind.ADDRESS_TAKEN, FailureKind.USER]
-    state, _ = advance(Idle(), [failed(Task("worker", i), kind) for i, kind in enumerate(kinds)], 0)
+    state, _ = moved(Idle(), [failed(Task("worker", i), kind) for i, kind in enumerate(kinds)], 0)
     assert isinstance(state, Broken)
     assert state.cause.kind is FailureKind.USER
     assert len(state.failures) == 4
@@ -238,19 +249,19 @@ def test_the_likeliest_cause_comes_first() -> None:
 
 @pytest.mark.parametrize(
     "state",
-    [Ended(finished(), None, None, None, None), Broken(TaskFailure(CHIEF, FailureKind.USER, "why")), Idle()],
+    [Over(Training(RUN, finished=finished())), Broken(TaskFailure(CHIEF, FailureKind.USER, "why")), Idle()],
 )
 def test_what_is_over_stays_so(state: State) -> None:
-    news = status(snapshots=(stamp(50),), leg_finished=(finished(),))
-    assert advance(state, [news], 0) == (state, ())
+    news = told(stamp(50), finished())
+    assert moved(state, [news], 0) == (state, Moves())
     if not isinstance(state, Idle):
-        assert advance(state, [failed(CHIEF, FailureKind.USER)], 0) == (state, ())
+        assert moved(state, [failed(CHIEF, FailureKind.USER)], 0) == (state, Moves())
 
 
 def test_a_state_is_never_changed_in_place() -> None:
     state = Training(RUN, TARGET)
     before = replace(state)
-    advance(state, [status(snapshots=(stamp(50),), leg_finished=(finished(),))], 0)
+    moved(state, [told(stamp(50), finished())], 0)
     assert state == before
 
 
@@ -258,12 +269,12 @@ class AnyLeg(RuleBasedStateMachine):
     """A leader, an evaluator and failing tasks, in any order that the wire allows."""
 
     @initialize(wanted=st.sampled_from([None, TARGET]))
-    def begin(self, wanted: Target | None) -> None:
+    def begin(self, wanted: MetricTarget | None) -> None:
         needed = frozenset({EVALUATOR})
         self.state: State = Training(RUN, wanted, replaceable=needed | {SPARE}, scorers=needed)
         self.target = wanted
         self.down: set[Task] = set()
-        self.orders: list[Order] = []
+        self.orders: list[Moves] = []
         self.now = 0.0
         self.step = 0
         self.announced: list[Stamp] = []
@@ -277,13 +288,12 @@ class AnyLeg(RuleBasedStateMachine):
         before = self.state
         for failure in self.failures.values():  # a replica repeats its failure at every poll
             news = (*news, status(failure.task, ReplicaState.FAILED, failure=failure))
-        self.state, orders = advance(self.state, news, self.now)
-        self.orders += orders
-        for order in orders:
-            if isinstance(order, Replace):
-                assert isinstance(before, Training)
-                assert order.failure.task not in self.down, "one that is being replaced is ordered once"
-        self.unscored += [order.stamp for order in orders if isinstance(order, ScoreSnapshot)]
+        self.state, orders = moved(self.state, news, self.now)
+        self.orders.append(orders)
+        for failure in orders.spared:
+            assert isinstance(before, Training)
+            assert failure.task not in self.down, "one that is being replaced is ordered once"
+        self.unscored += orders.score
 
     @precondition(lambda self: not self.finished)
     @rule(steps=st.integers(1, 50), ends=st.booleans(), count=st.integers(1, 3))
@@ -297,7 +307,7 @@ class AnyLeg(RuleBasedStateMachine):
             self.finished = True
         if isinstance(self.state, Training):
             self.announced += stamps
-        self.poll(status(snapshots=tuple(stamps), leg_finished=(finished(self.step),) if ends else ()))
+        self.poll(told(*stamps, *([finished(self.step)] if ends else [])))
 
     @precondition(lambda self: bool(self.unscored))
     @rule(accuracies=st.lists(st.sampled_from([0.1, 0.9, 1.0, math.nan]), min_size=1, max_size=3))
@@ -306,7 +316,7 @@ class AnyLeg(RuleBasedStateMachine):
         self.down.discard(EVALUATOR)
         if isinstance(self.state, Training):
             self.evaluations += evaluations
-        self.poll(status(EVALUATOR, evaluations=tuple(evaluations)))
+        self.poll(evaluated(*evaluations))
 
     @rule(
         index=st.integers(0, 2),
@@ -338,22 +348,23 @@ class AnyLeg(RuleBasedStateMachine):
 
     @invariant()
     def every_snapshot_is_handed_out_once(self) -> None:
-        handed = [order.stamp for order in self.orders if isinstance(order, ScoreSnapshot)]
+        handed = [stamp for orders in self.orders for stamp in orders.score]
         assert handed == self.announced
 
     @invariant()
     def no_evaluation_is_lost(self) -> None:
-        if isinstance(self.state, Training | Ended) and self.evaluations:
-            assert self.state.last is not None
-            assert self.state.last.stamp.step == max(e.stamp.step for e in self.evaluations)
+        if isinstance(self.state, Training | Over) and self.evaluations:
+            leg = self.state if isinstance(self.state, Training) else self.state.training
+            assert leg.last is not None
+            assert leg.last.stamp.step == max(e.stamp.step for e in self.evaluations)
             met = [e for e in self.evaluations if self.target and self.target.met_by(e.metrics["val_accuracy"])]
-            assert (self.state.reached is None) == (not met)
-            if self.state.reached:
-                assert self.state.reached.stamp.step == min(e.stamp.step for e in met)
+            assert (leg.reached is None) == (not met)
+            if leg.reached:
+                assert leg.reached.stamp.step == min(e.stamp.step for e in met)
 
     @invariant()
     def it_ends_when_all_is_scored_and_not_before(self) -> None:
-        if isinstance(self.state, Ended):
+        if isinstance(self.state, Over):
             assert self.finished
             assert not self.unscored
             assert {e.stamp for e in self.evaluations} == set(self.announced)
@@ -363,7 +374,7 @@ class AnyLeg(RuleBasedStateMachine):
 
     @invariant()
     def a_leg_is_stopped_at_most_once_and_for_a_reason(self) -> None:
-        stops = [order for order in self.orders if isinstance(order, StopLeg)]
+        stops = [orders.stop for orders in self.orders if orders.stop]
         assert len(stops) <= 1
         if stops:
             assert self.target is not None

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from orchestrator.cli.tables import list_runs
 from orchestrator.errors import UsageError
 from orchestrator.results import RunResult
-from orchestrator.spec.run import make_run_spec
+from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import (
     RESULT,
     RunStore,
@@ -37,16 +37,9 @@ from orchestrator.store.directory import (
 )
 from orchestrator.store.documents import to_text
 from orchestrator.store.metrics import METRICS, Metrics
-from workers.messages import (
-    Evaluation,
-    GpuSample,
-    HostSample,
-    ReplicaState,
-    ReplicaStatus,
-    Stamp,
-    StepBatch,
-    Task,
-)
+from tests.made import in_order, status
+from workers.messages import Task
+from workers.news import Evaluation, GpuSample, HostSample, ReplicaState, ReplicaStatus, Stamp, StepBatch
 
 pytestmark = pytest.mark.unit
 
@@ -91,9 +84,11 @@ def test_everything_a_status_brings(store: RunStore) -> None:
         ReplicaStatus(
             W0,
             ReplicaState.TRAINING,
-            batches=(batch(1, [0.5, math.nan], [0.0, 1.0]), batch(3, [math.inf])),
-            evaluations=(Evaluation(stamp, {"val_loss": 0.25}, 0.1),),
-            samples=(sample(), sample(gpus=(), notes=())),
+            in_order(
+                batches=(batch(1, [0.5, math.nan], [0.0, 1.0]), batch(3, [math.inf])),
+                evaluations=(Evaluation(stamp, {"val_loss": 0.25}, 0.1),),
+                samples=(sample(), sample(gpus=(), notes=())),
+            ),
             log=b"hello\n",
         ),
     )
@@ -120,7 +115,7 @@ def test_everything_a_status_brings(store: RunStore) -> None:
 
 def test_a_reader_sees_what_was_committed_while_the_run_is_on(store: RunStore) -> None:
     reader = Metrics(store.path)
-    store.add(1, ReplicaStatus(W0, ReplicaState.TRAINING, batches=(batch(1, [0.5]),)))
+    store.add(1, status(W0, batch(1, [0.5])))
     assert reader.column("SELECT COUNT(*) FROM steps") == [0]
     store.commit()
     assert reader.column("SELECT COUNT(*) FROM steps") == [1]
@@ -174,7 +169,7 @@ def test_any_folder_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPa
 @settings(deadline=None)
 def test_a_new_id_is_a_run_id(name: str) -> None:
     run_id = new_id(name)
-    assert make_run_spec({"job": "digits", "run_id": run_id}).run_id == run_id
+    assert RunSpec.make({"job": "digits", "run_id": run_id}).run_id == run_id
     assert new_id(name) != run_id or new_id(name) != run_id
 
 

@@ -85,8 +85,4 @@ def test_only_pacing_profiles_have_a_pace() -> None:
     assert pace is not None
     assert pace.seconds() == 1.0
     assert pace_of("none", 0, 0) is None
-    assert pace_of("throttle:worker=0", 0, 0) is None
-
-
-def test_a_throttle_paces_nobody() -> None:
-    assert not Profile.parse("throttle:worker=2").paces
+    assert pace_of("none", 0, 0) is None

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from orchestrator.plan import topology
 from orchestrator.plan.document import plan_document
 from orchestrator.plan.topology import EVALUATOR, TaskPlan
-from orchestrator.spec.run import make_run_spec
+from orchestrator.spec.run import RunSpec
 from workers.messages import Task
+from workers.modes.registry import traits
 
 pytestmark = pytest.mark.unit
 
@@ -22,9 +23,12 @@ WORKERS = st.integers(1, 130)
 SERVERS = st.integers(1, 30)
 
 
-def planned(mode: str, workers: int, ps: int, gpus: float = 0) -> tuple[TaskPlan, ...]:
-    plans = topology.plan_tasks(mode, workers=workers, ps=ps, cpus_per_task=1.5, gpus_per_worker=gpus)
-    return (*plans, topology.plan_evaluator(1.5))
+def spec(**fields: object) -> RunSpec:
+    return RunSpec.make({"job": "digits", **fields})
+
+
+def planned(mode: str, workers: int, ps: int, gpus: int = 0) -> tuple[TaskPlan, ...]:
+    return topology.all_plans(spec(mode=mode, workers=workers, ps=ps, cpus_per_task=1.5, gpus_per_worker=gpus))
 
 
 @given(MODES, WORKERS, SERVERS)
@@ -52,8 +56,8 @@ def test_who_leads_who_trains_and_who_gets_gpus(mode: str, workers: int, ps: int
     tasks = [plan.task for plan in plans]
     assert len(set(tasks)) == len(tasks)
     assert tasks[-1] == EVALUATOR
-    trainers = topology.trainers(mode, workers)
-    assert topology.leader(mode) == trainers[0]
+    trainers = traits(mode).trainers(workers)
+    assert traits(mode).leader == trainers[0]
     assert set(trainers) <= set(tasks)
     assert len(trainers) == (1 if mode == "async" else workers)
     assert {plan.task.type for plan in plans if plan.gpus} == ({"worker"} if gpus else set())
@@ -66,30 +70,27 @@ def test_who_leads_who_trains_and_who_gets_gpus(mode: str, workers: int, ps: int
     [("sync", 1, 0, 1), ("sync", 3, 0, 3), ("sync", 3, 1, 3), ("sync", 2, 4, 8), ("async", 3, 0, 1)],
 )
 def test_batches_per_step(mode: str, workers: int, gpus: int, batches: int) -> None:
-    assert topology.batches_per_step(mode, workers, gpus) == batches
+    assert topology.batches_per_step(spec(mode=mode, workers=workers, gpus_per_worker=gpus)) == batches
 
 
 def test_the_evaluator_alone_has_an_empty_cluster() -> None:
-    plans = [topology.plan_evaluator(1)]
+    plans = [topology.evaluator_plan(spec())]
     assert topology.tf_config(plans, {}, EVALUATOR)["cluster"] == {}
 
 
 @given(MODES, WORKERS, SERVERS, st.integers(0, 3), st.integers(1, 512), st.integers(1, 2**53 - 1))
 @settings(deadline=None)
 def test_the_plan(mode: str, workers: int, ps: int, gpus: int, batch_size: int, samples: int) -> None:
-    spec = make_run_spec(
-        {
-            "job": "digits",
-            "mode": mode,
-            "workers": workers,
-            "ps": ps,
-            "gpus_per_worker": gpus,
-            "cpus_per_task": 0.5,
-            "batch_size": batch_size,
-            "samples": samples,
-        }
+    asked = spec(
+        mode=mode,
+        workers=workers,
+        ps=ps,
+        gpus_per_worker=gpus,
+        cpus_per_task=0.5,
+        batch_size=batch_size,
+        samples=samples,
     )
-    document = json.loads(json.dumps(plan_document(spec), allow_nan=False))
+    document = json.loads(json.dumps(plan_document(asked), allow_nan=False))
     tasks = document["tasks"]
     assert document["requires"] == {"cpu": 0.5 * len(tasks), "gpu": gpus * workers}
     assert all({"type", "index", "resources", "tf_config"} <= set(task) for task in tasks)
@@ -100,13 +101,13 @@ def test_the_plan(mode: str, workers: int, ps: int, gpus: int, batch_size: int, 
 
 
 def test_a_budget_in_epochs_has_no_steps_yet() -> None:
-    budget = plan_document(make_run_spec({"job": "digits", "epochs": 2.5}))["budget"]
+    budget = plan_document(RunSpec.make({"job": "digits", "epochs": 2.5}))["budget"]
     assert (budget["samples"], budget["epochs"], budget["steps"]) == (None, 2.5, None)
-    assert plan_document(make_run_spec({"job": "digits"}))["budget"]["epochs"] == 1.0
+    assert plan_document(RunSpec.make({"job": "digits"}))["budget"]["epochs"] == 1.0
 
 
 def test_placeholders_say_whose_address_it_will_be() -> None:
-    document = plan_document(make_run_spec({"job": "digits", "mode": "async", "workers": 2}))
+    document = plan_document(RunSpec.make({"job": "digits", "mode": "async", "workers": 2}))
     cluster = document["tasks"][0]["tf_config"]["cluster"]
     assert cluster == {"chief": ["<chief:0>"], "ps": ["<ps:0>"], "worker": ["<worker:0>", "<worker:1>"]}
     assert math.prod(len(hosts) for hosts in cluster.values()) == 2

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from workers.checkpoints.errors import CheckpointError, DamagedError
 from workers.checkpoints.manifest import ARRAYS, Array, File
-from workers.snapshot import Memory, Snapshot
+from workers.snapshot import CallbackMemory, Snapshot
 
 AnyArray = npt.NDArray[Any]
 _NUMPYS = frozenset(
@@ -103,8 +103,8 @@ def snapshot_arrays(arrays: Sequence[AnyArray], expected: Sequence[Array]) -> di
     return {kind: tuple(a for a, e in zip(arrays, expected, strict=True) if e.kind == kind) for kind in kinds}
 
 
-def memory(document: Any, arrays: tuple[AnyArray, ...]) -> Memory | None:
-    return None if document is None else Memory(document, arrays)
+def memory(document: Any, arrays: tuple[AnyArray, ...]) -> CallbackMemory | None:
+    return None if document is None else CallbackMemory(document, arrays)
 
 
 def _member(position: int, kind: str) -> str:

@@ -52,7 +52,7 @@ class Array(_Frozen):
 
 
 class Share(_Frozen):
-    """As `workers.messages.Dealt`."""
+    """As `workers.messages.Taken`."""
 
     workers: Annotated[int, Field(ge=1, le=65536, strict=True)]
     taken: tuple[Number, ...]

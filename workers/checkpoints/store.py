@@ -14,7 +14,7 @@ from workers.checkpoints import arrays
 from workers.checkpoints.errors import CheckpointError, DamagedError, FencedError
 from workers.checkpoints.manifest import ARRAYS, MANIFEST, MAX_BYTES, Manifest, Score, Share, from_bytes, to_bytes
 from workers.checkpoints.storage import FENCE, LocalPlace, Name, Place, parsed_name
-from workers.messages import Dealt
+from workers.messages import Taken
 from workers.snapshot import Snapshot
 
 _FENCE_BYTES = 4096
@@ -178,7 +178,7 @@ class Shelf:
             clock=manifest.clock,
             weights=kinds["weights"],
             optimizer=kinds["optimizer"],
-            position=tuple(Dealt(share.workers, share.taken) for share in manifest.position),
+            position=tuple(Taken(share.workers, share.taken) for share in manifest.position),
             schedule_scale=manifest.schedule_scale,
             callbacks=arrays.memory(manifest.callbacks, kinds["callbacks"]),
         )

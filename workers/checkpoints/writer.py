@@ -15,7 +15,8 @@ from typing import Any
 from workers.checkpoints.errors import CheckpointError, FencedError
 from workers.checkpoints.manifest import Score
 from workers.checkpoints.store import Shelf, open_place
-from workers.messages import CheckpointFailed, Checkpointing, CheckpointWritten, Evaluation, Leg, Stamp
+from workers.messages import Checkpointing, Leg
+from workers.news import CheckpointFailed, CheckpointWritten, Evaluation, Stamp
 from workers.snapshot import Snapshot
 
 _UNSCORED = 4
@@ -142,7 +143,7 @@ class Writer:
         snapshot, shelf = waiting.snapshot, self._shelf
         try:
             name, size = shelf.write(snapshot, self._leg.attempt, self._about(), waiting.score)
-            shelf.prune(self._settings.keep)
+            shelf.prune(self._leg.settings.checkpoint_keep)
         except Exception as error:  # noqa: BLE001 - training goes on, whatever it was
             self._report(error, snapshot.step, snapshot.nbytes)
             return
@@ -157,12 +158,12 @@ class Writer:
         )
 
     def _about(self) -> dict[str, Any]:
-        settings = self._settings
+        settings = self._leg.settings
         return {
-            "seed": self._leg.seed,
+            "seed": settings.seed,
             "job": settings.job,
             "mode": settings.mode,
-            "workers": settings.workers,
+            "workers": self._settings.workers,
             "batch_size": settings.batch_size,
         }
 

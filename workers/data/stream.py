@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jobs.api import DataContext, Job
-from workers.data import sharding as dealing
-from workers.data.sharding import Dealing
+from workers.data import sharding
+from workers.data.sharding import Batches
 from workers.errors import DataError
 from workers.messages import Position
+from workers.settings import ReplicaSettings
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -21,41 +22,37 @@ if TYPE_CHECKING:
 
 def training_stream(
     job: Job,
+    settings: ReplicaSettings,
     *,
-    batch_size: int,
     seed: int,
     num_shards: int = 1,
     shard_index: int = 0,
-    sharding: str = "auto",
-    cache: bool = False,
-    prefetch: bool = True,
     position: Position = (),
     shares: tuple[int, ...] = (),
 ) -> tf.data.Dataset:
-    """Worker `shard_index`'s endless batches, each of exactly `batch_size` samples.
+    """Worker `shard_index`'s endless batches, each of exactly `settings.batch_size` samples.
 
-    `sharding`: `auto` deals out whole batches unless the job takes its shard itself; `data` deals them out in any
-    case, and the job sees one shard; `file` has each worker read its own input files; `off` gives every worker the
-    whole stream. `cache` keeps an epoch's batches in memory, in the order of the first epoch. `position` is what was
-    taken of the stream before: `workers.data.sharding`. With `shares`, one for each worker, a worker gets so many
-    samples of every step's `num_shards` batches; all of them are read on every worker then.
+    `settings.sharding`: `auto` deals out whole batches unless the job takes its shard itself; `data` deals them out in
+    any case, and the job sees one shard; `file` has each worker read its own input files; `off` gives every worker the
+    whole stream. `position` is what the run has trained on so far: `workers.data.sharding`. With `shares`, one for each
+    worker, a worker gets so many samples of every step's `num_shards` batches; every worker reads all of them then.
     """
     import tensorflow as tf
 
-    def make(shards: int, index: int) -> Dealing:
-        return _full_batches(job, batch_size, seed, shards, index, sharding, cache=cache)
+    def make(shards: int, index: int) -> Batches:
+        return _full_batches(job, settings, seed, shards, index)
 
     if shares:
-        joined = dealing.whole(make, num_shards, position).rebatch(sum(shares), drop_remainder=True)
+        joined = sharding.whole(make, num_shards, position).rebatch(sum(shares), drop_remainder=True)
         first, last = sum(shares[:shard_index]), sum(shares[: shard_index + 1])
         dataset = joined.map(lambda *parts: _rows(parts, first, last), num_parallel_calls=tf.data.AUTOTUNE)
-    elif sharding == "off":
-        dataset = make(num_shards, shard_index).dataset.skip(dealing.taken_alone(position, shard_index))
+    elif settings.sharding == "off":
+        dataset = make(num_shards, shard_index).dataset.skip(sharding.taken_alone(position, shard_index))
     else:
-        dataset = dealing.share(make, num_shards, shard_index, position)
+        dataset = sharding.share(make, num_shards, shard_index, position)
     if job.class_weight is not None:
         dataset = _weighted_by_class(dataset, dict(job.class_weight))
-    return without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if prefetch else dataset)
+    return without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if settings.prefetch else dataset)
 
 
 def without_tuner(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -83,22 +80,21 @@ def _rows(parts: tuple[Any, ...], first: int, last: int) -> Any:
     return cut[0] if len(cut) == 1 else cut
 
 
-def _full_batches(
-    job: Job, batch_size: int, seed: int, num_shards: int, shard_index: int, sharding: str, *, cache: bool
-) -> Dealing:
-    """The endless stream of full batches: all of it, or one worker's share where the job or the files split it."""
+def _full_batches(job: Job, settings: ReplicaSettings, seed: int, num_shards: int, shard_index: int) -> Batches:
+    """The endless stream of full batches: all of it, or one worker's shard where the job or the files split it."""
     import keras
     import tensorflow as tf
 
+    how, batch_size = settings.sharding, settings.batch_size
     # Unseeded shuffles draw their seed from the global one: equal on every worker, they keep shards disjoint.
     keras.utils.set_random_seed(seed)
-    mine = {"num_shards": num_shards, "shard_index": shard_index} if sharding == "auto" else {}
+    mine = {"num_shards": num_shards, "shard_index": shard_index} if how == "auto" else {}
     context = DataContext(batch_size, seed=seed, **mine)
     dataset = checked(job.train_dataset(context), "train_dataset")
     endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
-    if sharding == "file" and num_shards > 1:
+    if how == "file" and num_shards > 1:
         dataset = shard_by_file(dataset, num_shards, shard_index)
-    if cache:
+    if settings.cache:
         if endless:
             raise DataError("train_dataset never ends, so it cannot be cached: leave out --cache.")
         dataset = dataset.cache()
@@ -106,8 +102,8 @@ def _full_batches(
         dataset = dataset.repeat()
     if not (endless and _batch_dimension(dataset) == batch_size):
         dataset = dataset.rebatch(batch_size, drop_remainder=True)
-    split = num_shards > 1 and (sharding == "file" or (sharding == "auto" and context.sharded_by_job))
-    return Dealing(dataset, split=split)
+    split = num_shards > 1 and (how == "file" or (how == "auto" and context.sharded_by_job))
+    return Batches(dataset, split=split)
 
 
 def shard_by_file(dataset: tf.data.Dataset, num_shards: int, shard_index: int) -> tf.data.Dataset:

@@ -1,29 +1,29 @@
-"""Asynchronous: each worker pulls weights from the parameter servers and pushes its gradients when ready.
+"""Asynchronous: each worker reads the weights from the parameter servers and applies its gradients when ready.
 
-The chief drives: it sends closures of k fused steps to whichever worker is free, through TensorFlow's
-ClusterCoordinator. Workers and parameter servers only run a TensorFlow server (`workers.task.main`); what
-a closure computes is `workers.modes.async_steps`.
+The chief drives: it sends calls of k fused steps to whichever worker is free (`workers.modes.ps_workers`). Workers and
+parameter servers only run a TensorFlow server; what a call computes there is `workers.modes.async_steps`.
 """
 
 from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jobs.api import Job
 from workers.data.stream import first_batch, training_stream
-from workers.failures import classify
-from workers.messages import OUTSTANDING_CALLS, Assignment, FailureKind, Position
+from workers.messages import Assignment, Position
 from workers.model import state
 from workers.model.learning_rate import scale_schedule
 from workers.model.optimizers import iterations, optimizers
 from workers.model.step import TrainStep, make_model
-from workers.modes import Call, Decision
-from workers.modes.async_steps import Closure
+from workers.modes.async_steps import AsyncSteps
+from workers.modes.mode import Call, Decision
+from workers.modes.ps_workers import PsWorkers, current_worker
+from workers.modes.registry import traits
 from workers.modes.step_timer import StepTimer, known
 from workers.snapshot import Snapshot
 from workers.stragglers import Pace, pace_of
@@ -31,9 +31,6 @@ from workers.stragglers import Pace, pace_of
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
-
-_T = TypeVar("_T")
-_ERROR_CHECK_SECONDS = 0.5
 
 
 class AsyncMode:
@@ -45,11 +42,12 @@ class AsyncMode:
 
     def __init__(self, assignment: Assignment, job: Job) -> None:
         self.step = 0
-        self._assignment = assignment
+        self._settings = assignment.settings
+        self._on_cpu = assignment.gpus == 0
         self._job = job
         self._workers = len(assignment.tf_config["cluster"]["worker"])
+        self._most_in_flight = traits(self._settings.mode).calls_in_flight * self._workers
         self._completed: queue.SimpleQueue[Call] = queue.SimpleQueue()
-        self._errors: queue.SimpleQueue[Exception] = queue.SimpleQueue()
         self._in_flight = 0
         self._scheduled = 0
         self._paces: list[Pace | None] = []
@@ -60,7 +58,7 @@ class AsyncMode:
 
     @property
     def doubled_updates(self) -> int:
-        """Updates applied but not reported: a worker died after applying, and its closure ran again."""
+        """Updates applied but not reported: a worker died after applying one, and its call ran again."""
         return int(self._counter.numpy()) - self.step
 
     def build(self) -> None:
@@ -68,8 +66,8 @@ class AsyncMode:
 
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
         self._strategy = tf.distribute.ParameterServerStrategy(resolver)
-        self._coordinator = tf.distribute.coordinator.ClusterCoordinator(self._strategy)
-        seed = self._assignment.seed
+        self._cluster = PsWorkers(self._strategy, self._workers)
+        seed = self._settings.seed
         stream = self._stream(seed, 0)
         batch = first_batch(stream, "train_dataset")
         with self._strategy.scope():
@@ -78,7 +76,7 @@ class AsyncMode:
         self._train_step = TrainStep(self.model)
         self._element_spec = stream.element_spec
         with self._train_step.traced():
-            self._closure = self._make_closure()
+            self._steps = self._make_steps()
         # One call for all of them: read one by one, 20 variables cost 100 ms.
         self._read_weights = tf.function(lambda: _values(state.state_variables(self.model)))
         self._read_optimizer = tf.function(lambda: _values(state.optimizer_variables(self.model)))
@@ -87,19 +85,22 @@ class AsyncMode:
 
     def scale_schedule(self, factor: float) -> None:
         if scale_schedule(self.model, factor):
-            self._closure = self._make_closure()
+            self._steps = self._make_steps()
 
     def begin(self, start: Snapshot, seed: int) -> None:
         self.adopt(start)
         self._counter.assign(start.step)
-        self._paces = [pace_of(self._assignment.straggler, seed, worker) for worker in range(self._workers)]
+        self._paces = [pace_of(self._settings.straggler, seed, worker) for worker in range(self._workers)]
         self.step = self._scheduled = start.step
         self._open_data(seed, start.position)
         self._warm_up()
 
     def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
-        while self._in_flight < OUTSTANDING_CALLS * self._workers and self._scheduled < total:
-            self._schedule(min(proposal.steps, total - self._scheduled))
+        while self._in_flight < self._most_in_flight and self._scheduled < total:
+            steps = min(proposal.steps, total - self._scheduled)
+            self._in_flight += 1
+            self._scheduled += steps
+            self._cluster.schedule(self._execute, self._iterators, steps)
         return self._collect(), proposal
 
     def agree(self, wish: Decision) -> Decision:
@@ -118,13 +119,13 @@ class AsyncMode:
         return calls
 
     def snapshot(self, clock: float) -> Snapshot:
-        """Read while workers go on: each variable is whole, together they may be a few updates apart."""
+        """Read while workers continue: each variable is whole, together they may be a few updates apart."""
         step = int(self._counter.numpy())
         for optimizer in optimizers(self.model):
             iterations(optimizer).assign(step)
         return Snapshot(
             step=step,
-            samples=step * self._assignment.batch_size,
+            samples=step * self._settings.batch_size,
             clock=clock,
             weights=tuple(v.numpy() for v in self._read_weights()),
             optimizer=tuple(v.numpy() for v in self._read_optimizer()),
@@ -133,22 +134,19 @@ class AsyncMode:
     def _stream(self, seed: int, worker: int, position: Position = ()) -> tf.data.Dataset:
         return training_stream(
             self._job,
-            batch_size=self._assignment.batch_size,
+            self._settings,
             seed=seed,
             num_shards=self._workers,
             shard_index=worker,
-            sharding=self._assignment.sharding,
-            cache=self._assignment.cache,
-            prefetch=self._assignment.prefetch,
             position=position,
         )
 
-    def _make_closure(self) -> Closure:
-        timer = StepTimer(self._assignment.timings and self._assignment.gpus == 0)
-        return Closure(self._strategy, self.model, self._train_step, self._counter, self._element_spec, timer)
+    def _make_steps(self) -> AsyncSteps:
+        timer = StepTimer(self._settings.monitor and self._on_cpu)
+        return AsyncSteps(self._strategy, self.model, self._train_step, self._counter, self._element_spec, timer)
 
     def _open_data(self, seed: int, position: Position = ()) -> None:
-        """Fresh iterators, each on its worker, over that worker's shard, less what was taken of it."""
+        """New iterators, each on its worker, over that worker's shard, less what was taken of it."""
         import tensorflow as tf
 
         functions = [
@@ -156,49 +154,17 @@ class AsyncMode:
             for worker in range(self._workers)
         ]
 
-        self._iterators = self._on_every_worker(lambda: iter(functions[current_worker()]()))
+        self._iterators = self._cluster.on_each(lambda: iter(functions[current_worker()]()))
 
     def _warm_up(self) -> None:
-        """Zero steps on every worker: functions are instantiated there and nothing is trained."""
-
-        warmed: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-        def touch(iterator: Any) -> None:
-            self._closure(iterator, 0)
-            warmed.put(current_worker())
-
-        self._on_every_worker(touch, self._iterators)
-        waited_for = set(range(self._workers))
-        while waited_for:  # one that was lost meanwhile, and came back, says it twice
-            waited_for.discard(self._get(warmed))
-
-    def _on_every_worker(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """`function` run once on each worker, and again on one that comes back from a failure.
-
-        TensorFlow keeps such errors inside of the resource until somebody uses it; `_get` raises them.
-        """
-
-        def guarded(*received: Any) -> Any:
-            try:
-                return function(*received)
-            except Exception as error:
-                if classify(error) is not FailureKind.PEER:  # TensorFlow itself waits for a lost worker
-                    self._errors.put(error)
-                raise
-
-        return self._coordinator._create_per_worker_resources(guarded, args=arguments)
-
-    def _schedule(self, steps: int) -> None:
-        self._in_flight += 1
-        self._scheduled += steps
-        # The public `schedule` takes graphs only; the queue behind it runs Python functions as well.
-        self._coordinator._cluster.schedule(self._execute, args=(self._iterators, steps), kwargs={})
+        """Run zero steps on every worker: functions are instantiated there and nothing is trained."""
+        self._cluster.once_on_each(lambda iterator: self._steps(iterator, 0), self._iterators)
 
     def _execute(self, iterator: Any, steps: int) -> None:
-        """Runs in the chief's dispatch thread for one worker, whose device is in scope.
+        """Runs in the chief's dispatch thread for one worker.
 
-        Results go to a queue instead of a RemoteValue, so that the chief takes them in order of completion
-        and a slow worker holds nobody up.
+        Results go to a queue instead of a RemoteValue, so that the chief takes them in order of completion and does
+        not wait for a slow worker.
         """
         worker = current_worker()
         pace = self._paces[worker]
@@ -206,7 +172,7 @@ class AsyncMode:
         if pace is not None:
             time.sleep(sum(pace.seconds() for _ in range(steps)))
         slept = time.monotonic() - started
-        logs, numbers, reads = self._closure(iterator, steps)
+        logs, numbers, reads = self._steps(iterator, steps)
         busy, waited = known(logs[0]), known(logs[1])
         self._completed.put(
             Call(
@@ -222,35 +188,15 @@ class AsyncMode:
         )
 
     def _collect(self) -> list[Call]:
-        """At least one completed call if any is in flight, and whatever else is there."""
+        """At least one completed call if any is in flight, and all others that are complete."""
         if not self._in_flight:
             return []
-        calls = [self._get(self._completed)]
+        calls = [self._cluster.get(self._completed)]
         while not self._completed.empty():
             calls.append(self._completed.get())
         self._in_flight -= len(calls)
         self.step += sum(len(call.steps) for call in calls)
         return calls
-
-    def _get(self, source: queue.SimpleQueue[_T]) -> _T:
-        """The next item; raises what a closure raised instead of waiting for ever."""
-        while True:
-            try:
-                return source.get(timeout=_ERROR_CHECK_SECONDS)
-            except queue.Empty:
-                if not self._errors.empty():
-                    raise self._errors.get() from None
-                self._coordinator.done()
-
-
-def current_worker() -> int:
-    """Which worker the closure in this dispatch thread runs on.
-
-    TensorFlow's public `experimental_get_current_worker_index` answers inside of a graph only.
-    """
-    from tensorflow.python.distribute.coordinator import coordinator_context
-
-    return int(coordinator_context.get_current_dispatch_context().worker_index)
 
 
 def _values(variables: list[keras.Variable]) -> list[tf.Tensor]:

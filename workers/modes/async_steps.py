@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from workers.model.optimizers import iterations, optimizers
 from workers.model.scope import step_scope
 from workers.model.step import TrainStep
-from workers.modes.ps_exchange import Exchange, Messages
+from workers.modes.ps_exchange import Messages, PsExchange
 from workers.modes.step_timer import StepTimer
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _NO_LIMIT = 2**62
 _CHIEF = "/job:chief/replica:0/task:0/device:CPU:0"
 
 
-class Closure:
+class AsyncSteps:
     """k fused steps; called in the dispatch thread of a worker, whose device is in scope."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Closure:
         self._train_step = train_step
         self._counter = counter
         self._timer = timer
-        self._exchange = Exchange(model, counter)
+        self._exchange = PsExchange(model, counter)
         self._iterations = [iterations(optimizer) for optimizer in optimizers(model)]
         self._operations = 0
         """Of one step, once it is traced."""

@@ -27,7 +27,7 @@ _WORDS = 4
 """Two int64 in words of float32."""
 
 
-class Exchange:
+class PsExchange:
     """Reads and updates of one model under ParameterServerStrategy."""
 
     def __init__(self, model: keras.Model, counter: tf.Variable) -> None:

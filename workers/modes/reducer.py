@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from workers.modes.gradient_norms import SquareNorms
-from workers.modes.shared_memory import Neighbours
+from workers.modes.shared_memory import SharedMemory
 from workers.modes.step_timer import StepTimer
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def average_gradients(
 class Reducer:
     """Brings values of all replicas together. Its methods are called in replica context."""
 
-    def __init__(self, timer: StepTimer, neighbours: Neighbours | None) -> None:
-        """`neighbours`: all other workers, if they share this one's memory."""
+    def __init__(self, timer: StepTimer, memory: SharedMemory | None) -> None:
+        """`memory`: all other workers, if they share this one's memory."""
         self._timer = timer
-        self._neighbours = neighbours
+        self._memory = memory
 
     def mean(self, gradients: list[Any], divisor: float) -> list[Any]:
         """The mean of each gradient. None stays None; sparse ones (`IndexedSlices`) are reduced one by one.
@@ -96,9 +96,9 @@ class Reducer:
     def _sum(self, value: tf.Tensor) -> tf.Tensor:
         import tensorflow as tf
 
-        if self._neighbours is None:
+        if self._memory is None:
             return self._timer.collective(value, _sum_over_network)
-        add_up = tf.autograph.experimental.do_not_convert(self._neighbours.sum)
+        add_up = tf.autograph.experimental.do_not_convert(self._memory.sum)
         total: tf.Tensor = tf.ensure_shape(tf.numpy_function(add_up, [value], value.dtype), value.shape)
         return total
 

@@ -64,7 +64,7 @@ class _Peer:
                 before = now
 
 
-class Neighbours:
+class SharedMemory:
     """The other workers of a group, all on this host."""
 
     def __init__(self, rank: int, own: mmap.mmap, peers: Sequence[_Peer]) -> None:
@@ -113,7 +113,7 @@ class Neighbours:
             raise RuntimeError(f"{BROKEN_OFF}: {error}") from error
 
     @classmethod
-    def meet(cls, rank: int, listener: socket.socket, addresses: Sequence[str]) -> Neighbours | None:
+    def meet(cls, rank: int, listener: socket.socket, addresses: Sequence[str]) -> SharedMemory | None:
         """Connect this worker, `rank` of those at `addresses`, to all others, whose listeners exist already.
 
         None, for everybody, if one of them is not on this host after all, or not this user's.

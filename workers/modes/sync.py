@@ -1,8 +1,4 @@
-"""Synchronous: every replica takes each step together, gradients summed by all-reduce.
-
-The topology decides the strategy: several workers form a MultiWorkerMirroredStrategy, one worker with several
-devices a MirroredStrategy, one device needs none.
-"""
+"""Synchronous: every replica takes each step together, and gradients are averaged by all-reduce."""
 
 from __future__ import annotations
 
@@ -21,22 +17,22 @@ from workers.model import state
 from workers.model.learning_rate import scale_schedule
 from workers.model.optimizers import optimizers
 from workers.model.step import TrainStep, make_model
-from workers.modes import Call, Consult, Decision
 from workers.modes.balance import MEASURED_STEPS, WARM_STEPS, shares
 from workers.modes.gradient_norms import SquareNorms
-from workers.modes.joined_batch import as_if_alone, count_sums_for_all, refuse_unsupported
+from workers.modes.joined_batch import count_sums_for_all, refuse_unsupported
+from workers.modes.mode import Call, Decision
 from workers.modes.reducer import Reducer, average_gradients
-from workers.modes.shared_memory import Neighbours, listen
-from workers.modes.step_timer import StepTimer, known
+from workers.modes.shared_memory import SharedMemory, listen
+from workers.modes.step_timer import StepTimer
+from workers.modes.strategies import synchronous_strategy
+from workers.modes.sync_call import SyncCall
+from workers.session import say
 from workers.snapshot import Snapshot
 from workers.stragglers import Pace, pace_of
-from workers.task_log import say
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
-
-_DECISION_FIELDS = 6
 
 
 class SyncMode:
@@ -45,9 +41,11 @@ class SyncMode:
     doubled_updates = 0
 
     def __init__(self, assignment: Assignment, job: Job) -> None:
-        self.leads = assignment.task.index == 0
+        self._rank = assignment.task.index
+        self.leads = self._rank == 0
         self.step = 0
-        self._assignment = assignment
+        self._settings = assignment.settings
+        self._on_cpu = assignment.gpus == 0
         self._job = job
         self._addresses = assignment.tf_config.get("cluster", {}).get("worker", ())
         self._workers = max(1, len(self._addresses))
@@ -60,75 +58,74 @@ class SyncMode:
         return self._train_step.names
 
     def build(self) -> None:
-        listener = None if self._assignment.gpus else listen(self._assignment.task.index, self._addresses)
-        self._strategy = self._make_strategy()  # which waits for all workers to be there
+        listener = listen(self._rank, self._addresses) if self._on_cpu else None
+        # Returns when all workers have joined.
+        self._strategy = synchronous_strategy(self._workers, self._settings.devices_per_replica)
         self._replicas = self._strategy.num_replicas_in_sync
         self._local_replicas = self._replicas // self._workers
         self.batches_per_step = self._replicas
-        timed = self._assignment.timings or self._assignment.balance
-        timed = timed and self._assignment.gpus == 0 and self._local_replicas == 1
-        self._timer = StepTimer(timed)
-        self._neighbours = self._meet(listener) if listener else None
-        seed = self._assignment.seed
+        timed = self._settings.monitor or self._settings.balance
+        self._timer = StepTimer(timed and self._on_cpu and self._local_replicas == 1)
+        self._memory = self._share_memory(listener) if listener else None
+        seed = self._settings.seed
         stream = self._stream(seed)
         batch = first_batch(stream, "train_dataset")
         with self._strategy.scope():
             self.model: keras.Model = make_model(self._job, seed, batch)
         # Without equal batches there are no two batch sizes to compare.
-        norms = SquareNorms() if self._assignment.gradient_noise and not self._assignment.balance else None
+        norms = SquareNorms() if self._settings.gradient_noise and not self._settings.balance else None
         if self._replicas > 1:
-            reducer = Reducer(self._timer, self._neighbours)
+            reducer = Reducer(self._timer, self._memory)
             for optimizer in optimizers(self.model):
                 refuse_unsupported(optimizer)
                 average_gradients(optimizer, self._divisor, reducer, norms)
             count_sums_for_all(self.model, self._divisor)
         self._train_step = TrainStep(self.model, norms.take if norms else dict)
-        self._run = self._make_run()
+        self._run = self._make_call()
         self._collect = self._make_collect()
         self._iterator = self._iterate(stream)
         with self._train_step.traced():
-            self._run_call(0, Decision())
-        if self._assignment.balance and self._workers > 1:
+            self._run(self._iterator, 0, Decision())
+        if self._settings.balance and self._workers > 1:
             self._balance(seed)
 
     def _balance(self, seed: int) -> None:
-        """Measure how long this worker takes for an equal share, apart from waiting for others; and cut anew."""
+        """Measure how long this worker takes for an equal share, waiting for others left out, and cut shares anew."""
         import tensorflow as tf
 
-        mine = self._assignment.task.index
-        pace = pace_of(self._assignment.straggler, seed, mine)
-        self._run_call(WARM_STEPS, Decision())
+        pace = pace_of(self._settings.straggler, seed, self._rank)
+        self._run(self._iterator, WARM_STEPS, Decision())
         started = time.monotonic()
         if pace is not None:
             time.sleep(sum(pace.seconds() for _ in range(MEASURED_STEPS)))
-        _, _, (_, communication) = self._run_call(MEASURED_STEPS, Decision())
+        _, _, (_, communication) = self._run(self._iterator, MEASURED_STEPS, Decision())
         own = np.zeros(self._workers, np.float32)
         spent = time.monotonic() - started
-        own[mine] = math.nan if communication is None else spent - communication  # not seen: shares stay equal
+        own[self._rank] = math.nan if communication is None else spent - communication  # unknown: shares stay equal
         (everybodys,) = self._collect([tf.constant(own)], tf.constant(1))
         seconds = self._strategy.experimental_local_results(everybodys)[0].numpy()
-        self.shares = shares(seconds.tolist(), self._workers * self._assignment.batch_size)
-        self._run = self._make_run()
+        self.shares = shares(seconds.tolist(), self._workers * self._settings.batch_size)
+        self._run = self._make_call()
         self._iterator = self._iterate(self._stream(seed))
-        self._run_call(0, Decision())
+        self._run(self._iterator, 0, Decision())
 
     def _divisor(self) -> float:
         """What this worker's gradients and logs are divided by before all workers' are summed."""
         if not self.shares:
             return float(self._replicas)
-        return sum(self.shares) / self.shares[self._assignment.task.index]
+        return sum(self.shares) / self.shares[self._rank]
 
     def scale_schedule(self, factor: float) -> None:
         if scale_schedule(self.model, factor):
-            self._run = self._make_run()
+            self._run = self._make_call()
 
     def begin(self, start: Snapshot, seed: int) -> None:
         self.adopt(start)
         self._iterator = self._iterate(self._stream(seed, start.position))
         self.step = start.step
         self._agreed = None
-        self._pace = pace_of(self._assignment.straggler, seed, self._assignment.task.index)
-        self._run_call(0, Decision())  # nobody starts the clock before everybody is here
+        self._pace = pace_of(self._settings.straggler, seed, self._rank)
+        self._run(self._iterator, 0, Decision())  # no worker starts the clock before all are here
 
     def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
         steps = min((self._agreed or proposal).steps, boundary - self.step)
@@ -136,14 +133,13 @@ class SyncMode:
         if self._pace is not None:
             drawn = sum(self._pace.seconds() for _ in range(steps))
             time.sleep(drawn * self._replicas / self._divisor())  # for as many samples as it has
-        logs, self._agreed, (input_wait, communication) = self._run_call(steps, proposal)
+        logs, self._agreed, (input_wait, communication) = self._run(self._iterator, steps, proposal)
         ended = time.monotonic()
         first = self.step + 1
         self.step += steps
-        numbers = np.arange(first, self.step + 1, dtype=np.int64)
         call = Call(
-            worker=self._assignment.task.index,
-            steps=numbers,
+            worker=self._rank,
+            steps=np.arange(first, self.step + 1, dtype=np.int64),
             logs=logs,
             started=started,
             ended=ended,
@@ -154,7 +150,7 @@ class SyncMode:
         return [call], self._agreed
 
     def agree(self, wish: Decision) -> Decision:
-        _, self._agreed, _ = self._run_call(0, wish)
+        _, self._agreed, _ = self._run(self._iterator, 0, wish)
         if self._agreed.learning_rate is not None:
             self.model.optimizer.learning_rate.assign(self._agreed.learning_rate)
         return self._agreed
@@ -169,41 +165,26 @@ class SyncMode:
         return ()
 
     def snapshot(self, clock: float) -> Snapshot:
-        samples = self.step * self._replicas * self._assignment.batch_size
+        samples = self.step * self._replicas * self._settings.batch_size
         return state.read(self.model, step=self.step, samples=samples, clock=clock)
 
-    def _make_strategy(self) -> tf.distribute.Strategy:
-        import tensorflow as tf
-
-        spread = self._assignment.devices_per_replica > 1  # a worker is one replica, whatever it has
-        if self._workers > 1:
-            return tf.distribute.MultiWorkerMirroredStrategy(_one_replica_each() if spread else None)
-        gpus = tf.config.list_logical_devices("GPU")
-        devices = gpus or tf.config.list_logical_devices("CPU")
-        if len(devices) > 1 and not spread:
-            return tf.distribute.MirroredStrategy([device.name for device in devices])
-        return tf.distribute.get_strategy()
-
-    def _meet(self, listener: socket.socket) -> Neighbours | None:
-        """The other workers, if they share this one's memory; all of them or nobody."""
+    def _share_memory(self, listener: socket.socket) -> SharedMemory | None:
+        """Shared memory with the other workers, if all of them are on this host."""
         if self._local_replicas > 1:
             listener.close()
             return None
-        met = Neighbours.meet(self._assignment.task.index, listener, self._addresses)
-        if met is not None:
+        memory = SharedMemory.meet(self._rank, listener, self._addresses)
+        if memory is not None:
             say(f"{self._workers} workers on this host exchange gradients through shared memory")
-        return met
+        return memory
 
     def _stream(self, seed: int, position: Position = ()) -> tf.data.Dataset:
         stream = training_stream(
             self._job,
-            batch_size=self._assignment.batch_size,
+            self._settings,
             seed=seed,
             num_shards=self._workers,
-            shard_index=self._assignment.task.index,
-            sharding=self._assignment.sharding,
-            cache=self._assignment.cache,
-            prefetch=self._assignment.prefetch,
+            shard_index=self._rank,
             position=position,
             shares=self.shares,
         )
@@ -215,62 +196,22 @@ class SyncMode:
             return iter(stream)
         return iter(self._strategy.distribute_datasets_from_function(lambda _: stream))
 
-    def _make_run(self) -> Any:
-        """The compiled call: k steps, then one collective that carries their losses and the decision.
-
-        Reducing the losses once per call instead of once per step saves a collective per step; the leader's
-        wishes for the next call (`Decision`) ride along, which is how all replicas obey at the same step.
-        """
-        import tensorflow as tf
-
-        strategy, train_step, divisor, timer = self._strategy, self._train_step, self._divisor(), self._timer
-
-        @tf.function
-        def run(iterator: Any, steps: tf.Tensor, decision: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            rows = tf.TensorArray(tf.float32, size=steps)
-            waited = communication = tf.zeros([], tf.float64)
-            for n in tf.range(steps):
-                batch, wait = timer.next(iterator)
-                with as_if_alone(strategy):
-                    row = strategy.run(train_step, args=(batch,))
-                waited += wait
-                communication += timer.communication()
-                local = strategy.experimental_local_results(row)
-                rows = rows.write(n, tf.add_n(local) / divisor)
-            # A TensorArray without elements has no element shape to stack.
-            logs = tf.cond(steps > 0, lambda: tf.reshape(rows.stack(), [-1]), lambda: tf.zeros([0]))
-            flat = tf.concat([decision, logs], axis=0)
-            if self._workers > 1:
-                share = flat / self._local_replicas
-                flat = strategy.run(_all_reduce, args=(share,))
-                flat = strategy.experimental_local_results(flat)[0]
-            return flat[:_DECISION_FIELDS], flat[_DECISION_FIELDS:], tf.stack([waited, communication])
-
-        return run
-
-    def _run_call(
-        self, steps: int, proposal: Decision
-    ) -> tuple[np.ndarray[Any, Any], Decision, tuple[float | None, float | None]]:
-        """What each step logged, the decision, and seconds waited for input and for other workers."""
-        import tensorflow as tf
-
-        wish = _encode(proposal) if self.leads else np.zeros(_DECISION_FIELDS, np.float32)
-        before = self._seconds_with_neighbours
-        decision, logs, spent = self._run(self._iterator, tf.constant(steps), tf.constant(wish))
-        waited, communication = spent.numpy()
-        communication += self._seconds_with_neighbours - before
-        width = max(1, len(self.log_names))
-        rows = logs.numpy().reshape(-1, width).astype(np.float64)
-        return rows, _decode(decision.numpy()), (known(waited), known(communication))
-
-    @property
-    def _seconds_with_neighbours(self) -> float:
-        return self._neighbours.seconds if self._neighbours else 0.0
+    def _make_call(self) -> SyncCall:
+        return SyncCall(
+            self._strategy,
+            self._train_step,
+            self._timer,
+            workers=self._workers,
+            leads=self.leads,
+            divisor=self._divisor(),
+            seconds_elsewhere=lambda: self._memory.seconds if self._memory else 0.0,
+        )
 
     def _make_collect(self) -> Any:
+        """Sums values of all workers; those of a worker with `mine` = 0 count as zeros."""
         import tensorflow as tf
 
-        reducer = Reducer(StepTimer(enabled=False), self._neighbours)
+        reducer = Reducer(StepTimer(enabled=False), self._memory)
 
         @tf.function
         def collect(values: list[tf.Tensor], mine: tf.Tensor) -> Any:
@@ -290,33 +231,3 @@ class SyncMode:
         for variable, total in zip(variables, self._collect(values, mine), strict=True):
             local = self._strategy.experimental_local_results(total)[0]
             variable.assign(tf.cast(local / per_replica if per_replica > 1 else local, variable.dtype))
-
-
-def _one_replica_each() -> tf.distribute.cluster_resolver.ClusterResolver:
-    """The cluster of TF_CONFIG, in which the strategy makes use of one device of each worker."""
-    import tensorflow as tf
-
-    class OneReplicaEach(tf.distribute.cluster_resolver.TFConfigClusterResolver):  # type: ignore[misc]
-        def num_accelerators(self, *arguments: Any, **options: Any) -> dict[str, int]:
-            found: dict[str, int] = super().num_accelerators(*arguments, **options)
-            return {kind: min(1, count) for kind, count in found.items()}
-
-    return OneReplicaEach()
-
-
-def _all_reduce(value: tf.Tensor) -> tf.Tensor:
-    import tensorflow as tf
-
-    here = tf.identity(value)  # on this replica's device: the collective asks for one
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, here)
-
-
-def _encode(wish: Decision) -> np.ndarray[Any, Any]:
-    rate = wish.learning_rate
-    fields = [wish.steps, wish.stop, rate is not None, rate or 0.0, wish.rewritten, wish.consult]
-    return np.array(fields, np.float32)
-
-
-def _decode(values: np.ndarray[Any, Any]) -> Decision:
-    steps, stop, has_rate, rate, rewritten, consult = (float(v) for v in values)
-    return Decision(max(1, int(steps)), stop > 0, rate if has_rate > 0 else None, rewritten > 0, Consult(int(consult)))

@@ -1,7 +1,7 @@
 """A replica's supervisor: a plain class that holds one task's address, process, log and news.
 
-It runs in the Ray actor (or in the driver, for the in-process group) and never imports TensorFlow, so that it
-answers while the task's process computes, hangs or is stopped. See docs/adr/0001-supervised-processes.md.
+It runs in a Ray actor, or in the driver for the local backend, and never imports TensorFlow, so that it answers while
+the task's process computes, hangs or is stopped. See docs/adr/0001-supervised-processes.md.
 """
 
 from __future__ import annotations
@@ -11,48 +11,25 @@ import os
 import signal
 import socket
 import threading
-from collections import defaultdict
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 from workers.addresses import Reservation, join, unreachable
-from workers.checkpoints.writer import Writer
 from workers.masking import Mask
-from workers.messages import (
-    Assignment,
-    CallTiming,
-    CheckpointFailed,
-    CheckpointWritten,
-    Deciding,
-    Evaluation,
-    FailureKind,
-    HostSample,
-    Leg,
-    LegFinished,
-    LegStarted,
-    ReplicaState,
-    ReplicaStatus,
-    Stamp,
-    StepBatch,
-    Task,
-    TaskFailure,
-)
+from workers.messages import Assignment, FailureKind, Leg, Task, TaskFailure
+from workers.news import Evaluation, LegFinished, LegStarted, News, ReplicaState, ReplicaStatus, SnapshotReady, Stamp
 from workers.session import python_environment, session_directory
 from workers.snapshot import Snapshot
 from workers.supervisor import process as processes
+from workers.supervisor.checkpoint_keeper import CheckpointKeeper
+from workers.supervisor.log import TaskLog
 from workers.task.runtime import environment
 from workers.telemetry.interfaces import address_on, interfaces, reachable_from_outside
 from workers.telemetry.oom import MemoryWitness
 from workers.telemetry.sampler import Sampler
 from workers.telemetry.vitals import vitals
 from workers.wire import AddressReleased, Preempted, Ready, ReleaseAddress, Score, SnapshotTaken, StopLeg, Train
-
-LOG_BYTES_PER_POLL = 1 << 20
-FLUSH_SECONDS = 120.0
-"""How long the end of a leg may wait for its last checkpoint."""
-_CLOSE_SECONDS = 8.0
-"""How long the end of a task may wait for its best one; Ray ends the supervisor soon after."""
 
 
 class Replica:
@@ -65,19 +42,18 @@ class Replica:
         self._interface = interface
         self._lock = threading.Lock()
         self._state = ReplicaState.RESERVED
-        self._news: defaultdict[type, list[Any]] = defaultdict(list)
+        self._news: list[News] = []
         self._snapshots: dict[Stamp, Snapshot] = {}
         self._failure: TaskFailure | None = None
         self._preempted = False
         self._leg: Leg | None = None
-        self._checkpoints: Writer | None = None
-        """Of the leg under way, on the task that leads it."""
+        self._checkpoints = CheckpointKeeper(self._report, self._fenced)
         self._process: processes.Process | None = None
         self._sampler = Sampler(self._pid)
         self._memory = MemoryWitness()
         self._stopping = False
         self._reservation: Reservation | None = None
-        self._log_read = 0
+        self._log: TaskLog | None = None
         self._mask = Mask({})
 
     def reserve(self) -> str:
@@ -87,7 +63,7 @@ class Replica:
         return self._reservation.address
 
     def other_addresses(self) -> tuple[str, ...]:
-        """Where peers might reach the reserved port as well: this host's other interfaces."""
+        """The reserved port at this host's other interfaces, where peers might reach it as well."""
         if self._reservation is None:
             return ()
         held = self._reservation
@@ -95,24 +71,23 @@ class Replica:
         return tuple(address for address in addresses if address != held.address)
 
     def unreachable(self, addresses: Sequence[str]) -> tuple[str, ...]:
-        """Those of the peers' `addresses` that this host cannot connect to. Takes seconds if there are any."""
+        """The `addresses` of peers that this host cannot connect to. Takes seconds if there are any."""
         return unreachable(addresses)
 
     def start(self, assignment: Assignment) -> None:
-        """Start the task's process. What becomes of it is told by `poll`."""
-        directory = session_directory(self._session)
-        log = directory / f"{self._task.type}-{self._task.index}-{os.getpid()}-{id(self)}.log"
+        """Start the task's process. Later polls report what becomes of it."""
+        folder = session_directory(self._session)
         mine, theirs = socket.socketpair()
         env = python_environment() | environment(assignment)
         self._mask = Mask(assignment.secrets)
-        self._log = log.open("wb+")
+        self._log = TaskLog(folder / f"{self._task.type}-{self._task.index}-{os.getpid()}-{id(self)}.log", self._mask)
         self._state = ReplicaState.STARTING
         try:
             with theirs:
                 self._process = processes.start(
                     self._session,
                     env,
-                    assignment.job.directory,
+                    assignment.settings.directory,
                     theirs,
                     self._log.fileno(),
                     gpus=assignment.gpus,
@@ -120,14 +95,12 @@ class Replica:
         except OSError as error:
             self._fail(FailureKind.INFRASTRUCTURE, f"its process could not be started: {error}")
             return
-        finally:
-            log.unlink()  # the open descriptors keep it; nothing is left behind, whatever happens
         self._memory.look(None)
         self._connection = Connection(mine.detach())
         self._connection.send(assignment)
         threading.Thread(target=self._listen, name=f"regatta-{self._task}", daemon=True).start()
-        if assignment.sample_seconds > 0:
-            self._sampler = Sampler(self._pid, interval=assignment.sample_seconds)
+        if assignment.settings.monitor:
+            self._sampler = Sampler(self._pid, interval=assignment.settings.sample_seconds)
             self._sampler.start()
 
     def train(self, leg: Leg, snapshot: Snapshot | None = None) -> None:
@@ -139,12 +112,11 @@ class Replica:
         self._send(Score(stamp, snapshot))
 
     def scored(self, evaluation: Evaluation) -> None:
-        """What became of a snapshot of this task's."""
-        if self._checkpoints is not None:
-            self._checkpoints.scored(evaluation)
+        """Take in the score of one of this task's snapshots."""
+        self._checkpoints.scored(evaluation)
 
     def preempt(self) -> None:
-        """This task's machine is wanted back; `poll` tells."""
+        """Report with the next poll that this task's machine is being taken back."""
         self._preempted = True
 
     def request_stop(self, reason: str, leg: int) -> None:
@@ -152,34 +124,31 @@ class Replica:
         self._send(StopLeg(reason, leg))
 
     def take_snapshot(self, stamp: Stamp) -> Snapshot:
-        """Hand over a snapshot announced in a status; it is forgotten here."""
+        """Hand over a snapshot that a status announced; it is forgotten here."""
         with self._lock:
             return self._snapshots.pop(stamp)
 
     def poll(self) -> ReplicaStatus:
+        pid = self._pid()
+        samples = self._sampler.drain()
+        if samples:  # once a second at most: a look takes a quarter of a millisecond
+            self._memory.look(pid, samples)
         with self._lock:
-            news, self._news = self._news, defaultdict(list)
+            news, self._news = self._news, []
+            ended = self._state in (ReplicaState.FAILED, ReplicaState.EXITED)
             return ReplicaStatus(
                 task=self._task,
                 state=self._state,
-                pid=self._pid(),
-                leg_started=tuple(news[LegStarted]),
-                batches=tuple(news[StepBatch]),
-                snapshots=tuple(taken.stamp for taken in news[SnapshotTaken]),
-                evaluations=tuple(news[Evaluation]),
-                leg_finished=tuple(news[LegFinished]),
-                samples=self._samples(),
+                news=(*news, *samples),
                 failure=self._mask.failure(self._failure),
-                log=self._read_log(),
-                timings=tuple(news[CallTiming]),
-                deciding=tuple(news[Deciding]),
-                checkpoints=tuple(news[CheckpointWritten]),
+                pid=pid,
+                log=self._log.new_bytes(ended=ended) if self._log else b"",
                 preempted=self._preempted,
-                vitals=vitals(self._pid()),
+                vitals=vitals(pid),
             )
 
     def stop(self) -> None:
-        """End the process and everything it started, and let go of the address."""
+        """End the process and everything it started, and release the address."""
         self._stopping = True
         if self._reservation is not None:
             self._reservation.release()
@@ -187,8 +156,7 @@ class Replica:
             self._process.kill()
             self._process.wait(5)
         self._sampler.stop()
-        if self._checkpoints is not None:
-            self._checkpoints.close(_CLOSE_SECONDS)
+        self._checkpoints.close()
 
     def _pid(self) -> int | None:
         return self._process.pid if self._process else None
@@ -203,67 +171,42 @@ class Replica:
             self._fail(FailureKind.INFRASTRUCTURE, f"what its process sent could not be read: {error!r}")
 
     def _hear(self, event: Any) -> None:
-        if isinstance(event, ReleaseAddress):
-            if self._reservation is not None:  # one that takes a lost task's place holds none, and takes its port
-                self._reservation.release()
-            self._send(AddressReleased())
-            return
-        if isinstance(event, Preempted):
-            self.preempt()
-            return
-        if isinstance(event, LegStarted):
-            self._begin_checkpoints()
-        if isinstance(event, LegFinished):
-            self._flush(event)
-        with self._lock:
-            if isinstance(event, TaskFailure):
-                self._failure = event
-                self._state = ReplicaState.FAILED
-                return
-            if isinstance(event, Ready):
+        match event:
+            case ReleaseAddress():
+                if self._reservation is not None:  # a replacement holds none, and takes the lost task's port
+                    self._reservation.release()
+                self._send(AddressReleased())
+            case Preempted():
+                self.preempt()
+            case TaskFailure():
+                self._take_failure(event)
+            case Ready():
                 self._state = ReplicaState.READY
-            if isinstance(event, SnapshotTaken):
-                self._take_in(event)
-                return
-            self._news[type(event)].append(event)
+            case SnapshotTaken():
+                if event.score:
+                    with self._lock:
+                        self._snapshots[event.stamp] = event.snapshot
+                    self._report(SnapshotReady(event.stamp))
+                self._checkpoints.take(event)
+            case LegStarted() if self._leg is not None:
+                self._checkpoints.begin(self._leg)
+                self._report(event)
+            case LegFinished():
+                self._checkpoints.flush(event)
+                self._report(event)
+            case _:
+                self._report(event)
 
-    def _take_in(self, event: SnapshotTaken) -> None:
-        if event.score:
-            self._snapshots[event.stamp] = event.snapshot
-            self._news[SnapshotTaken].append(event)
-        if self._checkpoints is not None:
-            if event.score:
-                self._checkpoints.consider(event.stamp, event.snapshot)
-            if event.keep:
-                self._checkpoints.submit(event.snapshot)
-
-    def _begin_checkpoints(self) -> None:
-        if self._checkpoints is not None:
-            self._checkpoints.close(0)  # it still writes what it has
-            self._checkpoints = None
-        if self._leg is not None and self._leg.checkpoints is not None:
-            self._checkpoints = Writer(self._leg, self._leg.checkpoints, self._heard)
-
-    def _flush(self, finished: LegFinished) -> None:
-        """A leg that has ended has its last checkpoint: the driver hears of the end when it is written."""
-        if self._checkpoints is None or self._leg is None:
-            return
+    def _report(self, news: News) -> None:
+        """Have the next poll tell `news`; from any thread."""
         with self._lock:
-            self._news[Deciding].append(Deciding(finished.run_id, begins=True))  # no hang, however long it takes
-        if not self._checkpoints.flush(FLUSH_SECONDS):
-            problem = f"the last checkpoint was not written within {FLUSH_SECONDS:.0f} s of the end"
-            self._heard(CheckpointFailed(finished.run_id, self._leg.attempt, finished.steps, problem))
-        with self._lock:
-            self._news[Deciding].append(Deciding(finished.run_id, begins=False))
+            self._news.append(news)
 
-    def _heard(self, news: CheckpointWritten | CheckpointFailed) -> None:
-        """From the thread that writes checkpoints."""
-        with self._lock:
-            self._news[CheckpointWritten].append(news)
-        if isinstance(news, CheckpointFailed) and news.fenced:
-            self._fail(FailureKind.INFRASTRUCTURE, news.problem)
-            if self._process is not None:
-                self._process.kill()
+    def _fenced(self, problem: str) -> None:
+        """A later attempt has taken over: this one must not go on."""
+        self._fail(FailureKind.INFRASTRUCTURE, problem)
+        if self._process is not None:
+            self._process.kill()
 
     def _report_exit(self) -> None:
         process = self._process
@@ -281,27 +224,17 @@ class Replica:
         kind = FailureKind.MEMORY if killed.for_memory else FailureKind.INFRASTRUCTURE
         self._fail(kind, f"its process {killed.summary}", killed.hint)
 
-    def _samples(self) -> tuple[HostSample, ...]:
-        samples = self._sampler.drain()
-        if samples:  # once a second, as often as there is one: a look costs a quarter of a millisecond
-            self._memory.look(self._pid(), samples)
-        return samples
-
     def _fail(self, kind: FailureKind, summary: str, hint: str = "") -> None:
+        self._take_failure(TaskFailure(self._task, kind, summary, hint=hint))
+
+    def _take_failure(self, failure: TaskFailure) -> None:
         with self._lock:
-            self._failure = TaskFailure(self._task, kind, summary, hint=hint)
+            self._failure = failure
             self._state = ReplicaState.FAILED
 
     def _send(self, command: Any) -> None:
         with contextlib.suppress(OSError):  # the process is gone; `poll` tells
             self._connection.send(command)
-
-    def _read_log(self) -> bytes:
-        if self._process is None:
-            return b""
-        data = os.pread(self._log.fileno(), LOG_BYTES_PER_POLL, self._log_read)
-        self._log_read += len(data)
-        return self._mask.log(data, over=not data and self._state in (ReplicaState.FAILED, ReplicaState.EXITED))
 
 
 def _describe_exit(code: int | None) -> str:

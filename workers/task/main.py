@@ -18,6 +18,8 @@ from typing import Any
 from jobs.api import Job
 from workers.failures import describe
 from workers.messages import Assignment
+from workers.modes.registry import traits
+from workers.settings import ReplicaSettings
 from workers.wire import AddressReleased, Preempted, Ready, ReleaseAddress, StopLeg
 
 
@@ -101,17 +103,18 @@ def _run(wire: Wire) -> None:
     configure_tensorflow(assignment)
     if assignment.task.type == "evaluator":
         _evaluate(wire)
-    elif assignment.mode == "async" and assignment.task.type != "chief":
+    elif traits(assignment.settings.mode).serves(assignment.task):
         _serve(wire)
     else:
         _train(wire)
 
 
 def _train(wire: Wire) -> None:
-    from workers.modes import make_mode
-    from workers.training.loop import Trainer
+    from workers.modes.mode import make_mode
+    from workers.training.loop import train
+    from workers.training.trainer import Trainer
 
-    job = _load_job(wire.assignment)
+    job = _load_job(wire.assignment.settings)
     trainer = Trainer(wire.assignment, job, make_mode(wire.assignment, job), wire.send)
     wire.on_stop = trainer.request_stop
     _release_address(wire)
@@ -119,14 +122,14 @@ def _train(wire: Wire) -> None:
     _hold_sigterm()
     wire.send(Ready())
     for command in _commands(wire):
-        trainer.train(command.leg, command.snapshot)
+        train(trainer, command.leg, command.snapshot)
         wire.send(Ready())
 
 
 def _evaluate(wire: Wire) -> None:
     from workers.training.evaluator import Evaluator
 
-    evaluator = Evaluator(wire.assignment, _load_job(wire.assignment))
+    evaluator = Evaluator(wire.assignment, _load_job(wire.assignment.settings))
     evaluator.prepare()
     wire.send(Ready())
     for command in _commands(wire):
@@ -140,7 +143,7 @@ def _serve(wire: Wire) -> None:
 
     assignment = wire.assignment
     settings = session_settings(assignment)
-    settings.device_count["CPU"] = assignment.devices_per_replica
+    settings.device_count["CPU"] = assignment.settings.devices_per_replica
     settings.inter_op_parallelism_threads = inter_op_threads()
     _release_address(wire)
     tf.distribute.Server(
@@ -165,11 +168,11 @@ def _release_address(wire: Wire) -> None:
         raise RuntimeError("a command came before the address was released")
 
 
-def _load_job(assignment: Assignment) -> Job:
+def _load_job(settings: ReplicaSettings) -> Job:
     from jobs.loading import load_job_class, validate_params
 
-    job_class = load_job_class(assignment.job.target, assignment.job.directory)
-    return job_class(validate_params(job_class, assignment.params))
+    job_class = load_job_class(settings.job, settings.directory)
+    return job_class(validate_params(job_class, settings.params))
 
 
 if __name__ == "__main__":

@@ -27,9 +27,13 @@ def environment(assignment: Assignment) -> dict[str, str]:
         "no_grpc_proxy": "*",
         "PYTHONUNBUFFERED": "1",
         "REGATTA_TASK": str(assignment.task),
-        **({"TF_XLA_FLAGS": f"{os.environ.get('TF_XLA_FLAGS', '')} {_XLA_FLAGS}".strip()} if assignment.jit else {}),
+        **(_xla_flags() if assignment.settings.jit else {}),
         **assignment.secrets,
     }
+
+
+def _xla_flags() -> dict[str, str]:
+    return {"TF_XLA_FLAGS": f"{os.environ.get('TF_XLA_FLAGS', '')} {_XLA_FLAGS}".strip()}
 
 
 def inter_op_threads() -> int:
@@ -61,7 +65,7 @@ def configure_tensorflow(assignment: Assignment) -> None:
     # Read at import: wrong only if the user's own keras.json says otherwise.
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(f"Keras runs on {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
-    keras.config.set_dtype_policy(assignment.dtype_policy)
+    keras.config.set_dtype_policy(assignment.settings.dtype_policy)
     threads = max(1, round(assignment.cpus))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads())
@@ -69,8 +73,8 @@ def configure_tensorflow(assignment: Assignment) -> None:
     context.context()._config = session_settings(assignment)
     if assignment.gpus == 0:
         tf.config.set_visible_devices([], "GPU")
-        if assignment.devices_per_replica > 1:
-            logical = [tf.config.LogicalDeviceConfiguration()] * assignment.devices_per_replica
+        if assignment.settings.devices_per_replica > 1:
+            logical = [tf.config.LogicalDeviceConfiguration()] * assignment.settings.devices_per_replica
             tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
     for gpu in tf.config.get_visible_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)

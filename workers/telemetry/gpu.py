@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from workers.messages import GpuSample
+from workers.news import GpuSample
 from workers.telemetry.readings import NotMeasured, Readings
 from workers.telemetry.visible_gpus import Choice, Device, choose, names_none
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from workers.messages import HostSample
+from workers.news import HostSample
 from workers.telemetry.descendants import descendants, newest_pid
 from workers.telemetry.readings import NotMeasured, Readings
 

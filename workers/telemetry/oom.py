@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.messages import HostSample
+from workers.news import HostSample
 from workers.telemetry.vitals import vitals
 
 _GIB = 1 << 30

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Protocol
 
-from workers.messages import HostSample
+from workers.news import HostSample
 from workers.telemetry.gpu import GpuReader, GpuReading
 from workers.telemetry.host import HostReader, HostReading
 

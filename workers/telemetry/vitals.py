@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from workers.messages import Vitals
+from workers.news import Vitals
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workers.snapshot import Memory
+from workers.snapshot import CallbackMemory
 
 if TYPE_CHECKING:
     import keras
@@ -26,7 +26,7 @@ class _Unplain(Exception):  # noqa: N818 - nobody's error: the attribute is left
     pass
 
 
-def remember(callbacks: Sequence[keras.callbacks.Callback], steps: Sequence[Mapping[str, float]]) -> Memory:
+def remember(callbacks: Sequence[keras.callbacks.Callback], steps: Sequence[Mapping[str, float]]) -> CallbackMemory:
     """What `callbacks` hold, and what the `steps` of the epoch under way logged."""
     arrays: list[np.ndarray[Any, Any]] = []
     told = []
@@ -43,10 +43,10 @@ def remember(callbacks: Sequence[keras.callbacks.Callback], steps: Sequence[Mapp
     names = list(steps[-1]) if steps else []
     logged = np.array([[step[name] for name in names] for step in steps], np.float64)
     arrays.append(logged.reshape(len(steps), len(names)))
-    return Memory({"callbacks": told, "logs": {"names": names, "rows": len(arrays) - 1}}, tuple(arrays))
+    return CallbackMemory({"callbacks": told, "logs": {"names": names, "rows": len(arrays) - 1}}, tuple(arrays))
 
 
-def recall(memory: Memory, callbacks: Sequence[keras.callbacks.Callback]) -> list[dict[str, float]]:
+def recall(memory: CallbackMemory, callbacks: Sequence[keras.callbacks.Callback]) -> list[dict[str, float]]:
     """Give `callbacks` back what they held; returns what the steps of the epoch under way logged.
 
     A callback that the job has changed since, or that stands in another place now, begins anew.

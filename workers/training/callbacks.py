@@ -22,8 +22,8 @@ from workers.data.stream import checked, without_tuner
 from workers.errors import CallbackError
 from workers.model import state
 from workers.model.learning_rate import learning_rate_variable
-from workers.modes import Call, Consult, Decision
-from workers.snapshot import Memory, Snapshot
+from workers.modes.mode import Call, Consult, Decision
+from workers.snapshot import CallbackMemory, Snapshot
 from workers.training.callback_memory import recall, remember
 
 if TYPE_CHECKING:
@@ -60,15 +60,15 @@ class Callbacks:
         self._epoch = 0
         self._call = 0
         self._steps_per_epoch = 1
-        self._memory: Memory | None = None
+        self._memory: CallbackMemory | None = None
         self.state: Snapshot | None = None
         """What the hooks made of the model, where they changed more than its learning rate."""
 
-    def start_at(self, epoch: int, steps_per_epoch: int, memory: Memory | None = None) -> None:
+    def start_at(self, epoch: int, steps_per_epoch: int, memory: CallbackMemory | None = None) -> None:
         """Training goes on from within `epoch`, counted from 0; `memory` is what they held then."""
         self._epoch, self._steps_per_epoch, self._memory = epoch, steps_per_epoch, memory
 
-    def memory(self) -> Memory | None:
+    def memory(self) -> CallbackMemory | None:
         """What they hold now, for whoever goes on from here; None if they were never asked anything."""
         return remember(self._list.callbacks, self._steps) if self.consult else None
 

@@ -7,9 +7,10 @@ import time
 from jobs.api import DataContext, Job
 from workers.data.stream import checked, first_batch, without_tuner
 from workers.errors import UnknownMetricError
-from workers.messages import Assignment, Evaluation, Stamp
+from workers.messages import Assignment
 from workers.model import state
 from workers.model.step import make_model
+from workers.news import Evaluation, Stamp
 from workers.snapshot import Snapshot
 
 
@@ -17,7 +18,8 @@ class Evaluator:
     """The job's model, outside of any strategy, and its evaluation data."""
 
     def __init__(self, assignment: Assignment, job: Job) -> None:
-        self._assignment = assignment
+        self._settings = assignment.settings
+        self._target_metric = assignment.target_metric
         self._job = job
 
     def prepare(self) -> None:
@@ -29,14 +31,14 @@ class Evaluator:
         """
         import tensorflow as tf
 
-        dataset = self._job.eval_dataset(DataContext(self._assignment.batch_size))
+        dataset = self._job.eval_dataset(DataContext(self._settings.batch_size))
         dataset = checked(dataset, "eval_dataset")
-        dataset = dataset.cache() if self._assignment.cache else dataset
-        self._dataset = without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if self._assignment.prefetch else dataset)
+        dataset = dataset.cache() if self._settings.cache else dataset
+        self._dataset = without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if self._settings.prefetch else dataset)
         batch = first_batch(self._dataset, "eval_dataset")
-        self._model = make_model(self._job, self._assignment.seed, batch)
+        self._model = make_model(self._job, self._settings.seed, batch)
         names = self._evaluate()
-        metric = self._assignment.target_metric
+        metric = self._target_metric
         if metric is not None and metric not in names:
             raise UnknownMetricError(
                 f"target: this model's evaluation reports no {metric!r}; it reports {', '.join(sorted(names))}. "

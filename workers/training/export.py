@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from jobs.api import Job
 from workers.model import state
+from workers.session import say
 from workers.snapshot import Snapshot
-from workers.task_log import say
 
 if TYPE_CHECKING:
     import keras

@@ -1,35 +1,37 @@
-"""How far a leg has come: samples by step, and what each worker took of the data.
+"""How far a leg has come: samples by step, and the batches that each worker took.
 
-A run may go on with another number of workers than it began with. A step then holds more or fewer samples than the
-steps before, so samples are counted from where the leg started, not as a multiple of steps.
+A run may continue with another number of workers than it began with. A step then holds more or fewer samples than
+the steps before, so samples are counted from where the leg started, not as a multiple of steps.
 """
 
 from __future__ import annotations
 
 import math
 
-from workers.messages import Dealt, Position, Start
+from workers.messages import Position, Start, Taken
 
 
 class Progress:
+    """Counts of one leg, on top of what it continues from."""
+
     def __init__(self, start: Start, workers: int, batches_per_step: int, batch_size: int) -> None:
-        """`batches_per_step` make one counted step, of all workers together in sync."""
+        """`batches_per_step` make one counted step."""
         self._start = start
         self._taken = [0] * workers
         self._batches_per_step = batches_per_step
         self.global_batch = batches_per_step * batch_size
 
     def samples(self, step: int) -> int:
-        """Trained on when `step` updates were made, of this leg and of what it goes on from."""
+        """Samples trained on after `step` updates, since the run began."""
         return self._start.samples + (step - self._start.step) * self.global_batch
 
     def total_steps(self, samples: int) -> int:
-        """The step with which a budget of `samples` is spent."""
+        """The step that completes a budget of `samples`."""
         rest = max(0, samples - self._start.samples)
         return max(1, self._start.step + math.ceil(rest / self.global_batch))
 
     def took(self, worker: int | None, steps: int) -> None:
-        """`worker` took part in `steps` more steps; None for all of them together."""
+        """`worker` took `steps` more; None if all workers took them together."""
         if worker is not None:
             self._taken[worker] += steps
             return
@@ -38,9 +40,9 @@ class Progress:
 
     @property
     def position(self) -> Position:
-        """What was taken of the stream since the run began."""
+        """Batches taken of the stream since the run began."""
         before, workers = self._start.position, len(self._taken)
         if before and before[-1].workers == workers:
             taken = tuple(old + new for old, new in zip(before[-1].taken, self._taken, strict=True))
-            return (*before[:-1], Dealt(workers, taken))
-        return (*before, Dealt(workers, tuple(self._taken)))
+            return (*before[:-1], Taken(workers, taken))
+        return (*before, Taken(workers, tuple(self._taken)))

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 from jobs.api import Job
 from workers.data.stream import first_batch, training_stream
-from workers.messages import Leg, Start
+from workers.messages import Start
 from workers.model import state
 from workers.model.learning_rate import learning_rate_variable, set_learning_rate
 from workers.model.step import make_model
+from workers.settings import ReplicaSettings
 from workers.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import keras
 
 
-def initial_model(job: Job, leg: Leg, batch_size: int) -> keras.Model:
+def initial_model(job: Job, settings: ReplicaSettings) -> keras.Model:
     """The model every mode starts from for the leg's seed: the same weights in every mode and on every worker.
 
     Built once more, on this process' CPU. The compiled model of the group takes its values over, so a further seed
@@ -25,10 +26,11 @@ def initial_model(job: Job, leg: Leg, batch_size: int) -> keras.Model:
     """
     import tensorflow as tf
 
-    batch = first_batch(training_stream(job, batch_size=batch_size, seed=leg.seed), "train_dataset")
+    once = settings.model_copy(update={"cache": False})
+    batch = first_batch(training_stream(job, once, seed=settings.seed), "train_dataset")
     with tf.device("CPU:0"):
-        model = make_model(job, leg.seed, batch)
-    set_learning_rate(model, leg.learning_rate, leg.learning_rate_scale)
+        model = make_model(job, settings.seed, batch)
+    set_learning_rate(model, settings.learning_rate, settings.learning_rate_scale)
     return model
 
 

@@ -1,22 +1,59 @@
-"""Sums up where the time of a worker's calls went, so that short calls are not told one by one."""
+"""A leg's training clock, and where the time of its workers' calls went."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-from workers.messages import CallTiming
-from workers.modes import Call
+from workers.modes.mode import Call
+from workers.news import CallTiming
 
 LEAST_SECONDS = 0.1
+"""Calls are summed up until they took this long: short ones are not reported one by one."""
+
+
+class LegClock:
+    """Seconds of training, on this process' monotonic clock; it stands still while callbacks decide."""
+
+    def __init__(self) -> None:
+        self.created = time.monotonic()
+        self.start_at(0.0)
+
+    def start_at(self, clock: float | None) -> None:
+        """Start at 0 (None), or at `clock` when the leg was handed out: preparing it took time as well."""
+        now = time.monotonic()
+        self.origin = now if clock is None else self.created - clock
+        self._last = now
+
+    def call_ended(self, at: float) -> None:
+        """A call ended at monotonic second `at`."""
+        self._last = max(self._last, at)
+
+    @property
+    def seconds(self) -> float:
+        """Training clock at the end of the last call."""
+        return self._last - self.origin
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The clock stands still inside."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            seconds = time.monotonic() - begun
+            self.origin += seconds
+            self._last += seconds
 
 
 class CallTimer:
     """Takes in calls, and hands out one `CallTiming` per worker for every `LEAST_SECONDS` of them."""
 
-    def __init__(self, run_id: str, started: float) -> None:
+    def __init__(self, run_id: str, clock: LegClock) -> None:
         self._run_id = run_id
-        self._started = started
+        self._clock = clock
         self._open: dict[int, list[Call]] = {}
         self._snapshot = 0.0
 
@@ -24,12 +61,8 @@ class CallTimer:
         """This task spent `seconds` on a snapshot."""
         self._snapshot += seconds
 
-    def pause(self, seconds: float) -> None:
-        """The training clock stood still for so long."""
-        self._started += seconds
-
     def add(self, call: Call) -> Iterator[CallTiming]:
-        """What is worth telling now that `call` is done."""
+        """Timings that are due now that `call` ended."""
         calls = self._open.setdefault(call.worker, [])
         if len(call.steps):
             calls.append(call)
@@ -37,7 +70,7 @@ class CallTimer:
             yield self._sum_up(call.worker)
 
     def rest(self) -> Iterator[CallTiming]:
-        """What was not told yet: the leg is over."""
+        """Timings that were not handed out yet, at the end of the leg."""
         for worker in [worker for worker, calls in self._open.items() if calls]:
             yield self._sum_up(worker)
 
@@ -49,7 +82,7 @@ class CallTimer:
             worker=worker,
             last_step=max(int(call.steps[-1]) for call in calls),
             steps=sum(len(call.steps) for call in calls),
-            clock=max(call.ended for call in calls) - self._started,
+            clock=max(call.ended for call in calls) - self._clock.origin,
             seconds=sum(call.ended - call.started for call in calls),
             busy=_total(call.busy for call in calls),
             input_wait=_total(call.input_wait for call in calls),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.messages import GpuSample
+from workers.news import GpuSample
 from workers.telemetry.gpu import GpuReader, GpuReading
 
 A = "GPU-aaaa1111-0000-0000-0000-000000000000"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.monitor.nvml_world import CODES, FIRST, GIB, H100, SECOND, TWO_GPUS, A, B, StandIn, read
-from workers.messages import GpuSample
+from workers.news import GpuSample
 from workers.telemetry.gpu import GpuReader, GpuReading
 
 pytestmark = pytest.mark.unit

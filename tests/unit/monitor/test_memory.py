@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.messages import HostSample
+from workers.news import HostSample
 from workers.telemetry.oom import MemoryWitness
 from workers.telemetry.vitals import vitals
 

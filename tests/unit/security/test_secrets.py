@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from orchestrator.cli.flags import to_fields
 from orchestrator.errors import JobError, SpecError
 from orchestrator.plan.topology import training_plans
-from orchestrator.runs.assignments import assigner
+from orchestrator.runs.managed_group import assigner
 from orchestrator.spec import secrets
-from orchestrator.spec.run import make_run_spec
+from orchestrator.spec.run import RunSpec
 from workers.masking import Mask
 from workers.messages import FailureKind, Task, TaskFailure
 
@@ -99,7 +99,7 @@ def test_what_may_be_the_beginning_of_a_secret_waits_for_more() -> None:
 )  # fmt: skip
 def test_names_that_are_refused(name: str) -> None:
     with pytest.raises(SpecError, match=r"^env_secrets: ") as refused:
-        make_run_spec({"job": "digits", "env_secrets": [name]})
+        RunSpec.make({"job": "digits", "env_secrets": [name]})
     assert "\x1b" not in refused.value.message
 
 
@@ -117,7 +117,7 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_spec_and_the_assignment_do_not_show_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB_TOKEN", "canary-5d1c")
-    spec = make_run_spec({"job": "digits", **to_fields({"env_secret": ["HUB_TOKEN"]}), "target": None})
+    spec = RunSpec.make({"job": "digits", **to_fields({"env_secret": ["HUB_TOKEN"]}), "target": None})
     assert spec.resolved()["env_secrets"] == ["HUB_TOKEN"]
     assert "canary" not in f"{spec!r}{spec.resolved()}"
     plans = training_plans(spec)

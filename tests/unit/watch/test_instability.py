@@ -8,16 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.control import events as on
+from orchestrator.control.machine import Machine, Rules
 from orchestrator.control.recent_snapshots import MARGIN, RecentSnapshots, named, reaction
-from orchestrator.control.rollback import Guard
-from orchestrator.control.states import Ended
+from orchestrator.metric_target import MetricTarget
 from orchestrator.monitor.advice import ADVICE
 from orchestrator.results import Finding
-from workers.messages import ROLLBACK, Evaluation, Leg, LegFinished, Stamp, Start
+from tests.made import status
+from workers.messages import ROLLBACK, FailureKind, Start, Task, TaskFailure
+from workers.news import Evaluation, LegFinished, ReplicaState, SnapshotReady, Stamp
 
 pytestmark = pytest.mark.unit
 
-LEG = Leg("r", 0, 6400, None, None, None)
+W0, EVALUATOR = Task("worker", 0), Task("evaluator", 0)
 
 
 def finding(kind: str = "nan", step: int | None = 400, clock: float | None = 4.0) -> Finding:
@@ -28,28 +31,32 @@ def stamp(step: int) -> Stamp:
     return Stamp("r", step, 64 * step, step / 100)
 
 
-class FakeCoordinator:
-    """Remembers what it was told."""
+class Leg:
+    """A leg that trains, and what the machine wants done about it."""
 
-    def __init__(self, *steps: int, training: bool = True) -> None:
-        self.snapshots: RecentSnapshots[str] = RecentSnapshots()
+    def __init__(self, policy: Any, *steps: int) -> None:
+        self.machine = Machine(Rules(on_instability=policy))
+        self.now = 100.0
+        self.machine.advance(on.Launched((W0,), (EVALUATOR,)), self.now)
+        self.stops: list[str] = []
+        self.begin()
         for step in steps:
-            self.snapshots.add(stamp(step), f"snapshot {step}")
-        self.training = training
-        self.stopped: list[str] = []
+            self.machine.advance(on.SnapshotHeld(stamp(step), f"snapshot {step}"), self.now)
 
-    def stop(self, reason: str) -> bool:
-        if self.training:
-            self.stopped.append(reason)
-        return self.training
+    def begin(self) -> None:
+        self.machine.advance(on.LegOrdered("r"), self.now)
 
+    def react(self, found: Finding) -> str:
+        orders = self.machine.advance(on.FindingMade(found), self.now)
+        self.stops += [order.reason for order in orders if isinstance(order, on.StopLeg)]
+        (action,) = (order.action for order in orders if isinstance(order, on.Acted))
+        return action
 
-def guard(policy: Any, coordinator: FakeCoordinator, now: float = 100.0) -> Guard:
-    return Guard(policy, coordinator, clock=lambda: now)  # type: ignore[arg-type]
-
-
-def ended(seconds: float, reached: Evaluation | None = None) -> Ended:
-    return Ended(LegFinished("r", 500, 32_000, seconds, ROLLBACK, 500), None, reached, None, ROLLBACK)
+    def ends(self, seconds: float, *scores: Evaluation, stopped: str | None = ROLLBACK) -> on.Order:
+        """The leg ends at training clock `seconds`; what the machine makes of it."""
+        finished = LegFinished("r", 500, 32_000, seconds, stopped, 500)
+        statuses = [status(W0, *(SnapshotReady(score.stamp) for score in scores), finished), status(EVALUATOR, *scores)]
+        return self.machine.advance(on.Polled(statuses), self.now)[-1]
 
 
 @pytest.mark.parametrize("kind", sorted(ADVICE))
@@ -67,67 +74,73 @@ def test_a_stop_reason_names_the_finding() -> None:
 
 
 def test_stop() -> None:
-    coordinator = FakeCoordinator(60, 120)
-    acting = guard("stop", coordinator)
-    assert acting.react(finding("spike")) == "warned"
-    assert acting.react(finding()) == "stopped"
-    assert acting.stopped == coordinator.stopped[0] == "nan at step 400"
-    assert acting.resumed(LEG, ended(5.0)) is None
+    leg = Leg("stop", 60, 120)
+    assert leg.react(finding("spike")) == "warned"
+    assert leg.react(finding()) == "stopped"
+    assert leg.stops == ["nan at step 400"]
+    ended = leg.ends(5.0, stopped="nan at step 400")
+    assert isinstance(ended, on.Ended)
+    assert ended.unstable
 
 
 def test_warn_stops_nothing() -> None:
-    coordinator = FakeCoordinator(60)
-    assert guard("warn", coordinator).react(finding()) == "warned"
-    assert coordinator.stopped == []
+    leg = Leg("warn", 60)
+    assert leg.react(finding()) == "warned"
+    assert leg.stops == []
 
 
-def test_a_leg_that_is_over_cannot_be_stopped() -> None:
-    for policy in ("stop", "rollback"):
-        acting = guard(policy, FakeCoordinator(60, training=False))
-        assert acting.react(finding()) == "warned"
-        assert acting.stopped is None
-        assert acting.resumed(LEG, ended(5.0)) is None
+@pytest.mark.parametrize("policy", ["stop", "rollback"])
+def test_a_leg_that_ended_cannot_be_stopped(policy: str) -> None:
+    leg = Leg(policy, 60)
+    ended = leg.ends(5.0, stopped=None)
+    assert isinstance(ended, on.Ended)
+    assert not ended.unstable
+    assert leg.react(finding()) == "warned"
+    assert leg.stops == []
 
 
 def test_rollback_once_and_then_stop() -> None:
-    coordinator = FakeCoordinator(60, 180, 300, 390)
-    acting = guard("rollback", coordinator)
-    assert acting.react(finding("divergence", 400)) == "rolled back to step 180"
-    assert coordinator.stopped == [ROLLBACK]
-    again = acting.resumed(LEG, ended(5.0))
-    assert again is not None
-    leg, snapshot = again
-    assert snapshot == "snapshot 180"
-    assert leg.start == Start(180, 64 * 180, 5.0, 0.5, 0.5)
-    assert acting.resumed(leg, ended(9.0)) is None
-    assert acting.react(finding("nan", 700)) == "stopped"
-    assert coordinator.stopped[1:] == ["nan at step 700"]
+    leg = Leg("rollback", 60, 180, 300, 390)
+    assert leg.react(finding("divergence", 400)) == "rolled back to step 180"
+    assert leg.stops == [ROLLBACK]
+    assert leg.ends(5.0) == on.RollBack(Start(180, 64 * 180, 5.0, 0.5, 0.5), "snapshot 180")
+    leg.begin()
+    assert leg.react(finding("nan", 700)) == "stopped"
+    assert leg.stops[1:] == ["nan at step 700"]
+    assert isinstance(leg.ends(9.0, stopped="nan at step 700"), on.Ended)
 
 
-def test_the_training_clock_goes_on_while_a_run_is_put_back() -> None:
-    times = iter([100.0, 107.0])
-    acting = Guard("rollback", FakeCoordinator(60), clock=lambda: next(times))  # type: ignore[arg-type]
-    acting.react(finding(clock=4.0))
-    again = acting.resumed(LEG, ended(5.0))
-    assert again is not None
-    assert again[0].start is not None
-    assert again[0].start.clock == pytest.approx(4.0 + 7.0)
+def test_the_training_clock_continues_while_a_run_is_put_back() -> None:
+    leg = Leg("rollback", 60)
+    leg.react(finding(clock=4.0))
+    leg.now += 7.0
+    again = leg.ends(5.0)
+    assert isinstance(again, on.RollBack)
+    assert again.start.clock == pytest.approx(4.0 + 7.0)
 
 
-def test_without_a_good_snapshot_training_begins_anew() -> None:
-    acting = guard("rollback", FakeCoordinator(390))
-    assert acting.react(finding("nan", 400)) == "rolled back to step 0"
-    again = acting.resumed(LEG, ended(5.0))
-    assert again is not None
-    assert again[1] is None
-    assert again[0].start == Start(0, 0, 5.0, 0.5, 0.5)
+def test_without_a_good_snapshot_training_begins_again() -> None:
+    leg = Leg("rollback", 390)
+    assert leg.react(finding("nan", 400)) == "rolled back to step 0"
+    assert leg.ends(5.0) == on.RollBack(Start(0, 0, 5.0, 0.5, 0.5), None)
 
 
-def test_a_run_that_reached_its_target_meanwhile_is_over() -> None:
-    acting = guard("rollback", FakeCoordinator(60))
-    acting.react(finding())
-    reached = Evaluation(stamp(60), {"val_accuracy": 0.99}, 0.1)
-    assert acting.resumed(LEG, ended(5.0, reached)) is None
+def test_a_run_that_reached_its_target_meanwhile_has_ended() -> None:
+    leg = Leg("rollback", 60)
+    leg.machine.advance(on.LegOrdered("r", MetricTarget.parse("val_accuracy>=0.9")), leg.now)
+    leg.react(finding())
+    ended = leg.ends(5.0, Evaluation(stamp(60), {"val_accuracy": 0.99}, 0.1))
+    assert isinstance(ended, on.Ended)
+    assert ended.reason == "target"
+
+
+def test_a_rollback_outlives_an_attempt_that_breaks_before_it() -> None:
+    leg = Leg("rollback", 60)
+    leg.react(finding("nan", 400, 4.0))
+    dead = status(W0, state=ReplicaState.FAILED, failure=TaskFailure(W0, FailureKind.INFRASTRUCTURE, "was killed"))
+    again = leg.machine.advance(on.Polled([dead]), leg.now)[-1]
+    assert isinstance(again, on.Relaunch)
+    assert again.rollback == on.RollBack(Start(60, 64 * 60, 4.0, 0.5, 0.5), "snapshot 60")
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=200))

@@ -11,9 +11,12 @@ import pytest
 from orchestrator.monitor.speed import LEAST_SECONDS, WINDOW_SECONDS, Pace
 from orchestrator.store import summaries
 from orchestrator.store.metrics import MetricsWriter
-from workers.messages import CallTiming, ReplicaState, ReplicaStatus, Task
-from workers.modes import Call
-from workers.training.timing import CallTimer
+from tests.made import status
+from workers.messages import Task
+from workers.modes.mode import Call
+from workers.modes.registry import traits
+from workers.news import CallTiming
+from workers.training.timing import CallTimer, LegClock
 
 pytestmark = pytest.mark.unit
 
@@ -106,8 +109,14 @@ def call(worker: int, first: int, steps: int, began: float, took: float, **chang
     return Call(worker, np.arange(first, first + steps), np.ones((steps, 1)), began, began + took, **fields)
 
 
+def clock(origin: float) -> LegClock:
+    started = LegClock()
+    started.origin = origin
+    return started
+
+
 def test_short_calls_are_told_together() -> None:
-    timer = CallTimer("r", started=1000.0)
+    timer = CallTimer("r", clock(1000.0))
     told = [t for i in range(100) for t in timer.add(call(0, i + 1, 1, 1000 + i * 0.012, 0.012))] + list(timer.rest())
     assert sum(one.steps for one in told) == 100
     assert len(told) == 12  # every ninth call fills a tenth of a second
@@ -120,18 +129,19 @@ def test_short_calls_are_told_together() -> None:
 
 
 def test_workers_are_told_apart_and_snapshots_once() -> None:
-    timer = CallTimer("r", started=0.0)
+    running = clock(0.0)
+    timer = CallTimer("r", running)
     assert [t.worker for t in timer.add(call(0, 1, 10, 0.0, 0.2))] == [0]
     timer.snapshot(0.5)
     one, two = *timer.add(call(1, 11, 10, 0.0, 0.2)), *timer.add(call(0, 21, 10, 0.2, 0.2))
     assert (one.worker, one.snapshot, two.worker, two.snapshot) == (1, 0.5, 0, 0.0)
-    timer.pause(10.0)
+    running.origin += 10.0
     (third,) = timer.add(call(0, 31, 10, 10.4, 0.2))
     assert third.clock == pytest.approx(0.6), "the training clock stood still"
 
 
 def test_a_call_without_steps_tells_nothing() -> None:
-    timer = CallTimer("r", started=0.0)
+    timer = CallTimer("r", clock(0.0))
     assert list(timer.add(call(0, 1, 0, 0.0, 0.5))) == list(timer.rest()) == []
 
 
@@ -140,7 +150,7 @@ def test_a_call_without_steps_tells_nothing() -> None:
 
 def stored(path: Path, *timings: CallTiming) -> Path:
     store = MetricsWriter(path)
-    store.add(1, ReplicaStatus(Task("worker", 0), ReplicaState.TRAINING, timings=timings))
+    store.add(1, status(Task("worker", 0), *timings))
     store.close()
     return path
 
@@ -152,7 +162,7 @@ def test_sync_shares(tmp_path: Path) -> None:
         CallTiming("r", 0, 100, 100, 10.0, 10.0, 9.0, 1.0, 5.0, 0.5),
         CallTiming("r", 1, 100, 100, 10.0, 10.0, 9.5, 0.5, 1.0, 0.0),
     )
-    timing = summaries.timing(path, "sync")
+    timing = summaries.timing(path, traits("sync"))
     assert timing is not None
     zero, one = timing.workers["worker:0"], timing.workers["worker:1"]
     assert (zero.input_wait, zero.compute, zero.communication, zero.snapshot) == pytest.approx((0.1, 0.3, 0.5, 0.05))
@@ -168,7 +178,7 @@ def test_async_shares(tmp_path: Path) -> None:
         CallTiming("r", 0, 100, 100, 10.0, 9.0, 8.0, 2.0, None, 0.4),
         CallTiming("r", 1, 150, 50, 10.0, 9.0, 8.0, 0.0, None, 0.2),
     )
-    timing = summaries.timing(path, "async")
+    timing = summaries.timing(path, traits("async"))
     assert timing is not None
     zero = timing.workers["worker:0"]
     assert (zero.compute, zero.communication, zero.snapshot) == (None, None, None)
@@ -183,7 +193,7 @@ def test_one_call_that_was_not_seen_leaves_the_sum_unknown(tmp_path: Path) -> No
         CallTiming("r", 0, 100, 100, 5.0, 5.0, 5.0, 1.0, 1.0, 0.0),
         CallTiming("r", 0, 200, 100, 10.0, 5.0, 5.0, None, None, 0.0),
     )
-    timing = summaries.timing(path, "sync")
+    timing = summaries.timing(path, traits("sync"))
     assert timing is not None
     zero = timing.workers["worker:0"]
     assert zero.input_wait is zero.compute is zero.communication is zero.idle is zero.step_seconds is None

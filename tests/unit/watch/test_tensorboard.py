@@ -17,18 +17,10 @@ from tensorboard.compat.proto.event_pb2 import Event
 
 from orchestrator.results import Finding, RunResult
 from orchestrator.sinks.tensorboard import TensorBoard
-from orchestrator.spec.run import make_run_spec
-from workers.messages import (
-    Evaluation,
-    GpuSample,
-    HostSample,
-    LegStarted,
-    ReplicaState,
-    ReplicaStatus,
-    Stamp,
-    StepBatch,
-    Task,
-)
+from orchestrator.spec.run import RunSpec
+from tests import made
+from workers.messages import Task
+from workers.news import Evaluation, GpuSample, HostSample, LegStarted, ReplicaStatus, Stamp, StepBatch
 
 pytestmark = pytest.mark.unit
 
@@ -37,7 +29,7 @@ W0 = Task("worker", 0)
 
 def status(**news: Any) -> ReplicaStatus:
     news = {name: value if isinstance(value, tuple) else (value,) for name, value in news.items()}
-    return ReplicaStatus(W0, ReplicaState.TRAINING, **news)
+    return made.status(W0, *made.in_order(**news))
 
 
 def batch(first: int, steps: int, clock: float, loss: float, *, stale: float | None = None, **logs: float) -> StepBatch:
@@ -68,7 +60,7 @@ def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 def opened(path: Path, mode: str = "sync", **fields: Any) -> TensorBoard:
     path.mkdir(exist_ok=True)
-    board = TensorBoard(make_run_spec({"job": "digits", "mode": mode, **fields}), path)
+    board = TensorBoard(RunSpec.make({"job": "digits", "mode": mode, **fields}), path)
     board.hear(status(leg_started=LegStarted("r", 1000, 64, 100)))
     return board
 
@@ -114,7 +106,7 @@ def test_utilisation_of_every_task_once_training_began(tmp_path: Path) -> None:
     gpu = GpuSample("GPU-1", "H100", 88.0, 2 << 30, 4 << 30, None, 300.0, 60.0)
     sample = HostSample(123.0, 71.0, 1 << 30, 1.0, 1.0, 2 << 20, 4 << 20, None, None, (gpu,))
     nothing = HostSample(124.0, None, None, None, None, None, None, None, None)
-    early = TensorBoard(make_run_spec({"job": "digits"}), tmp_path)
+    early = TensorBoard(RunSpec.make({"job": "digits"}), tmp_path)
     early.hear(status(samples=sample))
     closed(early)
     assert scalars(tmp_path) == {}
@@ -165,7 +157,7 @@ def test_spec_findings_and_outcome_as_text(tmp_path: Path) -> None:
         if value.metadata.plugin_data.plugin_name == "text"
     }
     assert "| batch_size | `32` |" in texts["spec"]
-    assert texts["spec"].count("\n") == len(make_run_spec({"job": "x"}).resolved()) + 1, "a line per field"
+    assert texts["spec"].count("\n") == len(RunSpec.make({"job": "x"}).resolved()) + 1, "a line per field"
     assert texts["findings/nan"] == "**the loss is nan** (stopped)\n\n0.5 before"
     assert texts["outcome"] == "succeeded: budget"
 

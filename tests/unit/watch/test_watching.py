@@ -17,14 +17,16 @@ from orchestrator.control.coordinator import Tick
 from orchestrator.control.states import Launching, Training
 from orchestrator.errors import UsageError
 from orchestrator.results import Finding, RunResult, Stability
-from orchestrator.spec.run import make_run_spec
+from orchestrator.spec.run import RunSpec
 from orchestrator.view import live
 from orchestrator.view.feed import Feed
 from orchestrator.view.follow import current_run, watch
 from orchestrator.view.live import LiveView
 from tests.conftest import regatta
+from tests.made import status
 from tests.unit.watch.written import EVALUATOR, W0, W1, Writing
-from workers.messages import Evaluation, GpuSample, ReplicaState, ReplicaStatus, Stamp, Task
+from workers.messages import Task
+from workers.news import Evaluation, GpuSample, ReplicaState, ReplicaStatus, Stamp
 
 pytestmark = pytest.mark.unit
 
@@ -231,7 +233,7 @@ def result(*findings: Finding) -> RunResult:
 def view(console: Console, path: Path, *, quiet: bool = False, verbose: bool = False) -> LiveView:
     shown = LiveView(console, quiet=quiet, verbose=verbose)
     shown.__enter__()
-    shown.run_begins(make_run_spec({"job": "digits", "seed": 1}), "run", path)
+    shown.run_begins(RunSpec.make({"job": "digits", "seed": 1}), "run", path)
     return shown
 
 
@@ -293,7 +295,7 @@ def test_verbose_tells_evaluations_and_every_finding(tmp_path: Path) -> None:
     console = terminal(width=120)
     shown = view(console, tmp_path, verbose=True)
     evaluation = Evaluation(Stamp("run", 50, 3200, 1.5), {"val_loss": 0.5, "val_accuracy": 0.9}, 0.1)
-    shown.training(Tick(Training("run"), [ReplicaStatus(EVALUATOR, ReplicaState.READY, evaluations=(evaluation,))]))
+    shown.training(Tick(Training("run"), [status(EVALUATOR, evaluation, state=ReplicaState.READY)]))
     shown.run_ended(result(Finding(kind="spike", step=3, symptom="up")))
     assert "sync seed 1: step 50, 1.50 s: val_accuracy 0.9000" in text(console)
     assert "  spike at step 3: up (warned)" in text(console)

@@ -11,17 +11,9 @@ import numpy as np
 
 from orchestrator.results import Finding, RunResult, Seconds, TargetResult
 from orchestrator.store.directory import RunStore
-from workers.messages import (
-    CallTiming,
-    Evaluation,
-    GpuSample,
-    HostSample,
-    ReplicaState,
-    ReplicaStatus,
-    Stamp,
-    StepBatch,
-    Task,
-)
+from tests.made import in_order, status
+from workers.messages import Task
+from workers.news import CallTiming, Evaluation, GpuSample, HostSample, ReplicaState, Stamp, StepBatch
 
 W0, W1, EVALUATOR = Task("worker", 0), Task("worker", 1), Task("evaluator", 0)
 GLOBAL_BATCH, TOTAL = 64, 1000
@@ -45,7 +37,7 @@ class Writing:
         return self
 
     def hear(self, task: Task = W0, state: ReplicaState = ReplicaState.TRAINING, **news: Any) -> Writing:
-        self.store.add(1, ReplicaStatus(task, state, 4711, **news))
+        self.store.add(1, status(task, *in_order(**news), state=state, pid=4711))
         return self
 
     def begins(self) -> Writing:

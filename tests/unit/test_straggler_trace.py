@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.runs.straggler_trace import DRAWS, write_draws
-from orchestrator.spec.run import RunSpec, make_run_spec
+from orchestrator.runs.straggler_trace import TRACE, write_trace
+from orchestrator.spec.run import RunSpec
 from tests.unit.watch.written import Writing
 from workers.stragglers import Profile, draws
 
@@ -18,23 +18,22 @@ PROFILE = "lognormal:sigma=0.3,step=0.01"
 
 
 def spec(**fields: object) -> RunSpec:
-    return make_run_spec({"job": "digits", "straggler": PROFILE, "seed": 3, **fields})
+    return RunSpec.make({"job": "digits", "straggler": PROFILE, "seed": 3, **fields})
 
 
 def test_the_file_is_a_trace_of_what_was_drawn(tmp_path: Path) -> None:
     writing = Writing(tmp_path).begins()
     writing.trains(steps=7).committed()
-    write_draws(tmp_path, spec())
-    first = (tmp_path / DRAWS).read_text().splitlines()[0]
+    write_trace(tmp_path, spec())
+    first = (tmp_path / TRACE).read_text().splitlines()[0]
     assert first == f"# {PROFILE}, seed 3: factors of a step's length, the first of them used: worker:0 7, worker:1 7"
-    written = np.loadtxt(tmp_path / DRAWS, delimiter=",", ndmin=2)
+    written = np.loadtxt(tmp_path / TRACE, delimiter=",", ndmin=2)
     np.testing.assert_array_equal(written * 0.01, draws(Profile.parse(PROFILE), 3, 2, 7))
-    replayed = draws(Profile.parse(f"trace:path={tmp_path / DRAWS},step=0.01"), 99, 2, 7)
+    replayed = draws(Profile.parse(f"trace:path={tmp_path / TRACE},step=0.01"), 99, 2, 7)
     np.testing.assert_array_equal(replayed, draws(Profile.parse(PROFILE), 3, 2, 7))
 
 
 def test_none_without_draws(tmp_path: Path) -> None:
     Writing(tmp_path).begins().committed()
-    for profile in ("none", "throttle:worker=1"):
-        write_draws(tmp_path, spec(straggler=profile))
-    assert not (tmp_path / DRAWS).exists()
+    write_trace(tmp_path, spec(straggler="none"))
+    assert not (tmp_path / TRACE).exists()

@@ -11,19 +11,20 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cluster.worker_group import Assign, LocalGroup
+from orchestrator.cluster.local import LocalBackend, LocalReservations
+from orchestrator.cluster.local_group import LocalGroup
+from orchestrator.cluster.worker_group import Assign
 from orchestrator.control.coordinator import Tick
-from orchestrator.plan.placement import Host, Place, Room, Strategy
-from orchestrator.plan.topology import TaskPlan, evaluator_plan, training_plans
+from orchestrator.plan.placement import Bundle, Group, Host, Room, Strategy
+from orchestrator.plan.topology import TaskPlan
 from orchestrator.results import RunResult
-from orchestrator.runs.assignments import assigner
-from orchestrator.runs.fleet import Crew
-from orchestrator.runs.group_places import Seating
+from orchestrator.runs.managed_group import ManagedGroup
 from orchestrator.runs.runner import Runner
-from orchestrator.spec.run import RunSpec, make_run_spec
+from orchestrator.spec.run import RunSpec
 from tests.chaos.checker import check_nothing_left
-from tests.integration.local_runs import JOBS, SESSION
+from tests.integration.local_runs import JOBS, SESSION, opened
 from workers.messages import Assignment, Task
+from workers.news import StepBatch
 
 _NUMBERS = itertools.count()
 
@@ -73,80 +74,80 @@ class Onlooker:
             if status.pid is not None and status.failure is None:
                 self.pids[status.task] = status.pid
                 self.attempt_pids.add(status.pid)
-            for batch in status.batches:
-                if len(batch.steps):
-                    self.step = int(batch.steps[-1])
+            for news in status.news:
+                if isinstance(news, StepBatch) and len(news.steps):
+                    self.step = int(news.steps[-1])
 
 
-class LocalFleet:
-    """Stands in for a Fleet: the evaluator, and groups, in this process. Every task has a host of its own, in name."""
+class ApartBackend(LocalBackend):
+    """Every task has a host of its own, in name; groups are in this process."""
 
-    def __init__(self, spec: RunSpec, session: str = SESSION) -> None:
-        self._session = session
+    def __init__(self) -> None:
+        super().__init__(SESSION)
         self.lost: set[str] = set()
         """Ids of hosts that are out of reach."""
         self.addresses: set[str] = set()
         """Of all tasks there ever were."""
-        plans = (evaluator_plan(spec),)
-        self.evaluator = LocalGroup(plans, session)
-        self.evaluator.launch(assigner(spec, plans))
+        self.reservations = _Apart(self.lost)
 
-    def check_head(self) -> None: ...
+    def group(self, plans: tuple[TaskPlan, ...], bundles: Sequence[Bundle], deadline: float) -> LocalGroup:
+        return _Noting(plans, self, [bundle.host for bundle in bundles])
 
-    def seating(self, spec: RunSpec) -> Seating:
-        hosts = [Host(str(plan.task), str(plan.task), "", Room(1), Room(0)) for plan in training_plans(spec)]
-        return Seating(spec, [Place(None, index, host) for index, host in enumerate(hosts)], self)
+
+class _Apart(LocalReservations):
+    def __init__(self, lost: set[str]) -> None:
+        super().__init__()
+        self._lost = lost
+
+    def reserve(self, groups: Sequence[Group], strategy: Strategy, deadline: float) -> tuple[Bundle, ...]:
+        plans = [plan for group in groups for plan in group]
+        hosts = [Host(str(plan.task), str(plan.task), "", Room(1), Room(0)) for plan in plans]
+        return tuple(Bundle(None, index, host) for index, host in enumerate(hosts))
 
     def find(self, plan: TaskPlan, strategy: Strategy, avoid: Collection[str]) -> None:
         """No host has room for another task."""
 
-    def answers(self, place: Place) -> bool:
-        return place.host.id not in self.lost
-
-    def group(self, plans: tuple[TaskPlan, ...], places: Sequence[Place]) -> LocalGroup:
-        return _Noting(plans, self._session, self, [place.host for place in places])
+    def answers(self, bundle: Bundle) -> bool:
+        return bundle.host.id not in self._lost
 
 
 class _Noting(LocalGroup):
     """Notes the addresses of its tasks."""
 
-    def __init__(self, plans: tuple[TaskPlan, ...], session: str, fleet: LocalFleet, hosts: Sequence[Host]) -> None:
-        super().__init__(plans, session)
-        self._noted = fleet.addresses
-        self._fleet, self._hosts = fleet, hosts
+    def __init__(self, plans: tuple[TaskPlan, ...], backend: ApartBackend, hosts: Sequence[Host]) -> None:
+        super().__init__(plans, SESSION)
+        self._backend, self._hosts = backend, hosts
 
     def lost_hosts(self) -> tuple[Host, ...]:
-        return tuple(host for host in self._hosts if host.id in self._fleet.lost)
+        return tuple(host for host in self._hosts if host.id in self._backend.lost)
 
     def launch(self, assign: Assign) -> None:
         def noting(task: Task, addresses: Mapping[Task, str]) -> Assignment:
-            self._noted.update(addresses.values())
+            self._backend.addresses.update(addresses.values())
             return assign(task, addresses)
 
         super().launch(noting)
 
 
 @contextlib.contextmanager
-def launched(path: Path, onlooker: Onlooker, **fields: Any) -> Iterator[tuple[Runner, Crew, LocalFleet]]:
+def launched(path: Path, onlooker: Onlooker, **fields: Any) -> Iterator[tuple[Runner, ManagedGroup, ApartBackend]]:
     """A run in folder `path`, ready to train; `fields` are the spec's."""
-    spec = make_run_spec({"directory": str(JOBS), **fields})
+    spec = RunSpec.make({"directory": str(JOBS), **fields})
     path.mkdir(parents=True, exist_ok=True)
-    fleet = LocalFleet(spec)
-    crew = Crew(fleet, spec, fleet.seating(spec))  # type: ignore[arg-type]
+    backend = ApartBackend()
     run_id = f"{path.name}-{os.getpid()}-{next(_NUMBERS)}"
-    runner = Runner(spec, path, run_id, onlooker, {}, command_started=None, deadline=time.monotonic() + 240)
-    try:
-        runner.prepare(crew)
-        runner.await_ready(crew, time.monotonic() + spec.launch_timeout)
-        yield runner, crew, fleet
-    except BaseException as error:
-        runner.abandon(error)
-        for log in sorted((path / "logs").glob("*.log")):
-            print(f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}")
-        raise
-    finally:
-        crew.shutdown()
-        fleet.evaluator.shutdown()
+    with opened(spec, backend) as session:
+        group = session.groups[spec.variant_name]
+        runner = Runner(spec, path, run_id, onlooker, {}, command_started=None, deadline=time.monotonic() + 240)
+        try:
+            runner.prepare(group)
+            runner.await_ready(group, time.monotonic() + spec.launch_timeout)
+            yield runner, group, backend
+        except BaseException as error:
+            runner.abandon(error)
+            for log in sorted((path / "logs").glob("*.log")):
+                print(f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}")
+            raise
 
 
 BATCH, CALL = 32, 20
@@ -166,7 +167,7 @@ def run(path: Path, onlooker: Onlooker, *, steps: int = 1200, interval: int = 10
         "hang_seconds": 2.0,
         **fields,
     }
-    with launched(path, onlooker, **fields) as (runner, crew, fleet):
-        result = runner.train(crew)
-    check_nothing_left(onlooker.attempt_pids, fleet.addresses)
+    with launched(path, onlooker, **fields) as (runner, group, backend):
+        result = runner.train(group)
+    check_nothing_left(onlooker.attempt_pids, backend.addresses)
     return result

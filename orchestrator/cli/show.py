@@ -1,0 +1,86 @@
+"""The commands that look things up: jobs, runs, report, doctor, schema; and init, which writes a job to start from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.flags import Json
+from orchestrator.cli.grouped_help import GroupedCommand
+from orchestrator.cli.terminal import finish, say
+from orchestrator.spec.run import RunSpec
+
+
+def register(app: typer.Typer, kind: type[RunSpec]) -> None:
+    """Add the commands to `app`."""
+
+    def schema() -> None:
+        """Print the JSON Schema of a spec file."""
+        from orchestrator.spec.comparison import spec_schema
+
+        typer.echo(json.dumps(spec_schema(kind), indent=2))
+
+    for command in (jobs, runs, report, init, doctor, schema):
+        app.command(cls=GroupedCommand)(command)
+
+
+def jobs(as_json: Json = False) -> None:
+    """List the built-in jobs."""
+    from orchestrator.cli.tables import print_rows
+    from orchestrator.spec.job_description import list_jobs
+
+    listed = list_jobs()
+    rows = [(job["name"], job["summary"]) for job in listed]
+    finish(listed, as_json, lambda console: print_rows(rows, console))
+
+
+def runs(
+    root: Annotated[Path, typer.Argument(help="Folder that holds run folders.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """List finished and unfinished runs and comparisons."""
+    from orchestrator.cli.tables import list_runs, print_rows
+
+    listed = list_runs(root)
+    rows = [(entry["path"], entry["kind"], entry["outcome"]) for entry in listed]
+    finish(listed, as_json, lambda console: print_rows(rows or [(f"No runs in {root}.",)], console))
+
+
+def report(
+    path: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of a run or a comparison.")],
+    as_json: Json = False,
+) -> None:
+    """Rebuild the report of a run or comparison from what it stored."""
+    from orchestrator.report import show
+    from orchestrator.report.stored import UNREADABLE, unreadable
+
+    try:
+        document, show_it = show(path)
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
+    finish(document, as_json, show_it)
+
+
+def init(path: Annotated[Path, typer.Argument(metavar="FILE.py", help="File to write.")]) -> None:
+    """Write a small working job to start from."""
+    from orchestrator.cli.scaffold import CLASS_NAME, write_job
+
+    write_job(path)
+    say(f"Wrote {path}. Try it:\n\n    regatta compare {path}:{CLASS_NAME}\n")
+
+
+def doctor(as_json: Json = False) -> None:
+    """Check this machine: Python, TensorFlow, Ray, GPUs, memory, cores, ports, token, who listens."""
+    from dataclasses import asdict
+
+    from orchestrator.cli.tables import print_rows
+    from orchestrator.doctor.checks import diagnose
+
+    checks = diagnose()
+    rows = [(check.status, check.name, f"{check.detail} {check.remedy or ''}".strip()) for check in checks]
+    finish([asdict(check) for check in checks], as_json, lambda console: print_rows(rows, console))
+    if any(check.status == "fail" for check in checks):
+        raise typer.Exit(2)

@@ -1,0 +1,122 @@
+"""The commands that train, or say how they would: run, compare, resume, plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.cli.flags import Job, Json, Modes, Quiet, Vary, Verbose, to_fields, with_spec_flags
+from orchestrator.cli.grouped_help import GroupedCommand
+from orchestrator.cli.terminal import console, finish, say
+from orchestrator.errors import Interrupted, WantedBack
+from orchestrator.spec.run import RunSpec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from orchestrator.results import Comparison
+    from orchestrator.view.live import LiveView
+
+
+def register(app: typer.Typer, kind: type[RunSpec]) -> None:
+    """Add the commands to `app`."""
+
+    def compare(
+        job: Job,
+        modes: Modes = None,
+        vary: Vary = None,
+        as_json: Json = False,
+        quiet: Quiet = False,
+        verbose: Verbose = False,
+        **given: Any,
+    ) -> None:
+        """Train a job in several modes with several seeds, and say which mode wins."""
+        from orchestrator.api import RUNS
+        from orchestrator.api import compare as compare_runs
+        from orchestrator.spec.resolve import resolve_comparison
+
+        spec = resolve_comparison(job, to_fields({**given, "modes": modes, "vary": vary}, kind), kind)
+        with _view(quiet, verbose) as view:
+            comparison = compare_runs(spec, view, resolved=True)
+        folder = Path(spec.run.out) if spec.run.out else RUNS / comparison.comparison_id
+        _finish_comparison(comparison, folder, as_json)
+
+    def run(job: Job, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False, **given: Any) -> None:
+        """Train a job once, in one mode."""
+        from orchestrator.api import run as run_once
+        from orchestrator.report.terminal import print_run
+        from orchestrator.spec.resolve import resolve_run
+
+        spec = resolve_run(job, to_fields(given, kind), kind)
+        with _view(quiet, verbose) as view:
+            result = run_once(spec, view, resolved=True)
+        finish(result.to_json(), as_json, lambda console: print_run(result, console))
+
+    def plan(job: Job, as_json: Json = False, **given: Any) -> None:
+        """Show the tasks, their hosts, resources and TF_CONFIG. Starts nothing."""
+        from orchestrator.api import plan_where
+        from orchestrator.cli.tables import print_plan
+        from orchestrator.spec.resolve import resolve_run
+
+        document = plan_where(resolve_run(job, to_fields(given, kind), kind))
+        finish(document, as_json, lambda console: print_plan(document, console))
+
+    add = app.command(cls=GroupedCommand)
+    add(with_spec_flags(compare, kind, comparison=True, run=False))
+    add(with_spec_flags(run, kind))
+    kept = ("workers", "min_workers", "address", "timeout")
+    add(with_spec_flags(resume, kind, only=kept, default="as before"))
+    add(with_spec_flags(plan, kind, without=("out", "run_id")))
+
+
+def resume(
+    path: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of an unfinished run or comparison.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    **changes: Any,
+) -> None:
+    """Continue a run, or a comparison, that ended before it was done, from its last checkpoint."""
+    from orchestrator import api
+    from orchestrator.report.terminal import print_run
+    from orchestrator.results import RunResult
+
+    train = api.resumed(path, changes, lambda text: None if quiet else say(text, err=True))
+    with _view(quiet, verbose) as view:
+        result = train(view)
+    if isinstance(result, RunResult):
+        finish(result.to_json(), as_json, lambda console: print_run(result, console))
+    else:
+        _finish_comparison(result, path, as_json)
+
+
+@contextmanager
+def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
+    """The live view on stderr. Ctrl-C inside of it ends the command with exit code 130, SIGTERM with 0."""
+    from orchestrator.control import preemption
+    from orchestrator.view.live import LiveView
+
+    preemption.listen()
+    try:
+        with LiveView(console(stderr=True), quiet=quiet, verbose=verbose) as view:
+            yield view
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; everything it started is stopped.") from None
+    except preemption.Preempted:
+        raise WantedBack(
+            "received SIGTERM; everything it started is stopped. `regatta resume` and its folder continue it."
+        ) from None
+
+
+def _finish_comparison(comparison: Comparison, folder: Path, as_json: bool) -> None:
+    from orchestrator.report.terminal import print_comparison
+
+    def show(console: Console) -> None:
+        print_comparison(comparison, console)
+        console.print(f"\nReport: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+    finish(comparison.to_json(), as_json, show)

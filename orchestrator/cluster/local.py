@@ -1,0 +1,56 @@
+"""The local backend: supervisors in this process, one host, no Ray."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Collection, Sequence
+from itertools import chain
+
+from orchestrator.cluster.local_group import LocalGroup
+from orchestrator.cluster.worker_group import WorkerGroup
+from orchestrator.plan.placement import Bundle, Group, Host, Room, Strategy
+from orchestrator.plan.topology import TaskPlan
+
+
+class LocalBackend:
+    """Tasks share this host's cores, as they would under any process launcher: nothing is counted or held."""
+
+    local = True
+
+    def __init__(self, session: str) -> None:
+        self._session = session
+        self.reservations = LocalReservations()
+
+    def __enter__(self) -> LocalBackend:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def group(self, plans: tuple[TaskPlan, ...], bundles: Sequence[Bundle], deadline: float) -> WorkerGroup:
+        return LocalGroup(plans, self._session)
+
+    def lost(self) -> str | None:
+        return None
+
+
+class LocalReservations:
+    """Room for every task, on this host."""
+
+    def __init__(self) -> None:
+        room = Room(float(os.cpu_count() or 1))
+        self._here = Host("local", platform.node() or "localhost", "127.0.0.1", total=room, free=room)
+
+    def hosts(self) -> tuple[Host, ...]:
+        return (self._here,)
+
+    def reserve(self, groups: Sequence[Group], strategy: Strategy, deadline: float) -> tuple[Bundle, ...]:
+        return tuple(Bundle(None, index, self._here) for index, _ in enumerate(chain.from_iterable(groups)))
+
+    def find(self, plan: TaskPlan, strategy: Strategy, avoid: Collection[str]) -> Bundle | None:
+        return None if self._here.id in avoid else Bundle(None, 0, self._here)
+
+    def answers(self, bundle: Bundle) -> bool:
+        return True
+
+    def release(self) -> None: ...

@@ -1,0 +1,249 @@
+"""The state machine of one worker group, over all its attempts and runs: events in, orders out.
+
+Nothing else decides. `advance` neither waits nor talks to anything; it is told the time with every event. What is
+known of the leg outlives an attempt that breaks, so that nothing that was found out is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from orchestrator.cluster.worker_group import SnapshotHandle
+from orchestrator.control import events as on
+from orchestrator.control.deadlines import LegDeadlines
+from orchestrator.control.events import Event, Order
+from orchestrator.control.failure_policy import FailurePolicy
+from orchestrator.control.hangs import HangLimits, HangWatch
+from orchestrator.control.recent_snapshots import Policy, RecentSnapshots
+from orchestrator.control.replacements import Replacements
+from orchestrator.control.rollback import Rollback
+from orchestrator.control.run_progress import RunProgress
+from orchestrator.control.states import Broken, Failing, Idle, Launching, Over, State, Training, moved, scored
+from orchestrator.errors import ClusterError
+from orchestrator.results import Finding
+from workers.messages import PREEMPTED, RESIZED, ROLLBACK, FailureKind, Task, TaskFailure
+from workers.news import Evaluation, LegFinished, ReplicaState, ReplicaStatus, Stamp
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a spec says about failures."""
+
+    policy: FailurePolicy = field(default_factory=FailurePolicy)
+    hangs: HangLimits = field(default_factory=HangLimits)
+    on_instability: Policy = "warn"
+
+
+class Machine:
+    """Decides for one worker group and the evaluator that it may share with others."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._leg = 0
+        self._training: Training | None = None
+        """What is known of the leg, also while another attempt is launched."""
+        self._awaited: dict[Stamp, SnapshotHandle] = {}
+        """Snapshots that the evaluator has not scored yet: its death costs none of them."""
+        self._snapshots: RecentSnapshots[SnapshotHandle] = RecentSnapshots()
+        self._rollback = Rollback(rules.on_instability)
+        self._deadlines = LegDeadlines(None)
+        self._run_deadline: float | None = None
+        self.progress = RunProgress("", None, 0.0)
+        self.state: State = Idle()
+
+    @property
+    def awaited(self) -> Mapping[Stamp, SnapshotHandle]:
+        """Snapshots that are still to be scored."""
+        return self._awaited
+
+    def advance(self, event: Event, now: float) -> list[Order]:
+        """Take in what happened at monotonic time `now`; returns what is to be done, in order."""
+        match event:
+            case on.Polled():
+                return self._polled(event, now)
+            case on.Launched():
+                self._launched(event, now)
+            case on.RunBegan() if event.run_id != self.progress.run_id:
+                self._rollback = Rollback(self._rules.on_instability)
+                self._run_deadline = event.deadline
+                self.progress = RunProgress(event.run_id, event.clock, now)
+            case on.ReadyAwaited():
+                everything = frozenset([*self._group, *self._evaluators])
+                self.state = Launching(everything, event.deadline, replaceable=frozenset(self._evaluators))
+            case on.LegOrdered():
+                return self._begin(event, now)
+            case on.SnapshotHeld():
+                self._awaited[event.stamp] = event.handle
+                if self._rules.on_instability == "rollback":
+                    self._snapshots.add(event.stamp, event.handle)
+            case on.StopWanted():
+                return self._stop(event.reason)
+            case on.FindingMade():
+                return self._react(event.finding, now)
+            case on.Moved():
+                return self._replaced(event.task, now)
+            case on.LaunchFailed():
+                return [self._after(event.failure, (event.failure,), now)]
+        return []
+
+    def _launched(self, event: on.Launched, now: float) -> None:
+        self._group, self._evaluators = event.tasks, event.evaluators
+        self._replaceable = event.replaceable
+        self._hangs = HangWatch(event.tasks, event.evaluators, self._rules.hangs, now, event.calls_in_flight)
+        self._replacements = Replacements(self._rules.policy)
+        self.state = Launching(frozenset(event.tasks))
+
+    def _begin(self, event: on.LegOrdered, now: float) -> list[Order]:
+        self._leg += 1
+        self._deadlines = LegDeadlines(event.deadline)
+        scorers = frozenset(self._evaluators)
+        state = Training(event.run_id, event.target, replaceable=self._replaceable | scorers, scorers=scorers)
+        before = self._training if self._training and self._training.run_id == event.run_id else None
+        if before is not None:
+            pending = before.pending & self._awaited.keys() - event.lost
+            state = replace(state, pending=pending, reached=before.reached, last=before.last)
+        self.state = state
+        self._await_only(state.pending)
+        self._snapshots.clear()
+        self._hangs.leg_begins(now)
+        orders: list[Order] = [on.Train(self._leg)]
+        if before is not None and before.stopping not in (None, ROLLBACK):
+            orders += self._stop(str(before.stopping))
+        return orders
+
+    def _polled(self, event: on.Polled, now: float) -> list[Order]:
+        self._snapshots.forget()
+        hung = self._hangs.observe(event.statuses, now)
+        if isinstance(self.state, Failing):
+            hung = (*hung, *self._hangs.stopped())
+        statuses = (*event.statuses, *(ReplicaStatus(f.task, ReplicaState.FAILED, failure=f) for f in hung))
+        self.state, moves = moved(self.state, statuses, now)
+        orders: list[Order] = [*map(on.Score, moves.score), *self._keep_books(statuses, moves.score, now)]
+        orders.append(on.Report(self.state, statuses, tuple(f for f in moves.spared if self._replacements.is_new(f))))
+        if moves.stop is not None:
+            orders.append(on.StopLeg(moves.stop, self._leg))
+        for failure in moves.spared:
+            if not self._replacements.order(failure, now):
+                self.state = Broken(failure, (failure,))
+        if not isinstance(self.state, Broken):
+            for task in self._replacements.due(now):
+                orders += self._replaced(task, now)
+        return [*orders, *self._outcome(statuses, event.sigterm, now)]
+
+    def _keep_books(self, statuses: Sequence[ReplicaStatus], new: Sequence[Stamp], now: float) -> list[Order]:
+        """What is known of the leg, so that it outlives an attempt that breaks."""
+        if isinstance(self.state, Training):
+            self._training = self.state
+        elif isinstance(self.state, Over):
+            self._training = self.state.training
+        elif self._training is not None:
+            self._training = scored(self._training, statuses)
+        self._replacements.hear(statuses)
+        self.progress.hear(statuses, now)
+        pending = self._training.pending if self._training else frozenset()
+        self._await_only(pending)
+        self._hangs.scores_awaited(len(self._awaited.keys() | set(new)), now)
+        if not isinstance(self.state, Training | Over):
+            return []
+        return [on.TellScore(n) for status in statuses for n in status.news if isinstance(n, Evaluation)]
+
+    def _outcome(self, statuses: Sequence[ReplicaStatus], sigterm: bool, now: float) -> list[Order]:
+        """How the attempt, or the leg, ended with this poll; nothing if it did not."""
+        match self.state:
+            case Broken(cause, failures):
+                leaving = self._training is not None and self._training.stopping == PREEMPTED
+                # The last checkpoint is all that counts then, and there is no reason to launch another attempt.
+                return [on.Preempt() if sigterm or leaving else self._after(cause, failures, now)]
+            case Idle():
+                return [on.Ready()]
+            case Over(training):
+                return [self._end(training, now)]
+            case Launching():
+                return self._launching(self.state, statuses, now)
+            case Training():
+                orders = self._stop(PREEMPTED) if sigterm else []
+                ending = self._deadlines.check(self.state, now)
+                if ending is True:
+                    return [*orders, on.StopLeg("timeout", self._leg)]
+                return [*orders, ending] if ending else orders
+        return []
+
+    def _end(self, training: Training, now: float) -> Order:
+        self.state, self._training = Idle(), None
+        self._hangs.leg_ends()
+        finished = training.finished
+        if finished is None:
+            raise RuntimeError("a leg is over without having finished")
+        rollback = self._due_rollback(finished, now)
+        # A snapshot from before the trouble, scored meanwhile, may have reached the target.
+        if rollback is not None and not training.reached:
+            return rollback
+        unstable = not training.reached and finished.stopped is not None and finished.stopped == self._rollback.stopped
+        return on.Ended(finished, training.plan, training.reached, training.last, training.stopping, unstable)
+
+    def _launching(self, state: Launching, statuses: Sequence[ReplicaStatus], now: float) -> list[Order]:
+        if any(status.preempted for status in statuses):
+            return [on.Preempt()]
+        if state.deadline is None or now <= state.deadline:
+            return []
+        missing = sorted(state.waiting)
+        listed = ", ".join(f"{task} ({state.seen.get(task, 'silent')})" for task in missing)
+        late = [
+            replace(f, kind=FailureKind.LATE, summary=f"not ready in time; missing: {listed}; {f.summary}")
+            for f in self._hangs.suspects(missing, now)
+        ]
+        if late:
+            return [self._after(late[0], tuple(late), now)]
+        return [
+            on.Abort(
+                ClusterError(
+                    f"Not all tasks were ready in time; missing: {listed}. Their logs say how far they came. "
+                    "A model that takes long to compile needs a larger --launch-timeout; a task that is silent sits "
+                    "on a host that cannot be reached."
+                )
+            )
+        ]
+
+    def _after(self, cause: TaskFailure, failures: tuple[TaskFailure, ...], now: float) -> Order:
+        """Whether another attempt follows one that broke."""
+        decision = self.progress.decide(cause, self._rules.policy)
+        if decision.again and self._run_deadline is not None and now > self._run_deadline:
+            return on.GiveUp(cause, failures, "The timeout has passed, so it is not tried again.")
+        if not decision.again:
+            return on.GiveUp(cause, failures, decision.reason)
+        return on.Relaunch(cause, failures, decision.wait, self._due_rollback(None, now))
+
+    def _due_rollback(self, finished: LegFinished | None, now: float) -> on.RollBack | None:
+        rollback = self._rollback.due(finished, now)
+        if rollback is not None:
+            self.progress.checkpoint = None  # those before it are not to be continued from
+        return rollback
+
+    def _stop(self, reason: str) -> list[Order]:
+        """End the leg under way; nothing if it ended, or is about to, for another reason."""
+        state = self.state
+        if not isinstance(state, Training) or state.finished or state.stopping:
+            return []
+        self.state = self._training = replace(state, stopping=reason)
+        return [on.StopLeg(reason, self._leg)]
+
+    def _react(self, finding: Finding, now: float) -> list[Order]:
+        reason = self._rollback.wanted(finding)
+        orders = [] if reason is None else self._stop(reason)
+        if reason is None or not orders:
+            return [on.Acted("warned")]
+        return [*orders, on.Acted(self._rollback.stops(reason, finding, self._snapshots, now))]
+
+    def _replaced(self, task: Task, now: float) -> list[Order]:
+        self._hangs.replaced(task, now)
+        again = self._awaited.items() if task in self._evaluators else ()
+        return [on.ReplaceTask(task), *(on.ScoreAgain(stamp, handle) for stamp, handle in again)]
+
+    def _await_only(self, pending: frozenset[Stamp]) -> None:
+        self._awaited = {stamp: handle for stamp, handle in self._awaited.items() if stamp in pending}
+
+
+def is_resize(ended: on.Ended) -> bool:
+    """The leg ended to continue with more workers."""
+    return not ended.reached and ended.finished.stopped == RESIZED

@@ -1,0 +1,148 @@
+"""The worker group of one variant, over all its attempts: launched, launched again, grown, ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from orchestrator.cluster.worker_group import Assign, WorkerGroup
+from orchestrator.control.coordinator import Coordinator
+from orchestrator.control.failure_policy import FailurePolicy
+from orchestrator.control.hangs import HangLimits
+from orchestrator.control.machine import Machine, Rules
+from orchestrator.errors import HostLostError
+from orchestrator.plan.placement import Bundle
+from orchestrator.plan.topology import Addresses, TaskPlan, tf_config
+from orchestrator.runs.group_bundles import GroupBundles
+from orchestrator.spec import secrets
+from orchestrator.spec.run import RunSpec
+from workers.messages import Assignment, Task
+
+
+class Launcher(Protocol):
+    """The session that a group belongs to."""
+
+    evaluator: WorkerGroup
+
+    def make(self, plans: tuple[TaskPlan, ...], bundles: Sequence[Bundle]) -> WorkerGroup:
+        """A worker group of `plans` in `bundles`."""
+
+    def check(self) -> None:
+        """Raises HostLostError if nothing can be launched any more."""
+
+
+class ManagedGroup:
+    """A worker group that other attempts may follow. Runs of one variant are trained in it one after another."""
+
+    def __init__(self, session: Launcher, spec: RunSpec, bundles: GroupBundles) -> None:
+        self.spec = spec
+        self.attempt = 1
+        self.bundles = bundles
+        self._session = session
+        self._group: WorkerGroup | None = None
+        self._coordinator: Coordinator | None = None
+
+    @property
+    def coordinator(self) -> Coordinator:
+        """Raises RuntimeError before the first launch."""
+        if self._coordinator is None:
+            raise RuntimeError("the worker group was not launched")
+        return self._coordinator
+
+    @property
+    def launched(self) -> bool:
+        return self._coordinator is not None
+
+    @property
+    def workers(self) -> int:
+        """Workers of the launched group."""
+        tasks = self._group.tasks if self._group else [plan.task for plan in self.bundles.plans]
+        return sum(task.type == "worker" for task in tasks)
+
+    def launch(self) -> None:
+        """Order all tasks to start; the coordinator waits for them to be ready."""
+        self._group = self._session.make(self.bundles.plans, self.bundles.bundles)
+        machine = Machine(rules(self.spec))
+        self._coordinator = Coordinator(self._group, self._session.evaluator, self.spec.traits, machine)
+        self._coordinator.launch(assigner(self.spec, self.bundles.plans))
+
+    def relaunch(self) -> None:
+        """A new attempt under the same coordinator: new processes and ports, in the bundles that are left.
+
+        Raises:
+            HostLostError: too few bundles are left.
+            ClusterError: the tasks could not be started, or do not reach each other.
+        """
+        if self._group is None:
+            raise RuntimeError("there is no attempt that another one could follow")
+        self._session.check()
+        lost = self._group.lost_hosts()
+        self._group.shutdown()
+        self.bundles.lose(lost)
+        self._move_evaluator()
+        self.attempt += 1
+        self._group = self._session.make(self.bundles.plans, self.bundles.bundles)
+        self.coordinator.renew(self._group)
+        self.coordinator.launch(assigner(self.spec, self.bundles.plans))
+
+    def can_grow(self) -> bool:
+        """Whether the next attempt would have more workers, if there are fewer than asked for; reserves their
+        bundles."""
+        if self.workers == self.spec.workers:
+            return False
+        self._session.check()
+        self.bundles.grow()
+        return self.bundles.workers > self.workers
+
+    def shutdown(self) -> None:
+        if self._group is not None:
+            self._group.shutdown()
+        self._group = self._coordinator = None
+
+    def _move_evaluator(self) -> None:
+        """To another host, if its own is lost and the run may continue without that host."""
+        evaluator = self._session.evaluator
+        gone = evaluator.lost_hosts()
+        if not gone or self.spec.min_workers is None:
+            return
+        (plan,) = evaluator.plans
+        evaluator.move(plan.task, self.bundles.elsewhere(plan, {host.id for host in gone}))
+        self.coordinator.moved(plan.task)
+
+
+def rules(spec: RunSpec) -> Rules:
+    """What `spec` says about failures."""
+    return Rules(
+        policy=FailurePolicy(max_restarts=spec.max_restarts),
+        hangs=HangLimits(spec.hang_seconds, spec.launch_timeout),
+        on_instability=spec.on_instability,
+    )
+
+
+def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...]) -> Assign:
+    """What each task of `plans` is told, once the addresses are known."""
+    target = spec.parsed_target
+    by_task = {plan.task: plan for plan in plans}
+    given = secrets.values(spec.env_secrets)
+    settings = spec.replica
+
+    def assign(task: Task, addresses: Addresses) -> Assignment:
+        return Assignment(
+            task=task,
+            settings=settings,
+            tf_config=tf_config(plans, addresses, task),
+            cpus=by_task[task].cpus,
+            gpus=by_task[task].gpus,
+            target_metric=target.metric if target else None,
+            secrets=given,
+        )
+
+    return assign
+
+
+def lost_session(reason: str) -> HostLostError:
+    """The error for a backend that nothing can be launched on any more."""
+    return HostLostError(
+        f"{reason} When there is a cluster again, `regatta resume` and the run's folder continue from its last "
+        "checkpoint."
+    )

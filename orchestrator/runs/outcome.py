@@ -1,0 +1,41 @@
+"""Parts of a run's result that follow from how its last leg ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestrator.control.events import Ended
+from orchestrator.results import TargetResult, Throughput
+from orchestrator.spec.run import RunSpec
+from orchestrator.store import summaries
+
+
+def throughput(ended: Ended | None) -> Throughput:
+    if ended is None or ended.finished.seconds <= 0:
+        return Throughput()
+    finished = ended.finished
+    return Throughput(steps_per_s=finished.steps / finished.seconds, samples_per_s=finished.samples / finished.seconds)
+
+
+def target_result(spec: RunSpec, ended: Ended | None) -> TargetResult | None:
+    """When the target was reached; None for a run without one."""
+    target = spec.parsed_target
+    if target is None:
+        return None
+    hit = ended.reached.stamp if ended and ended.reached else None
+    return TargetResult(
+        metric=target.metric,
+        op=target.op,
+        value=target.value,
+        reached=hit is not None,
+        seconds=hit.clock if hit else None,
+        steps=hit.step if hit else None,
+        samples=hit.samples if hit else None,
+    )
+
+
+def final(run: Path, ended: Ended | None) -> dict[str, float]:
+    """The last evaluation, and the final training loss of the run in folder `run`."""
+    metrics = dict(ended.last.metrics) if ended and ended.last else {}
+    loss = summaries.final_loss(run)
+    return metrics if loss is None else {"loss": loss, **metrics}

@@ -1,0 +1,106 @@
+"""The compiled call of a synchronous worker: k fused steps, then one collective.
+
+The collective carries the steps' losses and the leader's decision for the next call. Reducing losses once per call
+instead of once per step saves a collective per step, and every replica obeys the decision at the same step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workers.model.step import TrainStep
+from workers.modes.joined_batch import as_if_alone
+from workers.modes.mode import Consult, Decision
+from workers.modes.step_timer import StepTimer, known
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_DECISION_FIELDS = 6
+
+
+class SyncCall:
+    """Runs steps on this worker, together with all others."""
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        train_step: TrainStep,
+        timer: StepTimer,
+        *,
+        workers: int,
+        leads: bool,
+        divisor: float,
+        seconds_elsewhere: Callable[[], float],
+    ) -> None:
+        """`divisor`: what this worker's logs are divided by before all workers' are summed. `seconds_elsewhere` reads
+        the time spent so far in collectives that `timer` does not see."""
+        self._strategy = strategy
+        self._train_step = train_step
+        self._leads = leads
+        self._seconds_elsewhere = seconds_elsewhere
+        self._run = self._compiled(timer, divisor, workers)
+
+    def __call__(
+        self, iterator: Any, steps: int, proposal: Decision
+    ) -> tuple[np.ndarray[Any, Any], Decision, tuple[float | None, float | None]]:
+        """What each step logged, the decision for the next call, and the seconds waited for input and for others."""
+        import tensorflow as tf
+
+        wish = _encode(proposal) if self._leads else np.zeros(_DECISION_FIELDS, np.float32)
+        before = self._seconds_elsewhere()
+        decision, logs, spent = self._run(iterator, tf.constant(steps), tf.constant(wish))
+        waited, communication = spent.numpy()
+        communication += self._seconds_elsewhere() - before
+        width = max(1, len(self._train_step.names))
+        rows = logs.numpy().reshape(-1, width).astype(np.float64)
+        return rows, _decode(decision.numpy()), (known(waited), known(communication))
+
+    def _compiled(self, timer: StepTimer, divisor: float, workers: int) -> Any:
+        import tensorflow as tf
+
+        strategy, train_step = self._strategy, self._train_step
+        local_replicas = strategy.num_replicas_in_sync // workers
+
+        @tf.function
+        def run(iterator: Any, steps: tf.Tensor, decision: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            rows = tf.TensorArray(tf.float32, size=steps)
+            waited = communication = tf.zeros([], tf.float64)
+            for n in tf.range(steps):
+                batch, wait = timer.next(iterator)
+                with as_if_alone(strategy):
+                    row = strategy.run(train_step, args=(batch,))
+                waited += wait
+                communication += timer.communication()
+                local = strategy.experimental_local_results(row)
+                rows = rows.write(n, tf.add_n(local) / divisor)
+            # A TensorArray without elements has no element shape to stack.
+            logs = tf.cond(steps > 0, lambda: tf.reshape(rows.stack(), [-1]), lambda: tf.zeros([0]))
+            flat = tf.concat([decision, logs], axis=0)
+            if workers > 1:
+                flat = strategy.run(_all_reduce, args=(flat / local_replicas,))
+                flat = strategy.experimental_local_results(flat)[0]
+            return flat[:_DECISION_FIELDS], flat[_DECISION_FIELDS:], tf.stack([waited, communication])
+
+        return run
+
+
+def _all_reduce(value: tf.Tensor) -> tf.Tensor:
+    import tensorflow as tf
+
+    here = tf.identity(value)  # on this replica's device: the collective asks for one
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, here)
+
+
+def _encode(wish: Decision) -> np.ndarray[Any, Any]:
+    rate = wish.learning_rate
+    fields = [wish.steps, wish.stop, rate is not None, rate or 0.0, wish.rewritten, wish.consult]
+    return np.array(fields, np.float32)
+
+
+def _decode(values: np.ndarray[Any, Any]) -> Decision:
+    steps, stop, has_rate, rate, rewritten, consult = (float(v) for v in values)
+    return Decision(max(1, int(steps)), stop > 0, rate if has_rate > 0 else None, rewritten > 0, Consult(int(consult)))

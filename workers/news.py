@@ -1,0 +1,246 @@
+"""What a replica reports: its state when it is polled, and in order everything that happened since the poll before.
+
+Failures are data, never exceptions: a replica that fails says so in its status, and the driver decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from workers.messages import Task, TaskFailure
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    FloatArray = npt.NDArray[np.float64]
+    IntArray = npt.NDArray[np.int64]
+
+
+class ReplicaState(StrEnum):
+    """The life of a replica, in order."""
+
+    RESERVED = "reserved"  # holds an address; no process yet
+    STARTING = "starting"  # the process imports, builds and compiles
+    READY = "ready"  # waits for a leg, a snapshot to score, or (servers) for the chief
+    TRAINING = "training"
+    FAILED = "failed"  # `ReplicaStatus.failure` says why
+    EXITED = "exited"  # the process ended
+
+
+@dataclass(frozen=True)
+class LegStarted:
+    """The group is compiled and loaded, and the training clock starts."""
+
+    run_id: str
+    total_steps: int
+    global_batch: int
+    """Samples per counted step."""
+    eval_every_steps: int
+    shares: tuple[int, ...] = ()
+    """Samples of each step by worker, if they differ."""
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """The steps of one call, as arrays of equal length."""
+
+    run_id: str
+    worker: int
+    """Worker that took the steps; 0 when all take them together."""
+    steps: IntArray
+    """Number of each update in the run, from 1; asynchronous ones are numbered as applied, so a worker's have gaps."""
+    clock: FloatArray
+    """Training clock at the end of each step, seconds; interpolated within the call."""
+    losses: FloatArray
+    staleness: FloatArray | None
+    """Updates that others applied between this step's read of the weights and its own; None in lockstep modes."""
+    seconds: float
+    """Wall time of the call."""
+    logs: Mapping[str, float] = field(default_factory=dict)
+    """Means over the call of what `train_step` returned, `loss` included."""
+
+
+@dataclass(frozen=True)
+class CallTiming:
+    """Where one worker's time went in its latest calls, 100 ms or more of them. None is what cannot be measured."""
+
+    run_id: str
+    worker: int
+    last_step: int
+    steps: int
+    """Updates that this worker took part in."""
+    clock: float
+    """Training clock at the end, seconds."""
+    seconds: float
+    """Duration of the calls; asynchronous: as the chief sees it."""
+    busy: float | None
+    """Seconds that the worker itself spent on the calls."""
+    input_wait: float | None
+    """Seconds of `busy` without a batch to compute on."""
+    communication: float | None
+    """Seconds of `busy` in collectives, waiting for slower workers included."""
+    snapshot: float
+    """Seconds that this task spent taking snapshots since its last timing."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """When a snapshot was taken, in every unit that a comparison uses."""
+
+    run_id: str
+    step: int
+    samples: int
+    clock: float
+    final: bool = False
+
+
+@dataclass(frozen=True)
+class SnapshotReady:
+    """The replica holds a snapshot that can be handed to the evaluator."""
+
+    stamp: Stamp
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The score of one snapshot."""
+
+    stamp: Stamp
+    metrics: Mapping[str, float]
+    """`val_loss`, `val_accuracy`, ...: means over the whole evaluation set."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """The leader's callbacks start or finish deciding: silence in between is the user's code, not a hang."""
+
+    run_id: str
+    begins: bool
+
+
+@dataclass(frozen=True)
+class CheckpointWritten:
+    """A checkpoint is safely stored."""
+
+    run_id: str
+    attempt: int
+    step: int
+    samples: int
+    clock: float
+    name: str
+    """Name of its folder below the destination."""
+    size: int
+    """Bytes, manifest included."""
+    seconds: float
+    """From the snapshot's arrival to the checkpoint being safe."""
+
+
+@dataclass(frozen=True)
+class CheckpointFailed:
+    """A checkpoint could not be written; training continues."""
+
+    run_id: str
+    attempt: int
+    step: int
+    problem: str
+    """One line with the path and the bytes."""
+    fenced: bool = False
+    """A later attempt has taken over, so this one must end."""
+
+
+@dataclass(frozen=True)
+class LegFinished:
+    """The leg ended on every trainer."""
+
+    run_id: str
+    steps: int
+    samples: int
+    seconds: float
+    """Training clock at the last step."""
+    stopped: str | None
+    """Why it ended before its budget: `target`, `timeout`, `interrupted`, `callback`; None if it used it up."""
+    optimizer_iterations: int
+    phases: Mapping[str, float] = field(default_factory=dict)
+    """Seconds by phase: `load`, `train`, `snapshot`, `callbacks`, `export`."""
+    doubled_updates: int = 0
+    """Updates applied more often than scheduled, because a worker died after applying one."""
+
+
+@dataclass(frozen=True)
+class GpuSample:
+    """One reading of a GPU; None is what could not be measured."""
+
+    uuid: str
+    name: str | None
+    utilization_percent: float | None
+    memory_used_bytes: int | None
+    memory_total_bytes: int | None
+    process_memory_bytes: int | None
+    power_watts: float | None
+    temperature_celsius: float | None
+
+
+@dataclass(frozen=True)
+class HostSample:
+    """One reading of what a replica uses; None is what could not be measured, with the reason in `notes`."""
+
+    time: float
+    """Seconds since the epoch, on the replica's host."""
+    cpu_percent: float | None
+    """Of the replica's process tree; 100 is one core."""
+    rss_bytes: int | None
+    host_cpu_percent: float | None
+    host_memory_percent: float | None
+    net_sent_per_s: float | None
+    net_received_per_s: float | None
+    disk_read_per_s: float | None
+    disk_written_per_s: float | None
+    gpus: tuple[GpuSample, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """One cheap reading of a task's process, with every poll: tells a hung process from a slow one."""
+
+    state: str
+    """The kernel's letter: R running, S sleeping, D waiting for a disk, T stopped, Z dead."""
+    cpu_seconds: float
+    """User and system time so far, over all threads."""
+
+
+News = (
+    LegStarted
+    | StepBatch
+    | CallTiming
+    | SnapshotReady
+    | Evaluation
+    | Deciding
+    | CheckpointWritten
+    | CheckpointFailed
+    | LegFinished
+    | HostSample
+)
+
+
+@dataclass(frozen=True)
+class ReplicaStatus:
+    """A replica's answer to a poll."""
+
+    task: Task
+    state: ReplicaState
+    news: tuple[News, ...] = ()
+    """What happened since the poll before, in order."""
+    failure: TaskFailure | None = None
+    pid: int | None = None
+    log: bytes = b""
+    """New bytes of the task's log."""
+    preempted: bool = False
+    """The task received SIGTERM: its machine is being taken back."""
+    vitals: Vitals | None = None
+    """None where the kernel does not tell."""

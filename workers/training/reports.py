@@ -1,0 +1,99 @@
+"""What a training task reports of its leg: steps, timings, snapshots, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from workers.messages import Leg
+from workers.model import state
+from workers.modes.mode import Call, Mode, Phases
+from workers.news import CallTiming, LegFinished, Stamp, StepBatch
+from workers.snapshot import CallbackMemory, Snapshot
+from workers.training.progress import Progress
+from workers.training.timing import CallTimer, LegClock
+from workers.training.trainer import Send
+from workers.wire import SnapshotTaken
+
+
+class LegReports:
+    """Counts and reports of one leg. Only the leader's steps and snapshots are sent."""
+
+    def __init__(self, leg: Leg, mode: Mode, progress: Progress, clock: LegClock, phases: Phases, send: Send) -> None:
+        self._leg = leg
+        self._mode = mode
+        self._progress = progress
+        self._clock = clock
+        self._phases = phases
+        self._send = send
+        self._timer = CallTimer(leg.run_id, clock)
+
+    def call(self, call: Call, *, together: bool) -> None:
+        """Report one call; `together` if all workers took its steps."""
+        self._clock.call_ended(call.ended)
+        self._progress.took(None if together else call.worker, len(call.steps))
+        if self._mode.leads and len(call.steps):
+            self._send(step_batch(self._leg.run_id, call, self._mode.log_names, self._clock.origin))
+        self._timings(self._timer.add(call))
+
+    def rest(self) -> None:
+        """Report timings that are still held."""
+        self._timings(self._timer.rest())
+        self._phases.add("train", self._clock.seconds)
+
+    def state(self) -> Snapshot:
+        """The whole state now, with everything that it is counted by."""
+        taken = self._mode.snapshot(self._clock.seconds)
+        scale = self._leg.start.schedule_scale if self._leg.start else 1.0
+        samples = self._progress.samples(taken.step)
+        return replace(taken, samples=samples, position=self._progress.position, schedule_scale=scale)
+
+    def snapshot(self, memory: CallbackMemory | None, *, score: bool, keep: bool, final: bool = False) -> Snapshot:
+        """Have the leader's state scored, or kept as a checkpoint with the callbacks' `memory`, or both."""
+        with self._phases.timed("snapshot") as timed:
+            taken = self.state()
+            if keep:
+                taken = replace(taken, callbacks=memory)
+        self._timer.snapshot(timed.seconds)
+        if taken.is_finite():
+            stamp = Stamp(self._leg.run_id, taken.step, taken.samples, taken.clock, final)
+            self._send(SnapshotTaken(stamp, taken, score, keep))
+        return taken
+
+    def finished(self, stopped: str | None) -> None:
+        mode = self._mode
+        self._send(
+            LegFinished(
+                run_id=self._leg.run_id,
+                steps=mode.step,
+                samples=self._progress.samples(mode.step),
+                seconds=self._clock.seconds,
+                stopped=stopped,
+                optimizer_iterations=int(state.to_numpy(mode.model.optimizer.iterations)),
+                phases=dict(self._phases.seconds),
+                doubled_updates=mode.doubled_updates,
+            )
+        )
+
+    def _timings(self, timings: Iterable[CallTiming]) -> None:
+        for timing in timings:
+            if self._leg.settings.monitor:
+                self._send(timing)
+
+
+def step_batch(run_id: str, call: Call, names: Sequence[str], start: float) -> StepBatch:
+    """One call as the driver sees it; clocks within a call are interpolated, as TensorFlow reports none."""
+    ends = np.linspace(call.started, call.ended, len(call.steps) + 1)[1:] - start
+    means = call.logs.mean(axis=0)
+    return StepBatch(
+        run_id=run_id,
+        worker=call.worker,
+        steps=call.steps,
+        clock=ends,
+        losses=call.logs[:, 0],
+        staleness=call.staleness,
+        seconds=call.ended - call.started,
+        logs={name: float(mean) for name, mean in zip(names, means, strict=True)},
+    )
