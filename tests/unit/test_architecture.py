@@ -1,0 +1,49 @@
+"""The shape of the house: no import cycles, few files at the top, no mode's name outside of the modes."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import grimp
+import pytest
+
+from tests.unit.test_hygiene import REPOSITORY, modules
+from workers.modes.registry import MODES
+
+pytestmark = pytest.mark.unit
+
+LONGEST_FILE = 250
+HOME_OF_MODES = Path("workers/modes")
+MAY_NAME_MODES = {Path("orchestrator/spec/variants.py"), Path("workers/settings.py")}
+"""The defaults of a comparison and of a run."""
+
+
+def test_no_import_cycle() -> None:
+    graph = grimp.build_graph("orchestrator", "workers", "jobs", exclude_type_checking_imports=False)
+    edges = [(one, other) for one in graph.modules for other in graph.find_modules_directly_imported_by(one)]
+    cycles = [edge for edge in edges if graph.find_shortest_chain(importer=edge[1], imported=edge[0])]
+    assert len(edges) > 500
+    assert not cycles
+
+
+@pytest.mark.parametrize(("package", "most"), [("orchestrator", 8), ("workers", 12)])
+def test_few_files_lie_directly_in_a_package(package: str, most: int) -> None:
+    files = [path for path in modules().values() if path.parent == Path(package)]
+    assert len(files) <= most, sorted(map(str, files))
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_a_file_can_be_read_from_top_to_bottom(name: str) -> None:
+    lines = len((REPOSITORY / modules()[name]).read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGEST_FILE, f"{modules()[name]} has {lines} lines: split it by what it holds"
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_no_code_outside_of_the_modes_names_one(name: str) -> None:
+    path = modules()[name]
+    if path.is_relative_to(HOME_OF_MODES) or path in MAY_NAME_MODES:
+        return
+    tree = ast.parse((REPOSITORY / path).read_text(encoding="utf-8"))
+    named = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value in MODES]
+    assert not named, f"{path} names a mode in lines {named}: ask its ModeTraits instead"
