@@ -12,8 +12,8 @@ import pytest
 
 from tests.unit.test_checkpoints import a_snapshot
 from workers.checkpoints import storage
-from workers.checkpoints.storage import LocalPlace
-from workers.checkpoints.store import Shelf
+from workers.checkpoints.storage import LocalStorage
+from workers.checkpoints.store import CheckpointStore
 from workers.checkpoints.writer import Writer
 from workers.messages import CheckpointFailed, Checkpointing, CheckpointWritten, Evaluation, Leg, Stamp, Start
 from workers.training.schedule import Due
@@ -26,7 +26,7 @@ class Desk:
 
     def __init__(self, root: Path, attempt: int = 1, start: Start | None = None, **settings: Any) -> None:
         self.said: list[CheckpointWritten | CheckpointFailed] = []
-        self.shelf = Shelf(LocalPlace(root), "a-run")
+        self.store = CheckpointStore(LocalStorage(root), "a-run")
         checkpoints = Checkpointing(str(root), "digits", "sync", 2, 32, **settings)
         leg = Leg("a-run", 0, 1000, None, None, None, attempt=attempt, start=start, checkpoints=checkpoints)
         self.writer = Writer(leg, checkpoints, self.said.append)
@@ -53,7 +53,7 @@ class Desk:
 def test_the_last_three_stay(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     desk.write(10, 20, 30, 40)
-    assert desk.shelf.names() == ["0000000020-1", "0000000030-1", "0000000040-1"]
+    assert desk.store.names() == ["0000000020-1", "0000000030-1", "0000000040-1"]
     written = desk.said[-1]
     assert isinstance(written, CheckpointWritten)
     assert (written.step, written.samples, written.name) == (40, 2560, "0000000040-1")
@@ -65,13 +65,13 @@ def test_the_best_stays_as_well(tmp_path: Path) -> None:
     for step, value in [(5, 0.5), (15, 0.9), (25, 0.7)]:
         desk.score(step, value, "val_accuracy")
         desk.write(step + 5)
-    assert LocalPlace(tmp_path).names() == ["0000000015-1-best", "0000000030-1"]
+    assert LocalStorage(tmp_path).names() == ["0000000015-1-best", "0000000030-1"]
     assert [news.step for news in desk.said] == [10, 20, 30]  # from where one can go on
     again = Desk(tmp_path, attempt=2, start=Start(30, 1920, 3.0), keep=1, metric="val_accuracy", maximize=True)
     again.wait()
     again.score(35, 0.8, "val_accuracy")
     again.write(40)
-    assert LocalPlace(tmp_path).names() == ["0000000015-1-best", "0000000040-2"]
+    assert LocalStorage(tmp_path).names() == ["0000000015-1-best", "0000000040-2"]
 
 
 def test_a_score_that_comes_after_the_end_counts(tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_a_score_that_comes_after_the_end_counts(tmp_path: Path) -> None:
     assert desk.writer.flush(10)
     desk.score(10, 0.5)
     desk.writer.close(10)
-    assert LocalPlace(tmp_path).names() == ["0000000010-1", "0000000010-1-best"]
-    assert desk.shelf.read("0000000010-1").snapshot.position == a_snapshot(10).position
-    assert desk.shelf.best("val_loss", maximize=False) == 0.5
+    assert LocalStorage(tmp_path).names() == ["0000000010-1", "0000000010-1-best"]
+    assert desk.store.read("0000000010-1").snapshot.position == a_snapshot(10).position
+    assert desk.store.best("val_loss", maximize=False) == 0.5
 
 
 @pytest.mark.parametrize("value", [float("nan"), None])
@@ -90,7 +90,7 @@ def test_what_has_no_score_is_not_the_best(tmp_path: Path, value: float | None) 
     desk = Desk(tmp_path, keep=1)
     desk.score(5, value, "val_loss" if value is not None else "other")  # type: ignore[arg-type]
     desk.write(10)
-    assert desk.shelf.names() == ["0000000010-1"]
+    assert desk.store.names() == ["0000000010-1"]
 
 
 def test_a_slow_place_makes_checkpoints_rare_and_holds_nobody_up(
@@ -105,7 +105,7 @@ def test_a_slow_place_makes_checkpoints_rare_and_holds_nobody_up(
     assert not desk.writer.flush(0)
     slow.set()
     assert desk.writer.flush(10)
-    assert desk.shelf.names() == ["0000000049-1"]
+    assert desk.store.names() == ["0000000049-1"]
 
 
 def test_a_full_disk_is_said_with_path_and_bytes_and_tried_again(
@@ -120,12 +120,12 @@ def test_a_full_disk_is_said_with_path_and_bytes_and_tried_again(
     assert not failed.fenced
     for words in (str(tmp_path), f"{a_snapshot().nbytes:,} bytes", "are free", "No space left", "training goes on"):
         assert words in failed.problem
-    found = desk.shelf.latest()
+    found = desk.store.latest()
     assert found.checkpoint is not None
     assert found.checkpoint.manifest.step == 10
     assert not list(tmp_path.glob(".0*"))
     desk.write(30)
-    assert desk.shelf.names() == ["0000000010-1", "0000000030-1"]
+    assert desk.store.names() == ["0000000010-1", "0000000030-1"]
 
 
 def test_a_place_that_cannot_be_opened_is_said_and_tried_again(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_place_that_cannot_be_opened_is_said_and_tried_again(tmp_path: Path) -
     assert str(root) in desk.failures[0].problem
     root.unlink()
     desk.write(20)
-    assert desk.shelf.names() == ["0000000020-1"]
+    assert desk.store.names() == ["0000000020-1"]
 
 
 def test_an_attempt_that_was_overtaken_says_so(tmp_path: Path) -> None:
@@ -147,14 +147,14 @@ def test_an_attempt_that_was_overtaken_says_so(tmp_path: Path) -> None:
     newer.wait()
     desk.write(20)
     assert [failed.fenced for failed in desk.failures] == [True]
-    assert newer.shelf.names() == ["0000000010-1"]
+    assert newer.store.names() == ["0000000010-1"]
 
 
 def test_a_leg_that_went_back_takes_away_what_came_after(tmp_path: Path) -> None:
     Desk(tmp_path).write(10, 20, 30)
     desk = Desk(tmp_path, start=Start(10, 640, 5.0))
     desk.wait()
-    assert desk.shelf.names() == ["0000000010-1"]
+    assert desk.store.names() == ["0000000010-1"]
 
 
 def test_checkpoints_are_due_by_seconds_and_by_samples() -> None:

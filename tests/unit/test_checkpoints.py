@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from workers.checkpoints import manifest as manifests
 from workers.checkpoints.errors import CheckpointError, DamagedError, FencedError
 from workers.checkpoints.manifest import ARRAYS, MANIFEST, Score
-from workers.checkpoints.storage import FENCE, LocalPlace
-from workers.checkpoints.store import Shelf, open_place
+from workers.checkpoints.storage import FENCE, LocalStorage
+from workers.checkpoints.store import CheckpointStore, open_storage
 from workers.messages import Dealt
 from workers.snapshot import Memory, Snapshot
 
@@ -41,10 +41,10 @@ def a_snapshot(step: int = 10, value: float = 1.0) -> Snapshot:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    shelf = Shelf(LocalPlace(tmp_path / "checkpoints"), "a-run")
-    shelf.claim(1)
-    return shelf
+def store(tmp_path: Path) -> CheckpointStore:
+    store = CheckpointStore(LocalStorage(tmp_path / "checkpoints"), "a-run")
+    store.claim(1)
+    return store
 
 
 def folder(tmp_path: Path, step: int, attempt: int = 1) -> Path:
@@ -61,10 +61,10 @@ def edit(path: Path, change: Callable[[dict[str, Any]], None], *, honest: bool =
     path.write_text(json.dumps(document))
 
 
-def test_what_was_written_is_read_back_to_the_last_bit(shelf: Shelf) -> None:
+def test_what_was_written_is_read_back_to_the_last_bit(store: CheckpointStore) -> None:
     written = a_snapshot()
-    name, size = shelf.write(written, 1, ABOUT)
-    read = shelf.read(name)
+    name, size = store.write(written, 1, ABOUT)
+    read = store.read(name)
     assert size > written.nbytes
     for ours, theirs in zip(
         (*written.weights, *written.optimizer), (*read.snapshot.weights, *read.snapshot.optimizer), strict=True
@@ -78,37 +78,37 @@ def test_what_was_written_is_read_back_to_the_last_bit(shelf: Shelf) -> None:
     assert read.manifest.workers == 2
 
 
-def test_types_that_npy_files_cannot_name_survive(shelf: Shelf) -> None:
+def test_types_that_npy_files_cannot_name_survive(store: CheckpointStore) -> None:
     import ml_dtypes
 
     narrow = np.arange(6, dtype=np.float32).astype(ml_dtypes.bfloat16).reshape(2, 3)
     eight = np.array(1.5, ml_dtypes.float8_e4m3fn)
-    name, _ = shelf.write(replace(a_snapshot(), weights=(narrow, eight)), 1, ABOUT)
-    read = shelf.read(name).snapshot.weights
+    name, _ = store.write(replace(a_snapshot(), weights=(narrow, eight)), 1, ABOUT)
+    read = store.read(name).snapshot.weights
     assert [array.dtype for array in read] == [narrow.dtype, eight.dtype]
     assert read[0].tolist() == narrow.tolist()
 
 
-def test_numpy_opens_the_arrays_without_pickle(shelf: Shelf, tmp_path: Path) -> None:
-    shelf.write(a_snapshot(), 1, ABOUT)
+def test_numpy_opens_the_arrays_without_pickle(store: CheckpointStore, tmp_path: Path) -> None:
+    store.write(a_snapshot(), 1, ABOUT)
     with np.load(folder(tmp_path, 10) / ARRAYS, allow_pickle=False) as arrays:
         assert arrays["weights/000000"].tolist() == [[1, 1]] * 3
 
 
-def test_objects_are_not_written(shelf: Shelf, tmp_path: Path) -> None:
+def test_objects_are_not_written(store: CheckpointStore, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="type object"):
-        shelf.write(replace(a_snapshot(), weights=(np.array([{}], object),)), 1, ABOUT)
-    assert shelf.names() == []
+        store.write(replace(a_snapshot(), weights=(np.array([{}], object),)), 1, ABOUT)
+    assert store.names() == []
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [".lock", FENCE]
 
 
 @pytest.mark.parametrize("size", [0, 1, 100])
-def test_a_torn_one_is_passed_over(shelf: Shelf, tmp_path: Path, size: int) -> None:
-    shelf.write(a_snapshot(10), 1, ABOUT)
-    shelf.write(a_snapshot(20), 1, ABOUT)
+def test_a_torn_one_is_passed_over(store: CheckpointStore, tmp_path: Path, size: int) -> None:
+    store.write(a_snapshot(10), 1, ABOUT)
+    store.write(a_snapshot(20), 1, ABOUT)
     path = folder(tmp_path, 20) / ARRAYS
     path.write_bytes(path.read_bytes()[:size])
-    found = shelf.latest()
+    found = store.latest()
     assert found.checkpoint is not None
     assert found.checkpoint.manifest.step == 10
     assert len(found.passed_over) == 1
@@ -116,29 +116,29 @@ def test_a_torn_one_is_passed_over(shelf: Shelf, tmp_path: Path, size: int) -> N
     assert str(folder(tmp_path, 20)) in found.passed_over[0]
 
 
-def test_one_flipped_bit_is_seen(shelf: Shelf, tmp_path: Path) -> None:
-    shelf.write(a_snapshot(10), 1, ABOUT)
+def test_one_flipped_bit_is_seen(store: CheckpointStore, tmp_path: Path) -> None:
+    store.write(a_snapshot(10), 1, ABOUT)
     path = folder(tmp_path, 10) / ARRAYS
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(DamagedError, match="SHA-256"):
-        shelf.read(folder(tmp_path, 10).name)
+        store.read(folder(tmp_path, 10).name)
 
 
-def test_an_edited_manifest_is_seen(shelf: Shelf, tmp_path: Path) -> None:
-    shelf.write(a_snapshot(10), 1, ABOUT)
+def test_an_edited_manifest_is_seen(store: CheckpointStore, tmp_path: Path) -> None:
+    store.write(a_snapshot(10), 1, ABOUT)
     edit(folder(tmp_path, 10) / MANIFEST, lambda document: document.update(samples=0))
     with pytest.raises(DamagedError, match="edited"):
-        shelf.read(folder(tmp_path, 10).name)
+        store.read(folder(tmp_path, 10).name)
 
 
-def test_a_folder_without_manifest_or_arrays_is_none(shelf: Shelf, tmp_path: Path) -> None:
-    shelf.write(a_snapshot(10), 1, ABOUT)
-    shelf.write(a_snapshot(20), 1, ABOUT)
+def test_a_folder_without_manifest_or_arrays_is_none(store: CheckpointStore, tmp_path: Path) -> None:
+    store.write(a_snapshot(10), 1, ABOUT)
+    store.write(a_snapshot(20), 1, ABOUT)
     (folder(tmp_path, 10) / ARRAYS).unlink()
     (folder(tmp_path, 20) / MANIFEST).unlink()
-    found = shelf.latest()
+    found = store.latest()
     assert found.checkpoint is None
     assert [line.rpartition(": ")[2] for line in found.passed_over] == [
         "it has no manifest.json",
@@ -185,11 +185,11 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], None]] = {
 
 @pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_manifests_are_refused_even_with_a_right_digest(
-    shelf: Shelf, tmp_path: Path, change: Callable[[dict[str, Any]], None]
+    store: CheckpointStore, tmp_path: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
-    shelf.write(a_snapshot(10), 1, ABOUT)
+    store.write(a_snapshot(10), 1, ABOUT)
     edit(folder(tmp_path, 10) / MANIFEST, change, honest=True)
-    found = shelf.latest()
+    found = store.latest()
     assert found.checkpoint is None
     assert len(found.passed_over) == 1
     assert "\n" not in found.passed_over[0]
@@ -199,11 +199,11 @@ def test_hostile_manifests_are_refused_even_with_a_right_digest(
     "text",
     ["", "null", "[]", "{", "[" * 100_000, '{"a": NaN}', '{"step": ' + "9" * 5000 + "}", "\x00", "\xff"],
 )
-def test_manifests_that_are_none(shelf: Shelf, tmp_path: Path, text: str) -> None:
-    shelf.write(a_snapshot(10), 1, ABOUT)
+def test_manifests_that_are_none(store: CheckpointStore, tmp_path: Path, text: str) -> None:
+    store.write(a_snapshot(10), 1, ABOUT)
     (folder(tmp_path, 10) / MANIFEST).write_bytes(text.encode("latin-1"))
     with pytest.raises(DamagedError):
-        shelf.read(folder(tmp_path, 10).name)
+        store.read(folder(tmp_path, 10).name)
 
 
 @given(st.binary(max_size=200))
@@ -212,9 +212,9 @@ def test_no_bytes_are_taken_for_a_manifest(data: bytes) -> None:
         manifests.from_bytes(data)
 
 
-def test_a_bomb_does_not_go_off(shelf: Shelf, tmp_path: Path) -> None:
+def test_a_bomb_does_not_go_off(store: CheckpointStore, tmp_path: Path) -> None:
     """Arrays that are compressed could unpack to any size."""
-    shelf.write(a_snapshot(10), 1, ABOUT)
+    store.write(a_snapshot(10), 1, ABOUT)
     path = folder(tmp_path, 10) / ARRAYS
     with np.load(path) as arrays:
         content = dict(arrays)
@@ -227,113 +227,113 @@ def test_a_bomb_does_not_go_off(shelf: Shelf, tmp_path: Path) -> None:
     told = {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     edit(folder(tmp_path, 10) / MANIFEST, lambda d: d["files"].update({ARRAYS: told}), honest=True)
     with pytest.raises(DamagedError, match="compressed"):
-        shelf.read(folder(tmp_path, 10).name)
+        store.read(folder(tmp_path, 10).name)
 
 
-def test_the_last_ones_and_the_best_stay(shelf: Shelf, tmp_path: Path) -> None:
+def test_the_last_ones_and_the_best_stay(store: CheckpointStore, tmp_path: Path) -> None:
     for step in (10, 20, 30, 40, 50):
-        shelf.write(a_snapshot(step), 1, ABOUT)
+        store.write(a_snapshot(step), 1, ABOUT)
         if step < 30:
-            shelf.write(a_snapshot(step), 1, ABOUT, Score(metric="val_loss", value=1 / step))
-        shelf.prune(2)
-    assert shelf.names() == ["0000000040-1", "0000000050-1"]
-    assert LocalPlace(tmp_path / "checkpoints").names() == ["0000000020-1-best", "0000000040-1", "0000000050-1"]
-    assert shelf.best("val_loss", maximize=False) == 0.05
-    assert shelf.best("val_accuracy", maximize=True) is None
+            store.write(a_snapshot(step), 1, ABOUT, Score(metric="val_loss", value=1 / step))
+        store.prune(2)
+    assert store.names() == ["0000000040-1", "0000000050-1"]
+    assert LocalStorage(tmp_path / "checkpoints").names() == ["0000000020-1-best", "0000000040-1", "0000000050-1"]
+    assert store.best("val_loss", maximize=False) == 0.05
+    assert store.best("val_accuracy", maximize=True) is None
 
 
-def test_the_best_is_not_gone_on_from(shelf: Shelf) -> None:
+def test_the_best_is_not_gone_on_from(store: CheckpointStore) -> None:
     """In async it was read while workers went on: what was taken of the data is not known of it."""
-    shelf.write(a_snapshot(10), 1, ABOUT)
-    name, _ = shelf.write(a_snapshot(20), 1, ABOUT, Score(metric="val_loss", value=0.1))
-    found = shelf.latest()
+    store.write(a_snapshot(10), 1, ABOUT)
+    name, _ = store.write(a_snapshot(20), 1, ABOUT, Score(metric="val_loss", value=0.1))
+    found = store.latest()
     assert found.checkpoint is not None
     assert (found.checkpoint.manifest.step, found.passed_over) == (10, ())
-    best = shelf.read(name)
+    best = store.read(name)
     assert best.snapshot.weights[0].tolist() == a_snapshot(20).weights[0].tolist()
     assert best.snapshot.position == ()
 
 
-def test_a_later_attempts_are_newer_whatever_their_step(shelf: Shelf) -> None:
-    shelf.write(a_snapshot(30), 1, ABOUT)
-    shelf.claim(2)
-    shelf.write(a_snapshot(20), 2, ABOUT)
-    found = shelf.latest().checkpoint
+def test_a_later_attempts_are_newer_whatever_their_step(store: CheckpointStore) -> None:
+    store.write(a_snapshot(30), 1, ABOUT)
+    store.claim(2)
+    store.write(a_snapshot(20), 2, ABOUT)
+    found = store.latest().checkpoint
     assert found is not None
     assert (found.manifest.attempt, found.manifest.step) == (2, 20)
 
 
-def test_what_was_trained_in_vain_is_taken_away(shelf: Shelf) -> None:
+def test_what_was_trained_in_vain_is_taken_away(store: CheckpointStore) -> None:
     for step in (10, 20, 30):
-        shelf.write(a_snapshot(step), 1, ABOUT)
-    shelf.write(a_snapshot(30), 1, ABOUT, Score(metric="val_loss", value=0.1))
-    shelf.discard_after(10, attempt=2)
-    assert len(shelf.names()) == 3
-    shelf.discard_after(10, attempt=1)
-    assert shelf.names() == ["0000000010-1"]
-    assert shelf.best("val_loss", maximize=False) is None
+        store.write(a_snapshot(step), 1, ABOUT)
+    store.write(a_snapshot(30), 1, ABOUT, Score(metric="val_loss", value=0.1))
+    store.discard_after(10, attempt=2)
+    assert len(store.names()) == 3
+    store.discard_after(10, attempt=1)
+    assert store.names() == ["0000000010-1"]
+    assert store.best("val_loss", maximize=False) is None
 
 
-def test_an_earlier_attempt_must_not_write(shelf: Shelf) -> None:
-    shelf.write(a_snapshot(10), 1, ABOUT)
-    shelf.claim(2)
+def test_an_earlier_attempt_must_not_write(store: CheckpointStore) -> None:
+    store.write(a_snapshot(10), 1, ABOUT)
+    store.claim(2)
     with pytest.raises(FencedError, match="attempt 2 of the run has taken over"):
-        shelf.write(a_snapshot(20), 1, ABOUT)
+        store.write(a_snapshot(20), 1, ABOUT)
     with pytest.raises(FencedError):
-        shelf.claim(1)
-    assert shelf.names() == ["0000000010-1"]
+        store.claim(1)
+    assert store.names() == ["0000000010-1"]
 
 
-def test_an_attempt_that_is_overtaken_while_it_writes_does_not_finish(shelf: Shelf, tmp_path: Path) -> None:
+def test_an_attempt_that_is_overtaken_while_it_writes_does_not_finish(store: CheckpointStore, tmp_path: Path) -> None:
     def write() -> None:
-        with LocalPlace(tmp_path / "checkpoints").draft("0000000010-1") as draft:
-            shelf.claim(2)
-            draft.finish(b"{}", lambda: shelf.check(1))
+        with LocalStorage(tmp_path / "checkpoints").draft("0000000010-1") as draft:
+            store.claim(2)
+            draft.finish(b"{}", lambda: store.check(1))
 
     with pytest.raises(FencedError):
         write()
-    assert shelf.names() == []
+    assert store.names() == []
     assert not list((tmp_path / "checkpoints").glob(".0*"))
 
 
-def test_leftovers_of_a_killed_writer_are_cleaned_up(shelf: Shelf, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_writer_are_cleaned_up(store: CheckpointStore, tmp_path: Path) -> None:
     left = tmp_path / "checkpoints" / ".0000000010-1.12345"
     left.mkdir()
     (left / ARRAYS).write_bytes(b"half")
-    shelf.clean()
+    store.clean()
     assert not left.exists()
-    assert shelf.attempt() == 1
+    assert store.attempt() == 1
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"attempt": 0, "run_id": "a-run"}', '{"attempt": "2"}', "[" * 4000])
-def test_a_damaged_fence_stops_everybody(shelf: Shelf, tmp_path: Path, text: str) -> None:
+def test_a_damaged_fence_stops_everybody(store: CheckpointStore, tmp_path: Path, text: str) -> None:
     (tmp_path / "checkpoints" / FENCE).write_text(text)
     with pytest.raises(CheckpointError, match=r"attempt\.json does not say"):
-        shelf.write(a_snapshot(), 1, ABOUT)
+        store.write(a_snapshot(), 1, ABOUT)
 
 
-def test_runs_do_not_share_a_place(shelf: Shelf, tmp_path: Path) -> None:
-    other = Shelf(LocalPlace(tmp_path / "checkpoints"), "another")
+def test_runs_do_not_share_a_place(store: CheckpointStore, tmp_path: Path) -> None:
+    other = CheckpointStore(LocalStorage(tmp_path / "checkpoints"), "another")
     with pytest.raises(CheckpointError, match="another run, 'a-run'"):
         other.claim(1)
 
 
-def test_the_same_step_again_replaces_the_checkpoint(shelf: Shelf) -> None:
-    shelf.write(a_snapshot(10, 1.0), 1, ABOUT)
-    name, _ = shelf.write(a_snapshot(10, 2.0), 1, ABOUT)
-    assert shelf.names() == [name]
-    assert shelf.read(name).snapshot.weights[0][0, 0] == 2.0
+def test_the_same_step_again_replaces_the_checkpoint(store: CheckpointStore) -> None:
+    store.write(a_snapshot(10, 1.0), 1, ABOUT)
+    name, _ = store.write(a_snapshot(10, 2.0), 1, ABOUT)
+    assert store.names() == [name]
+    assert store.read(name).snapshot.weights[0][0, 0] == 2.0
 
 
-def test_symlinks_and_strangers_are_no_checkpoints(shelf: Shelf, tmp_path: Path) -> None:
+def test_symlinks_and_strangers_are_no_checkpoints(store: CheckpointStore, tmp_path: Path) -> None:
     root = tmp_path / "checkpoints"
     (root / "0000000099-1").symlink_to(tmp_path)
     (root / "notes").mkdir()
     (root / "final.weights.h5").touch()
-    assert shelf.names() == []
+    assert store.names() == []
 
 
 def test_a_place_by_any_name(tmp_path: Path) -> None:
-    assert open_place(f"file://{tmp_path}").url == str(tmp_path)
+    assert open_storage(f"file://{tmp_path}").url == str(tmp_path)
     with pytest.raises(CheckpointError, match="no place for checkpoints"):
-        open_place("nonsense://somewhere")
+        open_storage("nonsense://somewhere")

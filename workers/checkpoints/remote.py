@@ -15,7 +15,7 @@ _Written = TypeVar("_Written")
 _PASSWORD = re.compile(r"(?<=://)[^/@]*@")
 
 
-class RemotePlace:
+class RemoteStorage:
     """A folder of a `pyarrow.fs.FileSystem`."""
 
     def __init__(self, uri: str) -> None:

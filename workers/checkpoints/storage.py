@@ -52,7 +52,7 @@ class Draft(Protocol):
         """Make it a checkpoint, unless `check`, which is called at the last moment, raises."""
 
 
-class Place(Protocol):
+class Storage(Protocol):
     """Every method raises OSError where the file system does."""
 
     url: str
@@ -83,7 +83,7 @@ class Place(Protocol):
         """Nobody else on this file system is inside of such a block; a remote place has no locks."""
 
 
-class LocalPlace:
+class LocalStorage:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.url = str(root)
@@ -151,8 +151,8 @@ class LocalPlace:
 
 
 class _LocalDraft:
-    def __init__(self, place: LocalPlace, temporary: Path, name: str) -> None:
-        self._place = place
+    def __init__(self, storage: LocalStorage, temporary: Path, name: str) -> None:
+        self._storage = storage
         self._temporary = temporary
         self._name = name
 
@@ -162,11 +162,11 @@ class _LocalDraft:
     def finish(self, manifest: bytes, check: Callable[[], None]) -> None:
         _write(self._temporary / MANIFEST, lambda file: file.write(manifest))
         _flush_folder(self._temporary)
-        with self._place.locked():
+        with self._storage.locked():
             check()
-            self._place.remove(self._name)  # the same step of the same attempt, written before
-            self._temporary.rename(self._place.root / self._name)
-        _flush_folder(self._place.root)
+            self._storage.remove(self._name)  # the same step of the same attempt, written before
+            self._temporary.rename(self._storage.root / self._name)
+        _flush_folder(self._storage.root)
 
 
 def in_order(names: Iterator[str]) -> list[str]:

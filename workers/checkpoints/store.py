@@ -13,7 +13,7 @@ from typing import Any
 from workers.checkpoints import arrays
 from workers.checkpoints.errors import CheckpointError, DamagedError, FencedError
 from workers.checkpoints.manifest import ARRAYS, MANIFEST, MAX_BYTES, Manifest, Score, Share, from_bytes, to_bytes
-from workers.checkpoints.storage import FENCE, LocalPlace, Name, Place, parsed_name
+from workers.checkpoints.storage import FENCE, LocalStorage, Name, Storage, parsed_name
 from workers.messages import Dealt
 from workers.snapshot import Snapshot
 
@@ -36,16 +36,16 @@ class Found:
     """Of each damaged one that is newer: what is wrong with it."""
 
 
-class Shelf:
+class CheckpointStore:
     """The checkpoints of run `run_id` in `place`."""
 
-    def __init__(self, place: Place, run_id: str) -> None:
-        self._place = place
+    def __init__(self, storage: Storage, run_id: str) -> None:
+        self._storage = storage
         self._run_id = run_id
 
     @property
     def url(self) -> str:
-        return self._place.url
+        return self._storage.url
 
     def names(self) -> list[str]:
         """Of those that can be gone on from, in the order in which they were written."""
@@ -57,7 +57,7 @@ class Shelf:
         Raises:
             CheckpointError: what should tell is damaged, or another run's.
         """
-        data = self._place.read(FENCE, _FENCE_BYTES)
+        data = self._storage.read(FENCE, _FENCE_BYTES)
         if data is None:
             return 0
         try:
@@ -83,10 +83,10 @@ class Shelf:
         Raises:
             FencedError: a later one has claimed it already.
         """
-        with self._place.locked():
+        with self._storage.locked():
             self.check(attempt)
             if self.attempt() != attempt:
-                self._place.put(FENCE, json.dumps({"attempt": attempt, "run_id": self._run_id}).encode())
+                self._storage.put(FENCE, json.dumps({"attempt": attempt, "run_id": self._run_id}).encode())
 
     def check(self, attempt: int) -> None:
         """Raises FencedError if an attempt later than `attempt` has claimed this place."""
@@ -114,7 +114,7 @@ class Shelf:
         position = snapshot.position if score is None else ()
         described = arrays.described(snapshot)
         self.check(attempt)
-        with self._place.draft(name) as draft:
+        with self._storage.draft(name) as draft:
             file = draft.write(ARRAYS, lambda stream: arrays.write(snapshot, stream))
             manifest = Manifest(
                 run_id=self._run_id,
@@ -134,13 +134,13 @@ class Shelf:
             draft.finish(data, lambda: self.check(attempt))
         for other in self._named(best=True) if score is not None else ():
             if other != name:
-                self._place.remove(other)
+                self._storage.remove(other)
         return name, file.size + len(data)
 
     def manifest(self, name: str) -> Manifest:
         """Raises DamagedError."""
         try:
-            data = self._place.read(f"{name}/{MANIFEST}", MAX_BYTES)
+            data = self._storage.read(f"{name}/{MANIFEST}", MAX_BYTES)
         except (CheckpointError, OSError) as error:
             raise DamagedError(f"{MANIFEST} cannot be read: {error}") from None
         if data is None:
@@ -162,7 +162,7 @@ class Shelf:
         manifest = self.manifest(name)
         told = manifest.files[ARRAYS]
         try:
-            data = self._place.read(f"{name}/{ARRAYS}", told.size)
+            data = self._storage.read(f"{name}/{ARRAYS}", told.size)
         except (CheckpointError, OSError) as error:
             raise DamagedError(f"{ARRAYS} is not as it was written: {error}") from None
         if data is None:
@@ -196,14 +196,14 @@ class Shelf:
 
     def discard_after(self, step: int, attempt: int) -> None:
         """Take away what `attempt` wrote after `step`, which it went back to."""
-        for name in self._place.names():
+        for name in self._storage.names():
             if (parsed := parsed_name(name)) is not None and parsed.attempt == attempt and parsed.step > step:
-                self._place.remove(name)
+                self._storage.remove(name)
 
     def prune(self, keep: int) -> None:
         """Leave the last `keep`, and the best state."""
         for name in self.names()[:-keep]:
-            self._place.remove(name)
+            self._storage.remove(name)
 
     def best(self, metric: str, *, maximize: bool) -> float | None:
         """The score of the best state; None if there is none by this metric."""
@@ -216,16 +216,16 @@ class Shelf:
         return (max if maximize else min)(scores, default=None)
 
     def _named(self, *, best: bool) -> list[str]:
-        return [name for name in self._place.names() if (parsed := parsed_name(name)) and parsed.best == best]
+        return [name for name in self._storage.names() if (parsed := parsed_name(name)) and parsed.best == best]
 
     def clean(self) -> None:
-        self._place.clean()
+        self._storage.clean()
 
     def free_bytes(self) -> int | None:
-        return self._place.free_bytes()
+        return self._storage.free_bytes()
 
 
-def not_one(found: Sequence[str], url: str) -> str:
+def none_usable(found: Sequence[str], url: str) -> str:
     """The paragraph for a run none of whose checkpoints can be trusted."""
     return (
         f"None of the {len(found)} checkpoints in {url} can be trusted, so there is nothing to go on from: "
@@ -233,7 +233,7 @@ def not_one(found: Sequence[str], url: str) -> str:
     )
 
 
-def open_place(destination: str) -> Place:
+def open_storage(destination: str) -> Storage:
     """The place that `destination`, a path or a URI, means.
 
     Raises:
@@ -242,7 +242,7 @@ def open_place(destination: str) -> Place:
     if destination.startswith("file://"):
         destination = destination.removeprefix("file://")
     if "://" not in destination:
-        return LocalPlace(Path(destination))
-    from workers.checkpoints.remote import RemotePlace
+        return LocalStorage(Path(destination))
+    from workers.checkpoints.remote import RemoteStorage
 
-    return RemotePlace(destination)
+    return RemoteStorage(destination)

@@ -14,7 +14,7 @@ from typing import Any
 
 from workers.checkpoints.errors import CheckpointError, FencedError
 from workers.checkpoints.manifest import Score
-from workers.checkpoints.store import Shelf, open_place
+from workers.checkpoints.store import CheckpointStore, open_storage
 from workers.messages import CheckpointFailed, Checkpointing, CheckpointWritten, Evaluation, Leg, Stamp
 from workers.snapshot import Snapshot
 
@@ -44,7 +44,7 @@ class Writer:
         self._best: _Waiting | None = None
         self._unscored: dict[Stamp, Snapshot] = {}
         self._best_known: float | None = None
-        self._shelf: Shelf | None = None
+        self._store: CheckpointStore | None = None
         self._busy = True
         self._closing = False
         self._finished = False
@@ -121,28 +121,28 @@ class Writer:
     def _open(self) -> None:
         start = self._leg.start
         try:
-            shelf = Shelf(open_place(self._settings.destination), self._leg.run_id)
-            shelf.claim(self._leg.attempt)
-            shelf.clean()
-            shelf.discard_after(start.step if start else -1, self._leg.attempt)
-            best = shelf.best(self._settings.metric, maximize=self._settings.maximize)
+            store = CheckpointStore(open_storage(self._settings.destination), self._leg.run_id)
+            store.claim(self._leg.attempt)
+            store.clean()
+            store.discard_after(start.step if start else -1, self._leg.attempt)
+            best = store.best(self._settings.metric, maximize=self._settings.maximize)
         except Exception as error:  # noqa: BLE001 - or a leg would wait for a thread that is gone
             self._report(error, start.step if start else 0, None)
             return
         with self._news:
-            self._shelf = shelf
+            self._store = store
             if best is not None and self._beats(best):
                 self._best_known = best
 
     def _write(self, waiting: _Waiting) -> None:
-        if self._shelf is None:
+        if self._store is None:
             self._open()  # maybe the place is back
-            if self._shelf is None:
+            if self._store is None:
                 return
-        snapshot, shelf = waiting.snapshot, self._shelf
+        snapshot, store = waiting.snapshot, self._store
         try:
-            name, size = shelf.write(snapshot, self._leg.attempt, self._about(), waiting.score)
-            shelf.prune(self._settings.keep)
+            name, size = store.write(snapshot, self._leg.attempt, self._about(), waiting.score)
+            store.prune(self._settings.keep)
         except Exception as error:  # noqa: BLE001 - training goes on, whatever it was
             self._report(error, snapshot.step, snapshot.nbytes)
             return
@@ -173,10 +173,10 @@ class Writer:
 
     def _told(self, error: Exception, size: int | None) -> str:
         """What the file system refused, in one line."""
-        shelf = self._shelf
-        url = shelf.url if shelf is not None else self._settings.destination.partition("?")[0]
+        store = self._store
+        url = store.url if store is not None else self._settings.destination.partition("?")[0]
         wanted = "" if size is None else f": it takes {size:,} bytes"
-        free = shelf.free_bytes() if shelf is not None and getattr(error, "errno", None) == errno.ENOSPC else None
+        free = store.free_bytes() if store is not None and getattr(error, "errno", None) == errno.ENOSPC else None
         room = "" if free is None else f", and {free:,} are free there"
         reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
         return (
