@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 import typer.main
 
-from orchestrator.cli.main import main
+from orchestrator.cli import main
 from orchestrator.spec import resolve
 from orchestrator.spec.resolve import JobDescription
 
