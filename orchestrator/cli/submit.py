@@ -151,7 +151,7 @@ def _files(cluster: Submissions, run: str, only: str | None) -> dict[str, bytes]
     from orchestrator.submit import transfer
     from orchestrator.submit.follow import wait_for
 
-    return transfer.unpack(cluster.parcel(run, only, lambda look: wait_for(look, FETCH_SECONDS)).splitlines())
+    return transfer.unpack(cluster.transfer(run, only, lambda look: wait_for(look, FETCH_SECONDS)).splitlines())
 
 
 def _exit_as(ended: Submission) -> None:

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.cluster.reachability import agree
+from orchestrator.cluster.reachability import reachable_addresses
 from orchestrator.plan.placement import Host, Place
 from orchestrator.plan.topology import TaskPlan
 from workers.messages import (
@@ -45,7 +45,7 @@ class WorkerGroup(ABC):
         """Reserve an address for every task, tell each its place, and start all processes."""
         addresses = {task: self._ask(task, "reserve") for task in self.tasks}
         addresses = {task: self._answer(answer) for task, answer in addresses.items()}
-        addresses = agree(addresses, self._ask, self._answer)
+        addresses = reachable_addresses(addresses, self._ask, self._answer)
         self._places = {task: assign(task, addresses) for task in self.tasks}
         started = [self._ask(task, "start", self._places[task]) for task in self.tasks]
         for answer in started:

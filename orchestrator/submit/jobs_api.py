@@ -111,12 +111,14 @@ class Submissions:
             metadata |= {_LABEL + key: value for key, value in labels.items()}
             self._start(Path(folder), f"{command} {run_id}", run_id, metadata)
 
-    def parcel(self, run_id: str, only: str | None, wait: Callable[[Callable[[], Submission]], Submission]) -> str:
+    def transfer(self, run_id: str, only: str | None, wait: Callable[[Callable[[], Submission]], Submission]) -> str:
         """The output of a job that packs the run's directory; see `orchestrator.submit.transfer`."""
         _check(run_id)  # it becomes a word of a shell's command
         with tempfile.TemporaryDirectory(prefix="regatta-fetch-") as folder:
             stage(Path(folder), "", "")
-            name = self._start(Path(folder), f"parcel {run_id}{f' {only}' if only else ''}", None, {_KIND: "parcel"})
+            name = self._start(
+                Path(folder), f"transfer {run_id}{f' {only}' if only else ''}", None, {_KIND: "transfer"}
+            )
         try:
             done = wait(lambda: self.status(name))
             output = self.logs(name)

@@ -19,7 +19,7 @@ from typing import Any
 from orchestrator.errors import ClusterError, UsageError
 from orchestrator.spec.run import shown
 
-BEGIN, LINE, END = "regatta-parcel:", "regatta-parcel-data:", "regatta-parcel-end:"
+BEGIN, LINE, END = "regatta-transfer:", "regatta-transfer-data:", "regatta-transfer-end:"
 MAX_BYTES = 256 << 20
 _CHUNK = 48 << 10
 _SKIPPED = (".claim",)
@@ -58,7 +58,7 @@ def pack(folder: Path, only: str | None = None) -> Iterator[str]:
 
 
 def unpack(lines: Iterable[str]) -> dict[str, bytes]:
-    """Path to content of every file in `lines`; lines that are not a parcel's are passed over.
+    """Path to content of every file in `lines`; lines of other output are skipped.
 
     Raises:
         ClusterError: something is missing, damaged, or would be written outside of the run's folder.
@@ -135,7 +135,7 @@ def write(files: dict[str, bytes], folder: Path) -> None:
 
 
 def send(folder: Path, only: str | None = None) -> None:
-    """Print the parcel of `folder`."""
+    """Print the lines of `pack`."""
     for line in pack(folder, only):
         sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

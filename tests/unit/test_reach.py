@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cluster.reachability import agree
+from orchestrator.cluster.reachability import reachable_addresses
 from orchestrator.errors import ClusterError
 from workers.messages import Task
 from workers.telemetry.interfaces import InterfaceError, address_on, reachable_from_outside
@@ -38,26 +38,26 @@ def answer(value: Any) -> Any:
 def test_one_host_asks_nobody() -> None:
     ask = network()
     addresses = {A0: "10.0.0.1:1", A1: "10.0.0.1:2"}
-    assert agree(addresses, ask, answer) == addresses
+    assert reachable_addresses(addresses, ask, answer) == addresses
     assert ask.asked == []
 
 
 def test_addresses_that_are_reached_stay() -> None:
     ask = network("10.0.0.1:1", "10.0.0.2:3")
     addresses = {A0: "10.0.0.1:1", A1: "10.0.0.1:2", B0: "10.0.0.2:3"}
-    assert agree(addresses, ask, answer) == addresses
+    assert reachable_addresses(addresses, ask, answer) == addresses
     assert ask.asked == ["unreachable"] * 2
 
 
 def test_a_silent_host_is_moved_with_all_of_its_tasks() -> None:
     ask = network("172.16.0.1:1", "10.0.0.2:3")
     addresses = {A0: "10.0.0.1:1", A1: "10.0.0.1:2", B0: "10.0.0.2:3"}
-    assert agree(addresses, ask, answer) == {A0: "172.16.0.1:1", A1: "172.16.0.1:2", B0: "10.0.0.2:3"}
+    assert reachable_addresses(addresses, ask, answer) == {A0: "172.16.0.1:1", A1: "172.16.0.1:2", B0: "10.0.0.2:3"}
 
 
 def test_a_host_that_nobody_reaches_is_named() -> None:
     with pytest.raises(ClusterError) as caught:
-        agree({A0: "10.0.0.1:1", B0: "10.0.0.2:3"}, network("10.0.0.1:1"), answer)
+        reachable_addresses({A0: "10.0.0.1:1", B0: "10.0.0.2:3"}, network("10.0.0.1:1"), answer)
     assert "worker:1 cannot be reached from 10.0.0.1" in caught.value.message
     assert "172.16.0.2" in caught.value.message
     assert "--interface" in caught.value.message
