@@ -13,7 +13,7 @@ from orchestrator.errors import UsageError
 from orchestrator.runs.checkpoints import check_destination, checkpointing
 from orchestrator.spec.run import make_run_spec
 from tests.integration.local_runs import train
-from tests.unit.test_checkpoints import ABOUT, a_snapshot
+from tests.unit.checkpoints.snapshots import ABOUT, a_snapshot
 from workers.checkpoints.errors import CheckpointError, FencedError
 from workers.checkpoints.manifest import ARRAYS, MANIFEST, Score
 from workers.checkpoints.storage import FENCE

@@ -18,7 +18,7 @@ from orchestrator.spec.run import RunSpec, make_run_spec
 from orchestrator.submit import kuberay
 from orchestrator.submit.kuberay import CODE, manifests
 from tests.conftest import ROOT
-from tests.unit.rayjob_schema import CONFIG_MAP, RAYJOB
+from tests.unit.submit.rayjob_schema import CONFIG_MAP, RAYJOB
 
 pytestmark = pytest.mark.unit
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_checkpoints import a_snapshot
+from tests.unit.checkpoints.snapshots import a_snapshot
 from workers.checkpoints import storage
 from workers.checkpoints.storage import LocalStorage
 from workers.checkpoints.store import CheckpointStore
