@@ -108,7 +108,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(run: Path) -> None:
     before = int(names[-2].partition("-")[0])
     with crew() as launched:
         result, whence = launched.resume(run)
-    assert f"{names[-1]} cannot be trusted: {ARRAYS} has" in whence
+    assert f"{names[-1]} cannot be trusted: {ARRAYS} is truncated" in whence
     assert f"from step {before:,}" in whence
     assert result.status == "succeeded"
     assert rows(run, "SELECT MIN(step) FROM steps WHERE attempt = 2") == [(before + 1,)]

@@ -26,18 +26,18 @@ def folder(tmp_path: Path, step: int, attempt: int = 1) -> Path:
     return tmp_path / "checkpoints" / f"{step:010d}-{attempt}"
 
 
-def edit(path: Path, change: Callable[[dict[str, Any]], None], *, honest: bool = False) -> None:
-    """Change a manifest; `honest` as somebody would who can compute its digest."""
+def edit(path: Path, change: Callable[[dict[str, Any]], None], *, valid_digest: bool = False) -> None:
+    """Edit a manifest; `valid_digest` recomputes its digest, as a careful attacker would."""
     document = json.loads(path.read_text())
     change(document)
-    if honest:
+    if valid_digest:
         document.pop("digest")
         document["digest"] = manifests._digest(document)
     path.write_text(json.dumps(document))
 
 
 @pytest.mark.parametrize("size", [0, 1, 100])
-def test_a_torn_one_is_passed_over(store: CheckpointStore, tmp_path: Path, size: int) -> None:
+def test_a_truncated_checkpoint_is_skipped(store: CheckpointStore, tmp_path: Path, size: int) -> None:
     store.write(a_snapshot(10), 1, ABOUT)
     store.write(a_snapshot(20), 1, ABOUT)
     path = folder(tmp_path, 20) / ARRAYS
@@ -46,11 +46,11 @@ def test_a_torn_one_is_passed_over(store: CheckpointStore, tmp_path: Path, size:
     assert found.checkpoint is not None
     assert found.checkpoint.manifest.step == 10
     assert len(found.passed_over) == 1
-    assert "torn" in found.passed_over[0]
+    assert f"{ARRAYS} is truncated" in found.passed_over[0]
     assert str(folder(tmp_path, 20)) in found.passed_over[0]
 
 
-def test_one_flipped_bit_is_seen(store: CheckpointStore, tmp_path: Path) -> None:
+def test_one_flipped_bit_is_detected(store: CheckpointStore, tmp_path: Path) -> None:
     store.write(a_snapshot(10), 1, ABOUT)
     path = folder(tmp_path, 10) / ARRAYS
     data = bytearray(path.read_bytes())
@@ -60,14 +60,14 @@ def test_one_flipped_bit_is_seen(store: CheckpointStore, tmp_path: Path) -> None
         store.read(folder(tmp_path, 10).name)
 
 
-def test_an_edited_manifest_is_seen(store: CheckpointStore, tmp_path: Path) -> None:
+def test_an_edited_manifest_is_detected(store: CheckpointStore, tmp_path: Path) -> None:
     store.write(a_snapshot(10), 1, ABOUT)
     edit(folder(tmp_path, 10) / MANIFEST, lambda document: document.update(samples=0))
     with pytest.raises(DamagedError, match="edited"):
         store.read(folder(tmp_path, 10).name)
 
 
-def test_a_folder_without_manifest_or_arrays_is_none(store: CheckpointStore, tmp_path: Path) -> None:
+def test_a_folder_without_manifest_or_arrays_is_not_a_checkpoint(store: CheckpointStore, tmp_path: Path) -> None:
     store.write(a_snapshot(10), 1, ABOUT)
     store.write(a_snapshot(20), 1, ABOUT)
     (folder(tmp_path, 10) / ARRAYS).unlink()
@@ -118,11 +118,11 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], None]] = {
 
 
 @pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_manifests_are_refused_even_with_a_right_digest(
+def test_hostile_manifests_are_rejected_even_with_a_valid_digest(
     store: CheckpointStore, tmp_path: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
     store.write(a_snapshot(10), 1, ABOUT)
-    edit(folder(tmp_path, 10) / MANIFEST, change, honest=True)
+    edit(folder(tmp_path, 10) / MANIFEST, change, valid_digest=True)
     found = store.latest()
     assert found.checkpoint is None
     assert len(found.passed_over) == 1
@@ -133,7 +133,7 @@ def test_hostile_manifests_are_refused_even_with_a_right_digest(
     "text",
     ["", "null", "[]", "{", "[" * 100_000, '{"a": NaN}', '{"step": ' + "9" * 5000 + "}", "\x00", "\xff"],
 )
-def test_manifests_that_are_none(store: CheckpointStore, tmp_path: Path, text: str) -> None:
+def test_what_is_not_a_manifest(store: CheckpointStore, tmp_path: Path, text: str) -> None:
     store.write(a_snapshot(10), 1, ABOUT)
     (folder(tmp_path, 10) / MANIFEST).write_bytes(text.encode("latin-1"))
     with pytest.raises(DamagedError):
@@ -141,13 +141,13 @@ def test_manifests_that_are_none(store: CheckpointStore, tmp_path: Path, text: s
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_are_taken_for_a_manifest(data: bytes) -> None:
+def test_random_bytes_are_not_accepted_as_a_manifest(data: bytes) -> None:
     with pytest.raises(DamagedError):
         manifests.from_bytes(data)
 
 
-def test_a_bomb_does_not_go_off(store: CheckpointStore, tmp_path: Path) -> None:
-    """Arrays that are compressed could unpack to any size."""
+def test_a_zip_bomb_is_rejected(store: CheckpointStore, tmp_path: Path) -> None:
+    """Compressed arrays could unpack to any size."""
     store.write(a_snapshot(10), 1, ABOUT)
     path = folder(tmp_path, 10) / ARRAYS
     with np.load(path) as arrays:
@@ -159,6 +159,6 @@ def test_a_bomb_does_not_go_off(store: CheckpointStore, tmp_path: Path) -> None:
     import hashlib
 
     told = {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    edit(folder(tmp_path, 10) / MANIFEST, lambda d: d["files"].update({ARRAYS: told}), honest=True)
+    edit(folder(tmp_path, 10) / MANIFEST, lambda d: d["files"].update({ARRAYS: told}), valid_digest=True)
     with pytest.raises(DamagedError, match="compressed"):
         store.read(folder(tmp_path, 10).name)

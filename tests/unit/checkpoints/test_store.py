@@ -17,7 +17,7 @@ from workers.checkpoints.store import CheckpointStore, open_storage
 pytestmark = pytest.mark.unit
 
 
-def test_what_was_written_is_read_back_to_the_last_bit(store: CheckpointStore) -> None:
+def test_arrays_are_read_back_bit_for_bit(store: CheckpointStore) -> None:
     written = a_snapshot()
     name, size = store.write(written, 1, ABOUT)
     read = store.read(name)
@@ -34,7 +34,7 @@ def test_what_was_written_is_read_back_to_the_last_bit(store: CheckpointStore) -
     assert read.manifest.workers == 2
 
 
-def test_types_that_npy_files_cannot_name_survive(store: CheckpointStore) -> None:
+def test_types_that_npy_files_do_not_support(store: CheckpointStore) -> None:
     import ml_dtypes
 
     narrow = np.arange(6, dtype=np.float32).astype(ml_dtypes.bfloat16).reshape(2, 3)
@@ -58,7 +58,7 @@ def test_objects_are_not_written(store: CheckpointStore, tmp_path: Path) -> None
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [".lock", FENCE]
 
 
-def test_the_last_ones_and_the_best_stay(store: CheckpointStore, tmp_path: Path) -> None:
+def test_pruning_keeps_the_last_ones_and_the_best(store: CheckpointStore, tmp_path: Path) -> None:
     for step in (10, 20, 30, 40, 50):
         store.write(a_snapshot(step), 1, ABOUT)
         if step < 30:
@@ -70,8 +70,8 @@ def test_the_last_ones_and_the_best_stay(store: CheckpointStore, tmp_path: Path)
     assert store.best("val_accuracy", maximize=True) is None
 
 
-def test_the_best_is_not_gone_on_from(store: CheckpointStore) -> None:
-    """In async it was read while workers went on: what was taken of the data is not known of it."""
+def test_runs_do_not_resume_from_the_best_state(store: CheckpointStore) -> None:
+    """In async it is read while workers keep training, so its position in the data is unknown."""
     store.write(a_snapshot(10), 1, ABOUT)
     name, _ = store.write(a_snapshot(20), 1, ABOUT, Score(metric="val_loss", value=0.1))
     found = store.latest()
@@ -82,7 +82,7 @@ def test_the_best_is_not_gone_on_from(store: CheckpointStore) -> None:
     assert best.snapshot.position == ()
 
 
-def test_a_later_attempts_are_newer_whatever_their_step(store: CheckpointStore) -> None:
+def test_checkpoints_of_a_later_attempt_are_newer_whatever_their_step(store: CheckpointStore) -> None:
     store.write(a_snapshot(30), 1, ABOUT)
     store.claim(2)
     store.write(a_snapshot(20), 2, ABOUT)
@@ -91,7 +91,7 @@ def test_a_later_attempts_are_newer_whatever_their_step(store: CheckpointStore) 
     assert (found.manifest.attempt, found.manifest.step) == (2, 20)
 
 
-def test_what_was_trained_in_vain_is_taken_away(store: CheckpointStore) -> None:
+def test_checkpoints_after_the_restart_point_are_deleted(store: CheckpointStore) -> None:
     for step in (10, 20, 30):
         store.write(a_snapshot(step), 1, ABOUT)
     store.write(a_snapshot(30), 1, ABOUT, Score(metric="val_loss", value=0.1))
@@ -112,7 +112,7 @@ def test_an_earlier_attempt_must_not_write(store: CheckpointStore) -> None:
     assert store.names() == ["0000000010-1"]
 
 
-def test_an_attempt_that_is_overtaken_while_it_writes_does_not_finish(store: CheckpointStore, tmp_path: Path) -> None:
+def test_an_attempt_that_is_fenced_while_it_writes_does_not_finish(store: CheckpointStore, tmp_path: Path) -> None:
     def write() -> None:
         with LocalStorage(tmp_path / "checkpoints").draft("0000000010-1") as draft:
             store.claim(2)
@@ -134,13 +134,13 @@ def test_leftovers_of_a_killed_writer_are_cleaned_up(store: CheckpointStore, tmp
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"attempt": 0, "run_id": "a-run"}', '{"attempt": "2"}', "[" * 4000])
-def test_a_damaged_fence_stops_everybody(store: CheckpointStore, tmp_path: Path, text: str) -> None:
+def test_a_damaged_fence_stops_all_writers(store: CheckpointStore, tmp_path: Path, text: str) -> None:
     (tmp_path / "checkpoints" / FENCE).write_text(text)
     with pytest.raises(CheckpointError, match=r"attempt\.json does not say"):
         store.write(a_snapshot(), 1, ABOUT)
 
 
-def test_runs_do_not_share_a_place(store: CheckpointStore, tmp_path: Path) -> None:
+def test_runs_do_not_share_a_folder(store: CheckpointStore, tmp_path: Path) -> None:
     other = CheckpointStore(LocalStorage(tmp_path / "checkpoints"), "another")
     with pytest.raises(CheckpointError, match="another run, 'a-run'"):
         other.claim(1)
@@ -153,7 +153,7 @@ def test_the_same_step_again_replaces_the_checkpoint(store: CheckpointStore) -> 
     assert store.read(name).snapshot.weights[0][0, 0] == 2.0
 
 
-def test_symlinks_and_strangers_are_no_checkpoints(store: CheckpointStore, tmp_path: Path) -> None:
+def test_symlinks_and_other_files_are_ignored(store: CheckpointStore, tmp_path: Path) -> None:
     root = tmp_path / "checkpoints"
     (root / "0000000099-1").symlink_to(tmp_path)
     (root / "notes").mkdir()
@@ -161,7 +161,7 @@ def test_symlinks_and_strangers_are_no_checkpoints(store: CheckpointStore, tmp_p
     assert store.names() == []
 
 
-def test_a_place_by_any_name(tmp_path: Path) -> None:
+def test_opening_by_path_or_uri(tmp_path: Path) -> None:
     assert open_storage(f"file://{tmp_path}").url == str(tmp_path)
-    with pytest.raises(CheckpointError, match="no place for checkpoints"):
+    with pytest.raises(CheckpointError, match=r"not a location that pyarrow\.fs can open"):
         open_storage("nonsense://somewhere")

@@ -1,4 +1,4 @@
-"""The thread that writes a leg's checkpoints: what it keeps, what it says, and that it never holds anybody up."""
+"""The thread that writes a leg's checkpoints: what it keeps and reports, and that it never blocks training."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from workers.training.schedule import Due
 pytestmark = pytest.mark.unit
 
 
-class Desk:
-    """A writer and what it said."""
+class Recorded:
+    """A writer, and what it reported."""
 
     def __init__(self, root: Path, attempt: int = 1, start: Start | None = None, **settings: Any) -> None:
-        self.said: list[CheckpointWritten | CheckpointFailed] = []
+        self.reports: list[CheckpointWritten | CheckpointFailed] = []
         self.store = CheckpointStore(LocalStorage(root), "a-run")
         checkpoints = Checkpointing(str(root), "digits", "sync", 2, 32, **settings)
         leg = Leg("a-run", 0, 1000, None, None, None, attempt=attempt, start=start, checkpoints=checkpoints)
-        self.writer = Writer(leg, checkpoints, self.said.append)
+        self.writer = Writer(leg, checkpoints, self.reports.append)
 
     def write(self, *steps: int) -> None:
         for step in steps:
@@ -37,8 +37,8 @@ class Desk:
             self.wait()
 
     def wait(self) -> None:
-        with self.writer._news:
-            assert self.writer._news.wait_for(self.writer._idle, 10)
+        with self.writer._changed:
+            assert self.writer._changed.wait_for(self.writer._idle, 10)
 
     def score(self, step: int, value: float, metric: str = "val_loss") -> None:
         stamp = Stamp("a-run", step, 64 * step, step / 10)
@@ -47,114 +47,112 @@ class Desk:
 
     @property
     def failures(self) -> list[CheckpointFailed]:
-        return [news for news in self.said if isinstance(news, CheckpointFailed)]
+        return [news for news in self.reports if isinstance(news, CheckpointFailed)]
 
 
-def test_the_last_three_stay(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    desk.write(10, 20, 30, 40)
-    assert desk.store.names() == ["0000000020-1", "0000000030-1", "0000000040-1"]
-    written = desk.said[-1]
+def test_the_last_three_are_kept(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    recorded.write(10, 20, 30, 40)
+    assert recorded.store.names() == ["0000000020-1", "0000000030-1", "0000000040-1"]
+    written = recorded.reports[-1]
     assert isinstance(written, CheckpointWritten)
     assert (written.step, written.samples, written.name) == (40, 2560, "0000000040-1")
     assert written.size == sum(path.stat().st_size for path in (tmp_path / written.name).iterdir())
 
 
-def test_the_best_stays_as_well(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, keep=1, metric="val_accuracy", maximize=True)
+def test_the_best_is_kept_as_well(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path, keep=1, metric="val_accuracy", maximize=True)
     for step, value in [(5, 0.5), (15, 0.9), (25, 0.7)]:
-        desk.score(step, value, "val_accuracy")
-        desk.write(step + 5)
+        recorded.score(step, value, "val_accuracy")
+        recorded.write(step + 5)
     assert LocalStorage(tmp_path).names() == ["0000000015-1-best", "0000000030-1"]
-    assert [news.step for news in desk.said] == [10, 20, 30]  # from where one can go on
-    again = Desk(tmp_path, attempt=2, start=Start(30, 1920, 3.0), keep=1, metric="val_accuracy", maximize=True)
+    assert [news.step for news in recorded.reports] == [10, 20, 30]  # the best state is not reported
+    again = Recorded(tmp_path, attempt=2, start=Start(30, 1920, 3.0), keep=1, metric="val_accuracy", maximize=True)
     again.wait()
     again.score(35, 0.8, "val_accuracy")
     again.write(40)
     assert LocalStorage(tmp_path).names() == ["0000000015-1-best", "0000000040-2"]
 
 
-def test_a_score_that_comes_after_the_end_counts(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    desk.write(10)
-    assert desk.writer.flush(10)
-    desk.score(10, 0.5)
-    desk.writer.close(10)
+def test_a_score_that_arrives_after_the_end_counts(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    recorded.write(10)
+    assert recorded.writer.flush(10)
+    recorded.score(10, 0.5)
+    recorded.writer.close(10)
     assert LocalStorage(tmp_path).names() == ["0000000010-1", "0000000010-1-best"]
-    assert desk.store.read("0000000010-1").snapshot.position == a_snapshot(10).position
-    assert desk.store.best("val_loss", maximize=False) == 0.5
+    assert recorded.store.read("0000000010-1").snapshot.position == a_snapshot(10).position
+    assert recorded.store.best("val_loss", maximize=False) == 0.5
 
 
 @pytest.mark.parametrize("value", [float("nan"), None])
-def test_what_has_no_score_is_not_the_best(tmp_path: Path, value: float | None) -> None:
-    desk = Desk(tmp_path, keep=1)
-    desk.score(5, value, "val_loss" if value is not None else "other")  # type: ignore[arg-type]
-    desk.write(10)
-    assert desk.store.names() == ["0000000010-1"]
+def test_a_snapshot_without_a_score_is_not_the_best(tmp_path: Path, value: float | None) -> None:
+    recorded = Recorded(tmp_path, keep=1)
+    recorded.score(5, value, "val_loss" if value is not None else "other")  # type: ignore[arg-type]
+    recorded.write(10)
+    assert recorded.store.names() == ["0000000010-1"]
 
 
-def test_a_slow_place_makes_checkpoints_rare_and_holds_nobody_up(
+def test_slow_storage_makes_checkpoints_rarer_and_does_not_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = threading.Event()
     fsync = os.fsync
     monkeypatch.setattr(storage.os, "fsync", lambda descriptor: (slow.wait(10), fsync(descriptor))[1])
-    desk = Desk(tmp_path)
+    recorded = Recorded(tmp_path)
     for step in range(1, 50):
-        desk.writer.submit(a_snapshot(step))
-    assert not desk.writer.flush(0)
+        recorded.writer.submit(a_snapshot(step))
+    assert not recorded.writer.flush(0)
     slow.set()
-    assert desk.writer.flush(10)
-    assert desk.store.names() == ["0000000049-1"]
+    assert recorded.writer.flush(10)
+    assert recorded.store.names() == ["0000000049-1"]
 
 
-def test_a_full_disk_is_said_with_path_and_bytes_and_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    desk = Desk(tmp_path)
-    desk.write(10)
+def test_a_full_disk_is_reported_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = Recorded(tmp_path)
+    recorded.write(10)
     with monkeypatch.context() as full:
         full.setattr(storage.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
-        desk.write(20)
-    (failed,) = desk.failures
+        recorded.write(20)
+    (failed,) = recorded.failures
     assert not failed.fenced
-    for words in (str(tmp_path), f"{a_snapshot().nbytes:,} bytes", "are free", "No space left", "training goes on"):
+    for words in (str(tmp_path), f"{a_snapshot().nbytes:,} bytes", "are free", "No space left", "training continues"):
         assert words in failed.problem
-    found = desk.store.latest()
+    found = recorded.store.latest()
     assert found.checkpoint is not None
     assert found.checkpoint.manifest.step == 10
     assert not list(tmp_path.glob(".0*"))
-    desk.write(30)
-    assert desk.store.names() == ["0000000010-1", "0000000030-1"]
+    recorded.write(30)
+    assert recorded.store.names() == ["0000000010-1", "0000000030-1"]
 
 
-def test_a_place_that_cannot_be_opened_is_said_and_tried_again(tmp_path: Path) -> None:
+def test_storage_that_cannot_be_opened_is_reported_and_tried_again(tmp_path: Path) -> None:
     root = tmp_path / "checkpoints"
     root.write_text("in the way")
-    desk = Desk(root)
-    desk.write(10)
-    assert desk.failures
-    assert str(root) in desk.failures[0].problem
+    recorded = Recorded(root)
+    recorded.write(10)
+    assert recorded.failures
+    assert str(root) in recorded.failures[0].problem
     root.unlink()
-    desk.write(20)
-    assert desk.store.names() == ["0000000020-1"]
+    recorded.write(20)
+    assert recorded.store.names() == ["0000000020-1"]
 
 
-def test_an_attempt_that_was_overtaken_says_so(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    desk.write(10)
-    newer = Desk(tmp_path, attempt=2)
+def test_a_fenced_attempt_reports_it(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    recorded.write(10)
+    newer = Recorded(tmp_path, attempt=2)
     newer.wait()
-    desk.write(20)
-    assert [failed.fenced for failed in desk.failures] == [True]
+    recorded.write(20)
+    assert [failed.fenced for failed in recorded.failures] == [True]
     assert newer.store.names() == ["0000000010-1"]
 
 
-def test_a_leg_that_went_back_takes_away_what_came_after(tmp_path: Path) -> None:
-    Desk(tmp_path).write(10, 20, 30)
-    desk = Desk(tmp_path, start=Start(10, 640, 5.0))
-    desk.wait()
-    assert desk.store.names() == ["0000000010-1"]
+def test_a_leg_deletes_the_checkpoints_after_its_start(tmp_path: Path) -> None:
+    Recorded(tmp_path).write(10, 20, 30)
+    recorded = Recorded(tmp_path, start=Start(10, 640, 5.0))
+    recorded.wait()
+    assert recorded.store.names() == ["0000000010-1"]
 
 
 def test_checkpoints_are_due_by_seconds_and_by_samples() -> None:
