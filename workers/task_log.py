@@ -1,4 +1,4 @@
-"""What Regatta itself says in a task's log, between what TensorFlow and the user's code say."""
+"""Regatta's own lines in a task's log, among the output of TensorFlow and the user's code."""
 
 from __future__ import annotations
 
@@ -6,4 +6,5 @@ import sys
 
 
 def say(text: str) -> None:
+    """Write one line to standard error, which goes to the task's log."""
     print(f"regatta: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the task's log
