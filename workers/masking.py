@@ -42,7 +42,7 @@ class Mask:
         return replace(failure, summary=summary, traceback=traceback, hint=hint)
 
     def log(self, data: bytes, *, over: bool) -> bytes:
-        """Mask the next bytes of a log; a tail that may begin a secret is held back until more comes or it is `over`."""
+        """Mask the next bytes of a log. Until it is `over`, a tail that may begin a secret is held back."""
         if not self._names or not (data or over):
             return data
         data = self._held_back + data
@@ -51,7 +51,7 @@ class Mask:
         return self._bytes.sub(lambda found: f"[secret {self._names[found[0]]}]".encode(), data[:cut])
 
     def _cut(self, data: bytes) -> int:
-        """Index at which a secret begins that the end of `data` may cut off; starts inside complete secrets do not count."""
+        """Index where a secret may begin that the end of `data` cuts off; `len(data)` if there is none."""
         complete = [found.span() for found in self._bytes.finditer(data)]
         first_bytes = {form[0] for form in self._forms}
         for start in range(max(0, len(data) - len(self._forms[0]) + 1), len(data)):
