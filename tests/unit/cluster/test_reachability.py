@@ -1,4 +1,4 @@
-"""Addresses that all tasks of a group reach each other at."""
+"""Choosing addresses that every host of a worker group can connect to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OTHERS = {A0: ("172.16.0.1:1",), B0: ("fd00::2:3", "172.16.0.2:3")}
 
 
 def network(*open_addresses: str) -> Any:
-    """Calls of replicas on hosts whose connections succeed to `open_addresses` only; keeps what was asked."""
+    """Stand-in for calls to replicas whose connections succeed to `open_addresses` only; records the methods called."""
     asked: list[str] = []
 
     def ask(task: Task, method: str, *arguments: Any) -> Any:
@@ -34,27 +34,27 @@ def answer(value: Any) -> Any:
     return value
 
 
-def test_one_host_asks_nobody() -> None:
+def test_a_single_host_needs_no_check() -> None:
     ask = network()
     addresses = {A0: "10.0.0.1:1", A1: "10.0.0.1:2"}
     assert reachable_addresses(addresses, ask, answer) == addresses
     assert ask.asked == []
 
 
-def test_addresses_that_are_reached_stay() -> None:
+def test_reachable_addresses_are_kept() -> None:
     ask = network("10.0.0.1:1", "10.0.0.2:3")
     addresses = {A0: "10.0.0.1:1", A1: "10.0.0.1:2", B0: "10.0.0.2:3"}
     assert reachable_addresses(addresses, ask, answer) == addresses
     assert ask.asked == ["unreachable"] * 2
 
 
-def test_a_silent_host_is_moved_with_all_of_its_tasks() -> None:
+def test_an_unreachable_host_moves_with_all_of_its_tasks() -> None:
     ask = network("172.16.0.1:1", "10.0.0.2:3")
     addresses = {A0: "10.0.0.1:1", A1: "10.0.0.1:2", B0: "10.0.0.2:3"}
     assert reachable_addresses(addresses, ask, answer) == {A0: "172.16.0.1:1", A1: "172.16.0.1:2", B0: "10.0.0.2:3"}
 
 
-def test_a_host_that_nobody_reaches_is_named() -> None:
+def test_a_host_without_a_reachable_address_is_named() -> None:
     with pytest.raises(ClusterError) as caught:
         reachable_addresses({A0: "10.0.0.1:1", B0: "10.0.0.2:3"}, network("10.0.0.1:1"), answer)
     assert "worker:1 cannot be reached from 10.0.0.1" in caught.value.message
