@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.staged import FOLDER, here, job_file, users_folder
+from jobs.staged import FOLDER, job_file, on_this_host, users_folder
 from orchestrator.errors import UsageError
 from workers.session import PACKAGES
 
@@ -43,7 +43,7 @@ def stage(folder: Path, job: str, directory: str) -> None:
 
 def _code_folder(job: str, directory: str) -> Path | None:
     """The folder with the user's code; None for a job that is built in, installed or not found there."""
-    folder = here(users_folder(job, directory))
+    folder = on_this_host(users_folder(job, directory))
     if job_file(job):
         return folder
     module, colon, _ = job.partition(":")

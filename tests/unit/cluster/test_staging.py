@@ -69,13 +69,13 @@ def test_too_much_code_is_refused(code: Path, tmp_path: Path, monkeypatch: pytes
 def test_a_host_with_the_same_files_uses_its_own(code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage(tmp_path / "out", "job.py", str(code))
     monkeypatch.setattr(staged, "STAGED", tmp_path / "out" / staged.FOLDER)
-    assert staged.here(code) == code
+    assert staged.on_this_host(code) == code
     (code / "near.py").write_text("x = 'older'")
-    assert staged.here(code) == staged.STAGED
-    assert staged.here(tmp_path / "nowhere") == staged.STAGED
+    assert staged.on_this_host(code) == staged.STAGED
+    assert staged.on_this_host(tmp_path / "nowhere") == staged.STAGED
     text = f'File "{staged.STAGED}/near.py", line 1'
     assert staged.as_written(text, "job.py:A", str(code)) == f'File "{code}/near.py", line 1'
 
 
 def test_without_anything_staged_the_users_folder_is_used(tmp_path: Path) -> None:
-    assert staged.here(tmp_path) == tmp_path
+    assert staged.on_this_host(tmp_path) == tmp_path
