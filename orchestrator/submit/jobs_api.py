@@ -183,7 +183,7 @@ class Submissions:
             text = str(error)
             if "already exists" in text:
                 raise UsageError(
-                    f"run_id: {run_id!r} was submitted to {self.address} before: choose another name."
+                    f"run_id: {run_id!r} was submitted to {self.address} before: give the run another name."
                 ) from error
             if "status code 404" in text:
                 raise UsageError(
