@@ -158,7 +158,7 @@ def test_a_zip_bomb_is_rejected(store: CheckpointStore, tmp_path: Path) -> None:
                 np.lib.format.write_array(member, array)
     import hashlib
 
-    told = {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    edit(folder(tmp_path, 10) / MANIFEST, lambda d: d["files"].update({ARRAYS: told}), valid_digest=True)
+    entry = {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    edit(folder(tmp_path, 10) / MANIFEST, lambda d: d["files"].update({ARRAYS: entry}), valid_digest=True)
     with pytest.raises(DamagedError, match="compressed"):
         store.read(folder(tmp_path, 10).name)
