@@ -105,9 +105,8 @@ class CheckpointStore:
         """Write a checkpoint; returns its name and size in bytes.
 
         `about` holds the manifest's fields that are not in the snapshot. With a `score`, the checkpoint replaces the
-        best state so far. Snapshots to be scored are read while training continues: in async their weights may
-        contain updates that were not reported yet, so their position in the data is unknown and runs never resume
-        from them.
+        best state so far. Scored snapshots are read while training continues: in async they may contain unreported
+        updates, so their position in the data is unknown and runs never resume from them.
 
         Raises:
             FencedError: a later attempt has taken over.
@@ -242,8 +241,7 @@ def open_storage(destination: str) -> Storage:
     Raises:
         CheckpointError: `pyarrow.fs` does not support the URI.
     """
-    if destination.startswith("file://"):
-        destination = destination.removeprefix("file://")
+    destination = destination.removeprefix("file://")
     if "://" not in destination:
         return LocalStorage(Path(destination))
     from workers.checkpoints.remote import RemoteStorage
