@@ -1,1 +1,1 @@
-"""What is trained: the job API, the built-in jobs and their data. Knows nothing of distribution."""
+"""The job API, the built-in jobs and their data. Nothing here depends on how a job is distributed."""

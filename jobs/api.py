@@ -1,7 +1,7 @@
-"""What a user writes: a `Job`, and the `DataContext` it is handed.
+"""The API for users: `Job`, which they subclass, and `DataContext`, which its datasets receive.
 
-A job knows what is trained and on what data. It knows nothing of replicas, parameter servers or Ray, and the
-same class runs unchanged in every mode.
+A job defines the model and the data. It does not depend on replicas, parameter servers or Ray, and the same class runs
+unchanged in every mode.
 """
 
 from __future__ import annotations
@@ -18,79 +18,79 @@ if TYPE_CHECKING:
 
 
 class DataContext:
-    """Where a dataset will be consumed: by which input pipeline of how many, in what batches.
+    """Describes the input pipeline that a dataset is built for: its shard of the data, batch size and seed.
 
-    Regatta splits the training data between the workers by itself: worker `i` of `n` gets every n-th batch of
-    the job's dataset. A job that splits the data on its own (cheaper when reading is costly) reads
-    `shard_index`, or calls `shard(dataset)`; Regatta sees that and does not split a second time.
+    Regatta shards the training data by itself: worker `i` of `n` gets every n-th batch of the job's dataset. A job can
+    shard the data on its own, which is cheaper when reading is costly, by reading `shard_index` or calling
+    `shard(dataset)`; Regatta detects that and does not shard a second time.
     """
 
     def __init__(self, batch_size: int, *, num_shards: int = 1, shard_index: int = 0, seed: int = 0) -> None:
         self.batch_size = batch_size
-        """Samples per batch and replica; batch the dataset by this."""
+        """Samples per batch and replica; pass it to `dataset.batch`."""
         self.num_shards = num_shards
-        """Input pipelines that share the data; 1 for evaluation."""
+        """Number of input pipelines that share the data; 1 for evaluation."""
         self._shard_index = shard_index
         self.seed = seed
-        """The run's seed: pass it to `shuffle`, so that every mode sees the same order."""
+        """The run's seed; pass it to `shuffle`, so that every mode sees the data in the same order."""
         self.sharded_by_job = False
-        """Whether the job took its shard itself, by reading `shard_index` or calling `shard`."""
+        """True once the job has read `shard_index` or called `shard`."""
 
     @property
     def shard_index(self) -> int:
-        """This pipeline's number, 0 to `num_shards - 1`."""
+        """Number of this input pipeline, 0 to `num_shards - 1`."""
         self.sharded_by_job = True
         return self._shard_index
 
     def shard(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        """Every `num_shards`-th element of `dataset`, starting at `shard_index`: call it before `batch`."""
+        """Return every `num_shards`-th element of `dataset`, starting at `shard_index`; call it before `batch`."""
         return dataset.shard(self.num_shards, self.shard_index) if self.num_shards > 1 else dataset
 
 
 class Job:
-    """Base class of everything Regatta trains. See docs/jobs.md."""
+    """Base class of all jobs. See docs/jobs.md."""
 
     class Params(BaseModel):
-        """The job's own settings; `--set name=value` lands here, validated before anything starts."""
+        """The job's own settings, set with `--set name=value` and validated before anything starts."""
 
         model_config = ConfigDict(extra="forbid")
 
     defaults: ClassVar[Mapping[str, Any]] = {}
-    """Spec fields this job proposes (`samples`, `batch_size`, `target`, ...). A YAML file and flags win."""
+    """Defaults for spec fields (`samples`, `batch_size`, `target`, ...). A spec file and flags override them."""
 
     class_weight: Mapping[int, float] | None = None
-    """As `fit(class_weight=...)`: how much a sample of each class counts in the training loss."""
+    """Weight of each class in the training loss, as in `fit(class_weight=...)`."""
 
     samples_per_epoch: int | None = None
-    """How many samples make an epoch. Needed where `train_dataset` never ends; else it is counted."""
+    """Number of samples in an epoch. Required if `train_dataset` is infinite; otherwise it is counted."""
 
     validate_each_epoch: bool = False
-    """Give every callback the `val_*` logs at each epoch's end. A callback that monitors one gets them anyway."""
+    """Pass `val_*` logs to every callback at the end of each epoch. A callback that monitors one always gets them."""
 
     run_directory: Path | None = None
-    """The run's folder, known while training: own callbacks write below it."""
+    """The run's folder, set during training, where the job's callbacks may write."""
 
     def __init__(self, params: Any = None) -> None:
         self.params: Any = self.Params() if params is None else params
 
     def check_data(self) -> None:
-        """Raise `DataFileError` if the data are missing. Called before any process starts, without TensorFlow."""
+        """Raise `DataFileError` if data are missing. Called before any process starts; must not import TensorFlow."""
 
     def build_model(self) -> keras.Model:
-        """A compiled, ordinary Keras 3 model."""
+        """Build an ordinary, compiled Keras 3 model."""
         raise NotImplementedError(f"{type(self).__name__} has to define build_model()")
 
     def train_dataset(self, context: DataContext) -> tf.data.Dataset:
-        """One epoch of training data, batched by `context.batch_size`; Regatta repeats it."""
+        """Build one epoch of training data, in batches of `context.batch_size`; Regatta repeats it."""
         raise NotImplementedError(f"{type(self).__name__} has to define train_dataset(context)")
 
     def eval_dataset(self, context: DataContext) -> tf.data.Dataset:
-        """The data every snapshot is scored on, batched; read once from start to end."""
+        """Build the evaluation data, in batches; every snapshot is scored on all of it."""
         raise NotImplementedError(f"{type(self).__name__} has to define eval_dataset(context)")
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
-        """Keras callbacks for training, made anew for each run; docs/callbacks.md tells when each hook runs."""
+        """Create the Keras callbacks of a run; docs/callbacks.md describes when each hook runs."""
         return []
 
     def after_training(self, model: keras.Model, directory: Path) -> None:
-        """Called once, with the trained model and the run's folder: plot, export, whatever a run shall leave."""
+        """Called once after training, with the trained model and the run's folder: for plots and exports."""

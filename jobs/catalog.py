@@ -1,4 +1,4 @@
-"""The built-in jobs by name. Importing this imports no job, no TensorFlow and no pydantic."""
+"""The built-in jobs by name. Importing this module imports neither jobs nor TensorFlow nor pydantic."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """One built-in job."""
+    """A built-in job."""
 
-    target: str
+    class_path: str
     """`module:Class`, imported only when the job is used."""
     summary: str
     """One line for `regatta jobs`."""
@@ -22,9 +22,11 @@ CATALOG: Mapping[str, Entry] = {
     "mnist-dnn": Entry("jobs.mnist_dnn:MnistDnn", "deep dense classifier; can reuse layers of an earlier run"),
     "mnist-cnn": Entry("jobs.mnist_cnn:MnistCnn", "small convolutional classifier; the compute-bound benchmark"),
     "fashion-mnist": Entry(
-        "jobs.fashion_mnist:FashionMnist", "augmentation, decay, callbacks; loop=custom for an own train_step"
+        "jobs.fashion_mnist:FashionMnist", "augmentation, decay, callbacks; loop=custom for a custom train_step"
     ),
     "cifar10-cnn": Entry("jobs.cifar10_cnn:Cifar10Cnn", "the classic small CIFAR-10 network; compares devices"),
     "two-stage": Entry("jobs.two_stage:TwoStage", "one model on two devices of each worker: model parallelism"),
-    "resnet": Entry("jobs.resnet:ResNet", "any keras.applications architecture, untrained; synthetic or folder"),
+    "resnet": Entry(
+        "jobs.resnet:ResNet", "any keras.applications architecture, untrained; synthetic images or a folder"
+    ),
 }

@@ -1,4 +1,4 @@
-"""`cifar10-cnn`: the classic small CIFAR-10 network; for comparing devices by time and price."""
+"""`cifar10-cnn`: the classic small CIFAR-10 network, for comparing devices by time and cost."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 
 class Cifar10Cnn(ImageJob):
-    """Three 3x3 convolutions with max-pooling between, dense 64, Adam: the TensorFlow tutorial's network."""
+    """The network of the TensorFlow tutorial: three 3x3 convolutions with max-pooling between them, dense 64, Adam."""
 
     shape = (32, 32, 3)
 
     class Params(ImageJob.Params):
-        data: Literal["cifar10", "synthetic"] = Field("cifar10", description="or made-up images of its shape")
+        data: Literal["cifar10", "synthetic"] = Field(
+            "cifar10", description="cifar10, or synthetic images of its shape"
+        )
         filters: int = Field(32, gt=0, description="filters of the first convolution; the others have twice as many")
         learning_rate: float = Field(0.001, gt=0, description="Adam's step size")
 

@@ -1,8 +1,8 @@
-"""`python -m jobs.describe`: what the driver wants to know of jobs, told from a process of its own.
+"""`python -m jobs.describe`: describes jobs to the driver, from a process of its own.
 
-The driver never imports a job's code. It runs this module, which loads the job, validates its params and
-answers with one JSON document on the file descriptor it was given (standard output belongs to the user's
-module, which may print while it is imported). The request comes on standard input.
+The driver never imports a job's code. It runs this module, which loads the job, validates its params and writes one
+JSON document to the file descriptor given as its argument (standard output belongs to the user's module, which may
+print while it is imported). The request comes on standard input.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from jobs.staged import as_written
 
 
 def describe(target: str, directory: str, params: dict[str, Any], *, check_data: bool = False) -> dict[str, Any]:
-    """The job's name, defaults, validated params, and their schema; or `error` with what is wrong.
+    """Describe a job: its name, defaults, validated params and their schema; or `error`, with a message.
 
-    `check_data`: have the job look whether its data are there; for runs on this host.
+    `target` is the job reference. With `check_data` the job also checks its data, for runs on this host.
     """
     try:
         job_class = load_job_class(target, directory)
@@ -44,7 +44,7 @@ def describe(target: str, directory: str, params: dict[str, Any], *, check_data:
         return {"error": "params", "field": error.field, "message": error.reason}
     except DataFileError as error:
         return {"error": "data", "message": str(error)}
-    except BaseException as error:  # noqa: BLE001 - whatever the user's module raises is theirs to see
+    except BaseException as error:  # noqa: BLE001 - whatever the user's module raises is shown to the user
         return {
             "error": "user",
             "message": f"{type(error).__name__}: {error}",
@@ -59,20 +59,20 @@ def _summary(target: str, job_class: type[Job]) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """From the user's first frame on."""
+    """Format the traceback, starting at the first frame of the user's code."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - frames hold plain strings
-    theirs = [f for f in frames if not f.filename.startswith((ours, "<frozen importlib"))]
-    lines = traceback.format_list(theirs or frames)
+    our_folder = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - frames hold plain strings
+    user_frames = [f for f in frames if not f.filename.startswith((our_folder, "<frozen importlib"))]
+    lines = traceback.format_list(user_frames or frames)
     return "".join(["Traceback (most recent call last):\n", *lines, *traceback.format_exception_only(error)])
 
 
 def main() -> None:
-    os.set_inheritable(int(sys.argv[1]), False)  # a process that the user's module starts would hold it open
+    os.set_inheritable(int(sys.argv[1]), False)  # or a process started by the user's module would keep it open
     request = json.load(sys.stdin)
     requests = [request] if request else [{"target": name, "directory": ".", "params": {}} for name in CATALOG]
-    answers = [describe(**one) for one in requests]
-    text = json.dumps(answers, default=str)  # whole or not at all
+    answers = [describe(**request) for request in requests]
+    text = json.dumps(answers, default=str)  # complete before anything is written
     with os.fdopen(int(sys.argv[1]), "w") as answer:
         answer.write(text)
 

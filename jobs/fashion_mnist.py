@@ -1,4 +1,4 @@
-"""`fashion-mnist`: augmentation, learning-rate decay, callbacks and, if asked for, a custom training loop."""
+"""`fashion-mnist`: augmentation, learning-rate decay, callbacks and, optionally, a custom `train_step`."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 SHIFT = 2
-"""Augmentation moves an image by up to so many pixels."""
+"""Largest shift of an image by augmentation, in pixels."""
 
 
 class FashionMnist(image_job.ImageJob):
-    """Three convolutional layers with Adam; the images mirrored and moved at random."""
+    """Three convolutional layers trained with Adam on randomly flipped and shifted images."""
 
     shape = (28, 28, 1)
 
     class Params(image_job.ImageJob.Params):
         data: Literal["fashion-mnist", "synthetic"] = Field(
-            "fashion-mnist", description="or made-up images of its shape"
+            "fashion-mnist", description="fashion-mnist, or synthetic images of its shape"
         )
-        loop: Literal["fit", "custom"] = Field("fit", description="Keras' train_step, or one written out by hand")
-        augment: bool = Field(True, description="mirror and move the training images at random")
-        learning_rate: float = Field(0.001, gt=0, description="Adam's first step size")
+        loop: Literal["fit", "custom"] = Field("fit", description="Keras' own train_step, or a custom one")
+        augment: bool = Field(True, description="flip and shift the training images at random")
+        learning_rate: float = Field(0.001, gt=0, description="Adam's initial step size")
         decay: Literal["schedule", "plateau", "none"] = Field(
-            "schedule", description="times 0.9 every decay_steps; or times 0.3 when val_loss stalls"
+            "schedule", description="times 0.9 every decay_steps, or times 0.3 when val_loss stalls"
         )
         decay_steps: int = Field(1_000, gt=0, description="updates between two decays of the schedule")
         patience: int = Field(5, gt=0, description="evaluations without a better val_loss until training stops")
@@ -77,7 +77,7 @@ class FashionMnist(image_job.ImageJob):
             context,
             train=True,
             prepare=image_job.to_unit,
-            augment=mirror_and_move if self.params.augment else None,
+            augment=flip_and_shift if self.params.augment else None,
         )
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
@@ -93,8 +93,8 @@ class FashionMnist(image_job.ImageJob):
         return callbacks
 
 
-def mirror_and_move(seed: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> Any:
-    """Each image by itself: mirrored left to right or not, then moved by up to `SHIFT` pixels both ways."""
+def flip_and_shift(seed: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> Any:
+    """Flip each image left to right at random, and shift it by up to `SHIFT` pixels along both axes."""
     import tensorflow as tf
 
     images = tf.image.stateless_random_flip_left_right(images, seed)
@@ -108,7 +108,7 @@ def mirror_and_move(seed: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> An
 
 
 def custom_loop_model() -> type[keras.Model]:
-    """A Sequential that trains through a `train_step` of its own, as in Keras' guide to customising `fit`."""
+    """A Sequential model with its own `train_step`, as in Keras' guide to customising `fit`."""
     import keras
     import tensorflow as tf
 

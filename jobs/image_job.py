@@ -1,4 +1,4 @@
-"""What the built-in image classifiers share: their data and its params."""
+"""Base class of the built-in image classifiers: their datasets and the params that select them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ SYNTHETIC_TRAIN, SYNTHETIC_EVAL = 10_000, 2_000
 
 
 class ImageJob(Job):
-    """Images float32 0..1 of `shape`, ten classes, from `keras.datasets` or, if asked for, made up."""
+    """Images of `shape`, float32 in 0..1, ten classes, from `keras.datasets` or synthetic."""
 
     shape: ClassVar[Shape]
 
     class Params(Job.Params):
-        """A job adds `data`: the name of its set in `keras_sets.SOURCES`, or `synthetic`."""
+        """Subclasses restrict `data` to the name of their dataset in `keras_sets.SOURCES`, or `synthetic`."""
 
         data: str
-        limit: int | None = Field(None, gt=0, description="use only the first so many training images")
+        limit: int | None = Field(None, gt=0, description="use only this many training images")
 
     def images(self) -> ImageSet:
-        """The whole set, as bytes."""
+        """The whole dataset, as uint8."""
         if self.params.data == "synthetic":
             found = synthetic.images(self.shape, train=SYNTHETIC_TRAIN, evaluation=SYNTHETIC_EVAL)
         else:
@@ -50,7 +50,7 @@ class ImageJob(Job):
 
 
 def to_unit(images: tf.Tensor, labels: tf.Tensor) -> Any:
-    """Bytes 0..255 to float32 0..1; labels as they are."""
+    """Convert uint8 images 0..255 to float32 0..1; labels are unchanged."""
     import tensorflow as tf
 
     return tf.cast(images, tf.float32) / 255.0, labels

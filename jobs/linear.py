@@ -1,4 +1,4 @@
-"""`linear`: a straight line through five points, whose best fit is known in closed form."""
+"""`linear`: a line fitted to five points, whose best fit is known in closed form."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Linear(Job):
     class Params(Job.Params):
         learning_rate: float = Field(0.001, gt=0, description="SGD's step size; diverges above 0.0085")
 
-    # Every batch is the whole data set, on every replica: 100,000 samples are 10,000 steps of two workers.
+    # Every batch holds all five points, on every replica: 100,000 samples are 10,000 steps of two workers.
     defaults: ClassVar[Mapping[str, Any]] = {"batch_size": len(X), "samples": 100_000}
 
     def build_model(self) -> keras.Model:
@@ -44,10 +44,10 @@ class Linear(Job):
 
 
 def sum_of_squares(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-    """Per sample, its squared error times the batch's size: the mean over the batch is then the sum over it.
+    """Loss per sample: its squared error times the batch size, so that the mean over the batch equals the sum.
 
-    In sync every replica has all five points, and the mean over replicas is their sum again. Keras' own
-    `reduction="sum"` would be the sum over all replicas' points (docs/exactness.md).
+    In sync every replica has all five points, so the mean over the replicas is that sum as well. Keras' own
+    `reduction="sum"` would sum over the points of all replicas (docs/exactness.md).
     """
     import keras
 

@@ -1,6 +1,6 @@
-"""From the words a user typed to a job class and its validated params.
+"""Resolves a job reference to a job class, and validates the job's params.
 
-This runs user code (a job file is imported), so the driver calls it in a child process only.
+This imports the user's code, so the driver only calls it in a child process.
 """
 
 from __future__ import annotations
@@ -20,61 +20,61 @@ from pydantic import BaseModel, ValidationError
 
 from jobs.api import Job
 from jobs.catalog import CATALOG
-from jobs.staged import here, job_file, users_folder
+from jobs.staged import job_file, on_this_host, users_folder
 
 
-class JobNotFound(ValueError):  # noqa: N818 - reads as what happened
-    """No job class where the target points; the message says what was tried and what there is."""
+class JobNotFound(ValueError):  # noqa: N818 - the name says what happened
+    """The job reference names no job class; the message says what was tried and what exists."""
 
 
 class ParamsError(ValueError):
-    """A param that the job does not take, or a value that it does not allow."""
+    """A param is unknown to the job, or its value is not allowed."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(field, reason)
         self.field = field
-        """The param's name, dotted where it is inside another (`layers.0`)."""
+        """The param's name, dotted if nested (`layers.0`)."""
         self.reason = reason
-        """The value, and what would be allowed."""
+        """The value, and what is allowed."""
 
     def __str__(self) -> str:
         return f"{self.field}: {self.reason}"
 
 
-def load_job_class(target: str, directory: str) -> type[Job]:
-    """The class that `target` names: a built-in job, `path/file.py[:Class]` or `module:Class`.
+def load_job_class(job: str, directory: str) -> type[Job]:
+    """Import the class that the job reference names: a built-in job, `path/file.py[:Class]` or `module:Class`.
 
-    Paths are relative to `directory`, which is also where modules are looked for after the installed ones: a
-    folder of the user's named `jobs` or `workers` cannot shadow ours.
+    Paths are relative to `directory`, where modules are searched as well, after the installed ones: a user's folder
+    named `jobs` or `workers` cannot shadow ours.
 
     Raises:
-        JobNotFound: there is no such file, module, class or built-in job. Whatever the user's own file raises
-            while it is imported passes through unchanged, with the user's path in the traceback.
+        JobNotFound: there is no such file, module, class or built-in job. Exceptions that the user's own file raises
+            while it is imported pass through unchanged, with the user's path in the traceback.
     """
-    if target in CATALOG:
-        module_name, _, class_name = CATALOG[target].target.partition(":")
+    if job in CATALOG:
+        module_name, _, class_name = CATALOG[job].class_path.partition(":")
         return _job_class(importlib.import_module(module_name), class_name, where=module_name)
-    folder = users_folder(target, directory)
-    if in_file := job_file(target):
-        written = Path(directory, in_file[0])
-        path = here(folder) / written.name
+    folder = users_folder(job, directory)
+    if in_file := job_file(job):
+        original = Path(directory, in_file[0])
+        path = on_this_host(folder) / original.name
         if not path.is_file():
-            raise JobNotFound(f"job {target!r}: there is no file {written}{_nearest_file(written)}")
-        return _job_class(_module_from_file(path.resolve()), in_file[1], where=str(written))
-    module_name, colon, class_name = target.partition(":")
+            raise JobNotFound(f"job {job!r}: there is no file {original}{_nearest_file(original)}")
+        return _job_class(_module_from_file(path.resolve()), in_file[1], where=str(original))
+    module_name, colon, class_name = job.partition(":")
     if colon and all(part.isidentifier() for part in module_name.split(".")):
-        return _job_class(_module_by_name(module_name, here(folder)), class_name, where=module_name)
+        return _job_class(_module_by_name(module_name, on_this_host(folder)), class_name, where=module_name)
     raise JobNotFound(
-        f"job {target!r} is not a built-in job{_nearest(target, CATALOG)}. "
-        f"Built-in jobs: {_listed(CATALOG)}. A job of your own is path/file.py:Class or module:Class"
+        f"job {job!r} is not a built-in job{_nearest(job, CATALOG)}. "
+        f"Built-in jobs: {_listed(CATALOG)}. For your own job give path/file.py:Class or module:Class"
     )
 
 
 def validate_params(job_class: type[Job], params: Mapping[str, Any]) -> BaseModel:
-    """`params` as an instance of the job's `Params`; strings become numbers, booleans, lists as it declares.
+    """Validate `params` as the job's `Params`; strings become numbers, booleans and lists as its fields declare.
 
-    Unknown keys are refused even where `Params` does not forbid them, unless it says `extra="allow"`: a
-    misspelt `--set` must not be ignored.
+    Unknown keys are rejected even if `Params` does not forbid them, unless it says `extra="allow"`: a misspelt `--set`
+    must not be ignored.
 
     Raises:
         ParamsError: names the field, the value and what is allowed.
@@ -93,41 +93,41 @@ def validate_params(job_class: type[Job], params: Mapping[str, Any]) -> BaseMode
         return model.model_validate(dict(params))
     except ValidationError as first:
         try:
-            return model.model_validate(_reread(params, first))
+            return model.model_validate(_reinterpret(params, first))
         except ValidationError:
             raise _params_error(first) from None
 
 
 def _job_class(module: ModuleType, name: str, *, where: str) -> type[Job]:
     """The job class called `name` in `module`; without a name, the only one it defines."""
-    here = {
+    defined = {
         key: value
         for key, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, Job) and value.__module__ == module.__name__
     }
-    if not here and not name:
+    if not defined and not name:
         raise JobNotFound(f"{where} defines no subclass of jobs.api.Job")
     if not name:
-        if len(here) > 1:
-            example = f"{where}:{next(iter(here))}"
-            raise JobNotFound(f"{where} defines several jobs ({_listed(here)}): say which, as in {example}")
-        return next(iter(here.values()))
+        if len(defined) > 1:
+            example = f"{where}:{next(iter(defined))}"
+            raise JobNotFound(f"{where} defines several jobs ({_listed(defined)}): name one, as in {example}")
+        return next(iter(defined.values()))
     found = getattr(module, name, None)
     if isinstance(found, type) and issubclass(found, Job):
         return found
-    wrong = f"has no class {name!r}" if found is None else f"{name!r} is not a subclass of jobs.api.Job"
-    raise JobNotFound(f"{where}: {wrong}{_nearest(name, here)}. Jobs in it: {_listed(here)}")
+    problem = f"has no class {name!r}" if found is None else f"{name!r} is not a subclass of jobs.api.Job"
+    raise JobNotFound(f"{where}: {problem}{_nearest(name, defined)}. Jobs in it: {_listed(defined)}")
 
 
 def _module_from_file(path: Path) -> ModuleType:
-    """Import one file; the files beside it can be imported by it, as when Python runs it as a script."""
+    """Import a file, which can import the files beside it, as when Python runs it as a script."""
     name = "regatta_job_" + re.sub(r"\W", "_", path.stem)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise JobNotFound(f"{path} cannot be imported as Python")
-    _look_in(str(path.parent))
+    _add_to_path(str(path.parent))
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs: dataclasses and pickle look their module up
+    sys.modules[name] = module  # before it runs: dataclasses and pickle look up their module
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -137,19 +137,19 @@ def _module_from_file(path: Path) -> ModuleType:
 
 
 def _module_by_name(name: str, directory: Path) -> ModuleType:
-    _look_in(str(directory.resolve()))
+    _add_to_path(str(directory.resolve()))
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise  # the module is there; something that it imports is not
-        places = f"the installed packages and {directory.resolve()}"
-        raise JobNotFound(f"there is no module {error.name!r} in {places}") from None
+            raise  # the module exists, but something it imports does not
+        searched = f"the installed packages and {directory.resolve()}"
+        raise JobNotFound(f"there is no module {error.name!r} in {searched}") from None
 
 
-def _look_in(directory: str) -> None:
+def _add_to_path(directory: str) -> None:
     if directory not in sys.path:
-        sys.path.append(directory)  # at the end: nothing of the user's can shadow an installed package
+        sys.path.append(directory)  # at the end, so that the user's code cannot shadow an installed package
 
 
 def _nearest_file(path: Path) -> str:
@@ -174,26 +174,26 @@ def _param_names(model: type[BaseModel]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _reread(params: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
-    """`params` with each refused value read the other way a command line may have meant it."""
-    again = dict(params)
+def _reinterpret(params: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
+    """Convert each rejected value in `params` to the other type that the command line may have meant."""
+    converted = dict(params)
     for problem in error.errors():
         key = problem["loc"][0] if problem["loc"] else None
-        if not isinstance(key, str) or key not in again:
+        if not isinstance(key, str) or key not in converted:
             continue
-        value = again[key]
+        value = converted[key]
         if isinstance(value, str):  # --set layers=[64,32], --set seed=null
             try:
-                again[key] = json.loads("null" if value.strip().lower() in {"", "none", "~"} else value)
+                converted[key] = json.loads("null" if value.strip().lower() in {"", "none", "~"} else value)
             except ValueError:
                 continue
         elif isinstance(value, int | float) and problem["type"] == "string_type":  # --set name=2024
-            again[key] = str(value)
-    return again
+            converted[key] = str(value)
+    return converted
 
 
 def _params_error(error: ValidationError) -> ParamsError:
-    """What pydantic found wrong, in our words; a field that could be several things is named once."""
+    """Turn pydantic's errors into one ParamsError; a field that allows several types is listed once."""
     reasons: dict[str, str] = {}
     for problem in error.errors():
         name, *inside = problem["loc"] or ("Params",)

@@ -1,4 +1,4 @@
-"""`mnist-cnn`: a small convolutional classifier; the compute-bound benchmark job."""
+"""`mnist-cnn`: a small convolutional classifier, used as the compute-bound benchmark."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class MnistCnn(ImageJob):
     shape = (28, 28, 1)
 
     class Params(ImageJob.Params):
-        data: Literal["mnist", "synthetic"] = Field("mnist", description="mnist, or made-up images of its shape")
+        data: Literal["mnist", "synthetic"] = Field("mnist", description="mnist, or synthetic images of its shape")
         learning_rate: float = Field(0.001, gt=0, description="Adam's step size")
 
     defaults: ClassVar[Mapping[str, Any]] = {

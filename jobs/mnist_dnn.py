@@ -21,18 +21,18 @@ REUSED = ("hidden1", "hidden2", "hidden3")
 
 
 class MnistDnn(ImageJob):
-    """784-300-50-50-50-20-10, relu. With `reuse`, `hidden1` to `hidden3` come from a saved model."""
+    """784-300-50-50-50-20-10 with ReLU. With `reuse`, `hidden1` to `hidden3` come from a saved model."""
 
     shape = (28, 28, 1)
 
     class Params(ImageJob.Params):
-        data: Literal["mnist", "synthetic"] = Field("mnist", description="mnist, or made-up images of its shape")
+        data: Literal["mnist", "synthetic"] = Field("mnist", description="mnist, or synthetic images of its shape")
         learning_rate: float = Field(0.02, gt=0, description="SGD's step size")
         reuse: ExistingPath | None = Field(
             None,
-            description="the folder of an earlier run of mnist-dnn, or a .keras or .weights.h5 file of one",
+            description="folder of an earlier mnist-dnn run, or its .keras or .weights.h5 file",
         )
-        freeze: bool = Field(True, description="with reuse: leave the reused layers as they are")
+        freeze: bool = Field(True, description="with reuse: do not train the reused layers")
 
     defaults: ClassVar[Mapping[str, Any]] = {
         "batch_size": 50,
@@ -69,35 +69,35 @@ class MnistDnn(ImageJob):
 
 
 def final_weights(path: Path) -> Path:
-    """The file itself, or what the run in this folder left (docs/jobs.md)."""
+    """The weights file: `path` itself, or the final weights of the run in folder `path` (docs/jobs.md)."""
     return path / "checkpoints" / "final.weights.h5" if path.is_dir() else path
 
 
 def saved_layers(path: Path, names: tuple[str, ...]) -> dict[str, list[Any]]:
-    """The weights of some layers of a saved model, read from its file: no second model is built.
+    """Read the weights of the layers `names` from the file of a saved model, without building that model.
 
-    Under a distribution strategy `keras.models.load_model` would create that model's variables on every
-    replica or parameter server.
+    Under a distribution strategy `keras.models.load_model` would create that model's variables on every replica or
+    parameter server.
 
     Raises:
-        DataFileError: not a Keras file, or one of the layers is not in it.
+        DataFileError: `path` is not a Keras file, or lacks one of the layers.
     """
     import h5py  # type: ignore[import-untyped]  # a dependency of Keras
 
     with reading(path, "Keras .keras or .weights.h5 file", OSError, KeyError, zipfile.BadZipFile):
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as stored:
-                found = _by_name(h5py.File(stored))
+                layers = _by_name(h5py.File(stored))
         else:
-            found = _by_name(h5py.File(path))
-    absent = [name for name in names if name not in found]
+            layers = _by_name(h5py.File(path))
+    absent = [name for name in names if name not in layers]
     if absent:
-        raise DataFileError(path, f"has no layer {', '.join(absent)}; it has {', '.join(found) or 'none'}")
-    return {name: found[name] for name in names}
+        raise DataFileError(path, f"has no layer {', '.join(absent)}; it has {', '.join(layers) or 'none'}")
+    return {name: layers[name] for name in names}
 
 
 def _by_name(file: Any) -> dict[str, list[Any]]:
-    """Keras stores a layer's variables as datasets 0, 1, ... in a group that carries the layer's name."""
+    """Read all layers: Keras stores the variables of each as datasets 0, 1, ... in a group with the layer's name."""
     layers: dict[str, list[Any]] = {}
 
     def visit(_: str, group: Any) -> None:

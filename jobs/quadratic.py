@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Quadratic(Job):
-    """200 points of x^2 + noise on [-0.5, 0.5]; evaluated against the noiseless curve."""
+    """200 points of x^2 + noise on [-0.5, 0.5]; evaluated against the curve without noise."""
 
     class Params(Job.Params):
         hidden: int = Field(10, gt=0, description="tanh units")
@@ -66,7 +66,7 @@ class Quadratic(Job):
         self.plot(model, directory)
 
     def plot(self, model: keras.Model, directory: Path) -> Path:
-        """Write `fitted_curve.html` into `directory`: the points, the parabola, the model."""
+        """Write `fitted_curve.html` into `directory`: the points, the parabola and the model."""
         from plotly import graph_objects
 
         x, y = self.points()

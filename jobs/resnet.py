@@ -1,4 +1,4 @@
-"""`resnet`: any architecture of `keras.applications`, untrained: somebody else's big model, unchanged."""
+"""`resnet`: any architecture of `keras.applications`, untrained and unchanged."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ ARCHITECTURES = tuple(
     VGG16 VGG19 Xception
     """.split()  # noqa: SIM905 - forty names, not forty lines
 )
-"""Written down, so that a misspelt one is refused without importing Keras; a test compares with Keras."""
+"""Listed here, so that a misspelt name is refused without importing Keras; a test compares the list with Keras."""
 
 
-def _known(name: str) -> str:
+def _check_architecture(name: str) -> str:
     if name not in ARCHITECTURES:
         close = get_close_matches(name, ARCHITECTURES, n=1, cutoff=0.4)
         hint = f" (did you mean {close[0]}?)" if close else ""
@@ -38,21 +38,23 @@ def _known(name: str) -> str:
     return name
 
 
-def _source(value: str) -> str:
+def _check_source(value: str) -> str:
     return value if value == "synthetic" else existing(value)
 
 
 class ResNet(Job):
-    """ResNet50 unless `arch` says otherwise, on made-up images or on a folder of images."""
+    """ResNet50, or another architecture (`arch`), on synthetic images or a folder of images."""
 
     class Params(Job.Params):
-        arch: Annotated[str, AfterValidator(_known)] = Field("ResNet50", description="a name in keras.applications")
-        data: Annotated[str, AfterValidator(_source)] = Field(
+        arch: Annotated[str, AfterValidator(_check_architecture)] = Field(
+            "ResNet50", description="a name in keras.applications"
+        )
+        data: Annotated[str, AfterValidator(_check_source)] = Field(
             "synthetic", description="synthetic, or a folder with one folder of images per class"
         )
-        image_size: int = Field(64, ge=32, description="height and width; some architectures need 71, 75 or more")
-        classes: int = Field(10, ge=2, description="classes of the synthetic images")
-        limit: int = Field(2_000, gt=0, description="synthetic training images")
+        image_size: int = Field(64, ge=32, description="height and width; some architectures need at least 71 or 75")
+        classes: int = Field(10, ge=2, description="number of classes of the synthetic images")
+        limit: int = Field(2_000, gt=0, description="number of synthetic training images")
         learning_rate: float = Field(0.001, gt=0, description="Adam's step size")
 
     defaults: ClassVar[Mapping[str, Any]] = {"batch_size": 16, "samples": 20_000}
@@ -95,7 +97,7 @@ class ResNet(Job):
         return arrays.batches(pair, context, train=train, prepare=self._preprocess)
 
     def _preprocess(self, images: tf.Tensor, labels: tf.Tensor) -> Any:
-        """Scale as this architecture's authors did: each of Keras' modules has its own `preprocess_input`."""
+        """Scale images with the architecture's own `preprocess_input`, which its module in Keras defines."""
         import keras
         import tensorflow as tf
 

@@ -1,7 +1,7 @@
-"""The user's code as it reached this host: beside our packages, where the driver staged both.
+"""Finds the user's code on this host: the original folder, or the copy that the driver staged beside our packages.
 
-A job is named by where its user keeps it. On another host that folder is missing, or holds something older; what
-was staged is then used in its place, and shown to the user under the name they know.
+A job reference names the folder on the user's machine. On another host that folder is missing or may be outdated; then
+the staged copy is used, and messages show the original paths.
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ import re
 from pathlib import Path
 
 FOLDER = "regatta_user_code"
-"""Beside our packages in what is staged."""
+"""Folder of the user's code, beside our packages."""
 STAGED = Path(__file__).resolve().parent.parent / FOLDER
 _FILE = re.compile(r"(?P<path>.+\.py)(?::(?P<name>.*))?")
 
 
-def job_file(target: str) -> tuple[str, str] | None:
-    """The path and the class name (maybe empty) in a target `path/file.py[:Class]`; None for another kind."""
-    match = _FILE.fullmatch(target)
+def job_file(job: str) -> tuple[str, str] | None:
+    """Split a job reference `path/file.py[:Class]` into path and class name (or ""); None for other references."""
+    match = _FILE.fullmatch(job)
     return (match["path"], match["name"] or "") if match else None
 
 
-def users_folder(target: str, directory: str) -> Path:
-    """Where the user keeps a job's file, or the modules that its own are found from."""
-    parts = job_file(target)
+def users_folder(job: str, directory: str) -> Path:
+    """The folder on the user's machine that contains the job's file, or in which its module is searched."""
+    parts = job_file(job)
     return Path(directory, parts[0]).parent if parts else Path(directory)
 
 
-def here(folder: Path) -> Path:
-    """`folder`, or what was staged of it, if this host's is not the same."""
+def on_this_host(folder: Path) -> Path:
+    """Return `folder` if this host has it with the same content, else its staged copy."""
     staged = [path for path in STAGED.rglob("*") if path.is_file() and path.suffix == ".py"]
     if not staged or all(_same(path, folder / path.relative_to(STAGED)) for path in staged):
         return folder
     return STAGED
 
 
-def as_written(text: str, target: str, directory: str) -> str:
-    """`text` with the paths of staged files as their user wrote them: for tracebacks."""
-    return text.replace(str(STAGED), str(users_folder(target, directory).absolute()))
+def as_written(text: str, job: str, directory: str) -> str:
+    """Replace the paths of staged files in `text` by the user's original paths, for tracebacks."""
+    return text.replace(str(STAGED), str(users_folder(job, directory).absolute()))
 
 
 def _same(staged: Path, original: Path) -> bool:

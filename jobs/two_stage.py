@@ -1,4 +1,4 @@
-"""`two-stage`: model parallelism; the layers of one model live on two devices of a worker."""
+"""`two-stage`: model parallelism, with the layers of one model on two devices of a worker."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class TwoStage(Job):
-    """The optical digits through two dense stages, each placed on a device of its own."""
+    """Classifies the optical digits with two dense stages, each on a device of its own."""
 
     class Params(Job.Params):
         devices: str = Field(
             "auto",
             pattern=r"^(auto|(CPU|GPU):\d+,(CPU|GPU):\d+)$",
-            description="where the stages go, like GPU:0,GPU:1; auto: two GPUs if there are, else two CPUs",
+            description="devices of the stages, such as GPU:0,GPU:1; auto: two GPUs if available, else two CPUs",
         )
         width: int = Field(256, gt=0, description="units of each stage's layers")
         learning_rate: float = Field(0.002, gt=0, description="Adam's step size")
@@ -58,23 +58,23 @@ class TwoStage(Job):
         return Digits().eval_dataset(context)
 
     def devices(self) -> tuple[str, str]:
-        """The two devices, as `GPU:0`: relative to whatever worker runs the step."""
+        """Names of the two devices, such as `GPU:0`, relative to the worker that runs the step."""
         import tensorflow as tf
 
         if self.params.devices != "auto":
             first, second = self.params.devices.split(",")
             return first, second
         for kind in ("GPU", "CPU"):
-            # In a cluster the other tasks' devices are listed too, under the same numbers.
-            there = sorted({device.name.rpartition("device:")[2] for device in tf.config.list_logical_devices(kind)})
-            if len(there) > 1:
-                return there[0], there[1]
-        logging.getLogger(__name__).warning("two-stage: only CPU:0 is here, so both stages live on it")
+            # In a cluster the devices of other tasks are listed too, under the same numbers.
+            names = sorted({device.name.rpartition("device:")[2] for device in tf.config.list_logical_devices(kind)})
+            if len(names) > 1:
+                return names[0], names[1]
+        logging.getLogger(__name__).warning("two-stage: CPU:0 is the only device, so both stages run on it")
         return "CPU:0", "CPU:0"
 
 
 def stage_class() -> type[keras.layers.Layer]:
-    """A stack of dense layers whose variables and computation are placed on one device."""
+    """Layer class: a stack of dense layers whose variables and computation are placed on one device."""
     import keras
     import tensorflow as tf
 

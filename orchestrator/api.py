@@ -6,13 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cluster.backend import open_backend
+from orchestrator.cluster.planning import plan_where
 from orchestrator.comparison.resume import is_comparison, remaining, stored_comparison
 from orchestrator.comparison.schedule import assemble, schedule
 from orchestrator.control.preemption import Preempted
-from orchestrator.plan.document import plan_document
-from orchestrator.plan.placement import place, shortage
-from orchestrator.plan.topology import evaluator_plan, training_plans
 from orchestrator.report import write_reports
 from orchestrator.results import Comparison, RunResult
 from orchestrator.runs.checkpoints import check_destination
@@ -134,20 +131,3 @@ def _compare(
 def _folder(spec: RunSpec, kind: str) -> Path:
     name = spec.run_id or new_id(f"{Path(spec.job.partition(':')[0]).stem}-{kind}")
     return claim_directory(Path(spec.out) if spec.out else RUNS / name)
-
-
-def plan_where(spec: RunSpec) -> dict[str, Any]:
-    """The plan of a resolved run, with the host of each task if it names a cluster: reads its hosts, starts nothing.
-
-    Raises:
-        ResourcesError: a task fits on no host; says why.
-        ClusterError: the cluster cannot be reached.
-    """
-    if spec.address is None:
-        return plan_document(spec)
-    groups = (training_plans(spec), (evaluator_plan(spec),))
-    with open_backend(spec, "plan", (), with_code=False) as backend:
-        found = backend.reservations.hosts()
-        hosts = [host for chosen in place(groups, found, spec.placement) for host in chosen]
-    waits = shortage([plan for group in groups for plan in group], hosts)
-    return plan_document(spec, hosts) | {"waits_for": waits}

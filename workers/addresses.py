@@ -1,8 +1,8 @@
-"""Reserving a port for TensorFlow's server.
+"""Reserves a port for TensorFlow's server.
 
-TensorFlow's gRPC server cannot take over a bound socket (it refuses SO_REUSEPORT), so the port is held until
-just before the server starts, and lies below the kernel's ephemeral range, where no outgoing connection of
-another process can take it in between. If somebody does all the same, the group is formed anew with new ports.
+TensorFlow's gRPC server cannot take over a bound socket (it refuses SO_REUSEPORT), so the port is held until just
+before the server starts. It lies below the kernel's ephemeral range, so that no outgoing connection of another process
+can take it in between. If another process takes it all the same, the group is relaunched with new ports.
 """
 
 from __future__ import annotations
@@ -18,42 +18,43 @@ from pathlib import Path
 _LOWEST_PORT = 15_000
 _EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _TRIES = 200
-_WAITING = 128
+_BACKLOG = 128
 _CONNECT_SECONDS = 3.0
 
 
 class Reservation:
-    """A held port; `release` lets go of it."""
+    """A port bound on `host` until `release` is called."""
 
     def __init__(self, host: str) -> None:
         self._socket, self.port = _bind()
         self.address = join(host, self.port)
         if not _is_loopback(host):
-            self._socket.listen(_WAITING)  # for peers that try whether they reach it: see `unreachable`
+            self._socket.listen(_BACKLOG)  # peers connect to test whether they can reach it: see `unreachable`
 
     def release(self) -> None:
         self._socket.close()
 
 
 def join(host: str, port: int) -> str:
+    """`host:port`, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def split(address: str) -> tuple[str, int]:
-    """Host and port of `host:port`."""
+    """Split `host:port` into host (without brackets) and port."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
 
 
 def unreachable(addresses: Sequence[str]) -> tuple[str, ...]:
-    """Those of `addresses` that no connection can be made to from here within a few seconds."""
+    """The `addresses` that this host cannot connect to within a few seconds."""
     if not addresses:
         return ()
     with ThreadPoolExecutor(min(32, len(addresses))) as pool:
-        return tuple(a for a, reached in zip(addresses, pool.map(_reaches, addresses), strict=True) if not reached)
+        return tuple(a for a, ok in zip(addresses, pool.map(_can_connect, addresses), strict=True) if not ok)
 
 
-def _reaches(address: str) -> bool:
+def _can_connect(address: str) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(split(address), timeout=_CONNECT_SECONDS):
         return True
     return False
@@ -68,7 +69,7 @@ def _is_loopback(host: str) -> bool:
 
 def _bind() -> tuple[socket.socket, int]:
     highest = _first_ephemeral_port() - 1
-    # TensorFlow's server listens on [::]:port, so that is what has to be free.
+    # TensorFlow's server listens on [::]:port, so the port has to be free on that address.
     family, any_address = (socket.AF_INET6, "::") if _has_ipv6() else (socket.AF_INET, "")
     for _ in range(_TRIES):
         port = random.randint(_LOWEST_PORT, highest)  # noqa: S311

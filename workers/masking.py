@@ -1,7 +1,7 @@
-"""Secrets of a run, kept out of what is told of it: its log and its failures.
+"""Masks the secrets of a run in its logs and failures.
 
-A secret is known by the name of its environment variable. Wherever its value would leave the host a task runs on, in
-one of the forms that Python prints it in, its name stands instead.
+Secrets are values of environment variables. Before text leaves the host a task runs on, every occurrence of a value, in
+any of the forms in which Python prints it, is replaced by `[secret NAME]`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from urllib.parse import quote, quote_plus
 from workers.messages import TaskFailure
 
 SHORTEST = 6
-"""Characters; what is shorter would be found, and masked, in innocent text."""
+"""Length in characters; shorter values are not masked, because they would match ordinary text."""
 
 
 class Mask:
-    """Replaces the values of `secrets`, name to value; of no secrets it changes nothing."""
+    """Replaces the values of `secrets` (name to value) by their names; without secrets, text is unchanged."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         names = {form: name for name, value in secrets.items() for form in _forms(value) if len(form) >= SHORTEST}
@@ -30,7 +30,7 @@ class Mask:
         self._text = re.compile("|".join(map(re.escape, longest_first)))
         self._forms = [os.fsencode(form) for form in longest_first]
         self._bytes = re.compile(b"|".join(map(re.escape, self._forms)))
-        self._held = b""
+        self._held_back = b""
 
     def text(self, text: str) -> str:
         return self._text.sub(lambda found: f"[secret {self._names[found[0]]}]", text) if self._names else text
@@ -42,31 +42,31 @@ class Mask:
         return replace(failure, summary=summary, traceback=traceback, hint=hint)
 
     def log(self, data: bytes, *, over: bool) -> bytes:
-        """The next bytes of a log, masked. Held back is what may be the beginning of a secret, until it is `over`."""
+        """Mask the next bytes of a log. Until it is `over`, a tail that may begin a secret is held back."""
         if not self._names or not (data or over):
             return data
-        data = self._held + data
+        data = self._held_back + data
         cut = len(data) if over else self._cut(data)
-        self._held = data[cut:]
+        self._held_back = data[cut:]
         return self._bytes.sub(lambda found: f"[secret {self._names[found[0]]}]".encode(), data[:cut])
 
     def _cut(self, data: bytes) -> int:
-        """Where the first secret begins that `data` holds a part of, at its end; not inside of a whole one."""
-        whole = [found.span() for found in self._bytes.finditer(data)]
+        """Index where a secret may begin that the end of `data` cuts off; `len(data)` if there is none."""
+        complete = [found.span() for found in self._bytes.finditer(data)]
         first_bytes = {form[0] for form in self._forms}
         for start in range(max(0, len(data) - len(self._forms[0]) + 1), len(data)):
             if data[start] not in first_bytes:
                 continue
             rest = data[start:]
             if any(form.startswith(rest) and len(form) > len(rest) for form in self._forms) and not any(
-                begin < start < end for begin, end in whole
+                begin < start < end for begin, end in complete
             ):
                 return start
         return len(data)
 
 
 def _forms(value: str) -> Iterator[str]:
-    """As it is, as it is quoted in messages, JSON and URLs, and in base64 (HTTP's Basic); and every line of it."""
+    """Yield the value itself, quoted as in messages, JSON and URLs, in base64 (HTTP Basic), and each of its lines."""
     yield from (value, repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
     data = os.fsencode(value)
     yield from (quote(data, safe=""), quote_plus(data), quote(data))

@@ -1,4 +1,4 @@
-"""From arrays in memory to a batched `tf.data.Dataset`."""
+"""Turns arrays in memory into a batched `tf.data.Dataset`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def batches(
     prepare: Prepare | None = None,
     augment: Prepare | None = None,
 ) -> tf.data.Dataset:
-    """Batches of `arrays`, all of the same length; sharded and shuffled anew in each epoch when `train`.
+    """Batch `arrays`, all of the same length; with `train`, shard them, and reshuffle them in each epoch.
 
-    `prepare(*batch)` is mapped over the batches, and `augment(seed, *batch)` with a new int64 seed of shape
-    (2,) for each batch, for the `tf.image.stateless_*` operations: the same images in every mode.
+    `prepare(*batch)` is applied to every batch, then `augment(seed, *batch)` with a new int64 seed of shape (2,) for
+    each batch, for the `tf.image.stateless_*` operations, so that images are the same in every mode.
 
-    Row numbers are sharded and shuffled, rows are gathered last: a shuffle buffer of numbers costs nothing.
-    The arrays become tensors outside of the graph being built. As constants in it, 150 MB of images took 15 s
-    to reach an asynchronous worker; captured, 1 s.
+    Row numbers are sharded and shuffled, and rows gathered last: a shuffle buffer of numbers costs nothing. The arrays
+    become tensors outside the graph being built: as constants in it, 150 MB of images took 15 s to reach an
+    asynchronous worker; captured, 1 s.
     """
     import tensorflow as tf
 
@@ -39,15 +39,15 @@ def batches(
         rows = context.shard(rows).shuffle(len(arrays[0]), seed=context.seed, reshuffle_each_iteration=True)
     rows = rows.batch(context.batch_size)
 
-    def take(numbers: tf.Tensor) -> Any:
+    def gather(numbers: tf.Tensor) -> Any:
         batch = tuple(tf.gather(column, numbers) for column in columns)
         return prepare(*batch) if prepare else batch
 
     if augment is None:
-        return rows.map(take, num_parallel_calls=tf.data.AUTOTUNE)
+        return rows.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
 
-    def vary(numbers: tf.Tensor, seed: tf.Tensor) -> Any:
-        return augment(seed, *take(numbers))
+    def gather_augmented(numbers: tf.Tensor, seed: tf.Tensor) -> Any:
+        return augment(seed, *gather(numbers))
 
     seeds = tf.data.Dataset.random(seed=context.seed, rerandomize_each_iteration=True).batch(2)
-    return tf.data.Dataset.zip((rows, seeds)).map(vary, num_parallel_calls=tf.data.AUTOTUNE)
+    return tf.data.Dataset.zip((rows, seeds)).map(gather_augmented, num_parallel_calls=tf.data.AUTOTUNE)

@@ -13,7 +13,7 @@ FILE = Path(__file__).with_name("digits.csv.gz")
 """1,797 rows of 64 pixels (8x8, row by row, 0 to 16) and the label (0 to 9)."""
 
 EVERY = 5
-"""Of the images sorted by label, every fifth is held out: 1,437 for training and 360 for evaluation."""
+"""Every fifth image, sorted by label, is held out: 1,437 images for training and 360 for evaluation."""
 
 
 class Digits(NamedTuple):
@@ -26,10 +26,10 @@ class Digits(NamedTuple):
 
 
 def load() -> Digits:
-    """The digits, split the same way everywhere and always, each class in proportion (to within one image).
+    """Load the digits in a fixed split with the same class proportions in both parts (to within one image).
 
-    Sorting needs no random generator, whose stream a new NumPy may change. Within a class the file's order
-    follows the writers, so that every writer is in both parts, as in scikit-learn's usual shuffled split.
+    Sorting needs no random generator, whose stream a new NumPy version may change. Within a class the file is ordered
+    by writer, so that every writer is in both parts, as in scikit-learn's usual shuffled split.
     """
     import numpy as np
 

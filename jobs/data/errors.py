@@ -1,4 +1,4 @@
-"""What loaders raise."""
+"""The error that loaders raise."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-WHERE = "Workers read it under this very path, on every host"
+WHERE = "Workers read it from this path on every host"
 
 
 class DataFileError(ValueError):
-    """A data file is missing, unreadable or not what it should be; the message names it and the remedy."""
+    """A data file is missing, unreadable or invalid; the message names it and the remedy."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
         super().__init__(str(path), reason)
@@ -22,7 +22,7 @@ class DataFileError(ValueError):
 
 
 def existing_file(path: str | Path) -> Path:
-    """`path`, if a file is there."""
+    """Return `path` if it is a file; raise DataFileError otherwise."""
     path = Path(path).expanduser()
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "there is no such file"
@@ -32,7 +32,7 @@ def existing_file(path: str | Path) -> Path:
 
 @contextmanager
 def reading(path: str | Path, what: str, *failures: type[Exception]) -> Iterator[None]:
-    """Turn what a reader raises on a broken file into a `DataFileError` that names the file."""
+    """Turn `failures`, which a reader raises for a damaged file, into a `DataFileError` that names the file."""
     try:
         yield
     except failures as error:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM")
-"""How the files of each of those kinds begin."""
+"""First bytes of the files of these formats."""
 EVAL_NAMES = ("eval", "val", "validation", "valid", "test")
 EVERY = 5
-"""Where there is no evaluation folder, every fifth image of the sorted list is held out."""
+"""Without an evaluation folder, every fifth image of the sorted list is held out."""
 
 
 class ImageFiles(NamedTuple):
-    """Paths with their labels; a label is the place of its folder's name in `classes`."""
+    """Paths with their labels; a label is the index of the class folder's name in `classes`."""
 
     train: list[tuple[str, int]]
     evaluation: list[tuple[str, int]]
@@ -28,36 +28,36 @@ class ImageFiles(NamedTuple):
 
 
 def find(folder: str | Path) -> ImageFiles:
-    """The images in `folder/<class>/`, or in `folder/train/<class>/` and `folder/eval/<class>/`.
+    """List the images in `folder/<class>/`, or in `folder/train/<class>/` and `folder/eval/<class>/`.
 
     Raises:
-        DataFileError: no such folder, no class folder, no image, or an evaluation class that training lacks.
+        DataFileError: no such folder, too few class folders, no images, or an evaluation class without training images.
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise DataFileError(root, f"there is no such folder. {WHERE}")
     if not (root / "train").is_dir():
         classes = _classes(root)
-        everything = _files(root, classes)
+        items = _files(root, classes)
         return ImageFiles(
-            [item for n, item in enumerate(everything) if n % EVERY],
-            [item for n, item in enumerate(everything) if n % EVERY == 0],
+            [item for n, item in enumerate(items) if n % EVERY],
+            [item for n, item in enumerate(items) if n % EVERY == 0],
             classes,
         )
     evaluation = next((root / name for name in EVAL_NAMES if (root / name).is_dir()), None)
     if evaluation is None:
         raise DataFileError(root, f"has train/ but none of {', '.join(f'{name}/' for name in EVAL_NAMES)}")
     classes = _classes(root / "train")
-    strangers = set(_classes(evaluation)) - set(classes)
-    if strangers:
-        raise DataFileError(evaluation, f"has classes that train/ has not: {', '.join(sorted(strangers))}")
+    unknown = set(_classes(evaluation)) - set(classes)
+    if unknown:
+        raise DataFileError(evaluation, f"has classes that train/ lacks: {', '.join(sorted(unknown))}")
     return ImageFiles(_files(root / "train", classes), _files(evaluation, classes), classes)
 
 
 def batches(items: list[tuple[str, int]], size: int, context: DataContext, *, train: bool) -> tf.data.Dataset:
-    """Batches of images, float32 0..255 of shape (batch, size, size, 3), and int32 labels.
+    """Build batches of images, float32 0..255 of shape (batch, size, size, 3), and int32 labels.
 
-    Paths are sharded and shuffled, then read: a worker opens only its own files.
+    Paths are sharded and shuffled before files are read, so that a worker opens only its own files.
     """
     import tensorflow as tf
 
@@ -69,7 +69,7 @@ def batches(items: list[tuple[str, int]], size: int, context: DataContext, *, tr
     def read(path: tf.Tensor, label: tf.Tensor) -> Any:
         content = tf.io.read_file(path)
         known = tf.reduce_any([tf.strings.substr(content, 0, len(magic)) == magic for magic in MAGIC])
-        # TensorFlow's decoder does not say which file it choked on.
+        # TensorFlow's decoder does not name the file it fails on.
         with tf.control_dependencies([tf.debugging.Assert(known, ["not an image file:", path])]):
             image = tf.io.decode_image(content, channels=3, expand_animations=False)
         return tf.ensure_shape(tf.image.resize(image, (size, size)), (size, size, 3)), label
@@ -93,5 +93,5 @@ def _files(folder: Path, classes: tuple[str, ...]) -> list[tuple[str, int]]:
         if path.suffix.lower() in SUFFIXES and path.is_file()
     ]
     if not items:
-        raise DataFileError(folder, f"holds no image; looked for {', '.join(sorted(SUFFIXES))}")
+        raise DataFileError(folder, f"contains no images; searched for {', '.join(sorted(SUFFIXES))}")
     return items

@@ -1,9 +1,9 @@
-"""MNIST, Fashion-MNIST and CIFAR-10: `keras.datasets`, made safe for many processes and for no network.
+"""MNIST, Fashion-MNIST and CIFAR-10 from `keras.datasets`, made safe for many processes and for offline hosts.
 
-Keras downloads into `~/.keras/datasets` (`KERAS_HOME`). Left alone it has three traps: processes that start
-together download into the same file; a file with an unexpected content is deleted before the download that is
-to replace it has succeeded; and a network that swallows packets hangs it. Here one process at a time loads,
-files are verified first, and a download that stalls gives up.
+Keras downloads into `~/.keras/datasets` (`KERAS_HOME`). On its own it has three problems: processes that start together
+download into the same file; a file with unexpected content is deleted before the download that replaces it has
+succeeded; and a network that drops packets makes it hang. Here one process at a time loads, files are verified first,
+and a stalled download times out.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from jobs.data.synthetic import ImageSet
 
 PROBE_SECONDS = 5.0
 STALL_SECONDS = 30.0
-"""A download that receives nothing for so long is given up."""
+"""A download that receives nothing for this long is aborted."""
 
 
 class Source(NamedTuple):
-    """Where a set comes from and where Keras keeps it."""
+    """Where a dataset is published, and where Keras caches it."""
 
     module: str
-    """In `keras.datasets`."""
+    """Module in `keras.datasets`."""
     origin: str
-    """The folder the files are published in."""
+    """URL of the folder in which the files are published."""
     files: Mapping[str, str]
-    """Path below the cache folder, to the name it is published under."""
+    """Published file name, by path below the cache folder."""
     sha256: Mapping[str, str]
-    """Where Keras itself pins one, by path below the cache folder."""
+    """Digests of the files for which Keras itself pins one, by path below the cache folder."""
 
 
 _GOOGLE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -64,9 +64,9 @@ SOURCES: dict[str, Source] = {
 
 
 def cache_folder() -> Path:
-    """Where Keras looks for data files: `$KERAS_HOME/datasets`, `~/.keras/datasets`, or below /tmp.
+    """The folder in which Keras looks for data files: `$KERAS_HOME/datasets`, `~/.keras/datasets`, or below /tmp.
 
-    Created here, because Keras takes a home that does not exist yet for one that it may not write to.
+    It is created here, because Keras treats a home that does not exist yet as one that it cannot write to.
     """
     user = Path.home() if os.access(Path.home(), os.W_OK) else Path("/tmp")  # noqa: S108 - Keras' own rule
     home = Path(os.environ.get("KERAS_HOME") or user / ".keras").expanduser()
@@ -78,12 +78,12 @@ def cache_folder() -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataFileError(folder, f"cannot be made ({error}). Set KERAS_HOME to a writable folder") from error
+        raise DataFileError(folder, f"cannot be created ({error}). Set KERAS_HOME to a writable folder") from error
     return folder
 
 
 def check(name: str) -> None:
-    """Raise DataFileError, as `load` would, if the set is neither there nor can be downloaded; imports no Keras."""
+    """Raise DataFileError, as `load` would, if a dataset is neither cached nor downloadable; imports no Keras."""
     source = SOURCES[name]
     folder = cache_folder()
     missing = [path for path in source.files if not (folder / path).exists()]
@@ -97,17 +97,17 @@ def check(name: str) -> None:
 
 @cache
 def load(name: str) -> ImageSet:
-    """The set, downloaded if it is not in the cache folder. Images get a last axis for their channels.
+    """Load a dataset, downloading it if it is not cached. Images get a last axis for their channels.
 
     Raises:
-        DataFileError: not there and not downloadable, or there and broken; says which file to put where.
+        DataFileError: it is neither cached nor downloadable, or damaged; says which file to put where.
     """
     import keras
     import numpy as np
 
     source = SOURCES[name]
     folder = cache_folder()
-    with _one_at_a_time(folder / f".{source.module}.lock"), _no_stalls():
+    with _exclusive(folder / f".{source.module}.lock"), _download_timeout():
         _verify(name, folder)
         missing = [path for path in source.files if not (folder / path).exists()]
         try:
@@ -131,31 +131,31 @@ def _verify(name: str, folder: Path) -> None:
             raise DataFileError(
                 file,
                 f"not the published {name} file: its SHA-256 is {found}, not {expected}. "
-                "Replace it, or move it away to have it downloaded",
+                "Replace it, or delete it to have it downloaded",
             )
 
 
 def _advice(name: str, folder: Path, missing: list[str], error: Exception) -> str:
     source = SOURCES[name]
     if not missing:
-        broken = f"{name} is there but cannot be read ({type(error).__name__}: {error})"
-        return f"{broken}. Remove {', '.join(source.files)} to have it downloaded again"
-    places = "; ".join(f"{source.origin}{source.files[path]} as {folder / path}" for path in missing)
+        problem = f"{name} is cached but cannot be read ({type(error).__name__}: {error})"
+        return f"{problem}. Delete {', '.join(source.files)} to have it downloaded again"
+    downloads = "; ".join(f"{source.origin}{source.files[path]} as {folder / path}" for path in missing)
     return (
-        f"{name} is not there and cannot be downloaded ({error}). On a machine with a network get {places}. "
-        "KERAS_HOME names another cache folder. To train on made-up images instead: --set data=synthetic"
+        f"{name} is not cached and cannot be downloaded ({error}). On a machine with a network, download {downloads}. "
+        "KERAS_HOME names another cache folder. To train on synthetic images instead: --set data=synthetic"
     )
 
 
 @contextmanager
-def _one_at_a_time(lock: Path) -> Iterator[None]:
+def _exclusive(lock: Path) -> Iterator[None]:
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 @contextmanager
-def _no_stalls() -> Iterator[None]:
+def _download_timeout() -> Iterator[None]:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(STALL_SECONDS)
     try:

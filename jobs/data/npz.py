@@ -1,4 +1,4 @@
-"""NumPy archives."""
+"""Loads NumPy archives."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def load(path: str | Path, names: Sequence[str]) -> tuple[NDArray[Any], ...]:
-    """The arrays called `names` in an `.npz` file, as many rows in each.
+    """Load the arrays `names`, all of the same length, from an `.npz` file.
 
     Raises:
-        DataFileError: no such file, not an archive, an array missing, made of Python objects, or not as long.
+        DataFileError: no such file, not an archive, or an array is missing, of Python objects, or of another length.
     """
     import numpy as np
 
@@ -25,12 +25,12 @@ def load(path: str | Path, names: Sequence[str]) -> tuple[NDArray[Any], ...]:
     with reading(path, ".npz file", OSError, ValueError, zipfile.BadZipFile, EOFError):
         archive = np.load(path, allow_pickle=False)
     if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise DataFileError(path, "holds one bare array; numpy.savez(file, x=..., y=...) names them")
+        raise DataFileError(path, "holds a single unnamed array; save with numpy.savez(file, x=..., y=...)")
     with archive:
         absent = [name for name in names if name not in archive]
         if absent:
-            has = ", ".join(archive.files) or "nothing"
-            raise DataFileError(path, f"has no array {absent[0]!r}; it has {has}")
+            present = ", ".join(archive.files) or "none"
+            raise DataFileError(path, f"has no array {absent[0]!r}; it has {present}")
         with reading(path, ".npz file", OSError, ValueError, zipfile.BadZipFile, EOFError):
             arrays = tuple(archive[name] for name in names)
     lengths = {name: len(array) for name, array in zip(names, arrays, strict=True)}

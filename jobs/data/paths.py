@@ -1,4 +1,4 @@
-"""Paths in a job's params: made absolute where they were typed, so that they mean the same in a worker."""
+"""Paths in a job's params, made absolute on the user's machine so that workers resolve them the same way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 
 def existing(path: str) -> str:
-    """`path` made absolute. Raises ValueError, which pydantic expects, if nothing is there."""
+    """Make `path` absolute; raises ValueError, as pydantic expects, if it does not exist."""
     absolute = Path(path).expanduser().absolute()
     if not absolute.exists():
         raise ValueError(f"there is no file or folder {absolute}")
@@ -17,4 +17,4 @@ def existing(path: str) -> str:
 
 
 ExistingPath = Annotated[str, AfterValidator(existing)]
-"""A param that is the absolute path of something that exists."""
+"""Type of a param: the path of an existing file or folder, made absolute."""

@@ -1,4 +1,4 @@
-"""Made-up labelled images: for running any image job offline, and for benchmarks."""
+"""Synthetic labelled images, for running image jobs offline and for benchmarks."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class ImageSet(NamedTuple):
 
 @cache
 def images(shape: Shape, classes: int = 10, train: int = 10_000, evaluation: int = 2_000) -> ImageSet:
-    """The same images every time: each class a pattern of its own, moved about, dimmed and covered in noise.
+    """Generate a fixed set of images: each class has its own pattern, shifted, at varying contrast, with noise.
 
-    A convolutional net learns them in a few hundred steps, and not in ten. NumPy promises that `RandomState`
-    gives the same numbers in every version.
+    A convolutional network learns them in a few hundred steps, and not in ten. NumPy guarantees that `RandomState`
+    produces the same numbers in every version.
     """
     import numpy as np
 
@@ -43,7 +43,7 @@ def images(shape: Shape, classes: int = 10, train: int = 10_000, evaluation: int
 
 
 def _patterns(random: np.random.RandomState, shape: Shape, classes: int) -> NDArray[np.float32]:
-    """One smooth random texture per class, values -1..1; shape (classes, *shape)."""
+    """Generate one smooth random texture per class, values in -1..1, shape (classes, *shape)."""
     import numpy as np
 
     height, width, channels = shape
@@ -66,7 +66,7 @@ def _samples(
     down = (np.arange(height) + random.randint(-2, 3, (count, 1))) % height
     across = (np.arange(width) + random.randint(-2, 3, (count, 1))) % width
     out = np.empty((count, height, width, channels), np.uint8)
-    for start in range(0, count, 1_000):  # in pieces: the floats of 10,000 224x224 images would not fit
+    for start in range(0, count, 1_000):  # in chunks: 10,000 images of 224x224 as floats would not fit into memory
         part = slice(start, start + 1_000)
         moved = patterns[labels[part, None, None], down[part, :, None], across[part, None, :]]
         contrast = random.uniform(30, 80, (len(moved), 1, 1, 1)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""CSV and Parquet."""
+"""Loads CSV and Parquet files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Table(NamedTuple):
-    """Features float32 of shape (rows, columns); the label column, int64 or float32, of shape (rows,)."""
+    """Features, float32 of shape (rows, columns), and labels, int64 or float32 of shape (rows,)."""
 
     x: NDArray[np.float32]
     y: NDArray[Any]
@@ -24,10 +24,12 @@ class Table(NamedTuple):
 
 
 def load(path: str | Path, label: str, features: Sequence[str] | None = None) -> Table:
-    """A `.csv`, `.csv.gz` or `.parquet` file with a header and numeric columns; by default all are features.
+    """Load a `.csv`, `.csv.gz` or `.parquet` file with a header and numeric columns.
+
+    Without `features`, all columns except `label` are features.
 
     Raises:
-        DataFileError: no such file, unreadable, a column missing, not numeric or with missing values.
+        DataFileError: no such file, unreadable, or a column is missing, not numeric or has missing values.
     """
     import numpy as np
 

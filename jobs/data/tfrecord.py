@@ -1,4 +1,4 @@
-"""TFRecord files of `tf.train.Example`s."""
+"""Loads TFRecord files of `tf.train.Example`s."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def files(pattern: str | Path) -> list[Path]:
-    """The files that match a path or glob pattern, sorted.
+    """List the files that match a path or glob pattern, sorted.
 
     Raises:
-        DataFileError: none does.
+        DataFileError: no file matches.
     """
     found = sorted(Path(path) for path in glob.glob(str(Path(pattern).expanduser())))  # noqa: PTH207
     if not found:
@@ -29,10 +29,11 @@ def files(pattern: str | Path) -> list[Path]:
 def examples(
     paths: list[Path], schema: Mapping[str, Any], make: Callable[..., Any], *, check: bool = True
 ) -> tf.data.Dataset:
-    """Unbatched: `make(features)` of each record, parsed by `schema` (name: `tf.io.FixedLenFeature`).
+    """Build an unbatched dataset of `make(features)` for each record, parsed by `schema` (name to feature type).
 
-    TensorFlow's own error on a damaged record gives an offset, not the file. With `check` the framing of each
-    file is walked first (16 bytes per record are read, not the records), and a damaged file named.
+    The schema is that of `tf.io.parse_single_example`, for example with `tf.io.FixedLenFeature`. TensorFlow's error for
+    a damaged record gives an offset, but not the file. With `check`, the framing of each file is verified first (which
+    reads 12 bytes per record, not the data), and a damaged file is named.
     """
     import tensorflow as tf
 
@@ -48,11 +49,11 @@ def examples(
 
 
 def check_framing(path: Path) -> int:
-    """How many records are in a file: length (8 bytes), checksum of it (4), data, checksum of the data (4).
+    """Count the records of a file: length (8 bytes), checksum of the length (4), data, checksum of the data (4).
 
     Raises:
-        DataFileError: a length or its checksum is wrong, or the file ends inside a record. Damage inside a
-            record's data is not seen; TensorFlow finds it while reading.
+        DataFileError: a length or its checksum is wrong, or the file ends inside a record. Damage inside a record's
+            data is not detected here; TensorFlow finds it while reading.
     """
     size = path.stat().st_size
     offset = count = 0
@@ -86,7 +87,7 @@ _CRC_TABLE = _crc_table()
 
 
 def _masked_crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli), rotated and offset as TFRecord stores it."""
+    """CRC-32C (Castagnoli), rotated and offset as in TFRecord files."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = crc >> 8 ^ _CRC_TABLE[(crc ^ byte) & 0xFF]

@@ -1,7 +1,7 @@
 """`python -m orchestrator.cli.on_head COMMAND RUN_ID`: what a submitted job runs on the cluster's head.
 
 run | compare    the command line on the staged spec.yaml; results go below RUNS
-parcel [FILE]    prints the run's directory, or one file of it, as `orchestrator.submit.transfer` has it
+transfer [FILE]  prints the run's directory, or one file of it, in the format of `orchestrator.submit.transfer`
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main(command: str, run_id: str, *rest: str) -> None:
     if not is_run_id(run_id):
         sys.exit("regatta: that is not the name of a run.")
     folder = Path.home() / RUNS / run_id
-    if command == "parcel":
+    if command == "transfer":
         try:
             transfer.send(folder, *rest)
         except RegattaError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from orchestrator.cli.flags import Json
 from orchestrator.cli.grouped_help import GroupedCommand
-from orchestrator.cli.terminal import finish, say
+from orchestrator.cli.terminal import finish, print_json, say
 from orchestrator.spec.run import RunSpec
 
 
@@ -21,7 +20,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         """Print the JSON Schema of a spec file."""
         from orchestrator.spec.comparison import spec_schema
 
-        typer.echo(json.dumps(spec_schema(kind), indent=2))
+        print_json(spec_schema(kind), indent=2)
 
     for command in (jobs, runs, report, init, doctor, schema):
         app.command(cls=GroupedCommand)(command)

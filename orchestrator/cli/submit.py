@@ -11,7 +11,7 @@ import typer
 from orchestrator.cli.flags import Job, Json, Modes, Vary, parse_settings
 from orchestrator.cli.grouped_help import GroupedCommand
 from orchestrator.cli.remote_spec import AsComparison, AsRun, name_of, spec_of, with_remote_flags
-from orchestrator.cli.terminal import console, say, visible
+from orchestrator.cli.terminal import console, print_json, say, visible
 from orchestrator.errors import Interrupted
 from orchestrator.spec.run import RunSpec
 
@@ -166,7 +166,7 @@ def _files(cluster: Submissions, run: str, only: str | None) -> dict[str, bytes]
     from orchestrator.submit import transfer
     from orchestrator.submit.follow import wait_for
 
-    return transfer.unpack(cluster.parcel(run, only, lambda look: wait_for(look, FETCH_SECONDS)).splitlines())
+    return transfer.unpack(cluster.transfer(run, only, lambda look: wait_for(look, FETCH_SECONDS)).splitlines())
 
 
 def _exit_as(ended: Submission) -> None:
@@ -180,9 +180,10 @@ def _exit_as(ended: Submission) -> None:
 
 
 def _print(document: Any, as_json: bool, text: str) -> None:
-    from orchestrator.store.documents import to_text
-
-    say(to_text(document) if as_json else text)
+    if as_json:
+        print_json(document)
+    else:
+        say(text)
 
 
 def _when(run: Submission) -> str:

@@ -60,8 +60,13 @@ def visible(text: str) -> str:
 def finish(document: Any, as_json: bool, show: Callable[[Console], None]) -> None:
     """End a command with its outcome: one JSON document on stdout, or text for a person."""
     if as_json:
-        from orchestrator.store.documents import to_text
+        print_json(document)
+    else:
+        show(console())
 
-        typer.echo(to_text(document))
-        return
-    show(console())
+
+def print_json(document: Any, indent: int | None = None) -> None:
+    """Print one JSON document, which is safe for a terminal as it is."""
+    from orchestrator.store.documents import to_text
+
+    typer.echo(to_text(document, indent))

@@ -58,8 +58,8 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
 
     def plan(job: Job, as_json: Json = False, **given: Any) -> None:
         """Show the tasks, their hosts, resources and TF_CONFIG. Starts nothing."""
-        from orchestrator.api import plan_where
         from orchestrator.cli.tables import print_plan
+        from orchestrator.cluster.planning import plan_where
         from orchestrator.spec.resolve import resolve_run
 
         document = plan_where(resolve_run(job, to_fields(given, kind), kind))

@@ -1,14 +1,14 @@
-"""Before attaching to a Ray cluster: is there one at the address, and does it let us in?
+"""Checks, before attaching, that a Ray cluster answers at an address and accepts our token.
 
-Ray asks the same, but takes 20 s to refuse a wrong token and over 200 s to find nobody there, and names neither
-(measured with Ray 2.60). One gRPC call without content tells within milliseconds.
+Ray itself takes 20 s to report a wrong token and over 200 s to report that no cluster answers, and its messages name
+neither cause (measured with Ray 2.60). One empty gRPC call tells within milliseconds.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from enum import StrEnum
+from enum import Enum, auto
 from pathlib import Path
 
 from orchestrator.errors import ClusterError, UsageError
@@ -16,54 +16,47 @@ from orchestrator.errors import ClusterError, UsageError
 _SECONDS = 5.0
 _CLIENT = "ray://"
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s/:\[\]]+):([0-9]{1,5})")
-HOW_TO_GIVE_ONE = (
-    "Put the cluster's token into the variable RAY_AUTH_TOKEN, or into the file ~/.ray/auth_token (or the one that "
-    "RAY_AUTH_TOKEN_PATH names); `ray get-auth-token` on the head prints it."
-)
 
 
-class Answer(StrEnum):
-    WELCOME = "welcome"
-    NO_TOKEN = "no token"  # noqa: S105 - an answer
-    SILENCE = "silence"
+class _Answer(Enum):
+    ACCEPTED = auto()
+    UNAUTHENTICATED = auto()
+    NONE = auto()
 
 
 def check(address: str) -> None:
-    """Make sure that Ray can attach to `address`, with the token if it asks for one; sets RAY_AUTH_MODE then.
+    """Make sure that Ray can attach to `address`; if the cluster requires a token, sets RAY_AUTH_MODE.
 
     Raises:
-        UsageError: it is not an address to attach to.
-        ClusterError: nobody answers there, or the token is missing or wrong.
+        UsageError: `address` is not one that Ray can attach to.
+        ClusterError: no cluster answers there, or the token is missing or wrong.
     """
     if address in ("auto", "local"):
         return
-    place = parse(address)
+    endpoint = parse(address)
     method = "/ray.rpc.RayletDriver/ClusterInfo" if address.startswith(_CLIENT) else _GCS_METHOD
-    answer = _knock(place, method, None)
-    if answer is Answer.NO_TOKEN:
+    answer = _probe(endpoint, method, None)
+    if answer is _Answer.UNAUTHENTICATED:
         known = token()
-        answer = _knock(place, method, known) if known else answer
-        if answer is Answer.NO_TOKEN:
-            raise ClusterError(
-                f"The Ray cluster at {address} asks for a token, and {'refuses yours' if known else 'there is none'}. "
-                + HOW_TO_GIVE_ONE
-            )
-        # `ray.init` with an address sends no token otherwise, even where there is one (Ray 2.60).
+        answer = _probe(endpoint, method, known) if known else answer
+        if answer is _Answer.UNAUTHENTICATED:
+            raise ClusterError(_token_problem(address, known))
+        # Otherwise `ray.init` with an address sends no token, even if there is one (Ray 2.60).
         os.environ["RAY_AUTH_MODE"] = "token"
-    if answer is Answer.SILENCE:
+    if answer is _Answer.NONE:
         raise ClusterError(
-            f"Nobody answers at {address}. `ray status` on the head says whether Ray is up; its port is 6379, and "
-            "10001 for ray://, unless `ray start` was told otherwise. A firewall in between is silent as well."
+            f"No Ray cluster answers at {address}. `ray status` on the head shows whether Ray is up; its port is 6379, "
+            "or 10001 for ray://, unless `ray start` was given another. A firewall in between looks the same."
         )
 
 
 def check_dashboard(address: str) -> str:
-    """The address of a Ray dashboard, checked as `check` does, in the form that Ray's client takes."""
+    """Check the address of a Ray dashboard as `check` does; returns it in the form that Ray's client expects."""
     import requests
 
     url = address if "://" in address else f"http://{address}"
     if not re.fullmatch(r"https?://[^\s/]+/?", url) or url.endswith((":6379", ":10001")):
-        raise UsageError(f"address: {address!r} is not allowed: give the dashboard's, http://HOST:8265")
+        raise UsageError(f"address: {address!r} is not allowed: give the dashboard's address, http://HOST:8265")
     url = url.rstrip("/")
 
     def status(known: str | None) -> int:
@@ -72,17 +65,14 @@ def check_dashboard(address: str) -> str:
             return int(requests.get(f"{url}/api/version", headers=headers, timeout=_SECONDS).status_code)
         except requests.RequestException as error:
             raise ClusterError(
-                f"Nobody answers at {url} ({type(error).__name__}). The dashboard listens on the head's port 8265, and "
-                "only to the head itself unless `ray start` was given --dashboard-host=0.0.0.0; it needs ray[default]."
+                f"No Ray dashboard answers at {url} ({type(error).__name__}). It listens on the head's port 8265, "
+                "and only on localhost unless `ray start` was given --dashboard-host=0.0.0.0; it needs ray[default]."
             ) from error
 
     if status(None) in (401, 403):
         known = token()
         if known is None or status(known) in (401, 403):
-            raise ClusterError(
-                f"The Ray cluster at {url} asks for a token, and {'refuses yours' if known else 'there is none'}. "
-                + HOW_TO_GIVE_ONE
-            )
+            raise ClusterError(_token_problem(url, known))
         os.environ["RAY_AUTH_MODE"] = "token"
     return url
 
@@ -91,41 +81,50 @@ _GCS_METHOD = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 
 
 def parse(address: str) -> str:
-    """`host:port` in an address to attach to."""
+    """`host:port` of an address to attach to; raises UsageError if it is not one."""
     match = _HOST_AND_PORT.fullmatch(address.removeprefix(_CLIENT))
     if match and int(match[2]) < 1 << 16:
         return match[0]
-    ways = "auto, HOST:6379 (from a machine of the cluster) or ray://HOST:10001 (from any)"
+    allowed = "auto, HOST:6379 (from a machine of the cluster) or ray://HOST:10001 (from any machine)"
     if address.startswith(("http://", "https://")):
-        ways += "; http:// is for `regatta submit`"
-    raise UsageError(f"address: {address!r} is not allowed: give {ways}")
+        allowed += "; http:// is for `regatta submit`"
+    raise UsageError(f"address: {address!r} is not allowed: give {allowed}")
 
 
 def token_path() -> Path:
-    """The file Ray takes its token from when RAY_AUTH_TOKEN holds none."""
+    """The file from which Ray reads its token if RAY_AUTH_TOKEN is not set."""
     return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
 
 
 def token() -> str | None:
-    """The token Ray would take here: the variable, the file it names, or `~/.ray/auth_token`."""
-    if given := os.environ.get("RAY_AUTH_TOKEN"):
-        return given
+    """The token that Ray would use on this machine: from RAY_AUTH_TOKEN, or from the file at `token_path`."""
+    if value := os.environ.get("RAY_AUTH_TOKEN"):
+        return value
     try:
         return token_path().read_text().strip() or None
     except (OSError, ValueError):
         return None
 
 
-def _knock(place: str, method: str, known: str | None) -> Answer:
+def _token_problem(address: str, known: str | None) -> str:
+    problem = "rejects yours" if known else "you have none"
+    return (
+        f"The Ray cluster at {address} requires a token, and {problem}. Put the cluster's token into the variable "
+        "RAY_AUTH_TOKEN, or into the file ~/.ray/auth_token (or the file that RAY_AUTH_TOKEN_PATH names); "
+        "`ray get-auth-token` on the head prints it."
+    )
+
+
+def _probe(endpoint: str, method: str, known: str | None) -> _Answer:
     import grpc
 
     metadata = (("authorization", f"Bearer {known}"),) if known else ()
-    with grpc.insecure_channel(place, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    with grpc.insecure_channel(endpoint, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
             channel.unary_unary(method)(b"", metadata=metadata, timeout=_SECONDS)
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-                return Answer.NO_TOKEN
+                return _Answer.UNAUTHENTICATED
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                return Answer.SILENCE
-    return Answer.WELCOME
+                return _Answer.NONE
+    return _Answer.ACCEPTED

@@ -1,8 +1,9 @@
-"""Agreeing on addresses that all tasks of a group reach each other at.
+"""Replica addresses that every host of a worker group can connect to.
 
-Ray's address of a node is one that Ray's own processes use. A host with several interfaces may have told Ray one
-that its peers cannot reach; TensorFlow would wait for it without end. So every host tries to connect to every
-other one first; where that fails, the other addresses of the silent host are tried.
+Ray knows each node by one address, the one that Ray's own processes use. A host with several interfaces may have
+registered an address that its peers cannot connect to, and TensorFlow would wait for it forever. So before launch
+every host tries to connect to every other host; where that fails, the other addresses of the unreachable host are
+tried.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ Ask = Callable[..., Any]
 """`(task, method, *arguments)`: calls a method of `workers.supervisor.replica.Replica`."""
 
 
-def agree(addresses: Addresses, ask: Ask, answer: Callable[[Any], Any]) -> dict[Task, str]:
-    """`addresses`, with those of hosts that some other host cannot reach replaced by ones that all reach.
+def reachable_addresses(addresses: Addresses, ask: Ask, answer: Callable[[Any], Any]) -> dict[Task, str]:
+    """`addresses`, with each host that some other host cannot connect to moved to an address that all can.
 
     Raises:
-        ClusterError: a host has no address that all others reach; names both.
+        ClusterError: a host has no address that all others can connect to; names both sides.
     """
-    first: dict[str, Task] = {}
+    probes: dict[str, Task] = {}  # one task per host, which does the connecting
     for task, address in addresses.items():
-        first.setdefault(host(address), task)
-    if len(first) < 2:
+        probes.setdefault(host(address), task)
+    if len(probes) < 2:
         return dict(addresses)
 
-    def cannot(candidates: Mapping[str, tuple[str, ...]]) -> dict[str, set[str]]:
-        """Address to the hosts that do not reach it; `candidates` are the addresses of each host."""
+    def unreachable(candidates: Mapping[str, tuple[str, ...]]) -> dict[str, set[str]]:
+        """Map each unreachable address to the hosts that cannot connect to it; `candidates` is by host."""
         asked = {
             here: ask(task, "unreachable", tuple(a for there, own in candidates.items() if there != here for a in own))
-            for here, task in first.items()
+            for here, task in probes.items()
         }
         failed: dict[str, set[str]] = {}
         for here, question in asked.items():
@@ -42,24 +43,24 @@ def agree(addresses: Addresses, ask: Ask, answer: Callable[[Any], Any]) -> dict[
                 failed.setdefault(address, set()).add(here)
         return failed
 
-    silent = cannot({there: (addresses[task],) for there, task in first.items()})
-    if not silent:
+    failed = unreachable({there: (addresses[task],) for there, task in probes.items()})
+    if not failed:
         return dict(addresses)
-    others = {host(address): answer(ask(first[host(address)], "other_addresses")) for address in silent}
-    still = cannot(others)
-    moved: dict[str, str] = {}
-    for address, by in silent.items():
-        there = host(address)
-        good = next((other for other in others[there] if other not in still), None)
-        if good is None:
-            tried = ", ".join(host(a) for a in (address, *others[there]))
+    alternatives = {host(address): answer(ask(probes[host(address)], "other_addresses")) for address in failed}
+    failed_alternatives = unreachable(alternatives)
+    new_hosts: dict[str, str] = {}
+    for address, sources in failed.items():
+        old = host(address)
+        new = next((other for other in alternatives[old] if other not in failed_alternatives), None)
+        if new is None:
+            tried = ", ".join(host(a) for a in (address, *alternatives[old]))
             raise ClusterError(
-                f"{first[there]} cannot be reached from {', '.join(sorted(by))} at any address of its host ({tried}). "
-                "Open the ports from 15000 to 32767 between the hosts, or name the network that joins them with "
-                "--interface (a name, or a range such as 10.0.0.0/8)."
+                f"{probes[old]} cannot be reached from {', '.join(sorted(sources))} at any address of its host "
+                f"({tried}). Open ports 15000 to 32767 between the hosts, or name the network that connects them "
+                "with --interface (an interface name, or a range such as 10.0.0.0/8)."
             )
-        moved[there] = host(good)
-    return {task: _on(moved.get(host(a)), a) for task, a in addresses.items()}
+        new_hosts[old] = host(new)
+    return {task: _with_host(address, new_hosts.get(host(address))) for task, address in addresses.items()}
 
 
 def host(address: str) -> str:
@@ -67,5 +68,5 @@ def host(address: str) -> str:
     return address.rpartition(":")[0]
 
 
-def _on(moved: str | None, address: str) -> str:
-    return address if moved is None else f"{moved}:{address.rpartition(':')[2]}"
+def _with_host(address: str, new_host: str | None) -> str:
+    return address if new_host is None else f"{new_host}:{address.rpartition(':')[2]}"

@@ -1,6 +1,6 @@
-"""Our packages and the user's code, laid out in one folder that other hosts get a copy of.
+"""Copies our packages and the user's code into one folder that is sent to other hosts.
 
-What it looks like there is `jobs.staged`'s to know; a host that has the same files uses its own.
+`jobs.staged` defines the layout there; a host that has the same files uses its own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.staged import FOLDER, here, job_file, users_folder
+from jobs.staged import FOLDER, job_file, on_this_host, users_folder
 from orchestrator.errors import UsageError
 from workers.session import PACKAGES
 
@@ -17,15 +17,15 @@ OUR_PACKAGES = ("orchestrator", "workers", "jobs")
 MAX_USER_BYTES = 20 << 20
 
 
-def stage(folder: Path, target: str, directory: str) -> None:
-    """Put our packages and the Python code of job `target` into `folder`.
+def stage(folder: Path, job: str, directory: str) -> None:
+    """Copy our packages and the Python code of `job` (a job reference) into `folder`.
 
     Raises:
         UsageError: the user's code is larger than `MAX_USER_BYTES`.
     """
     for package in OUR_PACKAGES:
         shutil.copytree(PACKAGES / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    source = _code_of(target, directory)
+    source = _code_folder(job, directory)
     if source is None:
         return
     total = 0
@@ -34,19 +34,19 @@ def stage(folder: Path, target: str, directory: str) -> None:
         if total > MAX_USER_BYTES:
             raise UsageError(
                 f"The Python files in {source} and its packages are larger than {MAX_USER_BYTES >> 20} MiB, too "
-                "many to send to other hosts: keep the job and what it imports in a folder of its own."
+                "much to send to other hosts: keep the job and what it imports in a folder of their own."
             )
         copy = folder / FOLDER / file.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, copy)
 
 
-def _code_of(target: str, directory: str) -> Path | None:
-    """The folder with the user's code; None for a job that is installed, built in or elsewhere."""
-    folder = here(users_folder(target, directory))
-    if job_file(target):
+def _code_folder(job: str, directory: str) -> Path | None:
+    """The folder with the user's code; None for a job that is built in, installed or not found there."""
+    folder = on_this_host(users_folder(job, directory))
+    if job_file(job):
         return folder
-    module, colon, _ = target.partition(":")
+    module, colon, _ = job.partition(":")
     if not colon:
         return None
     path = folder.joinpath(*module.split("."))
@@ -54,9 +54,9 @@ def _code_of(target: str, directory: str) -> Path | None:
 
 
 def _modules(folder: Path) -> Iterator[Path]:
-    """Python files in `folder`, and in the packages in it."""
+    """Yield the Python files in `folder` and in the packages inside it."""
     for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):  # among others, where Kubernetes keeps the versions of a mounted folder
+        if path.name.startswith("."):  # such as the folders in which Kubernetes keeps versions of a mounted ConfigMap
             continue
         if path.is_file() and path.suffix == ".py":
             yield path

@@ -1,6 +1,6 @@
-"""The token of the Ray that we start here: there before Ray is, and nobody else's to read.
+"""Creates the token of a Ray cluster that we start here, before Ray starts and readable by its owner only.
 
-Ray would write one itself, but readable by every user of the machine (mode 0644, Ray 2.60), and not at all where
+Ray would create one itself, but readable by every user of the machine (mode 0644, Ray 2.60), and none at all if
 RAY_AUTH_MODE says so. https://docs.ray.io/en/latest/ray-security/token-auth.html
 """
 
@@ -19,24 +19,24 @@ _BYTES = 32
 
 
 def require_token() -> None:
-    """Have Ray, started by this process, ask everybody for a token: the one that is there, or a new one.
+    """Make Ray, started by this process, require a token: the existing one, or a new one.
 
-    A new one is kept in `~/.ray/auth_token`, as Ray's own would be; where that cannot be written, this process and
-    its children alone know it. It is never printed.
+    A new token is stored in `~/.ray/auth_token`, like Ray's own; if that cannot be written, only this process and its
+    children know it. It is never printed.
 
     Raises:
         UsageError: RAY_AUTH_TOKEN_PATH names a file that holds no token.
     """
-    os.environ["RAY_AUTH_MODE"] = "token"  # whatever it was: an open port that runs code is nobody's wish
+    os.environ["RAY_AUTH_MODE"] = "token"  # whatever it was: an open port would run anyone's code
     path = access.token_path()
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        _close_to_others(path)
+        _restrict(path)
     if access.token() is not None:
         return
     if os.environ.get("RAY_AUTH_TOKEN_PATH"):
         raise UsageError(
-            f"RAY_AUTH_TOKEN_PATH names {path}, and there is no token in it that can be read. Put one there, mode "
-            "0600, or unset the variable: a local run then makes its own."
+            f"RAY_AUTH_TOKEN_PATH names {path}, from which no token can be read. Put one there, mode 0600, or unset "
+            "the variable: a local run then creates its own."
         )
     token = secrets.token_hex(_BYTES)
     try:
@@ -45,27 +45,27 @@ def require_token() -> None:
         os.environ["RAY_AUTH_TOKEN"] = token
 
 
-def _close_to_others(path: Path) -> None:
-    """Take the rights of others to a token file that Ray made."""
+def _restrict(path: Path) -> None:
+    """Remove other users' access to a token file that Ray created."""
     with contextlib.suppress(OSError):
-        found = path.lstat()
-        if stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid() and found.st_mode & 0o077:
+        info = path.lstat()
+        if stat.S_ISREG(info.st_mode) and info.st_uid == os.getuid() and info.st_mode & 0o077:
             path.chmod(0o600)
 
 
 def _write(path: Path, token: str) -> None:
-    """Make the file, whole from its first moment; of two commands that do so at once, one wins."""
+    """Create the file atomically with its content; if two commands do so at once, the first one wins."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(token)
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
-            os.link(new, path)
+            os.link(temporary, path)
     finally:
-        new.unlink(missing_ok=True)
-    if not path.read_text().strip():  # there was one, and it is empty
+        temporary.unlink(missing_ok=True)
+    if not path.read_text().strip():  # an empty file was there before
         raise FileExistsError(path)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.cluster.reachability import agree
+from orchestrator.cluster.reachability import reachable_addresses
 from orchestrator.plan.placement import Bundle, Host
 from orchestrator.plan.topology import TaskPlan
 from workers.messages import Assignment, Leg, Task
@@ -35,7 +35,7 @@ class WorkerGroup(ABC):
         """Reserve an address for every task, tell each its assignment, and start all processes."""
         addresses = {task: self._ask(task, "reserve") for task in self.tasks}
         addresses = {task: self._answer(answer) for task, answer in addresses.items()}
-        addresses = agree(addresses, self._ask, self._answer)
+        addresses = reachable_addresses(addresses, self._ask, self._answer)
         self._assignments = {task: assign(task, addresses) for task in self.tasks}
         started = [self._ask(task, "start", self._assignments[task]) for task in self.tasks]
         for answer in started:

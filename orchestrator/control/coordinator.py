@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.cluster.worker_group import Assign, SnapshotHandle, WorkerGroup
-from orchestrator.control import events as on
-from orchestrator.control import preemption
-from orchestrator.control.events import Event, Outcome
+from orchestrator.control import events, orders, preemption
+from orchestrator.control.events import Event
 from orchestrator.control.machine import Machine
+from orchestrator.control.orders import Order, Outcome
 from orchestrator.control.run_progress import RunProgress
 from orchestrator.control.states import State
 from orchestrator.metric_target import MetricTarget
@@ -76,7 +76,7 @@ class Coordinator:
         workers = sum(task.type == "worker" for task in group.tasks)
         self._trainers = self._mode.trainers(workers)
         replaceable = frozenset(self._mode.replaceable(workers))
-        self._advance(on.Launched(group.tasks, self._evaluator.tasks, replaceable, self._mode.calls_in_flight))
+        self._advance(events.Launched(group.tasks, self._evaluator.tasks, replaceable, self._mode.calls_in_flight))
 
     def launch(self, assign: Assign) -> None:
         """Order all tasks to start; `await_ready` waits for them."""
@@ -85,11 +85,11 @@ class Coordinator:
     def begin_run(self, run_id: str, deadline: float | None, clock: float | None) -> None:
         """The group trains another run, until `deadline` (monotonic seconds); `clock` is the training clock of a run
         that is resumed."""
-        self._advance(on.RunBegan(run_id, deadline, clock))
+        self._advance(events.RunBegan(run_id, deadline, clock))
 
     def await_ready(self, deadline: float, listen: Listener) -> Outcome:
         """Until every task of the group, and the evaluator, is ready for a leg, or the attempt broke."""
-        self._advance(on.ReadyAwaited(deadline))
+        self._advance(events.ReadyAwaited(deadline))
         wait = SHORTEST_WAIT
         while True:
             if (outcome := self._turn(wait, listen)) is not None:
@@ -108,8 +108,8 @@ class Coordinator:
         lost = frozenset(stamp for stamp, handle in self._machine.awaited.items() if not self._group.holds(handle))
         wait, begun = SHORTEST_WAIT, self._clock()
         with preemption.worth_saving():
-            for order in self._machine.advance(on.LegOrdered(leg.run_id, target, deadline, lost), begun):
-                if isinstance(order, on.Train):
+            for order in self._machine.advance(events.LegOrdered(leg.run_id, target, deadline, lost), begun):
+                if isinstance(order, orders.Train):
                     self._group.train(replace(leg, number=order.number), self._trainers, snapshot)
                 else:
                     self._carry_out(order, listen)
@@ -119,55 +119,55 @@ class Coordinator:
 
     def stop(self, reason: str) -> None:
         """End the leg under way, unless it ends already for another reason."""
-        self._advance(on.StopWanted(reason))
+        self._advance(events.StopWanted(reason))
 
     def react(self, finding: Finding) -> str:
         """Do what is to be done about `finding`; returns it as `Finding.action` tells it."""
-        orders = self._machine.advance(on.FindingMade(finding), self._clock())
-        for order in orders:
+        decided = self._machine.advance(events.FindingMade(finding), self._clock())
+        for order in decided:
             self._carry_out(order, _ignore)
-        return next(order.action for order in orders if isinstance(order, on.Acted))
+        return next(order.action for order in decided if isinstance(order, orders.Acted))
 
     def launch_failed(self, failure: TaskFailure) -> Outcome:
         """Another attempt could not be launched: whether to try once more."""
-        (outcome,) = self._machine.advance(on.LaunchFailed(failure), self._clock())
+        (outcome,) = self._machine.advance(events.LaunchFailed(failure), self._clock())
         return outcome  # type: ignore[return-value]  # the machine answers this event with an outcome
 
     def moved(self, task: Task) -> None:
         """`task` has another bundle, its host being lost: start it there."""
-        self._advance(on.Moved(task))
+        self._advance(events.Moved(task))
 
     def _turn(self, wait: float, listen: Listener) -> Outcome | None:
         """One poll; returns how the leg, or the attempt, ended, if it did."""
         statuses = [*self._group.poll(wait), *self._evaluator.poll(0)]
         outcome: Outcome | None = None
-        for order in self._machine.advance(on.Polled(statuses, preemption.requested()), self._clock()):
+        for order in self._machine.advance(events.Polled(statuses, preemption.requested()), self._clock()):
             if isinstance(order, Outcome):
                 outcome = order
             else:
                 self._carry_out(order, listen)
         match outcome:
-            case on.Preempt():
+            case orders.Preempt():
                 raise preemption.Preempted
-            case on.Abort(error):
+            case orders.Abort(error):
                 raise error
         return outcome
 
-    def _carry_out(self, order: on.Order, listen: Listener) -> None:
+    def _carry_out(self, order: Order, listen: Listener) -> None:
         match order:
-            case on.Score(stamp):
+            case orders.Score(stamp):
                 handle = self._group.snapshot(self._mode.leader, stamp)
                 self._evaluator.score(self._evaluator.tasks[0], stamp, handle)
-                self._advance(on.SnapshotHeld(stamp, handle))
-            case on.ScoreAgain(stamp, handle):
+                self._advance(events.SnapshotHeld(stamp, handle))
+            case orders.ScoreAgain(stamp, handle):
                 self._evaluator.score(self._evaluator.tasks[0], stamp, handle)
-            case on.TellScore(evaluation):
+            case orders.TellScore(evaluation):
                 self._group.scored(self._mode.leader, evaluation)
-            case on.StopLeg(reason, number):
+            case orders.StopLeg(reason, number):
                 self._group.request_stop(reason, number, self._trainers)
-            case on.ReplaceTask(task):
+            case orders.ReplaceTask(task):
                 (self._evaluator if task in self._evaluator.tasks else self._group).replace(task)
-            case on.Report(state, statuses, replaced):
+            case orders.Report(state, statuses, replaced):
                 listen(Tick(state, statuses, replaced))
 
     def _advance(self, event: Event) -> None:

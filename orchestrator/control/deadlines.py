@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.control.events import Abort, Preempt
+from orchestrator.control.orders import Abort, Preempt
 from orchestrator.control.states import State, Training
 from orchestrator.errors import ClusterError
 from workers.messages import PREEMPTED

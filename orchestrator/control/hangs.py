@@ -9,10 +9,11 @@ or it has used no processor time meanwhile. One that computes is slow, not hung,
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from orchestrator.control.events import Launched
 from workers.messages import FailureKind, Task, TaskFailure
 from workers.news import Deciding, Evaluation, LegStarted, ReplicaStatus, SnapshotReady, StepBatch
 
@@ -50,7 +51,7 @@ class _Known:
 
 @dataclass
 class _Source:
-    """One stream of progress, and who has to be alive for it."""
+    """One stream of progress, and the tasks that have to be alive for it."""
 
     tasks: tuple[Task, ...]
     since: float | None
@@ -87,22 +88,16 @@ class HangLimits:
 class HangWatch:
     """Examines every poll of one group and its evaluator."""
 
-    def __init__(
-        self, group: Sequence[Task], evaluator: Sequence[Task], limits: HangLimits, now: float, calls_in_flight: int = 1
-    ) -> None:
-        """`calls_in_flight`: calls that a chief hands to each worker at a time."""
+    def __init__(self, group: Launched, limits: HangLimits, now: float) -> None:
         self._hang_seconds = limits.hang_seconds
         self._first_seconds = max(limits.first_call_seconds, limits.hang_seconds)
-        self._calls_in_flight = calls_in_flight
-        self._known = {task: _Known(now) for task in (*group, *evaluator)}
-        self._group = _Source(tuple(group), None)
+        self._calls_in_flight = group.calls_in_flight
+        self._known = {task: _Known(now) for task in (*group.tasks, *group.evaluators)}
+        self._group = _Source(group.tasks, None)
         self._deciding = False
         """Whether the leader's callbacks are at work: how long they may take is the user's affair."""
-        self._evaluator = _Source(tuple(evaluator), None)
-        chief = any(task.type == "chief" for task in group)
-        workers = [task for task in group if chief and task.type == "worker"]
-        self._workers: dict[int, _Source] = {task.index: _Source((task,), None) for task in workers}
-        """Async: each worker takes its calls by itself, and the others go on without it."""
+        self._evaluator = _Source(group.evaluators, None)
+        self._workers: dict[int, _Source] = {task.index: _Source((task,), None) for task in group.replaceable}
 
     def limit(self, task: Task) -> float:
         """Seconds of silence after which `task` is looked at."""
@@ -119,7 +114,7 @@ class HangWatch:
             source.since = None
 
     def replaced(self, task: Task, now: float) -> None:
-        """`task` begins anew."""
+        """`task` was started again."""
         self._known[task] = _Known(now)
         source = self._evaluator if task in self._evaluator.tasks else self._workers.get(task.index)
         if source is not None and source.since is not None:
@@ -182,28 +177,27 @@ class HangWatch:
         return max(self._hang_seconds, _CALLS_PER_LIMIT * source.slowest())
 
     def _limit(self, source: _Source) -> float:
-        """Seconds after which one that does nothing is not either."""
+        """Seconds after which a process that does nothing is not waited for either."""
         return max(self._clear_limit(source), self._first_seconds if source.first else 0.0)
 
     def _silent_workers(self, now: float) -> list[TaskFailure]:
-        """Async workers that nothing comes from while others train on."""
+        """Independent workers that nothing comes from while others train on."""
         found: list[TaskFailure] = []
         if self._group.since is None or now - self._group.since > self._limit(self._group):
             return found
         for source in self._workers.values():
-            if source.missed > self._calls_in_flight * len(
-                self._workers
-            ):  # else there may have been none for it to take
+            may_have_missed = self._calls_in_flight * len(self._workers)  # there may have been none for it to take
+            if source.missed > may_have_missed:
                 found += self._check(source, now)
         return found
 
     def _check(self, source: _Source, now: float) -> list[TaskFailure]:
-        """Who is to blame for the silence of `source`; nobody while it is short, or somebody computes."""
+        """The tasks to blame for the silence of `source`; none while it is short, or while one computes."""
         if source.since is None or now - source.since < self._clear_limit(source):
             return []
         silent = now - source.since
         signs = {task: self._sign(task, now, silent) for task in source.tasks}
-        # Those who wait for a task that is stopped, or gone, are idle as well.
+        # Tasks that wait for one that is stopped, or gone, are idle as well.
         for wanted in (_Sign.GONE, _Sign.STOPPED, None):
             blamed = [task for task, sign in signs.items() if sign is wanted]
             if wanted is not None and blamed:

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.cluster.worker_group import SnapshotHandle
-from orchestrator.control import events as on
+from orchestrator.control import events, orders
 from orchestrator.control.deadlines import LegDeadlines
-from orchestrator.control.events import Event, Order
+from orchestrator.control.events import Event
 from orchestrator.control.failure_policy import FailurePolicy
 from orchestrator.control.hangs import HangLimits, HangWatch
+from orchestrator.control.orders import Order
 from orchestrator.control.recent_snapshots import Policy, RecentSnapshots
 from orchestrator.control.replacements import Replacements
 from orchestrator.control.rollback import Rollback
@@ -22,7 +23,7 @@ from orchestrator.control.run_progress import RunProgress
 from orchestrator.control.states import Broken, Failing, Idle, Launching, Over, State, Training, moved, scored
 from orchestrator.errors import ClusterError
 from orchestrator.results import Finding
-from workers.messages import PREEMPTED, RESIZED, ROLLBACK, FailureKind, Task, TaskFailure
+from workers.messages import PREEMPTED, ROLLBACK, FailureKind, Task, TaskFailure
 from workers.news import Evaluation, LegFinished, ReplicaState, ReplicaStatus, Stamp
 
 
@@ -60,41 +61,41 @@ class Machine:
     def advance(self, event: Event, now: float) -> list[Order]:
         """Take in what happened at monotonic time `now`; returns what is to be done, in order."""
         match event:
-            case on.Polled():
+            case events.Polled():
                 return self._polled(event, now)
-            case on.Launched():
+            case events.Launched():
                 self._launched(event, now)
-            case on.RunBegan() if event.run_id != self.progress.run_id:
+            case events.RunBegan() if event.run_id != self.progress.run_id:
                 self._rollback = Rollback(self._rules.on_instability)
                 self._run_deadline = event.deadline
                 self.progress = RunProgress(event.run_id, event.clock, now)
-            case on.ReadyAwaited():
+            case events.ReadyAwaited():
                 everything = frozenset([*self._group, *self._evaluators])
                 self.state = Launching(everything, event.deadline, replaceable=frozenset(self._evaluators))
-            case on.LegOrdered():
+            case events.LegOrdered():
                 return self._begin(event, now)
-            case on.SnapshotHeld():
+            case events.SnapshotHeld():
                 self._awaited[event.stamp] = event.handle
                 if self._rules.on_instability == "rollback":
                     self._snapshots.add(event.stamp, event.handle)
-            case on.StopWanted():
+            case events.StopWanted():
                 return self._stop(event.reason)
-            case on.FindingMade():
+            case events.FindingMade():
                 return self._react(event.finding, now)
-            case on.Moved():
+            case events.Moved():
                 return self._replaced(event.task, now)
-            case on.LaunchFailed():
+            case events.LaunchFailed():
                 return [self._after(event.failure, (event.failure,), now)]
         return []
 
-    def _launched(self, event: on.Launched, now: float) -> None:
+    def _launched(self, event: events.Launched, now: float) -> None:
         self._group, self._evaluators = event.tasks, event.evaluators
         self._replaceable = event.replaceable
-        self._hangs = HangWatch(event.tasks, event.evaluators, self._rules.hangs, now, event.calls_in_flight)
+        self._hangs = HangWatch(event, self._rules.hangs, now)
         self._replacements = Replacements(self._rules.policy)
         self.state = Launching(frozenset(event.tasks))
 
-    def _begin(self, event: on.LegOrdered, now: float) -> list[Order]:
+    def _begin(self, event: events.LegOrdered, now: float) -> list[Order]:
         self._leg += 1
         self._deadlines = LegDeadlines(event.deadline)
         scorers = frozenset(self._evaluators)
@@ -107,29 +108,30 @@ class Machine:
         self._await_only(state.pending)
         self._snapshots.clear()
         self._hangs.leg_begins(now)
-        orders: list[Order] = [on.Train(self._leg)]
+        decided: list[Order] = [orders.Train(self._leg)]
         if before is not None and before.stopping not in (None, ROLLBACK):
-            orders += self._stop(str(before.stopping))
-        return orders
+            decided += self._stop(str(before.stopping))
+        return decided
 
-    def _polled(self, event: on.Polled, now: float) -> list[Order]:
+    def _polled(self, event: events.Polled, now: float) -> list[Order]:
         self._snapshots.forget()
         hung = self._hangs.observe(event.statuses, now)
         if isinstance(self.state, Failing):
             hung = (*hung, *self._hangs.stopped())
         statuses = (*event.statuses, *(ReplicaStatus(f.task, ReplicaState.FAILED, failure=f) for f in hung))
         self.state, moves = moved(self.state, statuses, now)
-        orders: list[Order] = [*map(on.Score, moves.score), *self._keep_books(statuses, moves.score, now)]
-        orders.append(on.Report(self.state, statuses, tuple(f for f in moves.spared if self._replacements.is_new(f))))
+        decided: list[Order] = [*map(orders.Score, moves.score), *self._keep_books(statuses, moves.score, now)]
+        spared = tuple(failure for failure in moves.spared if self._replacements.is_new(failure))
+        decided.append(orders.Report(self.state, statuses, spared))
         if moves.stop is not None:
-            orders.append(on.StopLeg(moves.stop, self._leg))
+            decided.append(orders.StopLeg(moves.stop, self._leg))
         for failure in moves.spared:
             if not self._replacements.order(failure, now):
                 self.state = Broken(failure, (failure,))
         if not isinstance(self.state, Broken):
             for task in self._replacements.due(now):
-                orders += self._replaced(task, now)
-        return [*orders, *self._outcome(statuses, event.sigterm, now)]
+                decided += self._replaced(task, now)
+        return [*decided, *self._outcome(statuses, event.sigterm, now)]
 
     def _keep_books(self, statuses: Sequence[ReplicaStatus], new: Sequence[Stamp], now: float) -> list[Order]:
         """What is known of the leg, so that it outlives an attempt that breaks."""
@@ -146,7 +148,7 @@ class Machine:
         self._hangs.scores_awaited(len(self._awaited.keys() | set(new)), now)
         if not isinstance(self.state, Training | Over):
             return []
-        return [on.TellScore(n) for status in statuses for n in status.news if isinstance(n, Evaluation)]
+        return [orders.TellScore(n) for status in statuses for n in status.news if isinstance(n, Evaluation)]
 
     def _outcome(self, statuses: Sequence[ReplicaStatus], sigterm: bool, now: float) -> list[Order]:
         """How the attempt, or the leg, ended with this poll; nothing if it did not."""
@@ -154,19 +156,19 @@ class Machine:
             case Broken(cause, failures):
                 leaving = self._training is not None and self._training.stopping == PREEMPTED
                 # The last checkpoint is all that counts then, and there is no reason to launch another attempt.
-                return [on.Preempt() if sigterm or leaving else self._after(cause, failures, now)]
+                return [orders.Preempt() if sigterm or leaving else self._after(cause, failures, now)]
             case Idle():
-                return [on.Ready()]
+                return [orders.Ready()]
             case Over(training):
                 return [self._end(training, now)]
             case Launching():
                 return self._launching(self.state, statuses, now)
             case Training():
-                orders = self._stop(PREEMPTED) if sigterm else []
+                decided = self._stop(PREEMPTED) if sigterm else []
                 ending = self._deadlines.check(self.state, now)
                 if ending is True:
-                    return [*orders, on.StopLeg("timeout", self._leg)]
-                return [*orders, ending] if ending else orders
+                    return [*decided, orders.StopLeg("timeout", self._leg)]
+                return [*decided, ending] if ending else decided
         return []
 
     def _end(self, training: Training, now: float) -> Order:
@@ -180,11 +182,11 @@ class Machine:
         if rollback is not None and not training.reached:
             return rollback
         unstable = not training.reached and finished.stopped is not None and finished.stopped == self._rollback.stopped
-        return on.Ended(finished, training.plan, training.reached, training.last, training.stopping, unstable)
+        return orders.Ended(finished, training.plan, training.reached, training.last, training.stopping, unstable)
 
     def _launching(self, state: Launching, statuses: Sequence[ReplicaStatus], now: float) -> list[Order]:
         if any(status.preempted for status in statuses):
-            return [on.Preempt()]
+            return [orders.Preempt()]
         if state.deadline is None or now <= state.deadline:
             return []
         missing = sorted(state.waiting)
@@ -196,7 +198,7 @@ class Machine:
         if late:
             return [self._after(late[0], tuple(late), now)]
         return [
-            on.Abort(
+            orders.Abort(
                 ClusterError(
                     f"Not all tasks were ready in time; missing: {listed}. Their logs say how far they came. "
                     "A model that takes long to compile needs a larger --launch-timeout; a task that is silent sits "
@@ -209,12 +211,12 @@ class Machine:
         """Whether another attempt follows one that broke."""
         decision = self.progress.decide(cause, self._rules.policy)
         if decision.again and self._run_deadline is not None and now > self._run_deadline:
-            return on.GiveUp(cause, failures, "The timeout has passed, so it is not tried again.")
+            return orders.GiveUp(cause, failures, "The timeout has passed, so it is not tried again.")
         if not decision.again:
-            return on.GiveUp(cause, failures, decision.reason)
-        return on.Relaunch(cause, failures, decision.wait, self._due_rollback(None, now))
+            return orders.GiveUp(cause, failures, decision.reason)
+        return orders.Relaunch(cause, failures, decision.wait, self._due_rollback(None, now))
 
-    def _due_rollback(self, finished: LegFinished | None, now: float) -> on.RollBack | None:
+    def _due_rollback(self, finished: LegFinished | None, now: float) -> orders.RollBack | None:
         rollback = self._rollback.due(finished, now)
         if rollback is not None:
             self.progress.checkpoint = None  # those before it are not to be continued from
@@ -226,24 +228,19 @@ class Machine:
         if not isinstance(state, Training) or state.finished or state.stopping:
             return []
         self.state = self._training = replace(state, stopping=reason)
-        return [on.StopLeg(reason, self._leg)]
+        return [orders.StopLeg(reason, self._leg)]
 
     def _react(self, finding: Finding, now: float) -> list[Order]:
         reason = self._rollback.wanted(finding)
-        orders = [] if reason is None else self._stop(reason)
-        if reason is None or not orders:
-            return [on.Acted("warned")]
-        return [*orders, on.Acted(self._rollback.stops(reason, finding, self._snapshots, now))]
+        decided = [] if reason is None else self._stop(reason)
+        if reason is None or not decided:
+            return [orders.Acted("warned")]
+        return [*decided, orders.Acted(self._rollback.stops(reason, finding, self._snapshots, now))]
 
     def _replaced(self, task: Task, now: float) -> list[Order]:
         self._hangs.replaced(task, now)
         again = self._awaited.items() if task in self._evaluators else ()
-        return [on.ReplaceTask(task), *(on.ScoreAgain(stamp, handle) for stamp, handle in again)]
+        return [orders.ReplaceTask(task), *(orders.ScoreAgain(stamp, handle) for stamp, handle in again)]
 
     def _await_only(self, pending: frozenset[Stamp]) -> None:
         self._awaited = {stamp: handle for stamp, handle in self._awaited.items() if stamp in pending}
-
-
-def is_resize(ended: on.Ended) -> bool:
-    """The leg ended to continue with more workers."""
-    return not ended.reached and ended.finished.stopped == RESIZED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.cluster.worker_group import SnapshotHandle
-from orchestrator.control.events import RollBack
+from orchestrator.control.orders import RollBack
 from orchestrator.control.recent_snapshots import LEARNING_RATE_FACTOR, Policy, RecentSnapshots, named, reaction
 from orchestrator.results import Finding
 from workers.messages import ROLLBACK, Start

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.cluster.worker_group import SnapshotHandle
-from orchestrator.control.events import RollBack
+from orchestrator.control.orders import RollBack
 from orchestrator.control.run_progress import RunProgress
 from orchestrator.runs.checkpoints import Resumed, checkpointing, continued
 from orchestrator.runs.recorder import Recorder

@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestrator.errors import ClusterError, UsageError
 from orchestrator.spec.run import RunSpec
 from workers.checkpoints.errors import CheckpointError
-from workers.checkpoints.store import Checkpoint, Found, Shelf, not_one, open_place
+from workers.checkpoints.store import Checkpoint, CheckpointStore, Found, none_usable, open_storage
 from workers.messages import Checkpointing, Leg, Start
 from workers.settings import ReplicaSettings
 from workers.snapshot import Snapshot
@@ -57,8 +57,8 @@ def destination(spec: RunSpec, run_id: str, path: Path) -> str:
     if spec.checkpoints is None:
         return str(path.absolute() / CHECKPOINTS)
     base, mark, options = spec.checkpoints.partition("?")
-    place = f"{base.rstrip('/')}/{run_id}"
-    return f"{place}{mark}{options}" if "://" in base else str(Path(place).absolute())
+    folder = f"{base.rstrip('/')}/{run_id}"
+    return f"{folder}{mark}{options}" if "://" in base else str(Path(folder).absolute())
 
 
 def out_of_sight(destination: str) -> str | None:
@@ -81,15 +81,15 @@ def check_destination(spec: RunSpec, run_id: str, path: Path) -> None:
     if settings is None or spec.checkpoints is None:
         return
     try:
-        shelf = Shelf(open_place(settings.destination), run_id)
-        taken = shelf.attempt()
+        store = CheckpointStore(open_storage(settings.destination), run_id)
+        taken = store.attempt()
         if not taken:
-            shelf.claim(1)
+            store.claim(1)
     except (CheckpointError, OSError) as error:
         raise UsageError(f"checkpoints: {settings.destination.partition('?')[0]} cannot be used: {error}") from None
     if taken:
         raise UsageError(
-            f"checkpoints: {shelf.url} holds those of an earlier run of this name. Give this run another --run-id, or "
+            f"checkpoints: {store.url} holds those of an earlier run of this name. Give this run another --run-id, or "
             "go on with the earlier one: `regatta resume` and its folder."
         )
 
@@ -106,13 +106,13 @@ def continued(leg: Leg, attempt: int, clock: float) -> ResumePoint:
     settings = leg.checkpoints
     if settings is None:
         return ResumePoint(again, None)
-    shelf, found = _take_over(settings.destination, leg.run_id, attempt)
+    store, found = _take_over(settings.destination, leg.run_id, attempt)
     checkpoint = found.checkpoint
     if checkpoint is None and found.passed_over:
-        raise ClusterError(not_one(found.passed_over, shelf.url))
+        raise ClusterError(none_usable(found.passed_over, store.url))
     if checkpoint is None:
         return ResumePoint(again, None)
-    _check_fits(checkpoint, leg.settings, shelf.url)
+    _check_fits(checkpoint, leg.settings, store.url)
     snapshot = checkpoint.snapshot
     start = Start(
         step=snapshot.step,
@@ -124,11 +124,11 @@ def continued(leg: Leg, attempt: int, clock: float) -> ResumePoint:
     return ResumePoint(replace(again, start=start), snapshot, found.passed_over, checkpoint.name)
 
 
-def _take_over(place: str, run_id: str, attempt: int) -> tuple[Shelf, Found]:
+def _take_over(destination: str, run_id: str, attempt: int) -> tuple[CheckpointStore, Found]:
     try:
-        shelf = Shelf(open_place(place), run_id)
-        shelf.claim(attempt)
-        return shelf, shelf.latest()
+        store = CheckpointStore(open_storage(destination), run_id)
+        store.claim(attempt)
+        return store, store.latest()
     except (CheckpointError, OSError) as error:
         raise ClusterError(f"The run's checkpoints cannot be read: {error}") from None
 

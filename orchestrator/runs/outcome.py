@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.control.events import Ended
+from orchestrator.control.orders import Ended
 from orchestrator.results import TargetResult, Throughput
 from orchestrator.spec.run import RunSpec
 from orchestrator.store import summaries

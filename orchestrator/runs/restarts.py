@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from orchestrator.control import events as on
+from orchestrator.control import orders
 from orchestrator.control.coordinator import Listener
 from orchestrator.errors import ClusterError, HostLostError
 from orchestrator.runs.failure_message import explain
@@ -38,7 +38,7 @@ class Restarts:
         """Until the group can train; launches it again where that may help. `deadline` is asked for every attempt."""
         while True:
             outcome = group.coordinator.await_ready(deadline(), listen)
-            if not isinstance(outcome, on.Relaunch | on.GiveUp):
+            if not isinstance(outcome, orders.Relaunch | orders.GiveUp):
                 self._recorder.launch_ended(self._attempt(group))
                 return
             self.relaunch(group, outcome)
@@ -50,19 +50,19 @@ class Restarts:
         except ClusterError as error:
             self.relaunch(group, group.coordinator.launch_failed(_not_launched(group.spec.traits.leader, error)))
 
-    def relaunch(self, group: ManagedGroup, broken: on.Outcome) -> on.RollBack | None:
+    def relaunch(self, group: ManagedGroup, broken: orders.Outcome) -> orders.RollBack | None:
         """Launch another attempt; returns the rollback that was ordered before the last one broke.
 
         Raises:
             RegattaError: the failure is not worth another attempt, or there were enough of them.
         """
-        rollback: on.RollBack | None = None
+        rollback: orders.RollBack | None = None
         while True:
-            if not isinstance(broken, on.Relaunch | on.GiveUp):
+            if not isinstance(broken, orders.Relaunch | orders.GiveUp):
                 raise RuntimeError(f"{broken} is no reason for another attempt")
             self._recorder.failed(self._attempt(group), broken.failures)
             log = self._store.log_path(broken.cause.task)
-            if isinstance(broken, on.GiveUp):
+            if isinstance(broken, orders.GiveUp):
                 raise explain(broken.cause, broken.failures, log, broken.reason) from None
             rollback = broken.rollback or rollback
             self._store.commit()

@@ -15,7 +15,7 @@ from orchestrator.spec.yaml import read_yaml
 from orchestrator.store.directory import RESULT, SPEC, check_not_driven, load_result
 from orchestrator.store.metrics import METRICS, Metrics
 from workers.checkpoints.errors import CheckpointError
-from workers.checkpoints.store import Shelf, not_one, open_place
+from workers.checkpoints.store import CheckpointStore, none_usable, open_storage
 
 
 def take_up(path: Path, changes: Mapping[str, Any]) -> tuple[Planned, str]:
@@ -60,17 +60,17 @@ def last_checkpoint(spec: RunSpec, run_id: str, path: Path) -> tuple[Resumed, st
     if settings is None:
         return Resumed(attempt + 1, clock), "from the beginning: its checkpoints were switched off"
     try:
-        shelf = Shelf(open_place(settings.destination), run_id)
-        attempt = max(attempt, shelf.attempt())
-        found = shelf.latest()
+        store = CheckpointStore(open_storage(settings.destination), run_id)
+        attempt = max(attempt, store.attempt())
+        found = store.latest()
     except (CheckpointError, OSError) as error:
         raise UsageError(f"checkpoints: those of the run cannot be read: {error}") from None
     if found.checkpoint is None and found.passed_over:
-        raise UsageError(not_one(found.passed_over, shelf.url))
+        raise UsageError(none_usable(found.passed_over, store.url))
     whence = "from the beginning: no checkpoint was written yet"
     if found.checkpoint is not None:
         manifest = found.checkpoint.manifest
-        whence = f"from step {manifest.step:,} ({shelf.url}/{found.checkpoint.name})"
+        whence = f"from step {manifest.step:,} ({store.url}/{found.checkpoint.name})"
     return Resumed(attempt + 1, clock), ". ".join([*found.passed_over, whence])
 
 

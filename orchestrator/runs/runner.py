@@ -10,9 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator.control import events as on
+from orchestrator.control import orders
 from orchestrator.control.coordinator import Listener, Tick
-from orchestrator.control.machine import is_resize
 from orchestrator.control.preemption import Preempted
 from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.plan.document import plan_document
@@ -111,15 +110,15 @@ class Runner:
             self._tell_size(group)
             listener = self._listener(group, leg)
             match coordinator.train(leg, target, self._deadline, listener, snapshot):
-                case on.Ended() as ended if not is_resize(ended):
+                case orders.Ended() as ended if not ended.resizes:
                     return self._conclude(ended)
-                case on.Ended():
+                case orders.Ended():
                     self._restarts.resize(group)
                     leg, snapshot = self._continue(group, leg, None)
-                case on.RollBack() as rollback:
+                case orders.RollBack() as rollback:
                     self._monitor.rolled_back()
                     leg, snapshot = self._attempts.after_rollback(self._attempt(group), leg, rollback)
-                case on.Relaunch() | on.GiveUp() as broken:
+                case orders.Relaunch() | orders.GiveUp() as broken:
                     leg, snapshot = self._continue(group, leg, self._restarts.relaunch(group, broken))
 
     def abandon(self, error: BaseException) -> RunResult:
@@ -177,7 +176,7 @@ class Runner:
     def _tell(self, text: str) -> None:
         self._watcher.recovering(self.run_id, text)
 
-    def _continue(self, group: ManagedGroup, leg: Leg, rollback: on.RollBack | None) -> Beginning:
+    def _continue(self, group: ManagedGroup, leg: Leg, rollback: orders.RollBack | None) -> Beginning:
         """The run goes on in another attempt, once that is ready."""
         self._restarts.until_ready(group, self._launch_deadline, self._launching(group))
         self._monitor.restarted()
@@ -193,12 +192,12 @@ class Runner:
 
         return listen
 
-    def _conclude(self, ended: on.Ended) -> RunResult:
+    def _conclude(self, ended: orders.Ended) -> RunResult:
         stopped = ended.unstable or ended.reason in ("timeout", "interrupted")
         status: Status = "stopped" if stopped else "preempted" if ended.reason == PREEMPTED else "succeeded"
         return self._write(status, ended.reason, ended)
 
-    def _write(self, status: Status, reason: str, ended: on.Ended | None) -> RunResult:
+    def _write(self, status: Status, reason: str, ended: orders.Ended | None) -> RunResult:
         for finding in self._monitor.finish():
             self._recorder.found(finding)
         result = self._recorder.result(status, reason, ended, self._monitor)

@@ -1,1 +1,1 @@
-"""Runs handed to a cluster that goes on without this machine."""
+"""Submits runs to a cluster, which completes them without this machine."""

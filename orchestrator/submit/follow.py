@@ -1,7 +1,7 @@
-"""Following a submitted run: its output as it comes, over a connection that may break and come back.
+"""Follows a submitted run: shows its output as it is written, over a connection that may break and come back.
 
-What is followed is the job's log from its beginning, less what was shown already. So a lost connection loses
-nothing, and following can be taken up again at any time; the run itself never notices.
+Each poll reads the job's whole log and skips the lines already shown. So a broken connection loses no output, and
+following can resume at any time; the run itself is not affected.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from orchestrator.errors import ClusterError
 from orchestrator.submit.jobs_api import LostConnection, Submission
 
 POLL_SECONDS = 0.5
-PATIENCE_SECONDS = 120.0
-"""How long the cluster may be out of reach before following is given up."""
-_RAYS_OWN = re.compile(r"\d{4}-\d\d-\d\d \S+\sINFO job_\w+\.py|Running entrypoint for job ")
+LOST_SECONDS = 120.0
+"""How long the cluster may be unreachable before following gives up."""
+_LINE_OF_RAY = re.compile(r"\d{4}-\d\d-\d\d \S+\sINFO job_\w+\.py|Running entrypoint for job ")
 
 
 class Source(Protocol):
-    """Where a run is told of: `submission.Submissions`."""
+    """Status and log of submitted runs: `jobs_api.Submissions`."""
 
     def status(self, run_id: str) -> Submission: ...
 
@@ -29,7 +29,7 @@ class Source(Protocol):
 
 
 class Follower:
-    """Shows whole lines, each once."""
+    """Shows complete lines, each once."""
 
     def __init__(
         self,
@@ -46,46 +46,46 @@ class Follower:
         self._shown = 0
 
     def follow(self, run_id: str) -> Submission:
-        """Until the run is over.
+        """Show the run's output until it ends; returns its final state.
 
         Raises:
-            ClusterError: the cluster was out of reach for too long; the run goes on.
+            ClusterError: the cluster was unreachable for too long; the run continues.
         """
         lost_since: float | None = None
         while True:
             try:
-                run = self._source.status(run_id)  # first: what is printed before the end is then in the log
+                run = self._source.status(run_id)  # before the log, so that the log of an ended run is complete
                 text = self._source.logs(run_id)
             except LostConnection as error:
                 now = self._clock()
                 if lost_since is None:
                     lost_since = now
-                    self._write(f"{error.message} The run goes on; trying again.\n")
-                elif now - lost_since > PATIENCE_SECONDS:
+                    self._write(f"{error.message} The run continues; trying again.\n")
+                elif now - lost_since > LOST_SECONDS:
                     raise ClusterError(
-                        f"{error.message} The run goes on: `regatta logs -f {run_id}` takes up following again."
+                        f"{error.message} The run continues: `regatta logs -f {run_id}` resumes following."
                     ) from error
                 self._sleep(4 * POLL_SECONDS)
                 continue
             lost_since = None
-            self._show(text, whole=run.over)
+            self._show(text, complete=run.over)
             if run.over:
                 return run
             self._sleep(POLL_SECONDS)
 
-    def _show(self, text: str, *, whole: bool) -> None:
-        end = len(text) if whole else text.rfind("\n") + 1
+    def _show(self, text: str, *, complete: bool) -> None:
+        end = len(text) if complete else text.rfind("\n") + 1
         for line in text[self._shown : end].splitlines(keepends=True):
-            if not _RAYS_OWN.match(line):
+            if not _LINE_OF_RAY.match(line):
                 self._write(line)
         self._shown = max(self._shown, end)
 
 
 def wait_for(look: Callable[[], Submission], seconds: float, sleep: Callable[[float], None] = time.sleep) -> Submission:
-    """Look until the run is over.
+    """Poll with `look` until the run has ended.
 
     Raises:
-        ClusterError: it is not within `seconds`.
+        ClusterError: the run has not ended after `seconds`.
     """
     deadline = time.monotonic() + seconds
     while not (run := look()).over:

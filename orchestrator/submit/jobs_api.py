@@ -1,6 +1,6 @@
-"""Runs submitted to a cluster through Ray's Jobs API, seen from the machine that submits them.
+"""Submits runs to a cluster through Ray's Jobs API, and queries them from the submitting machine.
 
-One run or comparison is one job, under the run's id, which Ray keeps unique. Owner and labels are the job's metadata.
+Each run or comparison is one job, named by its run id, which Ray keeps unique. Owner and labels are the job's metadata.
 https://docs.ray.io/en/latest/cluster/running-applications/job-submission/
 """
 
@@ -25,11 +25,12 @@ from orchestrator.spec.validation import shown
 _T = TypeVar("_T")
 _SECONDS = 60.0
 _STOP_SECONDS = "45"
-"""For a stopped driver to write its results and end its tasks; Ray's default is 3."""
+"""Time for a stopped driver to write its results and end its tasks; Ray's default is 3."""
 _KIND, _OWNER, _JOB, _LABEL = "regatta", "owner", "job", "label:"
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 LAUNCHER = "regatta.sh"
-# A job's shell finds some `python`, not the one that Ray runs with; the raylet's command line names that one.
+SPEC = "spec.yaml"
+# `python` in a job's shell need not be the interpreter that Ray uses; the raylet's command line names that one.
 _LAUNCHER_TEXT = r"""raylet=$(sed 's/.*) //' "/proc/$PPID/stat" | cut -d' ' -f2)
 python=$(tr '\0 ' '\n\n' <"/proc/$raylet/cmdline" | sed -n 's/^--python_worker_command=//p')
 exec "${python:-python3}" -m orchestrator.cli.on_head "$@"
@@ -38,7 +39,7 @@ exec "${python:-python3}" -m orchestrator.cli.on_head "$@"
 
 @dataclass(frozen=True)
 class Submission:
-    """One submitted run, as the cluster tells of it."""
+    """A submitted run, as reported by the cluster."""
 
     run: str
     status: str
@@ -63,7 +64,7 @@ class Submission:
 
 
 class LostConnection(ClusterError):  # noqa: N818 - says what happened
-    """The cluster does not answer at the moment; what runs there goes on."""
+    """The cluster does not answer at the moment; its runs continue."""
 
 
 class Submissions:
@@ -73,14 +74,14 @@ class Submissions:
         """Connect to the dashboard at `address` (`http://head:8265`).
 
         Raises:
-            UsageError: the address is none, or what the client needs is not installed.
-            ClusterError: nobody answers there, or the token is missing or wrong.
+            UsageError: the address is invalid, or the client's dependencies are not installed.
+            ClusterError: the cluster does not answer, or the token is missing or wrong.
         """
         self.address = access.check_dashboard(address)
         from ray.job_submission import JobSubmissionClient
 
         for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
-            logging.getLogger(name).setLevel(logging.ERROR)  # they tell of every upload
+            logging.getLogger(name).setLevel(logging.ERROR)  # they log every upload
 
         class Client(JobSubmissionClient):  # type: ignore[misc]  # Ray has no types
             def _do_request(self, *arguments: Any, **options: Any) -> Any:
@@ -91,7 +92,7 @@ class Submissions:
         except RuntimeError as error:
             if "ray[default]" in str(error):
                 raise UsageError(
-                    "Submitting needs more of Ray than training does: install the extra `cluster` "
+                    "Submitting needs Ray's job client, which training does not: install the extra `cluster` "
                     "(pip install 'regatta[cluster]')."
                 ) from None
             raise
@@ -99,10 +100,10 @@ class Submissions:
     def submit(
         self, command: str, spec: RunSpec | CompareSpec, run_id: str, *, owner: str, labels: Mapping[str, str]
     ) -> None:
-        """Have the cluster run `spec` as `run_id`, with the code of its job.
+        """Submit `spec` as `run_id`, together with the job's code.
 
         Raises:
-            UsageError: there is such a run already.
+            UsageError: a run of that name exists already.
         """
         run = base_of(spec)
         with tempfile.TemporaryDirectory(prefix="regatta-submit-") as folder:
@@ -112,12 +113,20 @@ class Submissions:
             metadata |= {_LABEL + key: value for key, value in labels.items()}
             self._start(Path(folder), f"{command} {run_id}", run_id, metadata)
 
-    def parcel(self, run_id: str, only: str | None, wait: Callable[[Callable[[], Submission]], Submission]) -> str:
-        """The output of a job that packs the run's directory; see `orchestrator.submit.transfer`."""
-        _check(run_id)  # it becomes a word of a shell's command
+    def transfer(self, run_id: str, only: str | None, wait: Callable[[Callable[[], Submission]], Submission]) -> str:
+        """Run a job that prints the run's directory as text, or its file `only`; returns its output.
+
+        See `orchestrator.submit.transfer` for the format.
+
+        Raises:
+            UsageError: the job failed, for example because the run has no such file.
+        """
+        _check(run_id)  # it becomes part of a shell command
         with tempfile.TemporaryDirectory(prefix="regatta-fetch-") as folder:
             stage(Path(folder), "", "")
-            name = self._start(Path(folder), f"parcel {run_id}{f' {only}' if only else ''}", None, {_KIND: "parcel"})
+            name = self._start(
+                Path(folder), f"transfer {run_id}{f' {only}' if only else ''}", None, {_KIND: "transfer"}
+            )
         try:
             done = wait(lambda: self.status(name))
             output = self.logs(name)
@@ -125,12 +134,12 @@ class Submissions:
             with contextlib.suppress(ClusterError, UsageError):
                 self.stop(name)
         if done.status != "SUCCEEDED":
-            said = next((line for line in reversed(output.splitlines()) if line.startswith("regatta: ")), "")
-            raise UsageError(said.removeprefix("regatta: ") or f"Fetching {run_id} failed: {done.message}")
+            reason = next((line for line in reversed(output.splitlines()) if line.startswith("regatta: ")), "")
+            raise UsageError(reason.removeprefix("regatta: ") or f"Fetching {run_id} failed: {done.message}")
         return output
 
     def runs(self) -> list[Submission]:
-        """Every run that was submitted, the latest first."""
+        """All submitted runs, the latest first."""
         jobs = [job for job in self._ask(self._client.list_jobs) if job.submission_id]
         runs = [_submission(job) for job in jobs if (job.metadata or {}).get(_KIND) in ("run", "compare")]
         return sorted(runs, key=lambda run: -(run.started or 0))
@@ -139,19 +148,19 @@ class Submissions:
         return _submission(self._ask(lambda: self._client.get_job_info(run_id), run_id))
 
     def logs(self, run_id: str) -> str:
-        """What the run has printed so far."""
+        """Output of the run so far."""
         return str(self._ask(lambda: self._client.get_job_logs(run_id), run_id) or "")
 
     def stop(self, run_id: str) -> bool:
         """Ask the run to end; False if it had ended already."""
         return bool(self._ask(lambda: self._client.stop_job(run_id), run_id))
 
-    def _start(self, folder: Path, words: str, run_id: str | None, metadata: dict[str, str]) -> str:
+    def _start(self, folder: Path, arguments: str, run_id: str | None, metadata: dict[str, str]) -> str:
         (folder / LAUNCHER).write_text(_LAUNCHER_TEXT)
         return str(
             self._ask(
                 lambda: self._client.submit_job(
-                    entrypoint=f"exec sh {LAUNCHER} {words}",
+                    entrypoint=f"exec sh {LAUNCHER} {arguments}",
                     submission_id=run_id,
                     runtime_env={
                         "working_dir": str(folder),
@@ -164,12 +173,12 @@ class Submissions:
         )
 
     def _ask(self, call: Callable[[], _T], run_id: str | None = None) -> _T:
-        """The answer to `call`, with what Ray's client raises put into our words."""
+        """Call Ray's client, and turn its errors into ours."""
         if run_id is not None:
             _check(run_id)
         try:
             return call()
-        except OSError as error:  # all of what `requests` raises is one, timeouts included
+        except OSError as error:  # base class of all errors of `requests`, timeouts included
             raise LostConnection(f"The connection to {self.address} was lost ({type(error).__name__}).") from error
         except RuntimeError as error:
             text = str(error)
@@ -181,7 +190,7 @@ class Submissions:
                 raise UsageError(
                     f"There is no run {run_id!r} at {self.address}; `regatta submissions` lists them."
                 ) from error
-            raise ClusterError(f"Ray at {self.address} refused: {_last_line(text)}") from error
+            raise ClusterError(f"Ray at {self.address} refused the request: {_last_line(text)}") from error
 
 
 def _check(run_id: str) -> None:
@@ -208,6 +217,3 @@ def _submission(job: Any) -> Submission:
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip(" .")]
     return lines[-1] if lines else "no reason given"
-
-
-SPEC = "spec.yaml"

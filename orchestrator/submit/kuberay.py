@@ -1,4 +1,4 @@
-"""A run or a comparison as Kubernetes manifests: a RayJob for the KubeRay operator, and the user's code beside it.
+"""Kubernetes manifests for a run or a comparison: a RayJob for the KubeRay operator, and a ConfigMap with the code.
 
 Field names: https://ray-project.github.io/kuberay/reference/api/ (ray.io/v1); `authOptions` needs KubeRay 1.5.
 """
@@ -23,9 +23,9 @@ from orchestrator.spec.run import RunSpec
 CODE = "/etc/regatta/job"
 RESULTS = "/home/ray/regatta-runs"
 MAX_CONFIG_BYTES = 1 << 20
-"""Of a ConfigMap, by Kubernetes."""
+"""Kubernetes' limit for a ConfigMap."""
 GIB_PER_TASK = 2.0
-"""Where the spec does not say: a TensorFlow process of a small model takes 0.7 GiB."""
+"""Default where the spec sets no memory: a TensorFlow process of a small model takes 0.7 GiB."""
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,45}[a-z0-9])?")
 _TTL_SECONDS = 600
 
@@ -40,14 +40,14 @@ def manifests(
     claim: str | None,
     metadata: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    """A ConfigMap with spec and code, and the RayJob; `claim` names a PersistentVolumeClaim for the results.
+    """Build a ConfigMap with spec and code, and the RayJob; `claim` names a PersistentVolumeClaim for the results.
 
     Raises:
-        UsageError: `name` is none that Kubernetes takes, or the code is too large for a ConfigMap.
+        UsageError: Kubernetes does not accept `name`, or the code is too large for a ConfigMap.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"run_id: {name!r} is not allowed as the name of a RayJob: lower-case letters, digits and '-', up to 47."
+            f"run_id: {name!r} is not a valid name for a RayJob: use up to 47 lower-case letters, digits and '-'."
         )
     files = _files(spec)
     volumes = [
@@ -55,7 +55,7 @@ def manifests(
         {"name": "results", "persistentVolumeClaim": {"claimName": claim}} if claim else _SCRATCH,
     ]
     mounts = [{"name": "job", "mountPath": CODE}, {"name": "results", "mountPath": RESULTS}]
-    head, worker = _shares(spec)
+    head, worker = _pod_resources(spec)
     cluster = {
         "rayVersion": ray_version,
         "authOptions": {"mode": "token"},
@@ -82,7 +82,7 @@ def manifests(
             "entrypoint": f"regatta {command} {CODE}/spec.yaml --address auto --run-id {name} --out {RESULTS}/{name}",
             "metadata": dict(metadata),
             "backoffLimit": 0,
-            # Without a volume that outlives it, the head pod is the only place where the results are.
+            # Without a volume claim the results exist in the head pod only.
             "shutdownAfterJobFinishes": claim is not None,
             "ttlSecondsAfterFinished": _TTL_SECONDS if claim else 0,
             "rayClusterSpec": cluster,
@@ -101,37 +101,39 @@ _SCRATCH: dict[str, Any] = {"name": "results", "emptyDir": {}}
 
 
 def _files(spec: RunSpec | CompareSpec) -> dict[str, str]:
-    """Path to text: spec.yaml, and the user's code beside it."""
+    """Text of each file by path: spec.yaml and the user's code."""
     run = base_of(spec)
     with tempfile.TemporaryDirectory(prefix="regatta-kuberay-") as folder:
         stage(Path(folder), run.job, run.directory)
         code = Path(folder) / FOLDER
         texts = {path.relative_to(code).as_posix(): path.read_text("utf-8") for path in sorted(code.rglob("*.py"))}
     if parts := job_file(run.job):
-        own = f"{Path(parts[0]).name}{f':{parts[1]}' if parts[1] else ''}"
-        run = run.model_copy(update={"job": own})
+        staged_job = f"{Path(parts[0]).name}{f':{parts[1]}' if parts[1] else ''}"
+        run = run.model_copy(update={"job": staged_job})
         spec = spec.model_copy(update={"run": run}) if isinstance(spec, CompareSpec) else run
     files = {"spec.yaml": spec_file(spec, CODE), **texts}
     if (size := sum(len(text.encode()) for text in files.values())) > MAX_CONFIG_BYTES:
-        raise UsageError(f"The job's code is {size:,} bytes, and a ConfigMap holds 1 MiB: put it into the image.")
+        raise UsageError(
+            f"The job's code is {size:,} bytes, but a ConfigMap holds at most 1 MiB: put it into the image."
+        )
     return files
 
 
 def _key(path: str) -> str:
-    """A ConfigMap's keys hold no slash."""
+    """Key of a file in the ConfigMap, where slashes are not allowed."""
     return path.replace("/", "--")
 
 
-def _shares(spec: RunSpec | CompareSpec) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Resources of the head, which takes all but the workers, and of each worker pod.
+def _pod_resources(spec: RunSpec | CompareSpec) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Resources of the head pod, which runs every task except the workers, and of each worker pod.
 
-    The groups of a comparison are launched together, so their tasks add up; GPUs do not, because a comparison that
-    lacks places launches one group at a time.
+    The groups of a comparison are launched together, so their CPUs and memory add up. GPUs do not: a comparison for
+    which the cluster is too small launches one group at a time.
     """
     runs = [spec.variant(name, spec.seeds[0]) for name in spec.variants] if isinstance(spec, CompareSpec) else [spec]
     groups = [training_plans(run) for run in runs]
     others = [plan for group in groups for plan in group if plan.task.type != "worker"] + [evaluator_plan(runs[0])]
-    # Variants may differ in their number of workers: what the largest has beyond the pods is shared out.
+    # Variants may have more workers than the base run has pods: the extra workers are spread over the pods.
     pods = base_of(spec).workers
     workers = [plan for group in groups for plan in group if plan.task.type == "worker"]
     per_pod = ceil(len(workers) / pods)
@@ -149,13 +151,13 @@ def _resources(plans: Sequence[TaskPlan], gpus: float, spare_cpus: int) -> dict[
 
 
 def _labels(wanted: Mapping[str, str]) -> dict[str, str]:
-    """`ray start` parameters that give worker pods the labels which workers ask for."""
+    """`ray start` parameters that give worker pods the labels that the spec requires of workers."""
     plain = {key: value for key, value in wanted.items() if not value.startswith(("!", "in("))}
     return {"labels": ",".join(f"{key}={value}" for key, value in plain.items())} if plain else {}
 
 
 def _secrets(name: str, spec: RunSpec | CompareSpec) -> list[dict[str, Any]]:
-    """Variables of the head, where the driver runs, from a Secret of the cluster's: no value is in the manifest."""
+    """Environment of the head, where the driver runs, read from a Secret: the manifest contains no value."""
     wanted = base_of(spec).env_secrets
     return [{"name": v, "valueFrom": {"secretKeyRef": {"name": f"{name}-secrets", "key": v}}} for v in wanted]
 

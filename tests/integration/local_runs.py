@@ -13,7 +13,7 @@ import numpy as np
 from orchestrator.cluster.local import LocalBackend
 from orchestrator.cluster.local_group import LocalGroup
 from orchestrator.control.coordinator import Tick
-from orchestrator.control.events import Ended, GiveUp, Outcome, Relaunch
+from orchestrator.control.orders import Ended, GiveUp, Outcome, Relaunch
 from orchestrator.plan.placement import Bundle
 from orchestrator.plan.topology import TaskPlan
 from orchestrator.runs.checkpoints import checkpointing, continued

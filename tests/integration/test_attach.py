@@ -83,18 +83,18 @@ def test_a_wrong_token_and_none(head: Head, folder: Path, how: str) -> None:
     address = getattr(head, how)
     wrong = call(head, folder, "run", "digits", "--address", address, RAY_AUTH_TOKEN="0" * 64)
     assert wrong.returncode == 4, wrong.stderr
-    assert "refuses yours" in wrong.stderr
+    assert "rejects yours" in wrong.stderr
     none = call(head, folder, "run", "digits", "--address", address, RAY_AUTH_TOKEN="", HOME=str(folder))
     assert none.returncode == 4, none.stderr
-    assert "there is none" in none.stderr
+    assert "you have none" in none.stderr
     assert "RAY_AUTH_TOKEN" in none.stderr
 
 
 @pytest.mark.parametrize(
     ("address", "code", "words"),
     [
-        ("127.0.0.1:9", 4, "Nobody answers at 127.0.0.1:9"),
-        ("ray://127.0.0.1:9", 4, "Nobody answers at ray://127.0.0.1:9"),
+        ("127.0.0.1:9", 4, "No Ray cluster answers at 127.0.0.1:9"),
+        ("ray://127.0.0.1:9", 4, "No Ray cluster answers at ray://127.0.0.1:9"),
         ("http://127.0.0.1:8265", 2, "regatta submit"),
         ("somewhere", 2, "HOST:6379"),
     ],

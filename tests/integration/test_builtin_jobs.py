@@ -11,7 +11,7 @@ import pytest
 from jobs.api import DataContext, Job
 from jobs.catalog import CATALOG
 from jobs.data.errors import DataFileError
-from jobs.fashion_mnist import mirror_and_move
+from jobs.fashion_mnist import flip_and_shift
 from jobs.linear import Linear
 from jobs.loading import load_job_class, validate_params
 from jobs.mnist_dnn import REUSED, MnistDnn
@@ -158,7 +158,7 @@ def test_augmentation_treats_each_image_by_itself_and_keeps_its_pixels() -> None
 
     image = np.zeros((28, 28, 1), np.float32)
     image[10:15, 5:9] = 1
-    images, labels = mirror_and_move(tf.constant([1, 2], tf.int64), tf.stack([image] * 64), tf.range(64))
+    images, labels = flip_and_shift(tf.constant([1, 2], tf.int64), tf.stack([image] * 64), tf.range(64))
     assert images.shape == (64, 28, 28, 1)
     assert labels.numpy().tolist() == list(range(64))
     assert len({picture.tobytes() for picture in images.numpy()}) > 20

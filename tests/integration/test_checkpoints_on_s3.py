@@ -13,11 +13,11 @@ from orchestrator.errors import UsageError
 from orchestrator.runs.checkpoints import check_destination, checkpointing
 from orchestrator.spec.run import RunSpec
 from tests.integration.local_runs import train
-from tests.unit.test_checkpoints import ABOUT, a_snapshot
+from tests.unit.checkpoints.snapshots import ABOUT, a_snapshot
 from workers.checkpoints.errors import CheckpointError, FencedError
 from workers.checkpoints.manifest import ARRAYS, MANIFEST, Score
 from workers.checkpoints.storage import FENCE
-from workers.checkpoints.store import Shelf, open_place
+from workers.checkpoints.store import CheckpointStore, open_storage
 
 
 @pytest.fixture(scope="module")
@@ -44,54 +44,54 @@ def base(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRe
 
 
 @pytest.fixture
-def shelf(base: tuple[str, str]) -> Shelf:
-    return Shelf(open_place(f"{base[0]}/a-run?{base[1]}"), "a-run")
+def store(base: tuple[str, str]) -> CheckpointStore:
+    return CheckpointStore(open_storage(f"{base[0]}/a-run?{base[1]}"), "a-run")
 
 
-def test_written_read_pruned(shelf: Shelf) -> None:
-    assert shelf.attempt() == 0
-    assert shelf.names() == []
-    shelf.claim(1)
+def test_written_read_pruned(store: CheckpointStore) -> None:
+    assert store.attempt() == 0
+    assert store.names() == []
+    store.claim(1)
     for step in (10, 20, 30):
-        shelf.write(a_snapshot(step), 1, ABOUT)
-        shelf.write(a_snapshot(step), 1, ABOUT, Score(metric="val_loss", value=1 / step))
-    shelf.prune(2)
-    assert shelf.names() == ["0000000020-1", "0000000030-1"]
-    assert shelf._place.names() == [*shelf.names(), "0000000030-1-best"]
-    assert shelf.best("val_loss", maximize=False) == 1 / 30
-    found = shelf.latest().checkpoint
+        store.write(a_snapshot(step), 1, ABOUT)
+        store.write(a_snapshot(step), 1, ABOUT, Score(metric="val_loss", value=1 / step))
+    store.prune(2)
+    assert store.names() == ["0000000020-1", "0000000030-1"]
+    assert store._storage.names() == [*store.names(), "0000000030-1-best"]
+    assert store.best("val_loss", maximize=False) == 1 / 30
+    found = store.latest().checkpoint
     assert found is not None
     assert found.snapshot.weights[0].tobytes() == a_snapshot(30).weights[0].tobytes()
 
 
-def test_an_unfinished_one_is_none_and_is_cleaned_up(shelf: Shelf) -> None:
-    shelf.claim(1)
-    shelf.write(a_snapshot(10), 1, ABOUT)
-    shelf._place.put(f"0000000020-1/{ARRAYS}", b"half")
-    assert shelf.names() == ["0000000010-1"]
-    shelf.clean()
-    assert shelf._place.read(f"0000000020-1/{ARRAYS}", 10) is None
-    assert shelf._place.read(FENCE, 1000) is not None
+def test_an_unfinished_one_is_none_and_is_cleaned_up(store: CheckpointStore) -> None:
+    store.claim(1)
+    store.write(a_snapshot(10), 1, ABOUT)
+    store._storage.put(f"0000000020-1/{ARRAYS}", b"half")
+    assert store.names() == ["0000000010-1"]
+    store.clean()
+    assert store._storage.read(f"0000000020-1/{ARRAYS}", 10) is None
+    assert store._storage.read(FENCE, 1000) is not None
 
 
-def test_a_damaged_one_is_passed_over(shelf: Shelf) -> None:
-    shelf.claim(1)
+def test_a_damaged_one_is_passed_over(store: CheckpointStore) -> None:
+    store.claim(1)
     for step in (10, 20, 30):
-        shelf.write(a_snapshot(step), 1, ABOUT)
-    shelf._place.put(f"0000000030-1/{ARRAYS}", b"torn")
-    shelf._place.put(f"0000000020-1/{MANIFEST}", b"{}")
-    found = shelf.latest()
+        store.write(a_snapshot(step), 1, ABOUT)
+    store._storage.put(f"0000000030-1/{ARRAYS}", b"torn")
+    store._storage.put(f"0000000020-1/{MANIFEST}", b"{}")
+    found = store.latest()
     assert found.checkpoint is not None
     assert found.checkpoint.manifest.step == 10
     assert len(found.passed_over) == 2
 
 
-def test_one_attempt_writes(shelf: Shelf) -> None:
-    shelf.claim(1)
-    shelf.claim(2)
+def test_one_attempt_writes(store: CheckpointStore) -> None:
+    store.claim(1)
+    store.claim(2)
     with pytest.raises(FencedError):
-        shelf.write(a_snapshot(10), 1, ABOUT)
-    assert shelf.names() == []
+        store.write(a_snapshot(10), 1, ABOUT)
+    assert store.names() == []
 
 
 def test_a_server_that_is_not_there_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,9 +111,9 @@ def test_a_run_trains_and_goes_on_there(base: tuple[str, str], tmp_path: Path) -
     second = train("exact.py", attempt=2, samples=640, **settings)[0]
     assert second.steps.tolist() == list(range(11, 21))
     assert not list(tmp_path.rglob("*.npz"))
-    place = checkpointing(spec, "seed-0", tmp_path)
-    assert place is not None
-    latest = Shelf(open_place(place.destination), "seed-0").latest().checkpoint
+    settings = checkpointing(spec, "seed-0", tmp_path)
+    assert settings is not None
+    latest = CheckpointStore(open_storage(settings.destination), "seed-0").latest().checkpoint
     assert latest is not None
     assert (latest.manifest.step, latest.manifest.attempt) == (20, 2)
     for kept, final in zip(latest.snapshot.weights, second.final.weights, strict=True):
@@ -127,4 +127,4 @@ def test_a_run_trains_and_goes_on_there(base: tuple[str, str], tmp_path: Path) -
 )
 def test_places_that_are_none(uri: str) -> None:
     with pytest.raises((CheckpointError, OSError)):
-        Shelf(open_place(uri), "a-run").attempt()
+        CheckpointStore(open_storage(uri), "a-run").attempt()

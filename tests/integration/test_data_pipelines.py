@@ -72,7 +72,7 @@ def test_fashion_mnist(cache: Path) -> None:
     assert (data.y_train.tolist(), data.y_eval.tolist()) == ([0, 1, 2, 3], [4, 5])
     (folder / "t10k-images-idx3-ubyte.gz").write_bytes(_idx(x)[:-20])
     keras_sets.load.cache_clear()
-    with pytest.raises(DataFileError, match="is there but cannot be read"):
+    with pytest.raises(DataFileError, match="is cached but cannot be read"):
         keras_sets.load("fashion-mnist")
 
 

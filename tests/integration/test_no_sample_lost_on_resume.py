@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.integration.local_runs import Trained, train
-from workers.checkpoints.storage import LocalPlace
-from workers.checkpoints.store import Checkpoint, Shelf
+from workers.checkpoints.storage import LocalStorage
+from workers.checkpoints.store import Checkpoint, CheckpointStore
 from workers.messages import Position, Taken
 
 BATCH, ROWS = 8, 96
@@ -35,7 +35,7 @@ def leg(folder: Path, attempt: int, mode: str, workers: int, samples: int, how: 
 
 
 def last_checkpoint(folder: Path) -> Checkpoint:
-    checkpoint = Shelf(LocalPlace(folder / "checkpoints"), "seed-0").latest().checkpoint
+    checkpoint = CheckpointStore(LocalStorage(folder / "checkpoints"), "seed-0").latest().checkpoint
     assert checkpoint is not None
     return checkpoint
 

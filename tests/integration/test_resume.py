@@ -20,8 +20,8 @@ from orchestrator.runs.resume import take_up
 from orchestrator.store.directory import RunStore, load_result
 from tests.integration.recorded_runs import Launched, rows
 from workers.checkpoints.manifest import ARRAYS
-from workers.checkpoints.storage import LocalPlace
-from workers.checkpoints.store import Shelf
+from workers.checkpoints.storage import LocalStorage
+from workers.checkpoints.store import CheckpointStore
 from workers.news import CheckpointFailed, CheckpointWritten, StepBatch
 
 LONG = 2000
@@ -73,9 +73,9 @@ def test_a_task_that_is_told_to_end_leaves_a_run_that_goes_on(tmp_path: Path, mo
     path = tmp_path / "run"
     path.mkdir()
     steps = preempted(path, mode, task)
-    shelf = Shelf(LocalPlace(path / "checkpoints"), "run")
-    newest = shelf.names()[-1]
-    assert shelf.manifest(newest).step == steps
+    store = CheckpointStore(LocalStorage(path / "checkpoints"), "run")
+    newest = store.names()[-1]
+    assert store.manifest(newest).step == steps
     with launched_group(mode) as launched:
         result, whence = launched.resume(path)
     assert f"from step {steps:,}" in whence
@@ -102,7 +102,7 @@ def run(broken_off: Path, tmp_path: Path) -> Path:
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_said(run: Path) -> None:
-    names = Shelf(LocalPlace(run / "checkpoints"), "run").names()
+    names = CheckpointStore(LocalStorage(run / "checkpoints"), "run").names()
     arrays = run / "checkpoints" / names[-1] / ARRAYS
     os.truncate(arrays, arrays.stat().st_size // 2)
     spec = (run / "spec.yaml").read_text()
@@ -110,7 +110,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(run: Path) -> None:
     before = int(names[-2].partition("-")[0])
     with launched_group() as launched:
         result, whence = launched.resume(run)
-    assert f"{names[-1]} cannot be trusted: {ARRAYS} has" in whence
+    assert f"{names[-1]} cannot be trusted: {ARRAYS} is truncated" in whence
     assert f"from step {before:,}" in whence
     assert result.status == "succeeded"
     assert rows(run, "SELECT MIN(step) FROM steps WHERE attempt = 2") == [(before + 1,)]
@@ -188,7 +188,7 @@ def test_a_full_disk_costs_no_run_and_no_checkpoint(small_disk: Path) -> None:
         return bool(problems)
 
     def make_room() -> None:
-        found = Shelf(LocalPlace(small_disk), "run").latest()
+        found = CheckpointStore(LocalStorage(small_disk), "run").latest()
         assert found.checkpoint is not None
         assert found.passed_over == ()
         last_good.append(found.checkpoint.name)
@@ -205,7 +205,7 @@ def test_a_full_disk_costs_no_run_and_no_checkpoint(small_disk: Path) -> None:
     assert "bytes" in problems[0]
     assert "No space left on device" in problems[0]
     assert last_good
-    names = Shelf(LocalPlace(small_disk), "run").names()
+    names = CheckpointStore(LocalStorage(small_disk), "run").names()
     assert names[-1].startswith(f"{LONG:010d}")
     told = [
         json.loads(detail)["problem"]

@@ -1,4 +1,4 @@
-"""Holding a port until TensorFlow's server takes it over."""
+"""Reserving a port until TensorFlow's server takes it over."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_many_ports_are_all_different() -> None:
     ("host", "written"),
     [("10.0.0.7", "10.0.0.7"), ("node-3", "node-3"), ("::1", "[::1]"), ("fe80::1%2", "[fe80::1%2]")],
 )
-def test_addresses_of_both_kinds(host: str, written: str) -> None:
+def test_addresses_of_names_ipv4_and_ipv6(host: str, written: str) -> None:
     held = Reservation(host)
     held.release()
     assert held.address == f"{written}:{held.port}"
@@ -70,20 +70,20 @@ def test_ports_lie_below_the_ephemeral_ones(
         path.write_text(kernel)
     asked: list[tuple[int, int]] = []
 
-    def highest_of(low: int, high: int) -> int:
+    def record_range(low: int, high: int) -> int:
         asked.append((low, high))
         return random.Random(0).randrange(low, high + 1)
 
     monkeypatch.setattr(addresses, "_EPHEMERAL_RANGE", path)
-    monkeypatch.setattr(random, "randint", highest_of)
-    # The made-up port may be taken: what is asked for is what counts.
+    monkeypatch.setattr(random, "randint", record_range)
+    # The port drawn may be taken; only the range asked for matters.
     monkeypatch.setattr(addresses, "_TRIES", 1)
     with contextlib.suppress(OSError):
         Reservation("localhost").release()
     assert asked == [(15_000, highest)]
 
 
-def test_a_host_without_a_free_port_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_without_a_free_port(monkeypatch: pytest.MonkeyPatch) -> None:
     held = Reservation("localhost")
     monkeypatch.setattr(random, "randint", lambda _low, _high: held.port)
     with pytest.raises(OSError, match=r"no free port between 15000 and \d+ after 200 tries"):

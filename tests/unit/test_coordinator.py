@@ -21,8 +21,8 @@ from orchestrator.control.coordinator import (
     Tick,
 )
 from orchestrator.control.deadlines import STOP_GRACE_SECONDS
-from orchestrator.control.events import Ended, GiveUp, Outcome, Relaunch
 from orchestrator.control.machine import Machine, Rules
+from orchestrator.control.orders import Ended, GiveUp, Outcome, Relaunch
 from orchestrator.control.preemption import Preempted
 from orchestrator.control.states import CAUSE_GRACE_SECONDS, Idle, Launching, Over, Training
 from orchestrator.errors import ClusterError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from orchestrator.control.events import Launched
 from orchestrator.control.hangs import HangLimits, HangWatch
 from tests.made import in_order, status
 from workers.messages import FailureKind, Task, TaskFailure
@@ -25,7 +26,9 @@ class Group:
     def __init__(self, tasks: tuple[Task, ...], call_seconds: float = 0.1) -> None:
         self.now = 100.0
         self.tasks = tasks
-        self.watch = HangWatch(tasks, [EVALUATOR], HangLimits(HANG, FIRST), self.now, 1 if tasks is SYNC else 2)
+        independent = frozenset(() if tasks is SYNC else (W0, W1))
+        launched = Launched(tasks, (EVALUATOR,), independent, calls_in_flight=2)
+        self.watch = HangWatch(launched, HangLimits(HANG, FIRST), self.now)
         self.cpu = dict.fromkeys((*tasks, EVALUATOR), 0.0)
         self.share = dict.fromkeys((*tasks, EVALUATOR), 0.001)
         self.letter = dict.fromkeys((*tasks, EVALUATOR), "S")
@@ -208,7 +211,7 @@ def test_no_leg_no_hang() -> None:
 
 
 def test_a_kernel_that_tells_nothing_blames_nobody() -> None:
-    watch = HangWatch(SYNC, [EVALUATOR], HangLimits(HANG, FIRST), 0.0)
+    watch = HangWatch(Launched(SYNC, (EVALUATOR,)), HangLimits(HANG, FIRST), 0.0)
     watch.leg_begins(0.0)
     statuses = [ReplicaStatus(task, ReplicaState.TRAINING) for task in SYNC]
     found = [watch.observe(statuses, float(now)) for now in range(int(FIRST * 9))]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from orchestrator.control.coordinator import Tick
-from orchestrator.control.events import Ended
+from orchestrator.control.orders import Ended
 from orchestrator.control.states import Training
 from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.results import RunResult

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from orchestrator.cluster.worker_group import WorkerGroup
 from orchestrator.control.coordinator import Coordinator, Tick
-from orchestrator.control.events import Ended, GiveUp, LaunchFailed, Outcome, Ready, Relaunch, RunBegan
+from orchestrator.control.events import LaunchFailed, RunBegan
 from orchestrator.control.failure_policy import MACHINES, FailurePolicy
 from orchestrator.control.hangs import HangLimits
 from orchestrator.control.machine import Machine, Rules
+from orchestrator.control.orders import Ended, GiveUp, Outcome, Ready, Relaunch
 from orchestrator.errors import ClusterError, HostLostError, TaskDiedError
 from orchestrator.plan.topology import EVALUATOR, TaskPlan
 from orchestrator.runs.checkpoints import out_of_sight

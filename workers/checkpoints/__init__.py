@@ -1,8 +1,8 @@
-"""Checkpoints: snapshots on disk or in an object store, written whole or not at all, and verified when read.
+"""Checkpoints: snapshots on disk or in an object store, written completely or not at all, and verified when read.
 
-    <destination>/attempt.json                   the latest attempt that may write (`fence`)
+    <destination>/attempt.json                   the latest attempt that may write (`FENCE`)
                   <step>-<attempt>/arrays.npz    weights, optimizer variables, arrays that callbacks remember
-                  <step>-<attempt>/manifest.json what it is, and SHA-256 and bytes of every file beside it
+                  <step>-<attempt>/manifest.json what the checkpoint holds, and SHA-256 and size of arrays.npz
 
-Nothing here is pickled, and nothing that is read is trusted: see `manifest`. docs/survive.md tells the whole story.
+Nothing is pickled, and nothing that is read is trusted: see `manifest`. docs/survive.md describes it for users.
 """

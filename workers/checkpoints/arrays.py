@@ -1,7 +1,7 @@
-"""A snapshot's arrays as one .npz file that `numpy.load(..., allow_pickle=False)` opens, and back.
+"""Reads and writes a snapshot's arrays as one .npz file that `numpy.load(..., allow_pickle=False)` opens.
 
-Reading trusts nothing: members are stored, not compressed, so that no file unpacks to more than it is; and every
-header is compared with the manifest before memory is asked for.
+Reading trusts nothing: members must be stored uncompressed, so that a file cannot unpack to more than its size, and
+every header is compared with the manifest before memory is allocated.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ import numpy.typing as npt
 
 from workers.checkpoints.errors import CheckpointError, DamagedError
 from workers.checkpoints.manifest import ARRAYS, Array, File
-from workers.snapshot import CallbackMemory, Snapshot
+from workers.snapshot import Snapshot
 
 AnyArray = npt.NDArray[Any]
-_NUMPYS = frozenset(
+_NPY_TYPES = frozenset(
     np.dtype(code).name for code in ("?", "b", "h", "i", "q", "B", "H", "I", "Q", "e", "f", "d", "F", "D")
 )  # fmt: skip
-"""Types that a .npy file names: bool, signed and unsigned integers, floats and complex numbers."""
-_NARROW = ("bfloat16", "float8_", "int4", "uint4", "int2", "uint2")
-"""Types of the package ml_dtypes, which .npy files cannot name: kept as unsigned integers of the same width."""
+"""Types that .npy files support: bool, signed and unsigned integers, floats and complex numbers."""
+_NARROW_TYPES = ("bfloat16", "float8_", "int4", "uint4", "int2", "uint2")
+"""Types of the package ml_dtypes, which .npy files do not support: stored as unsigned integers of the same width."""
 
 
-class Hashing(io.RawIOBase):
-    """A file that is written once from its beginning to its end, hashed and counted on the way."""
+class _HashingFile(io.RawIOBase):
+    """Write-only stream that passes data on to a file while computing its SHA-256 and size."""
 
-    def __init__(self, under: IO[bytes]) -> None:
-        self._under = under
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
         self._sha256 = hashlib.sha256()
         self._size = 0
 
@@ -42,81 +42,81 @@ class Hashing(io.RawIOBase):
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
         self._sha256.update(view)
-        self._under.write(view)
+        self._file.write(view)
         self._size += len(view)
         return len(view)
 
     @property
-    def file(self) -> File:
+    def entry(self) -> File:
         return File(size=self._size, sha256=self._sha256.hexdigest())
 
 
-def parts(snapshot: Snapshot) -> Iterator[tuple[str, AnyArray]]:
-    """Kind and value of every array, in the order of the file."""
+def _arrays(snapshot: Snapshot) -> Iterator[tuple[str, AnyArray]]:
+    """Yield kind and value of every array, in the order of the file."""
     yield from (("weights", array) for array in snapshot.weights)
     yield from (("optimizer", array) for array in snapshot.optimizer)
     if snapshot.callbacks is not None:
         yield from (("callbacks", array) for array in snapshot.callbacks.arrays)
 
 
-def described(snapshot: Snapshot) -> tuple[Array, ...]:
-    """Raises CheckpointError for what has no plain form."""
-    found = []
-    for kind, array in parts(snapshot):
+def describe(snapshot: Snapshot) -> tuple[Array, ...]:
+    """The manifest's entries for the arrays of `snapshot`.
+
+    Raises:
+        CheckpointError: a variable has a type that cannot be stored.
+    """
+    entries = []
+    for kind, array in _arrays(snapshot):
         name = array.dtype.name
-        if name not in _NUMPYS and not name.startswith(_NARROW):
-            raise CheckpointError(f"a variable of type {name} (in the {kind}) has no plain form to be kept in")
-        found.append(Array.model_validate({"kind": kind, "dtype": name, "shape": array.shape}))
-    return tuple(found)
+        if name not in _NPY_TYPES and not name.startswith(_NARROW_TYPES):
+            raise CheckpointError(f"a variable of type {name} (in the {kind}) cannot be stored in a checkpoint")
+        entries.append(Array.model_validate({"kind": kind, "dtype": name, "shape": array.shape}))
+    return tuple(entries)
 
 
 def write(snapshot: Snapshot, file: IO[bytes]) -> File:
-    """Write the arrays of `snapshot`; returns what was written."""
-    hashing = Hashing(file)
+    """Write the arrays of `snapshot` to `file`; returns their size and SHA-256."""
+    hashing = _HashingFile(file)
     with zipfile.ZipFile(hashing, "w", zipfile.ZIP_STORED) as archive:
-        for position, (kind, array) in enumerate(parts(snapshot)):
-            plain = array if array.dtype.name in _NUMPYS else array.view(f"u{array.dtype.itemsize}")
+        for position, (kind, array) in enumerate(_arrays(snapshot)):
+            plain = array if array.dtype.name in _NPY_TYPES else array.view(f"u{array.dtype.itemsize}")
             with archive.open(_member(position, kind), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(plain, order="C"), allow_pickle=False)
-    return hashing.file
+    return hashing.entry
 
 
 def read(data: bytes, expected: Sequence[Array]) -> list[AnyArray]:
-    """The arrays in `data`, which are what `expected` says.
+    """Read the arrays from `data`, in order.
 
     Raises:
-        DamagedError: they are not.
+        DamagedError: `data` cannot be read, or its arrays differ from `expected`.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = [_member(position, array.kind) for position, array in enumerate(expected)]
             if archive.namelist() != names:
-                raise DamagedError(f"{ARRAYS} does not hold the arrays that the manifest tells")
-            return [_one(archive, name, array) for name, array in zip(names, expected, strict=True)]
+                raise DamagedError(f"{ARRAYS} does not hold the arrays that the manifest lists")
+            return [_read_array(archive, name, array) for name, array in zip(names, expected, strict=True)]
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise DamagedError(f"{ARRAYS} cannot be read: {str(error)[:200]}") from None
 
 
-def snapshot_arrays(arrays: Sequence[AnyArray], expected: Sequence[Array]) -> dict[str, tuple[AnyArray, ...]]:
-    """By kind, in order."""
+def by_kind(arrays: Sequence[AnyArray], expected: Sequence[Array]) -> dict[str, tuple[AnyArray, ...]]:
+    """Group `arrays` by kind (weights, optimizer, callbacks), each group in order."""
     kinds = ("weights", "optimizer", "callbacks")
     return {kind: tuple(a for a, e in zip(arrays, expected, strict=True) if e.kind == kind) for kind in kinds}
-
-
-def memory(document: Any, arrays: tuple[AnyArray, ...]) -> CallbackMemory | None:
-    return None if document is None else CallbackMemory(document, arrays)
 
 
 def _member(position: int, kind: str) -> str:
     return f"{kind}/{position:06d}.npy"
 
 
-def _one(archive: zipfile.ZipFile, name: str, expected: Array) -> AnyArray:
+def _read_array(archive: zipfile.ZipFile, name: str, expected: Array) -> AnyArray:
     member = archive.getinfo(name)
     if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
-        raise DamagedError(f"{name} in {ARRAYS} is compressed, which Regatta's never are")
+        raise DamagedError(f"{name} in {ARRAYS} is compressed; Regatta never compresses arrays")
     dtype = _dtype(expected.dtype)
-    plain = dtype if expected.dtype in _NUMPYS else np.dtype(f"u{dtype.itemsize}")
+    plain = dtype if expected.dtype in _NPY_TYPES else np.dtype(f"u{dtype.itemsize}")
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -130,17 +130,17 @@ def _one(archive: zipfile.ZipFile, name: str, expected: Array) -> AnyArray:
             raise DamagedError(f"{name} in {ARRAYS} is shorter than the manifest says")
         data = file.read(size + 1)
     if len(data) != size:
-        raise DamagedError(f"{name} in {ARRAYS} has another length than the manifest says")
+        raise DamagedError(f"{name} in {ARRAYS} does not have the length that the manifest says")
     flat = np.frombuffer(data, plain) if data else np.empty(0, plain)
     return flat.reshape(expected.shape).view(dtype)
 
 
 def _dtype(name: str) -> np.dtype[Any]:
-    if name in _NUMPYS:
+    if name in _NPY_TYPES:
         return np.dtype(name)
     import ml_dtypes
 
-    if not name.startswith(_NARROW) or not hasattr(ml_dtypes, name):
-        raise DamagedError(f"the manifest tells of an array of the unknown type {name}")
+    if not name.startswith(_NARROW_TYPES) or not hasattr(ml_dtypes, name):
+        raise DamagedError(f"the manifest lists an array of the unknown type {name}")
     dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
     return dtype

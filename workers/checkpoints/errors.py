@@ -1,4 +1,4 @@
-"""What can be wrong with checkpoints; every message is a paragraph for a person."""
+"""Errors of writing and reading checkpoints; every message is one paragraph for users."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ class CheckpointError(Exception):
 
 
 class DamagedError(CheckpointError):
-    """One checkpoint is not what its manifest says; the message says what is not."""
+    """A checkpoint does not match its manifest; the message says where."""
 
 
 class FencedError(CheckpointError):
-    """A later attempt of the run has taken over: this one must not write any more."""
+    """A later attempt of the run has taken over, so this attempt must stop writing."""

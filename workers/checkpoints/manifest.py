@@ -1,7 +1,7 @@
-"""A checkpoint's manifest: what the checkpoint is, and how to know that it is whole.
+"""A checkpoint's manifest: describes the checkpoint and carries the digests that verify it.
 
-A manifest may come from anywhere. Names in it are a fixed few, numbers are bounded, and the manifest carries a
-digest of itself, so that an edit is seen as well as a torn file is.
+A manifest is untrusted input. It can refer to a fixed set of file names only, its numbers are bounded, and it contains
+a digest of itself, so that edits are detected as well as truncated files.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ SCHEMA: Final = 1
 MANIFEST: Final = "manifest.json"
 ARRAYS: Final = "arrays.npz"
 MAX_BYTES = 32 << 20
-"""Of a manifest: a model of 100,000 variables has one of 10 MiB."""
+"""Largest manifest accepted; that of a model with 100,000 variables takes 10 MiB."""
 _LARGEST = 2**53
 
 Number = Annotated[int, Field(ge=0, lt=_LARGEST, strict=True)]
 Count = Annotated[int, Field(ge=1, lt=_LARGEST, strict=True)]
-Real = Annotated[float, Field(allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=4096)]
 
 
@@ -40,7 +40,7 @@ class File(_Frozen):
 
 
 class Array(_Frozen):
-    """One entry of arrays.npz; entries are named by their place."""
+    """One entry of arrays.npz; entries are named by their position."""
 
     kind: Literal["weights", "optimizer", "callbacks"]
     dtype: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
@@ -52,50 +52,50 @@ class Array(_Frozen):
 
 
 class Share(_Frozen):
-    """As `workers.messages.Taken`."""
+    """The stored form of `workers.messages.Taken`."""
 
     workers: Annotated[int, Field(ge=1, le=65536, strict=True)]
     taken: tuple[Number, ...]
 
     @model_validator(mode="after")
-    def _one_each(self) -> Share:
+    def _check_length(self) -> Share:
         if len(self.taken) != self.workers:
-            raise ValueError(f"{self.workers} workers, and what {len(self.taken)} have taken")
+            raise ValueError(f"{self.workers} workers, but {len(self.taken)} counts of batches taken")
         return self
 
 
 class Score(_Frozen):
     metric: Text
-    value: Real
+    value: Finite
 
 
 class Manifest(_Frozen):
-    """What a checkpoint holds, and of which moment of which run."""
+    """Content of a checkpoint, and the run, attempt and step it was taken at."""
 
     schema_: Literal[1] = Field(default=SCHEMA, alias="schema")
     run_id: Text
     attempt: Count
-    """Life of the run's worker group that wrote it."""
+    """Number of the attempt that wrote the checkpoint."""
     step: Number
     samples: Number
-    clock: Annotated[Real, Field(ge=0)]
+    clock: Annotated[Finite, Field(ge=0)]
     """Training clock, seconds."""
     seed: Number
     job: Text
     mode: Text
     workers: Annotated[int, Field(ge=1, le=65536, strict=True)]
     batch_size: Count
-    schedule_scale: Real = 1.0
+    schedule_scale: Finite = 1.0
     """Factor on the optimizer's learning-rate schedule."""
     position: tuple[Share, ...] = ()
-    """What was taken of the stream of batches; of the best state nobody knows."""
+    """Batches already taken from the data stream; empty for the best state, where they are unknown."""
     score: Score | None = None
-    """The evaluator's, of the best state."""
+    """Evaluation result of the best state; None for other checkpoints."""
     callbacks: Any = None
-    """What the callbacks remember, in plain JSON."""
+    """State of the Keras callbacks, in plain JSON."""
     arrays: tuple[Array, ...]
     files: Annotated[Mapping[Literal["arrays.npz"], File], Field(min_length=1)]
-    """No name but these can be written down here, so none can lead out of the folder."""
+    """Only this name is accepted, so a manifest cannot point outside its folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -106,23 +106,23 @@ def to_bytes(manifest: Manifest) -> bytes:
 
 
 def from_bytes(data: bytes) -> Manifest:
-    """The manifest in `data`.
+    """Parse and validate a manifest.
 
     Raises:
-        DamagedError: it is none, or was changed after it was written.
+        DamagedError: `data` is not a manifest, or was changed after it was written.
     """
     try:
         document = json.loads(data, parse_constant=_refuse)
         if not isinstance(document, dict):
-            raise DamagedError(f"{MANIFEST} holds no mapping")
+            raise DamagedError(f"{MANIFEST} does not hold a mapping")
         digest = document.pop("digest", None)
         if digest != _digest(document):
-            raise DamagedError(f"{MANIFEST} was edited: it does not have the digest that it tells")
+            raise DamagedError(f"{MANIFEST} was edited: its content does not match its digest")
         return Manifest.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the document"
-        raise DamagedError(f"{MANIFEST} is not one of Regatta's: {field[:100]}: {first['msg'][:200]}") from None
+        raise DamagedError(f"{MANIFEST} is not a valid manifest: {field[:100]}: {first['msg'][:200]}") from None
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{MANIFEST} cannot be read: {str(error)[:200]}") from None
 
@@ -132,4 +132,4 @@ def _digest(document: Mapping[str, Any]) -> str:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON's")
+    raise ValueError(f"{constant} is not valid JSON")

@@ -1,4 +1,4 @@
-"""Checkpoints in an object store or another file system that `pyarrow.fs` reaches: S3, GCS, Azure, HDFS."""
+"""Checkpoints in an object store or another file system supported by `pyarrow.fs`: S3, GCS, Azure, HDFS."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import IO, Any, TypeVar
 
 from workers.checkpoints.errors import CheckpointError
 from workers.checkpoints.manifest import MANIFEST
-from workers.checkpoints.storage import Draft, in_order
+from workers.checkpoints.storage import Draft, parsed_name, sorted_names
 
 _Written = TypeVar("_Written")
 _PASSWORD = re.compile(r"(?<=://)[^/@]*@")
 
 
-class RemotePlace:
+class RemoteStorage:
     """A folder of a `pyarrow.fs.FileSystem`."""
 
     def __init__(self, uri: str) -> None:
@@ -25,18 +25,18 @@ class RemotePlace:
         try:
             self._files, root = FileSystem.from_uri(uri)
         except (OSError, ValueError, NotImplementedError) as error:
-            raise CheckpointError(f"{self.url} is no place for checkpoints that pyarrow.fs can open: {error}") from None
+            raise CheckpointError(f"{self.url} is not a location that pyarrow.fs can open: {error}") from None
         self._root = root.rstrip("/")
         if not self._root:
-            raise CheckpointError(f"{self.url} names no bucket and no folder for checkpoints")
+            raise CheckpointError(f"{self.url} names neither a bucket nor a folder for checkpoints")
 
     def names(self) -> list[str]:
-        """Unfinished ones are no checkpoints: they have no manifest."""
+        """Names of the folders that have a manifest; a folder without one is unfinished."""
         from pyarrow.fs import FileSelector, FileType
 
         infos = self._files.get_file_info(FileSelector(self._root, recursive=True, allow_not_found=True))
         below = (info.path.removeprefix(f"{self._root}/").split("/") for info in infos if info.type == FileType.File)
-        return in_order(path[0] for path in below if len(path) == 2 and path[1] == MANIFEST)
+        return sorted_names(path[0] for path in below if len(path) == 2 and path[1] == MANIFEST)
 
     def read(self, name: str, limit: int) -> bytes | None:
         try:
@@ -45,7 +45,7 @@ class RemotePlace:
         except FileNotFoundError:
             return None
         if len(data) > limit:
-            raise CheckpointError(f"{self.url}/{name} is larger than the {limit} bytes that it may have")
+            raise CheckpointError(f"{self.url}/{name} is larger than the {limit} bytes allowed")
         return data
 
     def put(self, name: str, data: bytes) -> None:
@@ -74,10 +74,10 @@ class RemotePlace:
     def clean(self) -> None:
         from pyarrow.fs import FileSelector, FileType
 
-        whole = set(self.names())
+        finished = set(self.names())
         for info in self._files.get_file_info(FileSelector(self._root, allow_not_found=True)):
             name = info.path.rpartition("/")[2]
-            if info.type == FileType.Directory and in_order(iter([name])) and name not in whole:
+            if info.type == FileType.Directory and parsed_name(name) and name not in finished:
                 self._files.delete_dir(info.path)
 
     def free_bytes(self) -> int | None:

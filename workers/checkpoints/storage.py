@@ -1,8 +1,8 @@
-"""Where checkpoints lie: a folder of this host's file system, or a place that `pyarrow.fs` reaches.
+"""Storage for checkpoints: a folder of this host's file system, or a location that `pyarrow.fs` supports.
 
-Both promise the same: a checkpoint is there as a whole or not at all. A local one is written under a temporary name,
-flushed to the disk with its folder, and renamed. An object store has no renaming, and there the manifest, written
-last, is what makes a checkpoint one.
+Both give the same guarantee: a checkpoint exists completely or not at all. Local storage writes under a temporary
+name, flushes the files and their folder to disk, and renames. Object stores cannot rename, so there the manifest is
+written last, and a folder without one is not a checkpoint.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _Written = TypeVar("_Written")
 
 
 class Name(NamedTuple):
-    """Of a checkpoint's folder; names sort as checkpoints were written."""
+    """Name of a checkpoint's folder; names sort in the order in which checkpoints were written."""
 
     attempt: int
     step: int
     best: bool = False
-    """The best state that was scored, kept for its weights: only the others are gone on from."""
+    """True for the best state that was scored, which is kept for its weights; runs resume from the others only."""
 
     def __str__(self) -> str:
         return f"{self.step:010d}-{self.attempt}{'-best' if self.best else ''}"
 
 
 def parsed_name(folder: str) -> Name | None:
-    """None for a folder that is no checkpoint's."""
+    """Parse a folder's name; None if it is not a checkpoint's."""
     match = _NAME.fullmatch(folder)
     return None if match is None else Name(int(match[2]), int(match[1]), match[3] is not None)
 
@@ -49,41 +49,43 @@ class Draft(Protocol):
     def write(self, name: str, write: Callable[[IO[bytes]], _Written]) -> _Written: ...
 
     def finish(self, manifest: bytes, check: Callable[[], None]) -> None:
-        """Make it a checkpoint, unless `check`, which is called at the last moment, raises."""
+        """Write the manifest and publish the checkpoint; `check` is called just before, and may raise to prevent it."""
 
 
-class Place(Protocol):
-    """Every method raises OSError where the file system does."""
+class Storage(Protocol):
+    """A folder of checkpoints. Errors of the file system are raised as OSError."""
 
     url: str
-    """As a person is told."""
+    """Location as shown to users, without credentials."""
 
     def names(self) -> list[str]:
-        """Folders of checkpoints, in the order in which they were written: by attempt, then by step."""
+        """Names of all checkpoints, in the order in which they were written: by attempt, then by step."""
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """A file's content; None if there is none. Raises CheckpointError when it has more than `limit` bytes."""
+        """Read a file; None if it does not exist. Raises CheckpointError if it is larger than `limit` bytes."""
 
     def put(self, name: str, data: bytes) -> None:
         """Replace a small file."""
 
     def draft(self, name: str) -> contextlib.AbstractContextManager[Draft]:
-        """A new checkpoint; nothing of it stays when the block is left before it is finished."""
+        """Begin a new checkpoint; if the block exits before `finish`, everything written is removed."""
 
     def remove(self, name: str) -> None:
-        """Take a checkpoint away; from its first moment on it is none any more."""
+        """Delete a checkpoint; it stops counting as one before its files are deleted."""
 
     def clean(self) -> None:
-        """Take away what unfinished writing has left. Only for the one that may write."""
+        """Delete leftovers of interrupted writes. Only the attempt that may write may call this."""
 
     def free_bytes(self) -> int | None:
-        """Room that is left; None where nobody can tell."""
+        """Free space; None if unknown."""
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Nobody else on this file system is inside of such a block; a remote place has no locks."""
+        """Lock against other processes on this file system; remote storage has no locks."""
 
 
-class LocalPlace:
+class LocalStorage:
+    """A folder of a local or shared file system."""
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.url = str(root)
@@ -91,17 +93,17 @@ class LocalPlace:
     def names(self) -> list[str]:
         if not self.root.is_dir():
             return []
-        return in_order(entry.name for entry in os.scandir(self.root) if entry.is_dir(follow_symlinks=False))
+        return sorted_names(entry.name for entry in os.scandir(self.root) if entry.is_dir(follow_symlinks=False))
 
     def read(self, name: str, limit: int) -> bytes | None:
         try:
             with (self.root / name).open("rb") as file:
-                size = os.fstat(file.fileno()).st_size  # a limit may be any number that a manifest tells
+                size = os.fstat(file.fileno()).st_size  # `limit` may be any number that a manifest claims
                 data = file.read(min(limit, size) + 1)
         except (FileNotFoundError, NotADirectoryError):
             return None
         if len(data) > limit:
-            raise CheckpointError(f"{self.root / name} is larger than the {limit} bytes that it may have")
+            raise CheckpointError(f"{self.root / name} is larger than the {limit} bytes allowed")
         return data
 
     def put(self, name: str, data: bytes) -> None:
@@ -126,10 +128,10 @@ class LocalPlace:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def remove(self, name: str) -> None:
-        gone = self.root / f".{name}.{os.getpid()}.gone"
+        doomed = self.root / f".{name}.{os.getpid()}.gone"
         with contextlib.suppress(FileNotFoundError):
-            (self.root / name).rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+            (self.root / name).rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
     def clean(self) -> None:
         for entry in self.root.glob(".*-*"):
@@ -151,8 +153,8 @@ class LocalPlace:
 
 
 class _LocalDraft:
-    def __init__(self, place: LocalPlace, temporary: Path, name: str) -> None:
-        self._place = place
+    def __init__(self, storage: LocalStorage, temporary: Path, name: str) -> None:
+        self._storage = storage
         self._temporary = temporary
         self._name = name
 
@@ -162,14 +164,15 @@ class _LocalDraft:
     def finish(self, manifest: bytes, check: Callable[[], None]) -> None:
         _write(self._temporary / MANIFEST, lambda file: file.write(manifest))
         _flush_folder(self._temporary)
-        with self._place.locked():
+        with self._storage.locked():
             check()
-            self._place.remove(self._name)  # the same step of the same attempt, written before
-            self._temporary.rename(self._place.root / self._name)
-        _flush_folder(self._place.root)
+            self._storage.remove(self._name)  # an earlier checkpoint of the same step and attempt
+            self._temporary.rename(self._storage.root / self._name)
+        _flush_folder(self._storage.root)
 
 
-def in_order(names: Iterator[str]) -> list[str]:
+def sorted_names(names: Iterator[str]) -> list[str]:
+    """The checkpoint names among `names`, in the order in which the checkpoints were written."""
     found = [(parsed, name) for name in names if (parsed := parsed_name(name)) is not None]
     return [name for _, name in sorted(found)]
 
@@ -183,7 +186,7 @@ def _write(path: Path, write: Callable[[IO[bytes]], _Written]) -> _Written:
 
 
 def _flush_folder(path: Path) -> None:
-    """A rename is safe from a power failure once its folder is on the disk."""
+    """Flush a folder to disk: only then does a rename in it survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""One run's checkpoints in their place: written by one attempt, read by the next."""
+"""The checkpoints of one run: written by one attempt, read by the next."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 from workers.checkpoints import arrays
 from workers.checkpoints.errors import CheckpointError, DamagedError, FencedError
 from workers.checkpoints.manifest import ARRAYS, MANIFEST, MAX_BYTES, Manifest, Score, Share, from_bytes, to_bytes
-from workers.checkpoints.storage import FENCE, LocalPlace, Name, Place, parsed_name
+from workers.checkpoints.storage import FENCE, LocalStorage, Name, Storage, parsed_name
 from workers.messages import Taken
-from workers.snapshot import Snapshot
+from workers.snapshot import CallbackMemory, Snapshot
 
 _FENCE_BYTES = 4096
 
@@ -31,33 +31,35 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Found:
+    """Result of looking for the latest checkpoint."""
+
     checkpoint: Checkpoint | None
     passed_over: tuple[str, ...]
-    """Of each damaged one that is newer: what is wrong with it."""
+    """One message for each newer checkpoint that is damaged."""
 
 
-class Shelf:
-    """The checkpoints of run `run_id` in `place`."""
+class CheckpointStore:
+    """The checkpoints of run `run_id` in `storage`."""
 
-    def __init__(self, place: Place, run_id: str) -> None:
-        self._place = place
+    def __init__(self, storage: Storage, run_id: str) -> None:
+        self._storage = storage
         self._run_id = run_id
 
     @property
     def url(self) -> str:
-        return self._place.url
+        return self._storage.url
 
     def names(self) -> list[str]:
-        """Of those that can be gone on from, in the order in which they were written."""
-        return self._named(best=False)
+        """Names of the checkpoints that a run can resume from, oldest first."""
+        return self._names(best=False)
 
     def attempt(self) -> int:
-        """The latest attempt that has claimed this place; 0 for none.
+        """Number of the latest attempt that claimed these checkpoints; 0 for none.
 
         Raises:
-            CheckpointError: what should tell is damaged, or another run's.
+            CheckpointError: the claim is damaged, or belongs to another run.
         """
-        data = self._place.read(FENCE, _FENCE_BYTES)
+        data = self._storage.read(FENCE, _FENCE_BYTES)
         if data is None:
             return 0
         try:
@@ -68,53 +70,53 @@ class Shelf:
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise CheckpointError(
                 f"{self.url}/{FENCE} does not say which attempt may write ({str(error)[:100]}). If no attempt of the "
-                "run is alive, remove this file."
+                "run is alive, delete this file."
             ) from None
         if run_id != self._run_id:
             raise CheckpointError(
-                f"{self.url} holds the checkpoints of another run, {str(run_id)[:100]!r}. Give each run a place of "
-                "its own."
+                f"{self.url} holds the checkpoints of another run, {str(run_id)[:100]!r}. Give each run a "
+                "folder of its own."
             )
         return attempt
 
     def claim(self, attempt: int) -> None:
-        """From now on nobody but `attempt` may write here, and later ones.
+        """Stop earlier attempts from writing here.
 
         Raises:
-            FencedError: a later one has claimed it already.
+            FencedError: a later attempt has claimed these checkpoints already.
         """
-        with self._place.locked():
+        with self._storage.locked():
             self.check(attempt)
             if self.attempt() != attempt:
-                self._place.put(FENCE, json.dumps({"attempt": attempt, "run_id": self._run_id}).encode())
+                self._storage.put(FENCE, json.dumps({"attempt": attempt, "run_id": self._run_id}).encode())
 
     def check(self, attempt: int) -> None:
-        """Raises FencedError if an attempt later than `attempt` has claimed this place."""
+        """Raise FencedError if an attempt later than `attempt` has claimed these checkpoints."""
         latest = self.attempt()
         if latest > attempt:
             raise FencedError(
                 f"attempt {latest} of the run has taken over its checkpoints in {self.url}: attempt {attempt}, which "
-                "was taken for lost, must not write any more and ends"
+                "was believed dead, must not write any more and ends"
             )
 
     def write(
         self, snapshot: Snapshot, attempt: int, about: Mapping[str, Any], score: Score | None = None
     ) -> tuple[str, int]:
-        """Write a checkpoint. Returns its name and its bytes.
+        """Write a checkpoint; returns its name and size in bytes.
 
-        `about` has the manifest's fields that the snapshot does not have. With a `score` it takes the place of the
-        best state so far. What is scored was read while training went on: in async its weights may hold updates that
-        nobody had reported, so it tells nothing of what was taken of the data, and is not gone on from.
+        `about` holds the manifest's fields that are not in the snapshot. With a `score`, the checkpoint replaces the
+        best state so far. Scored snapshots are read while training continues: in async they may contain unreported
+        updates, so their position in the data is unknown and runs never resume from them.
 
         Raises:
             FencedError: a later attempt has taken over.
-            CheckpointError, OSError: it could not be written; nothing of it is left.
+            CheckpointError, OSError: writing failed; nothing of the checkpoint is left.
         """
         name = str(Name(attempt, snapshot.step, best=score is not None))
         position = snapshot.position if score is None else ()
-        described = arrays.described(snapshot)
+        entries = arrays.describe(snapshot)
         self.check(attempt)
-        with self._place.draft(name) as draft:
+        with self._storage.draft(name) as draft:
             file = draft.write(ARRAYS, lambda stream: arrays.write(snapshot, stream))
             manifest = Manifest(
                 run_id=self._run_id,
@@ -126,52 +128,52 @@ class Shelf:
                 position=tuple(Share(workers=dealt.workers, taken=dealt.taken) for dealt in position),
                 score=score,
                 callbacks=None if snapshot.callbacks is None else snapshot.callbacks.document,
-                arrays=described,
+                arrays=entries,
                 files={ARRAYS: file},
                 **about,
             )
             data = to_bytes(manifest)
             draft.finish(data, lambda: self.check(attempt))
-        for other in self._named(best=True) if score is not None else ():
+        for other in self._names(best=True) if score is not None else ():
             if other != name:
-                self._place.remove(other)
+                self._storage.remove(other)
         return name, file.size + len(data)
 
     def manifest(self, name: str) -> Manifest:
-        """Raises DamagedError."""
+        """Read the manifest of a checkpoint; raises DamagedError."""
         try:
-            data = self._place.read(f"{name}/{MANIFEST}", MAX_BYTES)
+            data = self._storage.read(f"{name}/{MANIFEST}", MAX_BYTES)
         except (CheckpointError, OSError) as error:
             raise DamagedError(f"{MANIFEST} cannot be read: {error}") from None
         if data is None:
             raise DamagedError(f"it has no {MANIFEST}")
         manifest = from_bytes(data)
         if manifest.run_id != self._run_id:
-            raise DamagedError(f"it is another run's, {manifest.run_id[:100]!r}")
-        told = Name(manifest.attempt, manifest.step, best=manifest.score is not None)
-        if parsed_name(name) != told:
-            raise DamagedError(f"by its {MANIFEST} its name would be {told}")
+            raise DamagedError(f"it belongs to another run, {manifest.run_id[:100]!r}")
+        expected = Name(manifest.attempt, manifest.step, best=manifest.score is not None)
+        if parsed_name(name) != expected:
+            raise DamagedError(f"according to its {MANIFEST} its name should be {expected}")
         return manifest
 
     def read(self, name: str) -> Checkpoint:
-        """The checkpoint in folder `name`, verified.
+        """Read and verify the checkpoint in folder `name`.
 
         Raises:
-            DamagedError: it is not what was written.
+            DamagedError: its content is not what was written.
         """
         manifest = self.manifest(name)
-        told = manifest.files[ARRAYS]
+        expected = manifest.files[ARRAYS]
         try:
-            data = self._place.read(f"{name}/{ARRAYS}", told.size)
+            data = self._storage.read(f"{name}/{ARRAYS}", expected.size)
         except (CheckpointError, OSError) as error:
-            raise DamagedError(f"{ARRAYS} is not as it was written: {error}") from None
+            raise DamagedError(f"{ARRAYS} cannot be read: {error}") from None
         if data is None:
             raise DamagedError(f"it has no {ARRAYS}")
-        if len(data) != told.size:
-            raise DamagedError(f"{ARRAYS} has {len(data)} bytes of {told.size}: it is torn")
-        if hashlib.sha256(data).hexdigest() != told.sha256:
-            raise DamagedError(f"{ARRAYS} was changed: its SHA-256 is not that of the manifest")
-        kinds = arrays.snapshot_arrays(arrays.read(data, manifest.arrays), manifest.arrays)
+        if len(data) != expected.size:
+            raise DamagedError(f"{ARRAYS} is truncated: it has {len(data)} of {expected.size} bytes")
+        if hashlib.sha256(data).hexdigest() != expected.sha256:
+            raise DamagedError(f"{ARRAYS} was changed: its SHA-256 does not match the manifest")
+        kinds = arrays.by_kind(arrays.read(data, manifest.arrays), manifest.arrays)
         snapshot = Snapshot(
             step=manifest.step,
             samples=manifest.samples,
@@ -180,12 +182,12 @@ class Shelf:
             optimizer=kinds["optimizer"],
             position=tuple(Taken(share.workers, share.taken) for share in manifest.position),
             schedule_scale=manifest.schedule_scale,
-            callbacks=arrays.memory(manifest.callbacks, kinds["callbacks"]),
+            callbacks=None if manifest.callbacks is None else CallbackMemory(manifest.callbacks, kinds["callbacks"]),
         )
         return Checkpoint(name, manifest, snapshot)
 
     def latest(self) -> Found:
-        """The last checkpoint that is whole."""
+        """Find the newest checkpoint that is undamaged."""
         passed_over: list[str] = []
         for name in reversed(self.names()):
             try:
@@ -195,54 +197,53 @@ class Shelf:
         return Found(None, tuple(passed_over))
 
     def discard_after(self, step: int, attempt: int) -> None:
-        """Take away what `attempt` wrote after `step`, which it went back to."""
-        for name in self._place.names():
+        """Delete what `attempt` wrote after `step`, from which it now trains again."""
+        for name in self._storage.names():
             if (parsed := parsed_name(name)) is not None and parsed.attempt == attempt and parsed.step > step:
-                self._place.remove(name)
+                self._storage.remove(name)
 
     def prune(self, keep: int) -> None:
-        """Leave the last `keep`, and the best state."""
+        """Delete all but the last `keep` checkpoints and the best state."""
         for name in self.names()[:-keep]:
-            self._place.remove(name)
+            self._storage.remove(name)
 
     def best(self, metric: str, *, maximize: bool) -> float | None:
-        """The score of the best state; None if there is none by this metric."""
+        """Score of the best state; None if there is none for this metric."""
         scores: list[float] = []
-        for name in self._named(best=True):
+        for name in self._names(best=True):
             with contextlib.suppress(DamagedError):
                 score = self.manifest(name).score
                 if score is not None and score.metric == metric:
                     scores.append(score.value)
         return (max if maximize else min)(scores, default=None)
 
-    def _named(self, *, best: bool) -> list[str]:
-        return [name for name in self._place.names() if (parsed := parsed_name(name)) and parsed.best == best]
+    def _names(self, *, best: bool) -> list[str]:
+        return [name for name in self._storage.names() if (parsed := parsed_name(name)) and parsed.best == best]
 
     def clean(self) -> None:
-        self._place.clean()
+        self._storage.clean()
 
     def free_bytes(self) -> int | None:
-        return self._place.free_bytes()
+        return self._storage.free_bytes()
 
 
-def not_one(found: Sequence[str], url: str) -> str:
-    """The paragraph for a run none of whose checkpoints can be trusted."""
+def none_usable(found: Sequence[str], url: str) -> str:
+    """Error message for a run whose checkpoints are all damaged; `found` holds one message for each."""
     return (
-        f"None of the {len(found)} checkpoints in {url} can be trusted, so there is nothing to go on from: "
-        f"{'; '.join(found[:3])}{'; ...' if len(found) > 3 else ''}. Put back a copy of one of them, or start anew."
+        f"None of the {len(found)} checkpoints in {url} can be trusted, so there is nothing to resume from: "
+        f"{'; '.join(found[:3])}{'; ...' if len(found) > 3 else ''}. Restore a copy of one of them, or start a new run."
     )
 
 
-def open_place(destination: str) -> Place:
-    """The place that `destination`, a path or a URI, means.
+def open_storage(destination: str) -> Storage:
+    """Open `destination`, a path or a URI.
 
     Raises:
-        CheckpointError: the URI is not one that `pyarrow.fs` knows.
+        CheckpointError: `pyarrow.fs` does not support the URI.
     """
-    if destination.startswith("file://"):
-        destination = destination.removeprefix("file://")
+    destination = destination.removeprefix("file://")
     if "://" not in destination:
-        return LocalPlace(Path(destination))
-    from workers.checkpoints.remote import RemotePlace
+        return LocalStorage(Path(destination))
+    from workers.checkpoints.remote import RemoteStorage
 
-    return RemotePlace(destination)
+    return RemoteStorage(destination)

@@ -1,6 +1,7 @@
-"""Writes a leg's checkpoints in a thread of the leader's supervisor, off the training path.
+"""Writes the checkpoints of a leg in a thread of the leader's supervisor, off the training path.
 
-What waits to be written is one snapshot, the newest: a slow disk makes checkpoints rare, never memory full.
+A leg is one uninterrupted stretch of a run's training in one launched group. Only the newest snapshot waits to be
+written, so a slow disk makes checkpoints rarer and never fills the memory.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from typing import Any
 
 from workers.checkpoints.errors import CheckpointError, FencedError
 from workers.checkpoints.manifest import Score
-from workers.checkpoints.store import Shelf, open_place
+from workers.checkpoints.store import CheckpointStore, open_storage
 from workers.messages import Checkpointing, Leg
 from workers.news import CheckpointFailed, CheckpointWritten, Evaluation, Stamp
 from workers.snapshot import Snapshot
 
 _UNSCORED = 4
-"""Snapshots that wait for their score; older ones are forgotten."""
+"""Number of snapshots that may wait for their score; older ones are dropped."""
 
-Tell = Callable[[CheckpointWritten | CheckpointFailed], None]
+Report = Callable[[CheckpointWritten | CheckpointFailed], None]
 
 
 @dataclass(frozen=True)
-class _Waiting:
+class _Pending:
     snapshot: Snapshot
     since: float
     """Monotonic seconds."""
@@ -34,18 +35,18 @@ class _Waiting:
 
 
 class Writer:
-    """One leg's checkpoints."""
+    """Writes the checkpoints of one leg, and reports each success and failure through `report`."""
 
-    def __init__(self, leg: Leg, settings: Checkpointing, tell: Tell) -> None:
+    def __init__(self, leg: Leg, settings: Checkpointing, report: Report) -> None:
         self._leg = leg
         self._settings = settings
-        self._tell = tell
-        self._news = threading.Condition()
-        self._latest: _Waiting | None = None
-        self._best: _Waiting | None = None
+        self._report = report
+        self._changed = threading.Condition()
+        self._latest: _Pending | None = None
+        self._best: _Pending | None = None
         self._unscored: dict[Stamp, Snapshot] = {}
-        self._best_known: float | None = None
-        self._shelf: Shelf | None = None
+        self._best_score: float | None = None
+        self._store: CheckpointStore | None = None
         self._busy = True
         self._closing = False
         self._finished = False
@@ -53,52 +54,52 @@ class Writer:
         self._thread.start()
 
     def submit(self, snapshot: Snapshot) -> None:
-        """Have `snapshot` written, instead of one that still waits."""
-        with self._news:
-            self._latest = _Waiting(snapshot, time.monotonic())
-            self._news.notify_all()
+        """Schedule `snapshot` for writing; it replaces one that is still waiting."""
+        with self._changed:
+            self._latest = _Pending(snapshot, time.monotonic())
+            self._changed.notify_all()
 
     def consider(self, stamp: Stamp, snapshot: Snapshot) -> None:
-        """`snapshot` is being scored, and may be the best."""
-        with self._news:
+        """Hold on to `snapshot` while it is being scored: it may turn out to be the best."""
+        with self._changed:
             self._unscored[stamp] = snapshot
             while len(self._unscored) > _UNSCORED:
                 del self._unscored[next(iter(self._unscored))]
 
     def scored(self, evaluation: Evaluation) -> None:
-        """Keep what was scored if it is the best so far; it is written with the next checkpoint, or at the end."""
+        """Keep the scored snapshot if it is the best so far; it is written with the next checkpoint, or at the end."""
         value = evaluation.metrics.get(self._settings.metric)
-        with self._news:
+        with self._changed:
             snapshot = self._unscored.pop(evaluation.stamp, None)
             if snapshot is None or value is None or not self._beats(value):
                 return
-            self._best_known = value
-            self._best = _Waiting(snapshot, time.monotonic(), Score(metric=self._settings.metric, value=value))
+            self._best_score = value
+            self._best = _Pending(snapshot, time.monotonic(), Score(metric=self._settings.metric, value=value))
             if self._finished:
-                self._news.notify_all()
+                self._changed.notify_all()
 
     def flush(self, seconds: float) -> bool:
-        """Wait until everything is written; False if it is not within `seconds`.
+        """Wait until everything is written; False if that takes longer than `seconds`.
 
-        Nothing more is submitted: what turns out to be the best from now on is written at once.
+        No snapshot may be submitted after this call; a new best state is written immediately.
         """
-        with self._news:
+        with self._changed:
             self._finished = True
-            self._news.notify_all()
-            return self._news.wait_for(self._idle, seconds)
+            self._changed.notify_all()
+            return self._changed.wait_for(self._idle, seconds)
 
     def close(self, seconds: float) -> None:
-        """Write what waits, within `seconds`, and end."""
+        """Wait up to `seconds` for pending writes, then let the thread end."""
         self.flush(seconds)
-        with self._news:
+        with self._changed:
             self._closing = True
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def _beats(self, value: float) -> bool:
-        known = self._best_known
+        best = self._best_score
         if value != value:  # NaN
             return False
-        return known is None or (value > known if self._settings.maximize else value < known)
+        return best is None or (value > best if self._settings.maximize else value < best)
 
     def _idle(self) -> bool:
         return not self._busy and self._latest is None and (self._best is None or not self._finished)
@@ -106,52 +107,52 @@ class Writer:
     def _run(self) -> None:
         self._open()
         while True:
-            with self._news:
+            with self._changed:
                 self._busy = False
-                self._news.notify_all()
-                self._news.wait_for(lambda: self._closing or not self._idle())
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._closing or not self._idle())
                 if self._idle():
                     return
-                # First what a restart needs.
-                waiting, self._latest, self._best = [self._latest, self._best], None, None
+                # The latest first: it is the one that a restart needs.
+                queue, self._latest, self._best = [self._latest, self._best], None, None
                 self._busy = True
-            for one in waiting:
-                if one is not None:
-                    self._write(one)
+            for pending in queue:
+                if pending is not None:
+                    self._write(pending)
 
     def _open(self) -> None:
         start = self._leg.start
         try:
-            shelf = Shelf(open_place(self._settings.destination), self._leg.run_id)
-            shelf.claim(self._leg.attempt)
-            shelf.clean()
-            shelf.discard_after(start.step if start else -1, self._leg.attempt)
-            best = shelf.best(self._settings.metric, maximize=self._settings.maximize)
-        except Exception as error:  # noqa: BLE001 - or a leg would wait for a thread that is gone
-            self._report(error, start.step if start else 0, None)
+            store = CheckpointStore(open_storage(self._settings.destination), self._leg.run_id)
+            store.claim(self._leg.attempt)
+            store.clean()
+            store.discard_after(start.step if start else -1, self._leg.attempt)
+            best = store.best(self._settings.metric, maximize=self._settings.maximize)
+        except Exception as error:  # noqa: BLE001 - if this thread died, the leg would wait for it forever
+            self._report_failure(error, start.step if start else 0, None)
             return
-        with self._news:
-            self._shelf = shelf
+        with self._changed:
+            self._store = store
             if best is not None and self._beats(best):
-                self._best_known = best
+                self._best_score = best
 
-    def _write(self, waiting: _Waiting) -> None:
-        if self._shelf is None:
-            self._open()  # maybe the place is back
-            if self._shelf is None:
+    def _write(self, pending: _Pending) -> None:
+        if self._store is None:
+            self._open()  # the storage may be available again
+            if self._store is None:
                 return
-        snapshot, shelf = waiting.snapshot, self._shelf
+        snapshot, store = pending.snapshot, self._store
         try:
-            name, size = shelf.write(snapshot, self._leg.attempt, self._about(), waiting.score)
-            shelf.prune(self._leg.settings.checkpoint_keep)
-        except Exception as error:  # noqa: BLE001 - training goes on, whatever it was
-            self._report(error, snapshot.step, snapshot.nbytes)
+            name, size = store.write(snapshot, self._leg.attempt, self._about(), pending.score)
+            store.prune(self._leg.settings.checkpoint_keep)
+        except Exception as error:  # noqa: BLE001 - training continues, whatever failed
+            self._report_failure(error, snapshot.step, snapshot.nbytes)
             return
-        if waiting.score is not None:
-            return  # nobody goes on from there
-        seconds = time.monotonic() - waiting.since
+        if pending.score is not None:
+            return  # runs do not resume from the best state, so the driver is not told
+        seconds = time.monotonic() - pending.since
         leg = self._leg
-        self._tell(
+        self._report(
             CheckpointWritten(
                 leg.run_id, leg.attempt, snapshot.step, snapshot.samples, snapshot.clock, name, size, seconds
             )
@@ -167,20 +168,20 @@ class Writer:
             "batch_size": settings.batch_size,
         }
 
-    def _report(self, error: Exception, step: int, size: int | None) -> None:
+    def _report_failure(self, error: Exception, step: int, size: int | None) -> None:
         fenced = isinstance(error, FencedError)
-        problem = str(error) if isinstance(error, CheckpointError) else self._told(error, size)
-        self._tell(CheckpointFailed(self._leg.run_id, self._leg.attempt, step, problem, fenced))
+        problem = str(error) if isinstance(error, CheckpointError) else self._os_problem(error, size)
+        self._report(CheckpointFailed(self._leg.run_id, self._leg.attempt, step, problem, fenced))
 
-    def _told(self, error: Exception, size: int | None) -> str:
-        """What the file system refused, in one line."""
-        shelf = self._shelf
-        url = shelf.url if shelf is not None else self._settings.destination.partition("?")[0]
-        wanted = "" if size is None else f": it takes {size:,} bytes"
-        free = shelf.free_bytes() if shelf is not None and getattr(error, "errno", None) == errno.ENOSPC else None
-        room = "" if free is None else f", and {free:,} are free there"
+    def _os_problem(self, error: Exception, size: int | None) -> str:
+        """Describe in one line what the file system refused."""
+        store = self._store
+        url = store.url if store is not None else self._settings.destination.partition("?")[0]
+        size_note = "" if size is None else f": it takes {size:,} bytes"
+        free = store.free_bytes() if store is not None and getattr(error, "errno", None) == errno.ENOSPC else None
+        free_note = "" if free is None else f", and {free:,} are free there"
         reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
         return (
-            f"no checkpoint could be written to {url}{wanted}{room} ({reason.splitlines()[0][:300]}). The last good "
-            "one is untouched; training goes on, and the next interval tries again"
+            f"no checkpoint could be written to {url}{size_note}{free_note} ({reason.splitlines()[0][:300]}). The last "
+            "good checkpoint is untouched; training continues, and the next interval tries again"
         )

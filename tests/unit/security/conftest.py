@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 import typer.main
 
-from orchestrator.cli.main import main
+from orchestrator.cli import main
 from orchestrator.spec import resolve
 from orchestrator.spec.resolve import JobDescription
 
@@ -55,7 +55,7 @@ def assert_harmless(said: Said) -> None:
 @pytest.fixture(scope="session")
 def parsed_commands() -> object:
     """The command line's parser, which takes longer to make than any command to refuse something."""
-    return typer.main.get_command(main.app)
+    return typer.main.get_command(main.build())
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def regatta(
     """`regatta` in an empty folder. Every job is there, and none is loaded in a child process."""
     found = JobDescription("digits", "", {}, {}, {})
     monkeypatch.setattr(resolve, "describe_job", lambda *_, **__: found)
-    monkeypatch.setattr(main, "app", parsed_commands)
+    monkeypatch.setattr(main, "build", lambda: parsed_commands)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest's own handlers stay

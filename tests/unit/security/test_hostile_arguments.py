@@ -151,13 +151,13 @@ def test_names_of_submitted_runs_reach_neither_a_shell_nor_a_path(
         lambda: cluster.status(run_id),
         lambda: cluster.logs(run_id),
         lambda: cluster.stop(run_id),
-        lambda: cluster.parcel(run_id, None, lambda look: look()),
+        lambda: cluster.transfer(run_id, None, lambda look: look()),
     ]
     for ask in asks:
         with pytest.raises(UsageError, match="is not the name of a run"):
             ask()
     monkeypatch.setenv("HOME", str(tmp_path))
-    for command in ("run", "parcel"):
+    for command in ("run", "transfer"):
         with pytest.raises(SystemExit, match="not the name of a run"):
             on_head.main(command, run_id)
     assert sys.argv[0] != "regatta"
@@ -177,7 +177,7 @@ MANIFESTS = [
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda value: value[:40])
-def test_parcels_that_a_cluster_should_not_send(manifest: str) -> None:
+def test_transfers_that_a_cluster_should_not_send(manifest: str) -> None:
     import hashlib
 
     seal = hashlib.sha256(manifest.encode()).hexdigest()

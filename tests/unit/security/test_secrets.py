@@ -1,4 +1,4 @@
-"""Secrets by name: which are taken, and how their values are masked in what is told of a task."""
+"""Secrets from environment variables: which names are accepted, and how values are masked in logs and failures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_every_form_is_masked(said: str) -> None:
 
 
 @pytest.mark.parametrize("said", [MULTILINE, repr(MULTILINE), *MULTILINE.splitlines()])
-def test_of_many_lines_each_is_masked(said: str) -> None:
+def test_each_line_of_a_multiline_secret_is_masked(said: str) -> None:
     masked = Mask({"KEY": MULTILINE}).text(said)
     assert "[secret KEY]" in masked
     assert "MIIE" not in masked
@@ -70,18 +70,18 @@ SECRETS = {"FIRST": "abcabd", "SECOND": "abcabdabcabc", "THIRD": "ccccccc"}
 
 @given(st.lists(st.sampled_from([*SECRETS.values(), "abc", "ab", "c", "x", "\n", "é"]), max_size=20), st.data())
 @settings(max_examples=100, deadline=None)
-def test_a_log_in_pieces_gives_no_secret_away(parts: list[str], data: st.DataObject) -> None:
+def test_a_log_in_pieces_reveals_no_secret(parts: list[str], data: st.DataObject) -> None:
     log = "".join(parts).encode()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=6)))
     pieces = [log[a:b] for a, b in zip([0, *cuts], [*cuts, len(log)], strict=True)]
     mask = Mask(SECRETS)
-    told = b"".join([*(mask.log(piece, over=False) for piece in pieces), mask.log(b"", over=True)])
-    assert not any(value.encode() in told for value in SECRETS.values())
+    masked = b"".join([*(mask.log(piece, over=False) for piece in pieces), mask.log(b"", over=True)])
+    assert not any(value.encode() in masked for value in SECRETS.values())
     if not any(value.encode() in log for value in SECRETS.values()):
-        assert told == log
+        assert masked == log
 
 
-def test_what_may_be_the_beginning_of_a_secret_waits_for_more() -> None:
+def test_a_possible_beginning_of_a_secret_is_held_back() -> None:
     mask = Mask({"A": "canary-5d1c"})
     assert mask.log(b"see cana", over=False) == b"see "
     assert mask.log(b"", over=False) == b""
@@ -117,7 +117,7 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_spec_and_the_assignment_do_not_show_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB_TOKEN", "canary-5d1c")
-    spec = RunSpec.make({"job": "digits", **to_fields({"env_secret": ["HUB_TOKEN"]}), "target": None})
+    spec = RunSpec.make({"job": "digits", **to_fields({"env_secrets": ["HUB_TOKEN"]}), "target": None})
     assert spec.resolved()["env_secrets"] == ["HUB_TOKEN"]
     assert "canary" not in f"{spec!r}{spec.resolved()}"
     plans = training_plans(spec)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.control import events as on
+from orchestrator.control import events, orders
 from orchestrator.control.machine import Machine, Rules
 from orchestrator.control.recent_snapshots import MARGIN, RecentSnapshots, named, reaction
 from orchestrator.metric_target import MetricTarget
@@ -37,26 +37,26 @@ class Leg:
     def __init__(self, policy: Any, *steps: int) -> None:
         self.machine = Machine(Rules(on_instability=policy))
         self.now = 100.0
-        self.machine.advance(on.Launched((W0,), (EVALUATOR,)), self.now)
+        self.machine.advance(events.Launched((W0,), (EVALUATOR,)), self.now)
         self.stops: list[str] = []
         self.begin()
         for step in steps:
-            self.machine.advance(on.SnapshotHeld(stamp(step), f"snapshot {step}"), self.now)
+            self.machine.advance(events.SnapshotHeld(stamp(step), f"snapshot {step}"), self.now)
 
     def begin(self) -> None:
-        self.machine.advance(on.LegOrdered("r"), self.now)
+        self.machine.advance(events.LegOrdered("r"), self.now)
 
     def react(self, found: Finding) -> str:
-        orders = self.machine.advance(on.FindingMade(found), self.now)
-        self.stops += [order.reason for order in orders if isinstance(order, on.StopLeg)]
-        (action,) = (order.action for order in orders if isinstance(order, on.Acted))
+        decided = self.machine.advance(events.FindingMade(found), self.now)
+        self.stops += [order.reason for order in decided if isinstance(order, orders.StopLeg)]
+        (action,) = (order.action for order in decided if isinstance(order, orders.Acted))
         return action
 
-    def ends(self, seconds: float, *scores: Evaluation, stopped: str | None = ROLLBACK) -> on.Order:
+    def ends(self, seconds: float, *scores: Evaluation, stopped: str | None = ROLLBACK) -> orders.Order:
         """The leg ends at training clock `seconds`; what the machine makes of it."""
         finished = LegFinished("r", 500, 32_000, seconds, stopped, 500)
         statuses = [status(W0, *(SnapshotReady(score.stamp) for score in scores), finished), status(EVALUATOR, *scores)]
-        return self.machine.advance(on.Polled(statuses), self.now)[-1]
+        return self.machine.advance(events.Polled(statuses), self.now)[-1]
 
 
 @pytest.mark.parametrize("kind", sorted(ADVICE))
@@ -79,7 +79,7 @@ def test_stop() -> None:
     assert leg.react(finding()) == "stopped"
     assert leg.stops == ["nan at step 400"]
     ended = leg.ends(5.0, stopped="nan at step 400")
-    assert isinstance(ended, on.Ended)
+    assert isinstance(ended, orders.Ended)
     assert ended.unstable
 
 
@@ -93,7 +93,7 @@ def test_warn_stops_nothing() -> None:
 def test_a_leg_that_ended_cannot_be_stopped(policy: str) -> None:
     leg = Leg(policy, 60)
     ended = leg.ends(5.0, stopped=None)
-    assert isinstance(ended, on.Ended)
+    assert isinstance(ended, orders.Ended)
     assert not ended.unstable
     assert leg.react(finding()) == "warned"
     assert leg.stops == []
@@ -103,11 +103,11 @@ def test_rollback_once_and_then_stop() -> None:
     leg = Leg("rollback", 60, 180, 300, 390)
     assert leg.react(finding("divergence", 400)) == "rolled back to step 180"
     assert leg.stops == [ROLLBACK]
-    assert leg.ends(5.0) == on.RollBack(Start(180, 64 * 180, 5.0, 0.5, 0.5), "snapshot 180")
+    assert leg.ends(5.0) == orders.RollBack(Start(180, 64 * 180, 5.0, 0.5, 0.5), "snapshot 180")
     leg.begin()
     assert leg.react(finding("nan", 700)) == "stopped"
     assert leg.stops[1:] == ["nan at step 700"]
-    assert isinstance(leg.ends(9.0, stopped="nan at step 700"), on.Ended)
+    assert isinstance(leg.ends(9.0, stopped="nan at step 700"), orders.Ended)
 
 
 def test_the_training_clock_continues_while_a_run_is_put_back() -> None:
@@ -115,22 +115,22 @@ def test_the_training_clock_continues_while_a_run_is_put_back() -> None:
     leg.react(finding(clock=4.0))
     leg.now += 7.0
     again = leg.ends(5.0)
-    assert isinstance(again, on.RollBack)
+    assert isinstance(again, orders.RollBack)
     assert again.start.clock == pytest.approx(4.0 + 7.0)
 
 
 def test_without_a_good_snapshot_training_begins_again() -> None:
     leg = Leg("rollback", 390)
     assert leg.react(finding("nan", 400)) == "rolled back to step 0"
-    assert leg.ends(5.0) == on.RollBack(Start(0, 0, 5.0, 0.5, 0.5), None)
+    assert leg.ends(5.0) == orders.RollBack(Start(0, 0, 5.0, 0.5, 0.5), None)
 
 
 def test_a_run_that_reached_its_target_meanwhile_has_ended() -> None:
     leg = Leg("rollback", 60)
-    leg.machine.advance(on.LegOrdered("r", MetricTarget.parse("val_accuracy>=0.9")), leg.now)
+    leg.machine.advance(events.LegOrdered("r", MetricTarget.parse("val_accuracy>=0.9")), leg.now)
     leg.react(finding())
     ended = leg.ends(5.0, Evaluation(stamp(60), {"val_accuracy": 0.99}, 0.1))
-    assert isinstance(ended, on.Ended)
+    assert isinstance(ended, orders.Ended)
     assert ended.reason == "target"
 
 
@@ -138,9 +138,9 @@ def test_a_rollback_outlives_an_attempt_that_breaks_before_it() -> None:
     leg = Leg("rollback", 60)
     leg.react(finding("nan", 400, 4.0))
     dead = status(W0, state=ReplicaState.FAILED, failure=TaskFailure(W0, FailureKind.INFRASTRUCTURE, "was killed"))
-    again = leg.machine.advance(on.Polled([dead]), leg.now)[-1]
-    assert isinstance(again, on.Relaunch)
-    assert again.rollback == on.RollBack(Start(60, 64 * 60, 4.0, 0.5, 0.5), "snapshot 60")
+    again = leg.machine.advance(events.Polled([dead]), leg.now)[-1]
+    assert isinstance(again, orders.Relaunch)
+    assert again.rollback == orders.RollBack(Start(60, 64 * 60, 4.0, 0.5, 0.5), "snapshot 60")
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=200))

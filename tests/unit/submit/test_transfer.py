@@ -1,4 +1,4 @@
-"""A run directory as text and back."""
+"""Encoding a run directory as text and decoding it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_what_arrives_is_what_was_sent(run: Path, tmp_path: Path) -> None:
-    noisy = ["2026-01-01 INFO something", *transfer.pack(run), "afterwards"]
-    files = transfer.unpack(noisy)
+    lines = ["2026-01-01 INFO something", *transfer.pack(run), "afterwards"]
+    files = transfer.unpack(lines)
     assert set(files) == {"result.json", "logs/worker-0.log", "empty"}
     (tmp_path / "back").mkdir()
     transfer.write(files, tmp_path / "back")
@@ -36,7 +36,7 @@ def test_what_arrives_is_what_was_sent(run: Path, tmp_path: Path) -> None:
     assert set(transfer.unpack(transfer.pack(run, "result.json"))) == {"result.json"}
 
 
-def test_what_cannot_be_sent(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_too_large_runs_are_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="nothing to fetch"):
         list(transfer.pack(run / "nowhere"))
     with pytest.raises(UsageError, match="nothing to fetch"):
@@ -47,28 +47,28 @@ def test_what_cannot_be_sent(run: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../up", "a/../../up", "", "."])
-def test_nothing_is_written_elsewhere(run: Path, name: str) -> None:
+def test_paths_outside_the_folder_are_refused(run: Path, name: str) -> None:
     lines = list(transfer.pack(run, "result.json"))
     manifest = json.loads(lines[0].removeprefix(transfer.BEGIN))
     text = json.dumps({"files": {name: manifest["files"]["result.json"]}})
-    seal = hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256(text.encode()).hexdigest()
     with pytest.raises(ClusterError, match="outside"):
-        transfer.unpack([transfer.BEGIN + text, *lines[1:-1], transfer.END + seal])
+        transfer.unpack([transfer.BEGIN + text, *lines[1:-1], transfer.END + digest])
 
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_no_damage_goes_unseen(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_all_damage_is_detected(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.getbasetemp() / "damaged"
     folder.mkdir(exist_ok=True)
     (folder / "a").write_bytes(bytes(range(256)) * 8)
     (folder / "b").write_bytes(b"other")
-    whole = transfer.unpack(transfer.pack(folder))
+    intact = transfer.unpack(transfer.pack(folder))
     text = "\n".join(transfer.pack(folder))
     where = data.draw(st.integers(0, len(text) - 1))
     what = data.draw(st.sampled_from(["", "A", "0", "\n", "{", "=", "é"]))
-    hurt = text[:where] + what + text[where + 1 :]
+    damaged = text[:where] + what + text[where + 1 :]
     try:
-        assert transfer.unpack(hurt.splitlines()) == whole
+        assert transfer.unpack(damaged.splitlines()) == intact
     except ClusterError:
         return

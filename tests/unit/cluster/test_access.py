@@ -1,4 +1,4 @@
-"""Whether a Ray cluster is there and lets us in, asked of a gRPC server that plays one."""
+"""Checking that a Ray cluster answers and accepts our token, against a gRPC server that imitates one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture
 def cluster() -> Iterator[str]:
-    """Wants the token `right` for every call."""
+    """Address of a server that requires the token `right` for every call."""
     import grpc
 
     class Guard(grpc.GenericRpcHandler):
@@ -40,7 +40,7 @@ def cluster() -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
@@ -48,11 +48,11 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_a_token_is_used_only_where_it_is_asked_for(cluster: str, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ClusterError, match=r"asks for a token, and there is none\. .*RAY_AUTH_TOKEN"):
+def test_a_token_is_used_only_where_it_is_required(cluster: str, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ClusterError, match=r"requires a token, and you have none\. .*RAY_AUTH_TOKEN"):
         access.check(scheme + cluster)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong")
-    with pytest.raises(ClusterError, match="refuses yours"):
+    with pytest.raises(ClusterError, match="rejects yours"):
         access.check(scheme + cluster)
     assert os.environ["RAY_AUTH_MODE"] == "disabled"
     monkeypatch.setenv("RAY_AUTH_TOKEN", "right")
@@ -60,8 +60,8 @@ def test_a_token_is_used_only_where_it_is_asked_for(cluster: str, scheme: str, m
     assert os.environ["RAY_AUTH_MODE"] == "token"
 
 
-def test_nobody_there() -> None:
-    with pytest.raises(ClusterError, match=r"Nobody answers at 127\.0\.0\.1:1"):
+def test_no_cluster_answers() -> None:
+    with pytest.raises(ClusterError, match=r"No Ray cluster answers at 127\.0\.0\.1:1"):
         access.check("127.0.0.1:1")
 
 
@@ -78,16 +78,16 @@ def test_where_tokens_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("address", "place"),
+    ("address", "endpoint"),
     [("host:6379", "host:6379"), ("ray://10.0.0.1:10001", "10.0.0.1:10001"), ("[fd00::1]:6379", "[fd00::1]:6379")],
 )
-def test_addresses(address: str, place: str) -> None:
-    assert access.parse(address) == place
+def test_addresses(address: str, endpoint: str) -> None:
+    assert access.parse(address) == endpoint
 
 
 @pytest.mark.parametrize(
     "address", ["", "host", "host:99999", "http://host:8265", "ray://host", "a b:1", "host:1/x", "::1:2"]
 )
-def test_what_is_no_address(address: str) -> None:
+def test_invalid_addresses(address: str) -> None:
     with pytest.raises(UsageError, match=r"^address: .*ray://HOST:10001"):
         access.parse(address)

@@ -1,7 +1,7 @@
-"""The part of KubeRay's RayJob (ray.io/v1) and of Kubernetes' pods that our manifests may use, as JSON Schema.
+"""JSON Schema of the parts of KubeRay's RayJob (ray.io/v1) and of Kubernetes' pods that our manifests may use.
 
-Written from KubeRay's API reference (https://ray-project.github.io/kuberay/reference/api/) and Kubernetes'. Unlike the
-published schema it admits no other field, so that a misspelt one is found here and not by a cluster.
+Written from the API references of KubeRay (https://ray-project.github.io/kuberay/reference/api/) and Kubernetes. Unlike
+the published schema it allows no other fields, so that a misspelt one is found here and not by a cluster.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The token of a Ray that we start: made exclusively, for its owner alone, and only where there is none."""
+"""The token of a Ray cluster that we start: created once, readable by its owner only, and never replaced."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from orchestrator.errors import UsageError
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the token goes; nothing is there yet, and the environment says nothing."""
+    """Path of the token file, which does not exist yet; the environment holds no token."""
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
-        monkeypatch.setenv(name, "")  # so that what the test sets is taken back
+        monkeypatch.setenv(name, "")  # so that monkeypatch undoes what the test sets
         monkeypatch.delenv(name)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -31,7 +31,7 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_a_new_token_is_its_owners_alone(file: Path, umask: int, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_new_token_is_readable_by_its_owner_only(file: Path, umask: int, capfd: pytest.CaptureFixture[str]) -> None:
     before = os.umask(umask)
     try:
         require_token()
@@ -43,14 +43,14 @@ def test_a_new_token_is_its_owners_alone(file: Path, umask: int, capfd: pytest.C
     assert capfd.readouterr() == ("", "")
 
 
-def test_one_that_is_there_is_kept(file: Path) -> None:
+def test_an_existing_token_is_kept(file: Path) -> None:
     file.parent.mkdir()
     file.write_text("mine\n")
     require_token()
     assert file.read_text() == "mine\n"
 
 
-def test_one_that_ray_made_for_everybody_to_read_is_closed(file: Path) -> None:
+def test_a_token_of_rays_that_all_users_can_read_is_restricted(file: Path) -> None:
     file.parent.mkdir()
     file.write_text("open")
     file.chmod(0o644)
@@ -68,7 +68,7 @@ def test_a_link_is_left_as_it_is(file: Path, tmp_path: Path) -> None:
     assert mode(target) == 0o644
 
 
-def test_of_many_who_make_one_at_once_all_have_the_same(file: Path) -> None:
+def test_concurrent_commands_agree_on_one_token(file: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: require_token(), range(32)))
     assert [path.name for path in file.parent.iterdir()] == ["auth_token"]
@@ -77,7 +77,7 @@ def test_of_many_who_make_one_at_once_all_have_the_same(file: Path) -> None:
 
 
 @pytest.mark.parametrize("obstacle", ["empty file", "folder is a file", "dangling link"])
-def test_without_a_place_for_it_the_processes_know_it_alone(file: Path, obstacle: str, tmp_path: Path) -> None:
+def test_a_token_that_cannot_be_stored_stays_in_the_environment(file: Path, obstacle: str, tmp_path: Path) -> None:
     if obstacle == "folder is a file":
         file.parent.write_text("")
     else:
@@ -88,14 +88,14 @@ def test_without_a_place_for_it_the_processes_know_it_alone(file: Path, obstacle
     assert not (tmp_path / "planted").exists()
 
 
-def test_a_file_that_is_named_and_holds_none(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_file_without_a_token(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
-    with pytest.raises(UsageError, match=r"RAY_AUTH_TOKEN_PATH names .*none, and there is no token in it"):
+    with pytest.raises(UsageError, match=r"RAY_AUTH_TOKEN_PATH names .*none, from which no token can be read"):
         require_token()
     assert not file.exists()
 
 
-def test_the_variable_wins_and_no_file_is_made(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_token_in_the_variable_no_file_is_created(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
     require_token()
     assert not file.exists()

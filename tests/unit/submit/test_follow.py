@@ -1,4 +1,4 @@
-"""Following a run over a connection that breaks: every line once, and the run is left alone."""
+"""Following a run over a connection that breaks: every line is shown once, and the run is not affected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from orchestrator.errors import ClusterError
-from orchestrator.submit.follow import PATIENCE_SECONDS, Follower, wait_for
+from orchestrator.submit.follow import LOST_SECONDS, Follower, wait_for
 from orchestrator.submit.jobs_api import LostConnection, Submission
 
 pytestmark = pytest.mark.unit
@@ -17,8 +17,8 @@ def submission(status: str) -> Submission:
     return Submission("r", status, "run", "digits", "me", {}, "", None, None, None)
 
 
-class Told:
-    """Answers one after another; None for a connection that is lost."""
+class FakeSource:
+    """Gives one (status, log) answer after another; None is a lost connection."""
 
     def __init__(self, answers: Sequence[tuple[str, str] | None]) -> None:
         self._answers = list(answers)
@@ -44,9 +44,9 @@ class Told:
 
 
 def follow(answers: Sequence[tuple[str, str] | None]) -> tuple[str, Submission]:
-    told = Told(answers)
+    source = FakeSource(answers)
     shown: list[str] = []
-    ended = Follower(told, shown.append, clock=lambda: told.now, sleep=told.sleep).follow("r")
+    ended = Follower(source, shown.append, clock=lambda: source.now, sleep=source.sleep).follow("r")
     return "".join(shown), ended
 
 
@@ -57,7 +57,7 @@ def test_every_line_is_shown_once_and_whole() -> None:
     assert (text, ended.status) == ("one\ntwo\nlast", "SUCCEEDED")
 
 
-def test_rays_own_lines_are_left_out() -> None:
+def test_lines_of_ray_are_left_out() -> None:
     rays = "2026-11-21 00:41:43,215\tINFO job_manager.py:581 -- Runtime env is setting up.\n"
     text, _ = follow([("FAILED", f"{rays}Running entrypoint for job x: y\nours\n")])
     assert text == "ours\n"
@@ -65,17 +65,17 @@ def test_rays_own_lines_are_left_out() -> None:
 
 def test_a_lost_connection_loses_nothing() -> None:
     text, _ = follow([("RUNNING", "one\n"), None, None, ("RUNNING", "one\ntwo\n"), ("SUCCEEDED", "one\ntwo\nthree\n")])
-    assert text == "one\nGone. The run goes on; trying again.\ntwo\nthree\n"
+    assert text == "one\nGone. The run continues; trying again.\ntwo\nthree\n"
 
 
-def test_patience_ends_and_says_how_to_go_on() -> None:
-    told = Told([("RUNNING", "one\n"), None])
-    with pytest.raises(ClusterError, match=r"The run goes on: `regatta logs -f r`"):
-        Follower(told, lambda _: None, clock=lambda: told.now, sleep=told.sleep).follow("r")
-    assert PATIENCE_SECONDS < told.now < PATIENCE_SECONDS + 10
+def test_following_gives_up_and_says_how_to_resume() -> None:
+    source = FakeSource([("RUNNING", "one\n"), None])
+    with pytest.raises(ClusterError, match=r"The run continues: `regatta logs -f r`"):
+        Follower(source, lambda _: None, clock=lambda: source.now, sleep=source.sleep).follow("r")
+    assert LOST_SECONDS < source.now < LOST_SECONDS + 10
 
 
-def test_waiting_ends() -> None:
+def test_waiting_is_limited() -> None:
     with pytest.raises(ClusterError, match="still RUNNING after 0 s"):
         wait_for(lambda: submission("RUNNING"), 0, sleep=lambda _: None)
     assert wait_for(lambda: submission("FAILED"), 0).status == "FAILED"

@@ -1,4 +1,4 @@
-"""What other hosts get of the user's code, and which copy they use."""
+"""Which of the user's files are sent to other hosts, and which copy those use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
-    """A user's folder: a job, a module and a package beside it, and what does not travel."""
+    """A user's folder: a job, a module and a package beside it, and files that are not sent."""
     folder = tmp_path / "mine"
     for name, text in {
         "job.py": "class A: pass",
@@ -40,14 +40,14 @@ def staged_files(folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("target", "directory"), [("job.py:A", "."), ("mine/job.py", ".."), ("near:x", "."), ("parts.deep:x", ".")]
 )
-def test_the_job_travels_with_what_lies_beside_it(code: Path, tmp_path: Path, target: str, directory: str) -> None:
+def test_a_job_is_sent_with_the_modules_beside_it(code: Path, tmp_path: Path, target: str, directory: str) -> None:
     stage(tmp_path / "out", target, str(code / directory))
     assert staged_files(tmp_path / "out") == {"job.py", "near.py", "parts/__init__.py", "parts/deep/net.py"}
     assert {"orchestrator", "workers", "jobs"} < {path.name for path in (tmp_path / "out").iterdir()}
 
 
 @pytest.mark.parametrize("target", ["digits", "installed.somewhere:Job"])
-def test_jobs_without_a_file_here_travel_alone(code: Path, tmp_path: Path, target: str) -> None:
+def test_jobs_without_a_file_here_send_no_user_code(code: Path, tmp_path: Path, target: str) -> None:
     stage(tmp_path / "out", target, str(code))
     assert staged_files(tmp_path / "out") == set()
 
@@ -62,20 +62,20 @@ def test_a_one_file_job_is_small(tmp_path: Path) -> None:
 
 def test_too_much_code_is_refused(code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "MAX_USER_BYTES", 10)
-    with pytest.raises(UsageError, match="a folder of its own"):
+    with pytest.raises(UsageError, match="a folder of their own"):
         stage(tmp_path / "out", "job.py", str(code))
 
 
 def test_a_host_with_the_same_files_uses_its_own(code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage(tmp_path / "out", "job.py", str(code))
     monkeypatch.setattr(staged, "STAGED", tmp_path / "out" / staged.FOLDER)
-    assert staged.here(code) == code
+    assert staged.on_this_host(code) == code
     (code / "near.py").write_text("x = 'older'")
-    assert staged.here(code) == staged.STAGED
-    assert staged.here(tmp_path / "nowhere") == staged.STAGED
+    assert staged.on_this_host(code) == staged.STAGED
+    assert staged.on_this_host(tmp_path / "nowhere") == staged.STAGED
     text = f'File "{staged.STAGED}/near.py", line 1'
     assert staged.as_written(text, "job.py:A", str(code)) == f'File "{code}/near.py", line 1'
 
 
 def test_without_anything_staged_the_users_folder_is_used(tmp_path: Path) -> None:
-    assert staged.here(tmp_path) == tmp_path
+    assert staged.on_this_host(tmp_path) == tmp_path

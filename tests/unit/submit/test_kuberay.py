@@ -1,4 +1,4 @@
-"""The RayJob manifest against the fields and types that KubeRay publishes."""
+"""The RayJob manifest, validated against the fields and types that KubeRay documents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from orchestrator.spec.run import RunSpec
 from orchestrator.submit import kuberay
 from orchestrator.submit.kuberay import CODE, manifests
 from tests.conftest import ROOT
-from tests.unit.rayjob_schema import CONFIG_MAP, RAYJOB
+from tests.unit.submit.rayjob_schema import CONFIG_MAP, RAYJOB
 
 pytestmark = pytest.mark.unit
 
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("claim", [None, "results"])
-def test_a_comparison_with_a_job_of_ones_own(folder: Path, claim: str | None) -> None:
+def test_a_comparison_of_a_users_own_job(folder: Path, claim: str | None) -> None:
     values = {"job": "mine.py:Mine", "directory": str(folder), "workers": 3, "samples": 1000}
     config, job = made(CompareSpec.make(values), claim)
     (volume, results) = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["volumes"]
@@ -59,8 +59,8 @@ def test_a_comparison_with_a_job_of_ones_own(folder: Path, claim: str | None) ->
     assert job["spec"]["entrypoint"].startswith(f"regatta compare {CODE}/spec.yaml --address auto")
 
 
-def test_pods_hold_the_tasks() -> None:
-    """Sync and async with three workers: two workers a pod; chief, ps, evaluator and Ray itself on the head."""
+def test_pods_are_large_enough_for_their_tasks() -> None:
+    """Sync and async with three workers: two workers per pod; chief, ps, evaluator and Ray itself on the head."""
     _, job = made(CompareSpec.make({"job": "digits", "workers": 3, "resources": {"ps": {"memory_gib": 6}}}))
     cluster = job["spec"]["rayClusterSpec"]
     (workers,) = cluster["workerGroupSpecs"]
@@ -70,7 +70,7 @@ def test_pods_hold_the_tasks() -> None:
     assert head["resources"]["limits"] == {"cpu": "4", "memory": "11Gi"}
 
 
-def test_gpus_and_labels_are_the_workers() -> None:
+def test_only_worker_pods_get_gpus_and_labels() -> None:
     values = {"job": "digits", "gpus_per_worker": 2, "worker_labels": {"accelerator": "a100", "zone": "!x"}}
     _, job = made(RunSpec.make(values))
     (workers,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
@@ -79,7 +79,7 @@ def test_gpus_and_labels_are_the_workers() -> None:
 
 
 @pytest.mark.parametrize("name", ["Upper", "a_b", "-a", "a" * 48, ""])
-def test_names_that_kubernetes_refuses(name: str) -> None:
+def test_names_that_kubernetes_does_not_accept(name: str) -> None:
     spec = RunSpec.make({"job": "digits"})
     with pytest.raises(UsageError, match=r"^run_id: "):
         manifests("run", spec, name, image="i", ray_version="2", claim=None, metadata={})
@@ -105,7 +105,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert job["spec"]["metadata"] == {"team": "rowing"}
 
 
-def test_secrets_are_named_and_come_from_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_references_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB_TOKEN", "canary-5d1c")
     config, job = made(RunSpec.make({"job": "digits", "env_secrets": ["HUB_TOKEN"]}))
     head = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]

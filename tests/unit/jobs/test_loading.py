@@ -1,4 +1,4 @@
-"""From a target and `--set` values to a job class and its params; without TensorFlow."""
+"""Resolving job references and `--set` values to job classes and params, without TensorFlow."""
 
 import pickle
 import re
@@ -30,7 +30,7 @@ class Mine(Job):
 
 @pytest.fixture(autouse=True)
 def clean_imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test imports from its own folder must not be found by the next one."""
+    """Forget what a test imported from its own folder, so that the next test does not find it."""
     monkeypatch.setattr(sys, "path", sys.path.copy())
     before = set(sys.modules)
     yield
@@ -39,7 +39,7 @@ def clean_imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", CATALOG)
-def test_every_built_in_job_loads_and_proposes_only_spec_fields(name: str) -> None:
+def test_every_built_in_job_loads_and_sets_defaults_for_spec_fields_only(name: str) -> None:
     job_class = load_job_class(name, ".")
     assert issubclass(job_class, Job)
     assert set(job_class.defaults) <= {"batch_size", "samples", "target", "devices_per_replica"}
@@ -50,7 +50,7 @@ def test_every_built_in_job_loads_and_proposes_only_spec_fields(name: str) -> No
 
 
 def test_importing_jobs_imports_nothing_heavy() -> None:
-    modules = [entry.target.partition(":")[0] for entry in CATALOG.values()] + [
+    modules = [entry.class_path.partition(":")[0] for entry in CATALOG.values()] + [
         "jobs.loading",
         "jobs.catalog",
     ]
@@ -79,7 +79,7 @@ def test_traceback_shows_the_users_file_and_line(tmp_path: Path) -> None:
     assert frame.line == 'raise KeyError("from the job")'
 
 
-def test_file_imports_its_neighbours_and_our_packages_are_not_shadowed(tmp_path: Path) -> None:
+def test_a_file_imports_modules_beside_it_and_cannot_shadow_our_packages(tmp_path: Path) -> None:
     (tmp_path / "layers_of_mine.py").write_text("WIDTH = 7")
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs" / "__init__.py").write_text("raise AssertionError('the wrong jobs package')")
@@ -90,7 +90,7 @@ def test_file_imports_its_neighbours_and_our_packages_are_not_shadowed(tmp_path:
     assert load_job_class("digits", str(tmp_path)) is Digits
 
 
-def test_module_target_is_looked_for_in_the_directory(tmp_path: Path) -> None:
+def test_a_module_is_searched_in_the_directory(tmp_path: Path) -> None:
     package = tmp_path / "pack_of_mine"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -116,7 +116,7 @@ def test_module_target_is_looked_for_in_the_directory(tmp_path: Path) -> None:
         ("json:dumps", "'dumps' is not a subclass"),
     ],
 )
-def test_what_is_not_found_is_explained(tmp_path: Path, target: str, said: str) -> None:
+def test_a_job_that_is_not_found_is_explained(tmp_path: Path, target: str, said: str) -> None:
     (tmp_path / "mine.py").write_text(ONE_JOB)
     (tmp_path / "two.py").write_text("from jobs.api import Job\nclass A(Job): ...\nclass B(Job): ...\n")
     (tmp_path / "none.py").write_text("from jobs.api import Job\nvalue = 3\n")
@@ -153,7 +153,7 @@ class Lenient(Job):
         ({"name": "2024"}, "name", "2024"),
     ],
 )
-def test_strings_and_yaml_scalars_become_what_the_job_declares(
+def test_strings_and_yaml_scalars_are_converted_to_the_declared_type(
     given: dict[str, object], field: str, got: object
 ) -> None:
     assert getattr(validate_params(Lenient, given), field) == got
@@ -173,7 +173,7 @@ def test_strings_and_yaml_scalars_become_what_the_job_declares(
         (ResNet, {"data": "/no/such/folder"}, "data", "there is no file or folder /no/such/folder"),
     ],
 )
-def test_a_refused_param_is_named_with_what_is_allowed(
+def test_a_rejected_param_is_named_with_what_is_allowed(
     job_class: type[Job], given: dict[str, object], field: str, said: str
 ) -> None:
     with pytest.raises(ParamsError, match=re.escape(said)) as caught:
@@ -183,7 +183,7 @@ def test_a_refused_param_is_named_with_what_is_allowed(
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-def test_params_that_are_missing_allowed_to_be_anything_or_no_model() -> None:
+def test_required_params_open_params_and_params_that_are_not_a_model() -> None:
     class Required(Job):
         class Params(Job.Params):
             rate: float

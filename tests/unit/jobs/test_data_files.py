@@ -1,4 +1,4 @@
-"""Loaders that need no TensorFlow: shipped digits, tables, archives, record framing, what is missing."""
+"""Loaders that need no TensorFlow: shipped digits, tables, archives, record framing, and missing files."""
 
 import hashlib
 import pickle
@@ -63,12 +63,12 @@ def test_npz(tmp_path: Path) -> None:
         ("gone.npz", "there is no such file"),
         ("text.npz", "not a readable .npz file"),
         ("cut.npz", "not a readable .npz file"),
-        ("bare.npz", "one bare array"),
+        ("bare.npz", "a single unnamed array"),
         ("names.npz", "has no array 'y'; it has x, z"),
         ("lengths.npz", "differ in length: {'x': 3, 'y': 2}"),
     ],
 )
-def test_broken_npz_is_named(tmp_path: Path, name: str, said: str) -> None:
+def test_a_damaged_npz_file_is_named(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "text.npz").write_text("no archive")
     np.savez(tmp_path / "cut.npz", x=np.zeros(1_000), y=np.zeros(1_000))
     (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:900])
@@ -92,7 +92,7 @@ def test_tables(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_broken_tables_are_named(tmp_path: Path, suffix: str) -> None:
+def test_damaged_tables_are_named(tmp_path: Path, suffix: str) -> None:
     path = _write_table(tmp_path / f"t{suffix}", {"a": ["x", "y"], "b": [1, None], "label": [0, 1]})
     for label, features, said in [
         ("lable", None, "no column 'lable' (did you mean 'label'?); it has a, b, label"),
@@ -118,7 +118,7 @@ def _write_table(path: Path, columns: dict[str, list[object]]) -> Path:
 RECORD = bytes.fromhex("0300000000000000") + struct.pack("<I", tfrecord._masked_crc32c(b"\3" + b"\0" * 7))
 
 
-def test_checksum_is_the_published_one() -> None:
+def test_the_checksum_matches_its_specification() -> None:
     # RFC 3720, B.4: CRC-32C of 32 bytes of zeros is aa 36 91 8a on the wire, which is 0x8a9136aa.
     crc = 0x8A9136AA
     assert tfrecord._masked_crc32c(bytes(32)) == ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
@@ -133,7 +133,7 @@ def test_checksum_is_the_published_one() -> None:
         (RECORD + b"abc????" + b"\1" + RECORD[1:] + b"abc????", "damaged at byte 19 (record 1)"),
     ],
 )
-def test_broken_record_files_are_named(tmp_path: Path, content: bytes, said: str) -> None:
+def test_damaged_record_files_are_named(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "a.tfrecord"
     path.write_bytes(content)
     with pytest.raises(DataFileError, match=re.escape(f"{path}: ") + ".*" + re.escape(said)):
@@ -155,7 +155,7 @@ def test_image_folders(tmp_path: Path) -> None:
         folders.find(tmp_path / "gone")
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
-    with pytest.raises(DataFileError, match="holds no image"):
+    with pytest.raises(DataFileError, match="contains no images"):
         folders.find(tmp_path)
     for number in range(5):
         (tmp_path / "cat" / f"{number}.PNG").touch()
@@ -170,11 +170,11 @@ def test_image_folders(tmp_path: Path) -> None:
         folders.find(tmp_path)
 
 
-def test_image_folders_with_parts(tmp_path: Path) -> None:
+def test_image_folders_with_train_and_val(tmp_path: Path) -> None:
     for part in ("train/cat", "train/dog", "val/cat", "val/cow"):
         (tmp_path / part).mkdir(parents=True)
         (tmp_path / part / "1.png").touch()
-    with pytest.raises(DataFileError, match="classes that train/ has not: cow"):
+    with pytest.raises(DataFileError, match="classes that train/ lacks: cow"):
         folders.find(tmp_path)
     (tmp_path / "val" / "cow").rename(tmp_path / "val" / "dog")
     assert [Path(path).parent.name for path, _ in folders.find(tmp_path).evaluation] == ["cat", "dog"]
