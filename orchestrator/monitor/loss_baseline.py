@@ -79,7 +79,6 @@ class Block(NamedTuple):
     """The losses on their `LossScale`."""
     median: float
     """Of `judged`."""
-    gradients: Sequence[float] | None = None
 
 
 class Detrended(NamedTuple):

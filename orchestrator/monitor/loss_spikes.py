@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 
 from orchestrator.monitor.advice import finding
-from orchestrator.monitor.loss_baseline import Block, Detrended, LossScale, median
+from orchestrator.monitor.loss_baseline import Block, Detrended, LossScale
 from orchestrator.monitor.loss_noise import LossNoise
 from orchestrator.monitor.stability_settings import StabilitySettings
 from orchestrator.results import Finding
@@ -28,7 +27,6 @@ class SpikeRule:
     def __init__(self, scale: LossScale, noise: LossNoise, settings: StabilitySettings) -> None:
         self._scale, self._noise, self._least_rise = scale, noise, settings.least_rise
         self._waiting: list[tuple[Detrended, list[float]]] = []
-        self._gradients: deque[float] = deque(maxlen=256)
         self._open: _Spike | None = None
         self._quiet = 0
         self._squares, self._levels, self._seen = 0.0, 0.0, 0
@@ -80,8 +78,6 @@ class SpikeRule:
                 noise.learn_tail(score)
         if self._quiet > GAP:
             yield from self._close()
-        if block.gradients is not None:
-            self._gradients.extend(block.gradients)
 
     def _stands_out(self, detrended: Detrended, i: int, score: float) -> bool:
         excess = detrended.excess(i)
@@ -100,7 +96,6 @@ class SpikeRule:
         if score > spike.score:
             spike.score, spike.step, spike.clock = score, step, block.clock[i]
             spike.loss, spike.level = block.losses[i], self._scale.loss(level)
-            spike.gradient = _compare(block.gradients[i], self._gradients) if block.gradients else ""
 
     def _close(self) -> Iterator[Finding]:
         spike, self._open = self._open, None
@@ -112,7 +107,7 @@ class SpikeRule:
                 spike.clock,
                 f"the loss jumped to {spike.loss:.4g} at step {spike.step} and came back",
                 f"{spike.score:.1f} sigma above its level of {spike.level:.4g} (threshold "
-                f"{self._noise.threshold:.1f}){length}{spike.gradient}",
+                f"{self._noise.threshold:.1f}){length}",
             )
 
 
@@ -121,12 +116,3 @@ class _Spike:
         self.first = self.step = first
         self.steps = 0
         self.clock = self.score = self.loss = self.level = 0.0
-        self.gradient = ""
-
-
-def _compare(gradient: float, before: deque[float]) -> str:
-    if not before:
-        return ""
-    usual = median(before)
-    times = f", {gradient / usual:.1f} times the usual" if usual > 0 else ""
-    return f"; gradient norm {gradient:.4g}{times}"

@@ -2,7 +2,7 @@
 
 | kind | rule | where |
 |---|---|---|
-| nan | a loss that is NaN or infinite, at once; three such gradient norms in a row | here |
+| nan | a loss that is NaN or infinite, at once | here |
 | spike | robust z-score over 4.25 on the detrended loss, back again after | `loss_spikes` |
 | divergence | 32-step level 30 % and 9 standard errors above the lowest of 128 steps | `loss_rules` |
 | plateau | under 2 % fall over half the run, under half since the start | `loss_rules` |
@@ -32,8 +32,6 @@ from orchestrator.results import Finding
 
 RECOVERED = 32
 """Finite steps in a row that end an episode of NaN."""
-BAD_GRADIENTS = 3
-"""Gradient norms in a row that are not finite and make a finding."""
 
 
 class StabilityDetector:
@@ -47,18 +45,16 @@ class StabilityDetector:
     def __init__(self, settings: StabilitySettings | None = None) -> None:
         self.settings = settings or StabilitySettings()
         self._found: Counter[str] = Counter()
-        self._has_gradients = False
         self._finished = False
         self.goes_back()
 
     def goes_back(self) -> None:
         """Training goes on from an earlier state: its loss may be higher than it was since, and is judged anew."""
-        self._pending = _Columns([], [], [], [], [])
+        self._pending = _Columns([], [], [], [])
         self._rules: LossRules | None = None
         self._overfitting = OverfittingRule(self.settings.overfitting_loss, self.settings.overfitting_evaluations)
         self._last_finite: float | None = None
         self._finite_in_a_row = RECOVERED
-        self._bad_gradients = 0
         self._bad_evaluation = False
 
     @property
@@ -71,27 +67,19 @@ class StabilityDetector:
         return self._rules.spikes.jitter if self._rules else None
 
     def observe(
-        self,
-        steps: npt.ArrayLike,
-        samples: npt.ArrayLike,
-        clock: npt.ArrayLike,
-        losses: npt.ArrayLike,
-        gradient_norms: npt.ArrayLike | None = None,
+        self, steps: npt.ArrayLike, samples: npt.ArrayLike, clock: npt.ArrayLike, losses: npt.ArrayLike
     ) -> tuple[Finding, ...]:
         """The next steps, as one-dimensional arrays of one length; raises ValueError on different lengths."""
         loss = np.asarray(losses, dtype=np.float64)
-        gradient = np.asarray(np.zeros_like(loss) if gradient_norms is None else gradient_norms, np.float64)
         columns = _Columns(
             np.asarray(steps, dtype=np.int64).tolist(),
             np.asarray(samples, dtype=np.int64).tolist(),
             np.asarray(clock, dtype=np.float64).tolist(),
             loss.tolist(),
-            np.where(np.isfinite(gradient), gradient, math.inf).tolist(),
         )
         if len({len(column) for column in columns}) != 1:
             raise ValueError(f"arrays of different lengths: {[len(column) for column in columns]}")
-        self._has_gradients = gradient_norms is not None
-        bad = np.flatnonzero(~(np.isfinite(loss) & np.isfinite(gradient)))
+        bad = np.flatnonzero(~np.isfinite(loss))
         return self._limited(self._observe(columns, bad.tolist()))
 
     def observe_evaluation(self, step: int, clock: float, val_loss: float) -> tuple[Finding, ...]:
@@ -123,15 +111,9 @@ class StabilityDetector:
         at = 0
         for stop in [*bad, len(columns.losses)]:
             yield from self._feed(columns.cut(at, stop))
-            at = stop
-            if stop == len(columns.losses):
-                return
-            step, clock, loss = columns.steps[stop], columns.clock[stop], columns.losses[stop]
-            if math.isfinite(loss):
-                yield from self._bad_gradient(step, clock)
-            else:
-                yield from self._bad_loss(step, clock, loss)
-                at = stop + 1
+            if stop < len(columns.losses):
+                yield from self._bad_loss(columns.steps[stop], columns.clock[stop], columns.losses[stop])
+            at = stop + 1
 
     def _feed(self, columns: _Columns) -> Iterator[Finding]:
         count = len(columns.losses)
@@ -139,8 +121,6 @@ class StabilityDetector:
             return
         self._finite_in_a_row += count
         self._last_finite = columns.losses[-1]
-        if columns.gradients[-1] < math.inf:
-            self._bad_gradients = 0
         at = 0
         while at < count:
             until = at + BLOCK - len(self._pending.losses)
@@ -160,7 +140,7 @@ class StabilityDetector:
             self._rules = LossRules(self.settings, replace(scale, signed=True))
         block = self._block()
         if block is not None:
-            self._pending = _Columns([], [], [], [], [])
+            self._pending = _Columns([], [], [], [])
             yield from self._rules.on_block(block)
 
     def _block(self) -> Block | None:
@@ -168,21 +148,13 @@ class StabilityDetector:
         if self._rules is None or not columns.losses:
             return None
         judged = self._rules.scale.judge(columns.losses)
-        gradients = columns.gradients if self._has_gradients else None
-        return Block(columns.steps, columns.samples, columns.clock, columns.losses, judged, median(judged), gradients)
+        return Block(columns.steps, columns.samples, columns.clock, columns.losses, judged, median(judged))
 
     def _bad_loss(self, step: int, clock: float, loss: float) -> Iterator[Finding]:
         if self._finite_in_a_row >= RECOVERED:
             before = "the first loss" if self._last_finite is None else f"{self._last_finite:.4g} just before"
             yield finding("nan", step, clock, f"the loss is {loss} at step {step}", before)
         self._finite_in_a_row = 0
-
-    def _bad_gradient(self, step: int, clock: float) -> Iterator[Finding]:
-        """Loss scaling overflows now and then by design: only `BAD_GRADIENTS` in a row are worth a word."""
-        self._bad_gradients += 1
-        if self._bad_gradients == BAD_GRADIENTS:
-            symptom = f"the gradients are not finite at step {step}"
-            yield finding("nan", step, clock, symptom, f"{BAD_GRADIENTS} steps in a row, the loss still finite")
 
     def _evaluate(self, step: int, clock: float, val_loss: float) -> Iterator[Finding]:
         if not math.isfinite(val_loss):
@@ -203,15 +175,13 @@ class _Columns(NamedTuple):
     samples: list[int]
     clock: list[float]
     losses: list[float]
-    gradients: list[float]
 
     def cut(self, start: int, stop: int) -> _Columns:
         part = slice(start, stop)
-        return _Columns(self.steps[part], self.samples[part], self.clock[part], self.losses[part], self.gradients[part])
+        return _Columns(self.steps[part], self.samples[part], self.clock[part], self.losses[part])
 
     def extend(self, other: _Columns) -> None:
         self.steps.extend(other.steps)
         self.samples.extend(other.samples)
         self.clock.extend(other.clock)
         self.losses.extend(other.losses)
-        self.gradients.extend(other.gradients)
