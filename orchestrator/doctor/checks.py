@@ -6,7 +6,6 @@ is a hint; `warn` means that a run works, but slower or less safely; `fail` that
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import stat
@@ -17,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from orchestrator.doctor import machine
+from orchestrator.doctor.environment import version as installed
 from workers.telemetry.listeners import Listener, listeners
 
 GIB = 2**30
@@ -70,14 +70,6 @@ def diagnose(runs: Path = Path("runs")) -> tuple[Check, ...]:
             disk(runs, *machine.disk_free(runs)),
             shadowing(Path.cwd(), Path(__file__).parents[2]),
         )
-
-
-def installed(distribution: str) -> str | None:
-    """The installed version, without importing the package."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def python(version: str) -> Check:

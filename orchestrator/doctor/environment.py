@@ -41,6 +41,7 @@ def environment(directory: Path | None = None, root: Path = machine.ROOT) -> dic
 
 
 def version(package: str) -> str | None:
+    """The installed version, without importing the package; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -13,7 +13,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -77,7 +76,6 @@ class ChildAnswer:
 
     answer: Mapping[str, Any] | None
     problem: str
-    seconds: float
 
 
 def cores(root: Path = ROOT) -> Cores:
@@ -174,7 +172,6 @@ def ask_child(arguments: Sequence[str], timeout: float) -> ChildAnswer:
 
     `-P`, because the current folder may hold a `types.py` or a `keras/` that the child would import instead.
     """
-    start = time.monotonic()
     environment = os.environ | {
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "KERAS_BACKEND": "tensorflow",
@@ -192,13 +189,12 @@ def ask_child(arguments: Sequence[str], timeout: float) -> ChildAnswer:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return ChildAnswer(None, f"no answer within {timeout:g} s", time.monotonic() - start)
-    seconds = time.monotonic() - start
+        return ChildAnswer(None, f"no answer within {timeout:g} s")
     if child.returncode == 0:
         with contextlib.suppress(IndexError, json.JSONDecodeError):
-            return ChildAnswer(json.loads(child.stdout.splitlines()[-1]), "", seconds)
+            return ChildAnswer(json.loads(child.stdout.splitlines()[-1]), "")
     last_words = (child.stderr.strip() or child.stdout.strip() or f"exit code {child.returncode}").splitlines()[-1]
-    return ChildAnswer(None, last_words, seconds)
+    return ChildAnswer(None, last_words)
 
 
 def _read(path: Path) -> str:

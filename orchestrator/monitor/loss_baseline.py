@@ -15,6 +15,8 @@ BLOCK = 8
 PAST, LEAST_PAST, FUTURE = 8, 4, 3
 """Blocks before (64 steps; 32 at the start of a run) and after (24 steps) that place a block."""
 
+LEAST_RISE = 0.003
+"""A spike or divergence raises the loss by at least this share of its first level."""
 FAR = 1e100
 
 _AT = [(i - (BLOCK - 1) / 2) / BLOCK for i in range(BLOCK)]

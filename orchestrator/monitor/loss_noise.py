@@ -10,10 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.monitor.loss_baseline import LossScale, median
-from orchestrator.monitor.stability_settings import StabilitySettings
 
 Floats = npt.NDArray[np.float64]
 
+SPIKE_SIGMAS = 4.25
+"""Lowest threshold that makes a spike."""
+SPIKE_RISK = 5e-5
+"""Share of noisy steps, with the tail that this run has, that may pass for a spike."""
+LEAST_NOISE = 0.002
+"""Noise below 0.2 % of the level counts as that: tiny wiggles are no spikes."""
 NORMAL = 1.4826
 """Median absolute deviation to standard deviation, for a normal distribution."""
 TAIL_FROM = 2.0
@@ -40,9 +45,8 @@ class LossNoise:
       probability `risk`.
     """
 
-    def __init__(self, scale: LossScale, settings: StabilitySettings) -> None:
-        self._scale, self._floor = scale, settings.least_noise
-        self._lowest_threshold, self._risk = settings.spike_sigmas, settings.spike_risk
+    def __init__(self, scale: LossScale) -> None:
+        self._scale = scale
         self._residuals: deque[float] = deque(maxlen=512)
         self._rises: deque[float] = deque(maxlen=64)
         self._tail: deque[tuple[int, float]] = deque()
@@ -95,9 +99,9 @@ class LossNoise:
             self._power = min(max(power, -0.5), 1.0)
         recent = residuals[-256:]
         ratios = recent if self._scale.signed else np.expm1(np.minimum(recent, 50.0))
-        self.sigma = max(self._floor, winsorised_std(self._transform_all(recent)))
+        self.sigma = max(LEAST_NOISE, winsorised_std(self._transform_all(recent)))
         self.gate = self._inverse(0.85 * TAIL_FROM * self.sigma)
-        self._absolute = max(1e-6 * self._floor, winsorised_std(np.array(self._rises)))
+        self._absolute = max(1e-6 * LEAST_NOISE, winsorised_std(np.array(self._rises)))
         self.jitter = winsorised_std(ratios)
         self.memory = strongest_correlation(recent)
         for remembered in (self._tail, self._outliers):
@@ -109,7 +113,7 @@ class LossNoise:
         prior = 20.0
         excess = (sum(tail) + prior * TAIL_EXCESS) / (len(tail) + prior)
         share = (len(tail) + prior) / (min(self._steps, MEMORY) + prior / TAIL_SHARE)
-        self.threshold = max(self._lowest_threshold, TAIL_FROM + excess * math.log(share / self._risk))
+        self.threshold = max(SPIKE_SIGMAS, TAIL_FROM + excess * math.log(share / SPIKE_RISK))
         self.ready = True
 
     def _transform(self, residual: float) -> float:
@@ -132,10 +136,10 @@ class LossNoise:
 class LevelNoise:
     """Standard deviation of block medians from second differences: blind to the trend, not to slow noise."""
 
-    def __init__(self, floor: float) -> None:
+    def __init__(self) -> None:
         self._medians: deque[float] = deque(maxlen=3)
         self._differences: deque[float] = deque(maxlen=64)
-        self._floor, self._seen = floor, 0
+        self._seen = 0
         self.sigma: float | None = None
 
     def push(self, level: float) -> None:
@@ -146,7 +150,7 @@ class LevelNoise:
         self._differences.append(abs(first - 2 * second + third))
         self._seen += 1
         if self._seen % 8 == 4:
-            self.sigma = max(self._floor, NORMAL * median(self._differences) / math.sqrt(6))
+            self.sigma = max(LEAST_NOISE / 2, NORMAL * median(self._differences) / math.sqrt(6))
 
 
 def winsorised(deviations: Floats) -> Floats:

@@ -8,27 +8,35 @@ from collections.abc import Iterator
 from itertools import islice
 
 from orchestrator.monitor.advice import finding
-from orchestrator.monitor.loss_baseline import BLOCK, Baseline, Block, LossHistory, LossScale
+from orchestrator.monitor.loss_baseline import BLOCK, LEAST_RISE, Baseline, Block, LossHistory, LossScale
 from orchestrator.monitor.loss_noise import LevelNoise, LossNoise
 from orchestrator.monitor.loss_spikes import SpikeRule
 from orchestrator.monitor.overfitting import Level
-from orchestrator.monitor.stability_settings import StabilitySettings
 from orchestrator.results import Finding
+
+DIVERGENCE_RISE = 0.3
+PLATEAU_STEPS = 500
+PLATEAU_FALL = 0.02
+CONVERGED_FALL = 0.5
+"""A loss that fell by more than this share since the start is never called stuck."""
+WILD_JITTER = 0.8
+SWING_STEPS = 1024
+"""Steps within which a rise belongs to those before it."""
 
 
 class LossRules:
     """All rules that follow the training loss; its first block gave them their scale."""
 
-    def __init__(self, settings: StabilitySettings, scale: LossScale) -> None:
+    def __init__(self, scale: LossScale) -> None:
         self.scale = scale
         self._history = LossHistory()
         self._baseline = Baseline()
-        self._level_noise = LevelNoise(settings.least_noise / 2)
-        noise = LossNoise(scale, settings)
-        self.spikes = SpikeRule(scale, noise, settings)
-        self._divergence = DivergenceRule(scale, self._level_noise, settings)
-        self._plateau = PlateauRule(scale, self._history, settings)
-        self._oscillation = OscillationRule(scale, noise, settings)
+        self._level_noise = LevelNoise()
+        noise = LossNoise(scale)
+        self.spikes = SpikeRule(scale, noise)
+        self._divergence = DivergenceRule(scale, self._level_noise)
+        self._plateau = PlateauRule(scale, self._history)
+        self._oscillation = OscillationRule(scale, noise)
         self._swings_until = 0
 
     def on_block(self, block: Block) -> Iterator[Finding]:
@@ -68,14 +76,13 @@ class DivergenceRule:
 
     Far is 30 % and 9 standard errors of that mean, and every block of those 32 steps is above half of it, so
     that a long spike does not count. A loss that e-folds in 50 steps is found within 50. The episode ends
-    when the level is back below half the rise. A loss that came back twice and rises again within `memory`
+    when the level is back below half the rise. A loss that came back twice and rises again within 1,024
     steps is swinging, not diverging: then the finding is an oscillation, and the last one until it has been
     calm for as long.
     """
 
-    def __init__(self, scale: LossScale, noise: LevelNoise, settings: StabilitySettings, memory: int = 1024) -> None:
-        self._scale, self._noise, self._settings = scale, noise, settings
-        self._memory = memory // BLOCK
+    def __init__(self, scale: LossScale, noise: LevelNoise) -> None:
+        self._scale, self._noise = scale, noise
         self._medians: deque[float] = deque(maxlen=4)
         self._levels: deque[float] = deque(maxlen=17)
         self._blocks = 0
@@ -106,11 +113,11 @@ class DivergenceRule:
             return None
         lowest = min(islice(self._levels, len(self._levels) - 6))
         error = self._noise.sigma / 2
-        far = max(math.log1p(self._settings.divergence_rise), 9 * error)
+        far = max(math.log1p(DIVERGENCE_RISE), 9 * error)
         if level - lowest < far or min(self._medians) < lowest + far / 2:
             return None
         before, now = self._scale.loss(lowest), self._scale.loss(level)
-        if now - before < self._settings.least_rise * self._scale.unit:
+        if now - before < LEAST_RISE * self._scale.unit:
             return None
         self._end = lowest + far / 2
         evidence = (
@@ -120,7 +127,7 @@ class DivergenceRule:
         return self._diverging(block, evidence)
 
     def _diverging(self, block: Block, evidence: str) -> Finding | None:
-        back = [at for at in self._returns if at > self._blocks - self._memory]
+        back = [at for at in self._returns if at > self._blocks - SWING_STEPS // BLOCK]
         self._swinging = self._swinging and bool(back)
         if len(back) < 2:
             symptom = "the loss rises instead of falling"
@@ -141,8 +148,8 @@ class PlateauRule:
     reported. The episode ends when the loss falls 5 % below where it was stuck.
     """
 
-    def __init__(self, scale: LossScale, history: LossHistory, settings: StabilitySettings) -> None:
-        self._scale, self._history, self._settings = scale, history, settings
+    def __init__(self, scale: LossScale, history: LossHistory) -> None:
+        self._scale, self._history = scale, history
         self._first: float | None = None
         self._stuck_at: float | None = None
         self._quiet_until = 0
@@ -158,16 +165,16 @@ class PlateauRule:
                 self._stuck_at = None
                 self._quiet_until = history.blocks * 2  # until the second half has nothing of this one
             return None
-        count = max(len(history.levels) // 2, math.ceil(self._settings.plateau_steps / (history.stride * BLOCK)))
+        count = max(len(history.levels) // 2, math.ceil(PLATEAU_STEPS / (history.stride * BLOCK)))
         if len(history.levels) < max(count, 8) or history.blocks < self._quiet_until:
             return None
         levels = history.levels[-count:]
         fall, error = line_fall(levels)
         mean = sum(levels) / count
         first, now = self._scale.loss(self._first), self._scale.loss(mean)
-        if fall + 2 * error > self._settings.plateau_fall or fall < -0.2:
+        if fall + 2 * error > PLATEAU_FALL or fall < -0.2:
             return None
-        if first - now > self._settings.converged_fall * abs(first):
+        if first - now > CONVERGED_FALL * abs(first):
             return None
         self._stuck_at = mean
         over = count * history.stride * BLOCK
@@ -190,18 +197,18 @@ class OscillationRule:
     about 64 steps are `DivergenceRule`'s.
     """
 
-    def __init__(self, scale: LossScale, noise: LossNoise, settings: StabilitySettings) -> None:
-        self._scale, self._noise, self._jitter = scale, noise, settings.jitter
+    def __init__(self, scale: LossScale, noise: LossNoise) -> None:
+        self._scale, self._noise = scale, noise
         self._wild, self._calm = 0, 0
         self._open = False
 
     def on_block(self, block: Block) -> Finding | None:
         noise = self._noise
         periodic = noise.jitter > 0.15 and abs(noise.memory) > 0.7
-        if not (periodic or noise.jitter > self._jitter) or not self._matters(block):
+        if not (periodic or noise.jitter > WILD_JITTER) or not self._matters(block):
             self._wild = 0
             self._calm += 1
-            self._open = self._open and self._calm < 1024 // BLOCK
+            self._open = self._open and self._calm < SWING_STEPS // BLOCK
             return None
         self._calm = 0
         self._wild += 1

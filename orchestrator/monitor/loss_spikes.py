@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterator
 
 from orchestrator.monitor.advice import finding
-from orchestrator.monitor.loss_baseline import Block, Detrended, LossScale
+from orchestrator.monitor.loss_baseline import LEAST_RISE, Block, Detrended, LossScale
 from orchestrator.monitor.loss_noise import LossNoise
-from orchestrator.monitor.stability_settings import StabilitySettings
 from orchestrator.results import Finding
 
 GAP = 16
@@ -24,8 +23,8 @@ class SpikeRule:
     a lasting rise is no spike. Steps are judged 24 to 32 steps late, the first 32 never.
     """
 
-    def __init__(self, scale: LossScale, noise: LossNoise, settings: StabilitySettings) -> None:
-        self._scale, self._noise, self._least_rise = scale, noise, settings.least_rise
+    def __init__(self, scale: LossScale, noise: LossNoise) -> None:
+        self._scale, self._noise = scale, noise
         self._waiting: list[tuple[Detrended, list[float]]] = []
         self._open: _Spike | None = None
         self._quiet = 0
@@ -72,7 +71,7 @@ class SpikeRule:
                     yield from self._close()
                     noise.learn_outlier(score)
                 self._quiet = 0
-                if rises[i] > self._least_rise:
+                if rises[i] > LEAST_RISE:
                     self._extend(block, i, score, detrended.line[i])
             elif self._quiet > GAP and score > 0:
                 noise.learn_tail(score)

@@ -17,9 +17,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 FEWEST_STEPS = 100
 
 
@@ -33,22 +30,14 @@ class NoiseScale:
     """Simple noise scale: their ratio, in samples."""
 
 
-def simple_noise_scale(small: npt.ArrayLike, big: npt.ArrayLike, small_batch: int, big_batch: int) -> NoiseScale | None:
-    """Square norms of gradients over `small_batch` and over `big_batch` samples, any number of each.
+def simple_noise_scale(small: float, big: float, small_batch: int, big_batch: int) -> NoiseScale | None:
+    """The noise scale from mean square norms of gradients over `small_batch` and over `big_batch` samples.
 
-    Signal and noise are averaged over all steps given before the ratio is taken, because one step's ratio is
-    biased and wild (same appendix); a hundred steps are a good start. None where that is still too few: a
-    signal or noise that comes out negative, or norms that are not finite. Raises ValueError unless
-    small_batch < big_batch.
+    The means are taken over many steps before the ratio, because one step's ratio is biased and wild (same
+    appendix); a hundred steps are a good start. None if signal or noise comes out negative: too few steps.
     """
-    if not 0 < small_batch < big_batch:
-        raise ValueError(f"need 0 < small_batch < big_batch, not {small_batch} and {big_batch}")
-    small_norm = _mean(small)
-    big_norm = _mean(big)
-    if small_norm is None or big_norm is None:
-        return None
-    signal = (big_batch * big_norm - small_batch * small_norm) / (big_batch - small_batch)
-    noise = (small_norm - big_norm) / (1 / small_batch - 1 / big_batch)
+    signal = (big_batch * big - small_batch * small) / (big_batch - small_batch)
+    noise = (small - big) / (1 / small_batch - 1 / big_batch)
     if signal <= 0 or noise < 0:
         return None
     return NoiseScale(signal, noise, noise / signal)
@@ -81,9 +70,4 @@ class NoiseScaleEstimate:
         """None before a hundred steps, and where the batches are of one size."""
         if self._batches is None or self._batches[0] >= self._batches[1] or self.steps < FEWEST_STEPS:
             return None
-        return simple_noise_scale([self._small / self.steps], [self._big / self.steps], *self._batches)
-
-
-def _mean(squares: npt.ArrayLike) -> float | None:
-    values = np.asarray(squares, dtype=np.float64).ravel()
-    return float(np.mean(values)) if values.size and np.isfinite(values).all() else None
+        return simple_noise_scale(self._small / self.steps, self._big / self.steps, *self._batches)

@@ -7,6 +7,11 @@ from typing import NamedTuple
 from orchestrator.monitor.advice import finding
 from orchestrator.results import Finding
 
+WORSE = 0.05
+"""Share by which a validation loss is above its best that counts as worse."""
+IN_A_ROW = 3
+"""Evaluations that have to be worse."""
+
 
 class Level(NamedTuple):
     """The training loss around a snapshot."""
@@ -27,8 +32,7 @@ class OverfittingRule:
     with the median of the best and its neighbours. The episode ends at a new best.
     """
 
-    def __init__(self, loss: float, in_a_row: int) -> None:
-        self._loss, self._in_a_row = loss, in_a_row
+    def __init__(self) -> None:
         self._previous: float | None = None
         self._best: tuple[float, int, Level | None] | None = None
         self._around: list[float] = []
@@ -44,12 +48,12 @@ class OverfittingRule:
             return None
         if not self._after:
             self._around.append(validation)
-        self._after = [*self._after, validation][-self._in_a_row :]
+        self._after = [*self._after, validation][-IN_A_ROW:]
         best, best_step, best_training = self._best
-        if self._open or training is None or best_training is None or len(self._after) < self._in_a_row:
+        if self._open or training is None or best_training is None or len(self._after) < IN_A_ROW:
             return None
         usual = sorted(self._around)[(len(self._around) - 1) // 2]
-        limit = usual + self._loss * abs(usual)
+        limit = usual + WORSE * abs(usual)
         fell = best_training.judged - training.judged
         if min(self._after) <= limit or self._after[-1] < self._after[0] or fell < max(0.02, 3 * training.error):
             return None

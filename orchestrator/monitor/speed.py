@@ -98,25 +98,23 @@ STRAGGLER = 1.5
 """Slowest worker's step time over the median."""
 
 
-def input_bound(share: float, step: int, clock: float, threshold: float = INPUT_BOUND) -> Finding | None:
+def input_bound(share: float, step: int, clock: float) -> Finding | None:
     """`share` of the training time, 0 to 1, that the replicas spent waiting for the next batch."""
-    if not share > threshold:
+    if not share > INPUT_BOUND:
         return None
-    evidence = f"{share:.0%} of the training time is spent waiting for the next batch (limit {threshold:.0%})"
+    evidence = f"{share:.0%} of the training time is spent waiting for the next batch (limit {INPUT_BOUND:.0%})"
     return finding("input_bound", step, clock, "training waits for its data", evidence)
 
 
-def straggler(
-    step_seconds: Mapping[str, float], step: int, clock: float, threshold: float = STRAGGLER
-) -> Finding | None:
+def straggler(step_seconds: Mapping[str, float], step: int, clock: float) -> Finding | None:
     """`step_seconds`: mean seconds per step by worker, without the time spent waiting for each other."""
     index = straggler_index(step_seconds)
-    if index is None or index <= threshold:
+    if index is None or index <= STRAGGLER:
         return None
     times = {worker: time for worker, time in step_seconds.items() if math.isfinite(time) and time > 0}
     slowest = max(times, key=times.__getitem__)
     evidence = (
         f"{slowest} takes {times[slowest] * 1e3:.3g} ms a step, {index:.2f} times the median of "
-        f"{len(times)} workers (limit {threshold})"
+        f"{len(times)} workers (limit {STRAGGLER})"
     )
     return finding("straggler", step, clock, f"{slowest} is slower than the others", evidence)

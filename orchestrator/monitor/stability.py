@@ -27,11 +27,12 @@ from orchestrator.monitor.advice import Kind, finding
 from orchestrator.monitor.loss_baseline import BLOCK, Block, LossScale, median
 from orchestrator.monitor.loss_rules import LossRules
 from orchestrator.monitor.overfitting import OverfittingRule
-from orchestrator.monitor.stability_settings import StabilitySettings
 from orchestrator.results import Finding
 
 RECOVERED = 32
 """Finite steps in a row that end an episode of NaN."""
+FINDINGS_PER_KIND = 20
+"""More of one kind are only counted, and the count is reported by `finish`."""
 
 
 class StabilityDetector:
@@ -42,8 +43,7 @@ class StabilityDetector:
     value of a float. Memory is bounded; a step costs about 3 microseconds.
     """
 
-    def __init__(self, settings: StabilitySettings | None = None) -> None:
-        self.settings = settings or StabilitySettings()
+    def __init__(self) -> None:
         self._found: Counter[str] = Counter()
         self._finished = False
         self.goes_back()
@@ -52,7 +52,7 @@ class StabilityDetector:
         """Training goes on from an earlier state: its loss may be higher than it was since, and is judged anew."""
         self._pending = _Columns([], [], [], [])
         self._rules: LossRules | None = None
-        self._overfitting = OverfittingRule(self.settings.overfitting_loss, self.settings.overfitting_evaluations)
+        self._overfitting = OverfittingRule()
         self._last_finite: float | None = None
         self._finite_in_a_row = RECOVERED
         self._bad_evaluation = False
@@ -92,7 +92,7 @@ class StabilityDetector:
             return ()
         self._finished = True
         last = self._limited(self._rules.flush(self._block()) if self._rules else ())
-        limit = self.settings.findings_per_kind
+        limit = FINDINGS_PER_KIND
         rest = ((kind, count - limit) for kind, count in sorted(self._found.items()) if count > limit)
         return last + tuple(
             finding(cast(Kind, kind), None, None, f"{count} more of kind {kind}", f"only the first {limit} are listed")
@@ -103,7 +103,7 @@ class StabilityDetector:
         kept = []
         for found in findings:
             self._found[found.kind] += 1
-            if self._found[found.kind] <= self.settings.findings_per_kind:
+            if self._found[found.kind] <= FINDINGS_PER_KIND:
                 kept.append(found)
         return tuple(kept)
 
@@ -133,11 +133,11 @@ class StabilityDetector:
         """A loss that turns negative is judged anew, on the scale for such losses, from this block on."""
         losses = self._pending.losses
         if self._rules is None:
-            self._rules = LossRules(self.settings, LossScale.of(losses, signed=False))
+            self._rules = LossRules(LossScale.of(losses, signed=False))
         scale = self._rules.scale
         if not scale.signed and any(map(scale.is_negative, losses)):
             yield from self._rules.flush(None)
-            self._rules = LossRules(self.settings, replace(scale, signed=True))
+            self._rules = LossRules(replace(scale, signed=True))
         block = self._block()
         if block is not None:
             self._pending = _Columns([], [], [], [])

@@ -18,17 +18,17 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def imported(gpus: int = 0) -> ChildAnswer:
-    return ChildAnswer({"gpus": gpus, "seconds": 4.2}, "", 4.5)
+    return ChildAnswer({"gpus": gpus, "seconds": 4.2}, "")
 
 
 def nvml(state: str = "ok", detail: str = "", devices: int = 0) -> ChildAnswer:
     device = {"uuid": "GPU-1", "name": "NVIDIA H100", "memory_total_bytes": 80 * GIB, "error": None}
     answer = {"state": state, "detail": detail, "driver": "580.82", "devices": [device] * devices}
-    return ChildAnswer(answer, "", 0.1)
+    return ChildAnswer(answer, "")
 
 
-BROKEN = ChildAnswer(None, "ImportError: libtensorflow_cc.so.2: cannot open shared object file", 0.3)
-HANGING = ChildAnswer(None, "no answer within 30 s", 30)
+BROKEN = ChildAnswer(None, "ImportError: libtensorflow_cc.so.2: cannot open shared object file")
+HANGING = ChildAnswer(None, "no answer within 30 s")
 
 
 def test_the_tested_releases_are_the_ones_pyproject_admits() -> None:
