@@ -363,7 +363,7 @@ def test_it_is_cheap_and_bounded() -> None:
 
     best = max(runs())
     report(f"{best:,.0f} steps/s of processor time")
-    assert best > 100_000  # measured 300,000 on a quiet core
+    assert best > 20_000  # measured 300,000 on a quiet core, 86,000 on a busy one
 
 
 # --- pace and noise scale --------------------------------------------------------------------------------

@@ -210,7 +210,7 @@ def test_importing_the_monitor_is_cheap() -> None:
     command = [sys.executable, "-c", code]
     best = min(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(2))
     assert best[1:] == []
-    assert float(best[0]) < 0.1
+    assert float(best[0]) < 0.5  # seconds of processor time
 
 
 def test_a_look_costs_little() -> None:
