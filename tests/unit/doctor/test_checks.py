@@ -11,10 +11,11 @@ import pytest
 from orchestrator.doctor import checks, machine
 from orchestrator.doctor.checks import GIB, Status
 from orchestrator.doctor.machine import ChildAnswer, Cores, Memory, Ports
+from workers.telemetry.listeners import Listener
 
 pytestmark = pytest.mark.unit
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 def imported(gpus: int = 0) -> ChildAnswer:
@@ -168,6 +169,18 @@ class TestToken:
 
     def test_text_of_the_token_is_never_shown(self, tmp_path: Path, file: Path) -> None:
         assert "secret" not in f"{checks.token({}, tmp_path)}"
+
+
+def test_every_socket_is_listed_and_public_ones_are_a_warning() -> None:
+    inner, outer = Listener("regatta task", 8, "127.0.0.1", 15001), Listener("raylet", 7, "::", 6379)
+    assert checks.sockets(()).status == Status.OK
+    assert checks.sockets((inner,)).status == Status.OK
+    check = checks.sockets((inner, outer))
+    assert check.status == Status.WARN
+    assert "2 of Ray and Regatta listen, 1 on public interfaces" in check.detail
+    assert "raylet (7) [::]:6379" in check.detail
+    assert "regatta task (8) 127.0.0.1:15001" in check.detail
+    assert "firewall" in check.remedy
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.monitor.nvml_world import TWO_GPUS, A, B, StandIn
+from tests.unit.telemetry.nvml_world import TWO_GPUS, A, B, StandIn
 from workers.messages import GpuSample, HostSample
 from workers.telemetry.gpu import GpuReader, GpuReading
 from workers.telemetry.host import HostReading

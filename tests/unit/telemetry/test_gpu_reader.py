@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.monitor.nvml_world import CODES, FIRST, GIB, H100, SECOND, TWO_GPUS, A, B, StandIn, read
+from tests.unit.telemetry.nvml_world import CODES, FIRST, GIB, H100, SECOND, TWO_GPUS, A, B, StandIn, read
 from workers.messages import GpuSample
 from workers.telemetry.gpu import GpuReader, GpuReading
 

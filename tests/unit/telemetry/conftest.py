@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.monitor.nvml_world import TWO_GPUS, StandIn
+from tests.unit.telemetry.nvml_world import TWO_GPUS, StandIn
 
 SOURCE = Path(__file__).with_name("nvml_stand_in.c")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.monitor.nvml_world import CODES, FIRST, H100, SECOND, TWO_GPUS, A, StandIn, read
+from tests.unit.telemetry.nvml_world import CODES, FIRST, H100, SECOND, TWO_GPUS, A, StandIn, read
 from workers.messages import GpuSample
 from workers.telemetry.gpu import STATES, GpuReader, GpuReading
 
