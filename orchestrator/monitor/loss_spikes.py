@@ -1,4 +1,4 @@
-"""Spikes: the loss jumps and comes back."""
+"""Spikes: the loss jumps, and comes back."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from orchestrator.monitor.loss_noise import LossNoise
 from orchestrator.results import Finding
 
 GAP = 16
-"""Steps between two excursions that make them one spike."""
+"""Largest number of steps between two excursions of one spike."""
 
 
 class SpikeRule:
-    """A step whose score passes the threshold, over what was before *and* what comes after.
+    """Spike: steps whose score exceeds the threshold, compared with the losses before *and* after them.
 
-    The score is a robust z (see `LossNoise`); the threshold is 4.25 sigma, or what noise with this run's tail
-    passes once in 20,000 steps, if that is more. The rise must be 0.3 % of the first loss, and three quarters
-    of it must remain over the past continued and over the lowest level that follows: a learning-rate step or
-    a lasting rise is no spike. Steps are judged 24 to 32 steps late, the first 32 never.
+    The score is a robust z-score (see `LossNoise`). The threshold is 4.25 sigma, or the score that noise with
+    this run's tail exceeds once in 20,000 steps, whichever is higher. The rise must be 0.3 % of the first loss,
+    and three quarters of it must remain above the extended past and above the lowest level that follows, so
+    that a learning-rate step or a lasting rise is no spike. Steps are judged 24 to 32 steps late, the first 32 never.
     """
 
     def __init__(self, scale: LossScale, noise: LossNoise) -> None:
@@ -32,7 +32,7 @@ class SpikeRule:
 
     @property
     def jitter(self) -> float | None:
-        """Standard deviation of the residuals of all steps so far, relative to the level."""
+        """Standard deviation of the residuals of all steps so far over their level; None until it is known."""
         if not self._seen or not self._noise.ready:
             return None
         deviation = math.sqrt(self._squares / self._seen)

@@ -1,4 +1,4 @@
-"""Overfitting: the training loss still falls while the validation loss has turned."""
+"""Overfitting: the validation loss rises while the training loss still falls."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from orchestrator.monitor.advice import finding
 from orchestrator.results import Finding
 
 WORSE = 0.05
-"""Share by which a validation loss is above its best that counts as worse."""
+"""Smallest share by which a worse validation loss is above the best."""
 IN_A_ROW = 3
-"""Evaluations that have to be worse."""
+"""Number of worse evaluations that are a finding."""
 
 
 class Level(NamedTuple):
-    """The training loss around a snapshot."""
+    """Mean training loss before a snapshot."""
 
     loss: float
     judged: float
-    """On the scale of `LossScale`: differences are ratios."""
+    """The loss on its `LossScale`, on which differences are ratios."""
     error: float
     """Standard error of `judged`."""
 
 
 class OverfittingRule:
-    """Prechelt's generalisation loss ("Early Stopping - But When?", 1998): `GL = loss / lowest so far - 1`.
+    """Overfitting by Prechelt's generalisation loss ("Early Stopping - But When?", 1998): `GL = loss / lowest - 1`.
 
-    Three evaluations in a row with GL over 5 %, not falling among themselves, while the training loss (mean
-    level of 256 steps up to each snapshot) fell by 2 % and three standard errors since the best evaluation.
-    Three, because one evaluation has noise of its own and the lowest of many is low by luck: it is compared
-    with the median of the best and its neighbours. The episode ends at a new best.
+    GL is over 5 % in three evaluations in a row, of which the last is no better than the first, while the
+    training loss (mean level of the 256 steps up to each snapshot) has fallen by 2 % and by three standard
+    errors since the best evaluation. One evaluation is noisy, and the lowest of many is low by luck: hence
+    three evaluations, compared with the median of the best and those next to it. A new best ends the episode.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class OverfittingRule:
             "overfitting",
             step,
             clock,
-            "the model fits the training data better and unseen data worse",
+            "the model gets better on the training data and worse on unseen data",
             f"validation loss {best:.4g} at step {best_step}, {validation:.4g} now; training loss "
             f"{best_training.loss:.4g} then, {training.loss:.4g} now",
         )

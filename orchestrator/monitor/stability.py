@@ -1,15 +1,15 @@
-"""Is the loss well? An incremental detector: arrays of steps in, findings out, bounded memory.
+"""The stability detector: finds what is wrong with the loss of a run, incrementally and in bounded memory.
 
 | kind | rule | where |
 |---|---|---|
 | nan | a loss that is NaN or infinite, at once | here |
-| spike | robust z-score over 4.25 on the detrended loss, back again after | `loss_spikes` |
-| divergence | 32-step level 30 % and 9 standard errors above the lowest of 128 steps | `loss_rules` |
+| spike | robust z-score over 4.25 on the detrended loss, which then comes back | `loss_spikes` |
+| divergence | level of 32 steps 30 % and 9 standard errors above the lowest of 128 steps | `loss_rules` |
 | plateau | under 2 % fall over half the run, under half since the start | `loss_rules` |
 | oscillation | jitter over 0.8, correlated residuals, or a third rise that came back | `loss_rules` |
 | overfitting | validation loss 5 % over its best three times, training loss falling | `overfitting` |
 
-Each rule's docstring gives its thresholds and their source. One finding per episode, not per step.
+Each rule's docstring gives its thresholds and their source. There is one finding per episode, not per step.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from orchestrator.monitor.overfitting import OverfittingRule
 from orchestrator.results import Finding
 
 RECOVERED = 32
-"""Finite steps in a row that end an episode of NaN."""
+"""Number of consecutive finite steps that end an episode of NaN."""
 FINDINGS_PER_KIND = 20
-"""More of one kind are only counted, and the count is reported by `finish`."""
+"""Most findings of one kind that are reported; the number of further ones is reported by `finish`."""
 
 
 class StabilityDetector:
-    """Feed it the loss of one run in the order it arrives; after a restart or a rollback it has to be told.
+    """Judges the loss of one run in the order of arrival; `goes_back` must be called after a restart or rollback.
 
-    What it finds does not depend on how the stream is cut into calls. Async steps may be numbered out of
-    order: numbers only name steps in findings, the order of arrival is the time axis. It never raises on the
-    value of a float. Memory is bounded; a step costs about 3 microseconds.
+    The findings do not depend on how the stream is cut into calls. Async steps may be numbered out of order:
+    numbers only name steps in findings, the order of arrival is the time axis. No value of a float makes it
+    raise. Its memory is bounded; a step costs about 3 microseconds.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class StabilityDetector:
         self.goes_back()
 
     def goes_back(self) -> None:
-        """Training goes on from an earlier state: its loss may be higher than it was since, and is judged anew."""
+        """Start over: training resumes from an earlier state, whose loss may be higher than the latest."""
         self._pending = _Columns([], [], [], [])
         self._rules: LossRules | None = None
         self._overfitting = OverfittingRule()
@@ -59,17 +59,16 @@ class StabilityDetector:
 
     @property
     def jitter(self) -> float | None:
-        """Standard deviation of the detrended loss over its level, since training last went back; None before 88 steps.
+        """Standard deviation of the detrended loss over its level, since the last `goes_back`; None before 88 steps.
 
-        Detrended with the local baseline of `loss_baseline`, so swings slower than about 64 steps do not
-        count.
+        The local baseline of `loss_baseline` is subtracted, so swings slower than about 64 steps do not count.
         """
         return self._rules.spikes.jitter if self._rules else None
 
     def observe(
         self, steps: npt.ArrayLike, samples: npt.ArrayLike, clock: npt.ArrayLike, losses: npt.ArrayLike
     ) -> tuple[Finding, ...]:
-        """The next steps, as one-dimensional arrays of one length; raises ValueError on different lengths."""
+        """Judge the next steps, given as one-dimensional arrays; raises ValueError if their lengths differ."""
         loss = np.asarray(losses, dtype=np.float64)
         columns = _Columns(
             np.asarray(steps, dtype=np.int64).tolist(),
@@ -83,11 +82,11 @@ class StabilityDetector:
         return self._limited(self._observe(columns, bad.tolist()))
 
     def observe_evaluation(self, step: int, clock: float, val_loss: float) -> tuple[Finding, ...]:
-        """A snapshot taken at `step` was scored; its training loss is looked up, so it may come late."""
+        """Judge the validation loss of the snapshot taken at `step`; it may arrive after later steps."""
         return self._limited(self._evaluate(step, clock, val_loss))
 
     def finish(self) -> tuple[Finding, ...]:
-        """The run is over: judge its last steps, and report how many findings were only counted."""
+        """Judge the last steps of the run, and report how many findings were left out."""
         if self._finished:
             return ()
         self._finished = True
@@ -95,7 +94,13 @@ class StabilityDetector:
         limit = FINDINGS_PER_KIND
         rest = ((kind, count - limit) for kind, count in sorted(self._found.items()) if count > limit)
         return last + tuple(
-            finding(cast(Kind, kind), None, None, f"{count} more of kind {kind}", f"only the first {limit} are listed")
+            finding(
+                cast(Kind, kind),
+                None,
+                None,
+                f"{count} more findings of kind {kind}",
+                f"only the first {limit} are listed",
+            )
             for kind, count in rest
         )
 
@@ -130,7 +135,7 @@ class StabilityDetector:
                 yield from self._close_block()
 
     def _close_block(self) -> Iterator[Finding]:
-        """A loss that turns negative is judged anew, on the scale for such losses, from this block on."""
+        """Judge a full block. If the loss turns negative, the rules start over on the scale for such losses."""
         losses = self._pending.losses
         if self._rules is None:
             self._rules = LossRules(LossScale.of(losses, signed=False))
@@ -152,7 +157,7 @@ class StabilityDetector:
 
     def _bad_loss(self, step: int, clock: float, loss: float) -> Iterator[Finding]:
         if self._finite_in_a_row >= RECOVERED:
-            before = "the first loss" if self._last_finite is None else f"{self._last_finite:.4g} just before"
+            before = "it is the first loss" if self._last_finite is None else f"{self._last_finite:.4g} just before"
             yield finding("nan", step, clock, f"the loss is {loss} at step {step}", before)
         self._finite_in_a_row = 0
 

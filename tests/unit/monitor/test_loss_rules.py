@@ -30,7 +30,7 @@ def test_many_spikes_are_capped_and_counted() -> None:
     found = watch(losses)
     assert kinds(found) == {"spike": 21}
     assert found[-1].step is None
-    assert found[-1].symptom == "40 more of kind spike"
+    assert found[-1].symptom == "40 more findings of kind spike"
 
 
 def test_a_spike_in_the_last_steps_is_found_by_finish() -> None:
