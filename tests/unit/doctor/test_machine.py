@@ -1,4 +1,4 @@
-"""What `machine` reads from a kernel's files, from sockets and from child processes."""
+"""Facts that `machine` reads from the kernel's files, from sockets and from child processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture
 def kernel(tmp_path: Path) -> Any:
-    """Writes files below a root that stands for the machine's."""
+    """Writes files below a folder that stands for the root of the machine."""
 
     def write(files: dict[str, str]) -> Path:
         for name, text in files.items():
@@ -62,7 +62,7 @@ def test_cpu_quota(kernel: Any, files: dict[str, str], quota: float | None) -> N
     assert machine.cores(kernel(files)).quota == quota
 
 
-def test_the_tightest_cgroup_counts(kernel: Any) -> None:
+def test_the_lowest_quota_of_all_cgroups_counts(kernel: Any) -> None:
     root = kernel(
         {
             "proc/self/cgroup": V2,
@@ -118,7 +118,7 @@ def test_a_taken_port_is_not_free() -> None:
         assert not machine._can_bind(socket.AF_INET, "", holder.getsockname()[1])
 
 
-def test_disk_looks_at_the_nearest_folder(tmp_path: Path) -> None:
+def test_disk_of_the_nearest_existing_folder(tmp_path: Path) -> None:
     nearest, free, writable = machine.disk_free(tmp_path / "a" / "b")
     assert (nearest, writable) == (tmp_path, True)
     assert free > 0
@@ -131,18 +131,18 @@ class TestChild:
         found = machine.ask_child(["-c", "print('noise'); print('{\"a\": 1}')"], 30)
         assert (found.answer, found.problem) == ({"a": 1}, "")
 
-    def test_failure_is_told_in_one_line(self) -> None:
+    def test_failure_gives_one_line(self) -> None:
         found = machine.ask_child(["-c", "import no_such_module"], 30)
         assert found.answer is None
         assert found.problem == "ModuleNotFoundError: No module named 'no_such_module'"
 
-    def test_death_without_a_word(self) -> None:
+    def test_exit_without_output(self) -> None:
         assert machine.ask_child(["-c", "import os; os._exit(7)"], 30).problem == "exit code 7"
 
-    def test_silence(self) -> None:
+    def test_timeout(self) -> None:
         assert machine.ask_child(["-c", "import time; time.sleep(60)"], 0.3).problem == "no answer within 0.3 s"
 
-    def test_the_current_folder_shadows_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_current_folder_is_not_imported_from(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "json.py").write_text("raise SystemExit('shadowed')")
         (tmp_path / "workers").mkdir()
         monkeypatch.chdir(tmp_path)

@@ -14,7 +14,7 @@ from tests.unit.monitor.watched_losses import Floats, falling, index_of, kinds, 
 pytestmark = pytest.mark.unit
 
 
-def test_a_spike_is_one_finding_with_its_numbers() -> None:
+def test_a_spike_is_one_finding_with_evidence() -> None:
     losses = noisy(falling())
     losses[1000:1006] *= [4, 3, 2.5, 2, 1.6, 1.4]
     (found,) = watch(losses)
@@ -49,7 +49,7 @@ def test_a_spike_in_the_last_steps_is_found_by_finish() -> None:
         pytest.param(np.exp(-np.arange(3000) / 100), id="towards zero"),
     ],
 )
-def test_not_worth_a_word(factor: Floats) -> None:
+def test_no_finding(factor: Floats) -> None:
     assert watch(noisy(falling() * factor)) == []
 
 
@@ -81,7 +81,7 @@ def test_a_second_divergence_after_recovery_is_a_second_finding() -> None:
     assert [one.kind for one in found if one.kind != "spike"] == ["divergence", "divergence"]
 
 
-def test_stuck_is_reported_once_and_converged_is_not() -> None:
+def test_a_plateau_is_reported_once_and_convergence_is_not() -> None:
     assert kinds(watch(noisy(np.full(10_000, math.log(10)), 0.01))) == {"plateau": 1}
     assert kinds(watch(np.full(10_000, math.log(10)))) == {"plateau": 1}
     assert watch(noisy(falling(10_000, floor=0.3))) == []
@@ -98,7 +98,7 @@ def test_swings_from_step_to_step_are_oscillation(period: int) -> None:
     assert kinds(watch(noisy(falling(floor=0.4) * swings)))["oscillation"] == 1
 
 
-def test_a_loss_that_rises_and_returns_again_and_again_is_oscillation() -> None:
+def test_a_loss_that_rises_and_returns_repeatedly_is_oscillation() -> None:
     swings = 1 + 0.5 * np.sin(2 * np.pi * np.arange(4000) / 200)
     assert kinds(watch(noisy(falling(4000, floor=0.4) * swings))) == {"divergence": 2, "oscillation": 1}
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.unit
 
 
 def test_noise_scale_recovers_a_known_one() -> None:
-    """Gradients of mean G and per-sample covariance of trace S: the estimate must come out at S / |G|^2."""
+    """Gradients have mean G and per-sample covariance of trace S: the noise scale is S / |G|^2."""
     rng = np.random.default_rng(0)
     workers, batch, size = 4, 16, 50
     true, sigma = rng.normal(size=size), 3.0
@@ -50,7 +50,7 @@ def test_noise_scale_over_calls_is_that_over_steps() -> None:
     assert (estimate.steps, estimate.value) == (0, None)
 
 
-def test_noise_scale_without_an_answer() -> None:
+def test_no_noise_scale() -> None:
     assert simple_noise_scale(1.0, 2.0, 16, 64) is None
     assert simple_noise_scale(4.0, 0.5, 16, 64) is None
     estimate = NoiseScaleEstimate()

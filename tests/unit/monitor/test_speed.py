@@ -1,4 +1,4 @@
-"""Stragglers and input-bound training, found while a run trains."""
+"""Stragglers and input-bound training are found while a run trains."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def found(pace: Pace, timings: list[CallTiming]) -> list[str]:
 
 
 def run(seconds: float, step_ms: list[float], **changes: Any) -> list[CallTiming]:
-    """Workers side by side for so long, a timing every tenth of a second."""
+    """Timings of parallel workers, one every tenth of a second."""
     clocks = np.arange(0.1, seconds + 0.05, 0.1)
     return [timing(w, float(c), ms, **changes) for c in clocks for w, ms in enumerate(step_ms)]
 
 
-def test_equal_workers_with_their_data_ready_are_well() -> None:
+def test_equal_workers_with_ready_input_give_no_finding() -> None:
     assert found(Pace(), run(30, [1.0, 1.1, 0.9])) == []
 
 
-def test_a_worker_slower_than_the_others_is_found_once_and_named() -> None:
+def test_a_straggler_is_found_once_and_named() -> None:
     findings = []
     pace = Pace()
     for one in run(60, [1.0, 1.0, 1.6]):
@@ -68,16 +68,16 @@ def test_a_worker_slower_than_the_others_is_found_once_and_named() -> None:
     assert [finding.kind for finding in findings] == ["straggler"]
     assert "worker:2" in findings[0].symptom
     assert findings[0].clock is not None
-    assert WINDOW_SECONDS <= findings[0].clock < WINDOW_SECONDS + 1, "while the run is on"
+    assert WINDOW_SECONDS <= findings[0].clock < WINDOW_SECONDS + 1, "while the run trains"
 
 
-def test_the_bound_is_one_and_a_half_times_the_median() -> None:
+def test_a_straggler_takes_over_one_and_a_half_times_the_median() -> None:
     assert found(Pace(), run(12, [1.0, 1.0, 1.49])) == []
     assert found(Pace(), run(12, [1.0, 1.0, 1.51])) == ["straggler"]
 
 
-def test_waiting_for_others_is_not_being_slow() -> None:
-    """Sync: everybody's call takes as long as the slowest worker's; only that one does not wait in collectives."""
+def test_a_worker_that_waits_for_others_is_no_straggler() -> None:
+    """In sync every call takes as long as the slowest worker's; only that worker does not wait in collectives."""
     fast = [timing(0, c / 10, 2.0, communication=0.1) for c in range(1, 150)]
     slow = [timing(1, c / 10, 2.0, communication=0.0) for c in range(1, 150)]
     findings = [f for pair in zip(fast, slow, strict=True) for one in pair for f in Pace().observe(one)]
@@ -92,12 +92,12 @@ def test_waiting_for_others_is_not_being_slow() -> None:
     assert "worker:1" in findings[0].symptom
 
 
-def test_more_than_a_fifth_of_waiting_for_input_is_too_much() -> None:
+def test_input_bound_above_a_fifth_of_the_time() -> None:
     assert found(Pace(), run(12, [1.0, 1.0], input_wait=0.019)) == []
     assert found(Pace(), run(12, [1.0, 1.0], input_wait=0.021)) == ["input_bound"]
 
 
-def test_what_a_restart_skips_is_no_slow_input() -> None:
+def test_batches_skipped_by_a_restart_are_no_slow_input() -> None:
     skipping = [timing(w, 100.5, 5000.0, steps=1, input_wait=5.0) for w in (0, 1)]
     after = [timing(w, 100.5 + c / 10, 1.0) for c in range(1, 120) for w in (0, 1)]
     assert found(Pace(), skipping + after) == []
@@ -107,12 +107,12 @@ def test_what_a_restart_skips_is_no_slow_input() -> None:
     assert found(pace, skipping + after) == []
 
 
-def test_what_cannot_be_seen_is_not_found() -> None:
+def test_unknown_times_give_no_finding() -> None:
     assert found(Pace(), run(30, [1.0, 5.0], busy=None, input_wait=None, communication=None)) == []
     mixed = run(30, [1.0], communication=0.05) + run(30, [9.0], communication=None)
     assert found(Pace(), mixed) == []
 
 
-def test_a_run_of_a_moment_is_not_judged() -> None:
+def test_a_short_run_is_not_judged() -> None:
     assert found(Pace(), run(LEAST_SECONDS - 0.5, [1.0, 9.0, 1.0], input_wait=0.09)) == []
     assert found(Pace(), run(LEAST_SECONDS + 0.5, [1.0, 9.0, 1.0], input_wait=0.09)) == ["straggler", "input_bound"]

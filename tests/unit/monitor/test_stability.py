@@ -1,4 +1,4 @@
-"""The stability detector on a labelled corpus, on real SGD, and on whatever floats Hypothesis generates."""
+"""The stability detector on a labelled corpus, on real SGD, and on floats that Hypothesis generates."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HELD_OUT = 900_000
 
 
 def report(figure: str) -> None:
-    """Into the captured output: `pytest -rP` shows it."""
+    """Write a figure to the captured output, which `pytest -rP` shows."""
     sys.stdout.write(figure + "\n")
 
 
@@ -103,14 +103,14 @@ def test_plateaus_are_found_once(watched: list[Watched]) -> None:
     assert sum(found) >= 0.9 * len(stuck)  # the noisiest are too short to be called flat
 
 
-def test_real_sgd_is_left_in_peace() -> None:
+def test_real_sgd_gives_few_false_alarms() -> None:
     runs = [watch(sgd_run(seed, 2000)) for seed in range(500, 510)]
     found = Counter(one.kind for run in runs for one in run)
     report(f"real SGD: {dict(found)} in {len(runs)} runs of 2,000 steps, {sum(map(bool, runs))} runs with any")
     assert sum(map(bool, runs)) <= 3
 
 
-def test_nan_until_the_end_is_one_finding_and_is_told_at_once() -> None:
+def test_nan_until_the_end_is_one_finding_reported_at_once() -> None:
     detector = StabilityDetector()
     steps = np.arange(3)
     (found,) = detector.observe(steps, steps, steps, [1.0, math.nan, math.nan])
@@ -120,7 +120,7 @@ def test_nan_until_the_end_is_one_finding_and_is_told_at_once() -> None:
     assert detector.jitter is None
 
 
-def test_every_finding_says_what_to_do() -> None:
+def test_every_kind_has_causes_and_remedies() -> None:
     assert all(advice.causes and advice.remedies for advice in ADVICE.values())
     assert "learning rate" in " ".join(ADVICE["plateau"].remedies)
     assert "batch size" in " ".join(ADVICE["oscillation"].remedies)
@@ -132,8 +132,8 @@ def test_arrays_of_different_lengths_are_refused() -> None:
 
 
 @pytest.mark.parametrize("back", [0, 400])
-def test_a_loss_that_is_higher_because_training_went_back_is_no_divergence(back: int) -> None:
-    """And what diverges afterwards is found as if it were the first time."""
+def test_a_loss_that_is_higher_after_going_back_is_no_divergence(back: int) -> None:
+    """A divergence after going back is found like the first one."""
     steps = np.arange(1, 1201)
     falling = 15 * np.exp(-steps / 200) + 0.5 + np.random.default_rng(0).normal(0, 0.02, len(steps))
 
@@ -161,7 +161,7 @@ def test_findings_do_not_depend_on_the_cuts(family: str, seed: int, cuts: list[i
 
 
 def any_stream(draw: st.DrawFn) -> Floats:
-    """Runs of any float, some repeated so that rules with long windows get to see them."""
+    """Any floats, some of them repeated to fill the windows of the rules."""
     parts = st.tuples(st.lists(st.floats(width=64), min_size=1, max_size=20), st.integers(1, 30))
     tiled = [np.tile(np.array(values), times) for values, times in draw(st.lists(parts, max_size=8))]
     return np.concatenate([np.empty(0), *tiled])

@@ -1,4 +1,4 @@
-"""Losses to put before the stability detector, and what it finds in them."""
+"""Loss curves for tests of the stability detector, and its findings in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`summaries.timing`: the shares of training time that the result states."""
+"""`summaries.timing`: shares of the training time in the result."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_async_shares(tmp_path: Path) -> None:
     assert timing.straggler_index == pytest.approx(0.16 / 0.12)
 
 
-def test_one_call_that_was_not_seen_leaves_the_sum_unknown(tmp_path: Path) -> None:
+def test_one_call_of_unknown_timing_makes_the_sums_unknown(tmp_path: Path) -> None:
     path = stored(
         tmp_path,
         CallTiming("r", 0, 100, 100, 5.0, 5.0, 5.0, 1.0, 1.0, 0.0),
@@ -65,5 +65,5 @@ def test_one_call_that_was_not_seen_leaves_the_sum_unknown(tmp_path: Path) -> No
     assert timing.straggler_index is None
 
 
-def test_nothing_timed_is_null(tmp_path: Path) -> None:
+def test_no_timings_give_none(tmp_path: Path) -> None:
     assert summaries.timing(stored(tmp_path), "sync") is None

@@ -1,4 +1,4 @@
-"""The GPU report: what a child process asks NVML, once."""
+"""The report on GPUs that `doctor` reads from a child process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.unit
 
 
 class NVMLError(Exception):
-    """The binding's error: a number, and words for it."""
+    """The error of the binding."""
 
     def __init__(self, value: int) -> None:
         super().__init__(f"error {value}")

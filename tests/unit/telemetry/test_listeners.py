@@ -49,5 +49,5 @@ def test_sockets_of_our_processes_are_found() -> None:
         ("fe80::1%eth0", True),
     ],
 )
-def test_which_addresses_others_reach(address: str, public: bool) -> None:
+def test_addresses_that_other_hosts_can_reach(address: str, public: bool) -> None:
     assert Listener("raylet", 7, address, 6379).is_public == public

@@ -1,4 +1,4 @@
-"""`CallTimer`: where a worker's time went, call by call."""
+"""`CallTimer`: timings of a worker's calls."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ def call(worker: int, first: int, steps: int, began: float, took: float, **chang
     return Call(worker, np.arange(first, first + steps), np.ones((steps, 1)), began, began + took, **fields)
 
 
-def test_short_calls_are_told_together() -> None:
+def test_short_calls_share_a_timing() -> None:
     timer = CallTimer("r", started=1000.0)
-    told = [t for i in range(100) for t in timer.add(call(0, i + 1, 1, 1000 + i * 0.012, 0.012))] + list(timer.rest())
-    assert sum(one.steps for one in told) == 100
-    assert len(told) == 12  # every ninth call fills a tenth of a second
-    assert told[0].steps == 9
-    assert sum(one.busy or 0 for one in told) == pytest.approx(1.2)
-    assert sum(one.input_wait or 0 for one in told) == pytest.approx(0.12)
-    assert {one.communication for one in told} == {None}
-    assert told[-1].last_step == 100
-    assert told[-1].clock == pytest.approx(100 * 0.012)
+    timings = [t for i in range(100) for t in timer.add(call(0, i + 1, 1, 1000 + i * 0.012, 0.012))] + list(
+        timer.rest()
+    )
+    assert sum(one.steps for one in timings) == 100
+    assert len(timings) == 12  # every ninth call fills a tenth of a second
+    assert timings[0].steps == 9
+    assert sum(one.busy or 0 for one in timings) == pytest.approx(1.2)
+    assert sum(one.input_wait or 0 for one in timings) == pytest.approx(0.12)
+    assert {one.communication for one in timings} == {None}
+    assert timings[-1].last_step == 100
+    assert timings[-1].clock == pytest.approx(100 * 0.012)
 
 
-def test_workers_are_told_apart_and_snapshots_once() -> None:
+def test_each_worker_has_its_timings_and_each_snapshot_counts_once() -> None:
     timer = CallTimer("r", started=0.0)
     assert [t.worker for t in timer.add(call(0, 1, 10, 0.0, 0.2))] == [0]
     timer.snapshot(0.5)
@@ -42,6 +44,6 @@ def test_workers_are_told_apart_and_snapshots_once() -> None:
     assert third.clock == pytest.approx(0.6), "the training clock stood still"
 
 
-def test_a_call_without_steps_tells_nothing() -> None:
+def test_a_call_without_steps_has_no_timing() -> None:
     timer = CallTimer("r", started=0.0)
     assert list(timer.add(call(0, 1, 0, 0.0, 0.5))) == list(timer.rest()) == []
