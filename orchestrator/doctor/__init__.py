@@ -1,1 +1,1 @@
-"""`regatta doctor`: whether this machine is fit for a run, and what to do if it is not."""
+"""`regatta doctor`: checks whether this machine can run Regatta, and says how to fix what it lacks."""

@@ -1,12 +1,11 @@
-"""`regatta doctor`: is this machine fit for a run, and if not, what to do about it.
+"""The checks of `regatta doctor`: what this machine has, how well that suits a run, and the remedy.
 
-Every check is a pure function of what was found; `machine` finds it, and `diagnose` asks. `ok` with a remedy
-is a hint; `warn` means that a run works, but slower or less safely; `fail` that it does not.
+Each check is a pure function of facts that `machine` collects; `diagnose` runs them all. `ok` with a remedy is
+a hint; `warn` means that runs work, but slower or less safely; `fail` means that they do not work.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import stat
@@ -17,15 +16,16 @@ from enum import StrEnum
 from pathlib import Path
 
 from orchestrator.doctor import machine
+from orchestrator.doctor.environment import version as installed
 from workers.telemetry.listeners import Listener, listeners
 
 GIB = 2**30
 
 TESTED = {"tensorflow": "2.21", "keras": "3.15", "ray": "2.60"}
-"""Release series that pyproject.toml admits; a test holds the two together."""
+"""Release series that pyproject.toml allows; a test keeps the two equal."""
 
 MEMORY_FOR_A_RUN = 4 * GIB
-"""`regatta compare digits` holds about five TensorFlow processes of 0.5-0.7 GiB, and Ray."""
+"""`regatta compare digits` needs about five TensorFlow processes of 0.5-0.7 GiB, and Ray."""
 
 PACKAGES = ("orchestrator", "workers", "jobs")
 
@@ -38,20 +38,20 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report."""
+    """The result of one check, a line of the report."""
 
     name: str
     status: Status
     detail: str
     """What was found."""
     remedy: str = ""
-    """What to do; empty where nothing has to be done."""
+    """What to do; empty if there is nothing to do."""
 
 
 def diagnose(runs: Path = Path("runs")) -> tuple[Check, ...]:
-    """Looks at everything, in the order a run would meet it. Takes as long as importing TensorFlow once.
+    """Run all checks, in the order in which a run depends on them. Takes as long as importing TensorFlow once.
 
-    `runs` is the folder where runs will be written. Starts two child processes, and neither Ray nor a server.
+    `runs` is the folder where runs will be written. Two child processes are started, but neither Ray nor a server.
     """
     with ThreadPoolExecutor() as pool:
         imported = pool.submit(machine.import_tensorflow)
@@ -72,14 +72,6 @@ def diagnose(runs: Path = Path("runs")) -> tuple[Check, ...]:
         )
 
 
-def installed(distribution: str) -> str | None:
-    """The installed version, without importing the package."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def python(version: str) -> Check:
     major, minor = (int(part) for part in version.split(".")[:2])
     if (major, minor) < (3, 11):
@@ -93,7 +85,7 @@ def _version(name: str, distribution: str, version: str | None) -> Check:
     if version is None:
         return Check(name, Status.FAIL, "not installed", remedy)
     if version.split(".")[:2] != series.split("."):
-        return Check(name, Status.WARN, f"{version}; Regatta was tested with {series}", remedy)
+        return Check(name, Status.WARN, f"{version}; Regatta is tested with {series}", remedy)
     return Check(name, Status.OK, version)
 
 
@@ -102,12 +94,12 @@ def tensorflow(version: str | None, imported: machine.ChildAnswer) -> Check:
     if version is None:
         return check
     if imported.answer is None:
-        detail = f"{version} does not import: {imported.problem}"
+        detail = f"{version} cannot be imported: {imported.problem}"
         return Check(
             check.name,
             Status.FAIL,
             detail,
-            'run `python -P -c "import tensorflow, keras"` for the whole error',
+            'run `python -P -c "import tensorflow, keras"` to see the whole error',
         )
     return Check(
         check.name,
@@ -118,30 +110,30 @@ def tensorflow(version: str | None, imported: machine.ChildAnswer) -> Check:
 
 
 def gpu(nvml: machine.ChildAnswer, imported: machine.ChildAnswer) -> Check:
-    """What NVML sees against what TensorFlow can use."""
+    """The GPUs that NVML lists, compared with those that TensorFlow can use."""
     name = "GPU"
     usable = 0 if imported.answer is None else imported.answer["gpus"]
     if nvml.answer is None:
         return Check(name, Status.WARN, f"NVML: {nvml.problem}", "run nvidia-smi; if it hangs too, restart the machine")
     state, detail, devices = (nvml.answer[key] for key in ("state", "detail", "devices"))
     if state in ("no_library", "no_driver") and not usable:
-        return Check(name, Status.OK, f"not available ({detail}): everything runs on the CPU")
+        return Check(name, Status.OK, f"not available ({detail}): runs will use the CPU")
     if state != "ok":
         remedy = {
             "no_binding": "pip install nvidia-ml-py",
-            "no_permission": "let this user open /dev/nvidia*",
-        }.get(state, "run nvidia-smi: it names the fault")
-        return Check(name, Status.WARN, f"{detail}: GPUs cannot be watched", remedy)
+            "no_permission": "give this user access to /dev/nvidia*",
+        }.get(state, "run nvidia-smi, which names the fault")
+        return Check(name, Status.WARN, f"{detail}: GPUs cannot be monitored", remedy)
     if not devices:
-        return Check(name, Status.OK, "not available (NVML sees none): everything runs on the CPU")
-    seen = ", ".join(_gpu_words(device) for device in devices)
+        return Check(name, Status.OK, "not available (NVML lists none): runs will use the CPU")
+    listed = ", ".join(_description(device) for device in devices)
     if imported.answer is not None and usable < len(devices):
-        detail = f"{seen}; TensorFlow can use {usable} of {len(devices)}"
-        return Check(name, Status.WARN, detail, "pip install 'tensorflow[and-cuda]', and look at CUDA_VISIBLE_DEVICES")
-    return Check(name, Status.OK, f"{seen}; driver {nvml.answer['driver']}")
+        detail = f"{listed}; TensorFlow can use {usable} of {len(devices)}"
+        return Check(name, Status.WARN, detail, "pip install 'tensorflow[and-cuda]', and check CUDA_VISIBLE_DEVICES")
+    return Check(name, Status.OK, f"{listed}; driver {nvml.answer['driver']}")
 
 
-def _gpu_words(device: Mapping[str, object]) -> str:
+def _description(device: Mapping[str, object]) -> str:
     total = device["memory_total_bytes"]
     return f"{device['name'] or 'GPU'}" + (f" {total / GIB:.0f} GiB" if isinstance(total, int) else "")
 
@@ -149,43 +141,45 @@ def _gpu_words(device: Mapping[str, object]) -> str:
 def cores(found: machine.Cores) -> Check:
     detail = f"{found.usable} usable of {found.machine}"
     if found.quota:
-        detail += f" (a limit of {found.quota:g})"
+        detail += f" (CPU quota {found.quota:g})"
     if found.usable < 2:
-        remedy = "use --workers 1, or a machine with a core per replica: replicas that share one take turns"
+        remedy = "use --workers 1, or a machine with one core per replica: replicas on one core take turns"
         return Check("Cores", Status.WARN, detail, remedy)
     return Check("Cores", Status.OK, detail)
 
 
 def memory(found: machine.Memory | None) -> Check:
     if found is None:
-        return Check("Memory", Status.WARN, "the system does not tell", "see that 4 GiB are free")
-    detail = f"{found.available / GIB:.1f} GiB available of {found.total / GIB:.1f}"
+        return Check("Memory", Status.WARN, "not reported by the system", "make sure that 4 GiB are free")
+    detail = f"{found.available / GIB:.1f} of {found.total / GIB:.1f} GiB available"
     if found.available < MEMORY_FOR_A_RUN / 4:
-        return Check("Memory", Status.FAIL, detail, "one replica needs about 0.7 GiB: close other programs")
+        return Check("Memory", Status.FAIL, detail, "close other programs: a replica needs about 0.7 GiB")
     if found.available < MEMORY_FOR_A_RUN:
-        return Check("Memory", Status.WARN, detail, "use fewer --workers, or close other programs: 0.7 GiB a replica")
+        remedy = "use fewer --workers, or close other programs: a replica needs about 0.7 GiB"
+        return Check("Memory", Status.WARN, detail, remedy)
     return Check("Memory", Status.OK, detail)
 
 
 def ports(found: machine.Ports) -> Check:
     if not found.tried:
-        detail = f"the ephemeral range starts at {found.high}: no port is safe from outgoing connections"
+        detail = f"the ephemeral range starts at {found.high}: an outgoing connection may take any port"
         remedy = "sysctl net.ipv4.ip_local_port_range='32768 60999'"
         return Check("Ports", Status.WARN, detail, remedy)
-    detail = f"{found.free} of {found.tried} tried between {found.low} and {found.high - 1} are free"
+    detail = f"{found.free} of {found.tried} ports tried between {found.low} and {found.high - 1} are free"
+    remedy = "run `ss -ltnp` to see which processes use the others"
     if not found.free:
-        return Check("Ports", Status.FAIL, detail, "see `ss -ltn` for who holds them; a sandbox may forbid listening")
+        return Check("Ports", Status.FAIL, detail, f"{remedy}; a sandbox may forbid listening")
     if found.free < found.tried / 2:
-        return Check("Ports", Status.WARN, detail, "see `ss -ltn` for who holds them")
+        return Check("Ports", Status.WARN, detail, remedy)
     return Check("Ports", Status.OK, detail)
 
 
 def token(environ: Mapping[str, str], home: Path) -> Check:
-    """Where Ray will take its token from: the variable, the file it names, or `~/.ray/auth_token`."""
+    """Ray's token and its source: RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH names, or `~/.ray/auth_token`."""
     name = "Ray token"
     if environ.get("RAY_AUTH_MODE", "token").lower() != "token":
-        said = f"RAY_AUTH_MODE={environ['RAY_AUTH_MODE']}"
-        detail = f"off for `ray start` ({said}): whoever reaches its ports runs code as you"
+        mode = f"RAY_AUTH_MODE={environ['RAY_AUTH_MODE']}"
+        detail = f"off for `ray start` ({mode}): anyone who can reach its ports can run code as you"
         return Check(name, Status.WARN, detail, "unset RAY_AUTH_MODE")
     if environ.get("RAY_AUTH_TOKEN"):
         return Check(name, Status.OK, "on: from RAY_AUTH_TOKEN")
@@ -193,31 +187,32 @@ def token(environ: Mapping[str, str], home: Path) -> Check:
     path = Path(named) if named else home / ".ray" / "auth_token"
     generate = "ray get-auth-token --generate > /dev/null"
     try:
-        mode, empty = stat.S_IMODE(path.stat().st_mode), not path.read_text().strip()
+        permissions, empty = stat.S_IMODE(path.stat().st_mode), not path.read_text().strip()
     except OSError as error:
         if named or not isinstance(error, FileNotFoundError):
-            return Check(name, Status.FAIL, f"{path}: {error.strerror}", f"put the token there, or: {generate}")
-        detail = "none yet: a local run makes one, but `ray start --head` without one lets everybody in"
-        return Check(name, Status.OK, detail, f"before `ray start` or `ray up`: {generate}")
+            return Check(name, Status.FAIL, f"{path}: {error.strerror}", f"put the token there, or run: {generate}")
+        detail = "none yet: a local run creates one, but `ray start --head` without one starts a cluster open to anyone"
+        return Check(name, Status.OK, detail, f"before `ray start` or `ray up`, run: {generate}")
     if empty:
         return Check(name, Status.FAIL, f"{path} is empty", f"rm {path} && {generate}")
-    if mode & 0o077:
-        detail = f"on: {path}, which is open to others (mode {mode:04o})"
+    if permissions & 0o077:
+        detail = f"on: {path}, which other users may access (mode {permissions:04o})"
         return Check(name, Status.WARN, detail, f"chmod 600 {path}")
     return Check(name, Status.OK, f"on: {path}")
 
 
 def sockets(found: Sequence[Listener]) -> Check:
-    """Who listens at the moment, and whether other hosts can reach it."""
+    """Sockets that listen now, and whether other hosts can reach them."""
     if not found:
-        return Check("Sockets", Status.OK, "no process of Ray or Regatta listens at the moment")
-    public = [one for one in found if one.is_public]
-    detail = f"{len(found)} of Ray and Regatta listen, {len(public)} on public interfaces: {', '.join(map(str, found))}"
+        return Check("Sockets", Status.OK, "no process of Ray or Regatta is listening")
+    public = [listener for listener in found if listener.is_public]
+    listed = ", ".join(map(str, found))
+    detail = f"Ray and Regatta listen on {len(found)}, {len(public)} of them on public interfaces: {listed}"
     if not public:
         return Check("Sockets", Status.OK, detail)
     remedy = (
-        "let a firewall admit the cluster's own hosts only: Ray's ports ask for the token, TensorFlow's between "
-        "tasks ask for nothing (docs/security.md)"
+        "let a firewall admit only the cluster's own hosts: Ray's ports require the token, but TensorFlow's ports "
+        "between tasks require nothing (docs/security.md)"
     )
     return Check("Sockets", Status.WARN, detail, remedy)
 
@@ -225,19 +220,19 @@ def sockets(found: Sequence[Listener]) -> Check:
 def disk(folder: Path, nearest: Path, free: int, writable: bool) -> Check:
     detail = f"{free / GIB:.1f} GiB free for {folder}"
     if not writable:
-        return Check("Disk", Status.FAIL, f"{nearest} is not writable", "name another folder with --out")
+        return Check("Disk", Status.FAIL, f"{nearest} is not writable", "choose another folder with --out")
     if free < GIB / 4:
-        return Check("Disk", Status.FAIL, detail, "free some space, or name another folder with --out")
+        return Check("Disk", Status.FAIL, detail, "free some space, or choose another folder with --out")
     if free < 2 * GIB:
         return Check("Disk", Status.WARN, detail, "free some space: checkpoints of a large model may not fit")
     return Check("Disk", Status.OK, detail)
 
 
 def shadowing(folder: Path, home: Path) -> Check:
-    """Folders here that bear our packages' names; `home` is where our own are."""
-    strangers = [name for name in PACKAGES if (folder / name).is_dir() and folder.resolve() != home.resolve()]
-    if not strangers:
-        return Check("Folder", Status.OK, f"nothing in {folder} bears the name of one of Regatta's packages")
-    names = " and ".join(f"{name}/" for name in strangers)
-    detail = f"{names} in {folder}: `regatta` and its replicas are not affected, a Python script run here is"
+    """Whether `folder` has folders with the names of Regatta's packages, which lie in `home`."""
+    same_names = [name for name in PACKAGES if (folder / name).is_dir() and folder.resolve() != home.resolve()]
+    if not same_names:
+        return Check("Folder", Status.OK, f"nothing in {folder} has the name of a package of Regatta")
+    names = " and ".join(f"{name}/" for name in same_names)
+    detail = f"{names} in {folder}: Python scripts run here import these instead; `regatta` and its replicas do not"
     return Check("Folder", Status.OK, detail, "run scripts that use the Python API with `python -P`")

@@ -1,4 +1,4 @@
-"""What a run was trained with and on: versions, processor, memory, commits. Enough for another to repeat it."""
+"""The environment of a run: versions, processor, memory, commits. Enough to reproduce the run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _GIT_SECONDS = 5.0
 
 
 def environment(directory: Path | None = None, root: Path = machine.ROOT) -> dict[str, Any]:
-    """Facts about this machine and installation, as JSON; what cannot be told is null.
+    """Facts about this machine and installation, as JSON; unknown ones are null.
 
-    `directory` is where the job's code is, for its commit: the current folder when not given. Reads files and
-    asks git; takes about 50 ms. Names neither the host nor the user.
+    `directory` is the folder of the job's code, for its commit; None for the current folder. Reads files and
+    runs git; takes about 50 ms. Names neither the host nor the user.
     """
     found = machine.cores(root)
     memory = machine.memory(root)
@@ -41,6 +41,7 @@ def environment(directory: Path | None = None, root: Path = machine.ROOT) -> dic
 
 
 def version(package: str) -> str | None:
+    """The installed version, without importing the package; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -48,7 +49,7 @@ def version(package: str) -> str | None:
 
 
 def cpu_model(root: Path = machine.ROOT) -> str | None:
-    """As the kernel names it: `model name` on x86, `Hardware` or the implementer's codes elsewhere."""
+    """The kernel's name of the processor: `model name` on x86, `Hardware` or the implementer's codes elsewhere."""
     try:
         lines = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -61,9 +62,10 @@ def cpu_model(root: Path = machine.ROOT) -> str | None:
 
 
 def commit(directory: Path, tracked: str | None = None) -> str | None:
-    """The commit checked out around `directory`, `+` when tracked files differ; null outside a repository.
+    """The commit checked out in `directory`, with a `+` if tracked files differ; None outside a repository.
 
-    With `tracked`, only of a repository that has that file: a virtual environment may lie in a stranger's.
+    If `tracked` is given, only the commit of a repository that has that file counts: a virtual environment may
+    lie in another project's repository.
     """
     if tracked is not None and not _git(directory, "ls-files", "--", tracked):
         return None
@@ -75,7 +77,7 @@ def commit(directory: Path, tracked: str | None = None) -> str | None:
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
-    # A repository's own configuration may name programs to run: none of them here.
+    # A repository's own configuration may name programs to run: disable them.
     safe = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "--no-optional-locks")
     try:
         done = subprocess.run(

@@ -1,6 +1,6 @@
-"""What this machine has: cores, memory, ports, disk; and what TensorFlow and NVML answer in a child process.
+"""Facts about this machine: cores, memory, ports, disk, and what TensorFlow and NVML report in a child process.
 
-Only looks, and judges nothing: `doctor` does that. The kernel's files are read below a `root`, for the tests.
+Facts only; `checks` judges them. The kernel's files are read below a `root`, which tests replace.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,7 +21,7 @@ from typing import Any
 ROOT = Path("/")
 GPU_REPORT = Path(__file__).parents[2] / "workers" / "telemetry" / "gpu_report.py"
 
-# One child for both packages: the import is 5-7 s of CPU (see docs/architecture.md, "Import time").
+# One child for both packages, because the import takes 5-7 s of CPU (see docs/architecture.md, "Import time").
 _IMPORT_TENSORFLOW = """
 import json, time
 start = time.perf_counter()
@@ -40,12 +39,12 @@ print("\\n" + json.dumps({
 
 @dataclass(frozen=True)
 class Cores:
-    """How many cores this process may use, by each of the kernel's three ways of saying so."""
+    """Cores that this process may use, by the kernel's three limits."""
 
     machine: int
     affinity: int
     quota: float | None
-    """The cgroup's CPU quota in cores; None for no limit."""
+    """CPU quota of the cgroup, in cores; None if there is no limit."""
 
     @property
     def usable(self) -> int:
@@ -54,7 +53,7 @@ class Cores:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes, of the machine or of the cgroup where that allows less."""
+    """Bytes of the machine, or of the cgroup if it allows less."""
 
     total: int
     available: int
@@ -62,26 +61,25 @@ class Memory:
 
 @dataclass(frozen=True)
 class Ports:
-    """TCP ports below the kernel's ephemeral range: those that no outgoing connection takes by chance."""
+    """TCP ports below the kernel's ephemeral range, which no outgoing connection takes by chance."""
 
     low: int
     high: int
-    """First port of the ephemeral range, so the last one looked at is `high - 1`."""
+    """First port of the ephemeral range; the ports tried are below it."""
     tried: int
     free: int
 
 
 @dataclass(frozen=True)
 class ChildAnswer:
-    """What a child process printed as its last line of JSON, or why it did not."""
+    """The JSON document that a child process printed as its last line, or why it printed none."""
 
     answer: Mapping[str, Any] | None
     problem: str
-    seconds: float
 
 
 def cores(root: Path = ROOT) -> Cores:
-    """Cores of the machine, of the affinity mask and of the cgroup."""
+    """Cores of the machine, of the affinity mask and of the cgroup's quota."""
     machine = os.cpu_count() or 1
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
     quotas = []
@@ -96,7 +94,7 @@ def cores(root: Path = ROOT) -> Cores:
 
 
 def memory(root: Path = ROOT) -> Memory | None:
-    """Total and available memory, of the cgroup where it allows less; None where the system does not tell."""
+    """Total and available memory, of the cgroup if it allows less; None if the system does not report it."""
     lines = (line.split() for line in _read(root / "proc/meminfo").splitlines())
     kilobytes = {words[0].rstrip(":"): int(words[1]) for words in lines if len(words) >= 2}
     if "MemTotal" in kilobytes:
@@ -116,9 +114,9 @@ def memory(root: Path = ROOT) -> Memory | None:
 
 
 def _cgroups(root: Path, controller: str) -> Iterator[Path]:
-    """This process's cgroup and all above it, each of which may set a limit: version 2, then version 1.
+    """Folders of this process's cgroup and of all its parents, each of which may set a limit.
 
-    A container may be told the host's path and see only its own part of the tree; what is not there reads "".
+    In a container the path may be the host's, of which only a part is visible; a missing file reads as "".
     """
     for line in _read(root / "proc/self/cgroup").splitlines():
         number, controllers, path = line.split(":", 2)
@@ -129,7 +127,7 @@ def _cgroups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def ports(root: Path = ROOT, tries: int = 64) -> Ports:
-    """Binds `tries` ports, one by one, spread over where replicas take theirs (workers/addresses.py)."""
+    """Bind `tries` ports, one by one, spread over the range that replicas use (workers/addresses.py)."""
     configured = _read(root / "proc/sys/net/ipv4/ip_local_port_range").split()
     low, high = 15_000, int(configured[0]) if configured else 32_768
     numbers = range(low, high, max(1, (high - low) // tries))[:tries]
@@ -148,7 +146,7 @@ def _can_bind(family: socket.AddressFamily, host: str, port: int) -> bool:
 
 
 def disk_free(folder: Path) -> tuple[Path, int, bool]:
-    """The nearest folder that exists, its free bytes, and whether files can be made there."""
+    """The nearest existing parent of `folder`, its free bytes, and whether files can be created there."""
     nearest = folder.absolute()
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
@@ -160,21 +158,20 @@ def disk_free(folder: Path) -> tuple[Path, int, bool]:
 
 
 def import_tensorflow(timeout: float = 180) -> ChildAnswer:
-    """Imports TensorFlow and Keras: versions, how many GPUs TensorFlow can use, seconds."""
+    """Import TensorFlow and Keras in a child: versions, the number of GPUs that TensorFlow can use, seconds."""
     return ask_child(["-c", _IMPORT_TENSORFLOW], timeout)
 
 
 def gpu_report(timeout: float = 30) -> ChildAnswer:
-    """What workers/telemetry/gpu_report.py says."""
+    """Run workers/telemetry/gpu_report.py in a child."""
     return ask_child([str(GPU_REPORT)], timeout)
 
 
 def ask_child(arguments: Sequence[str], timeout: float) -> ChildAnswer:
-    """Runs Python on `arguments` and reads the last line of its output as JSON.
+    """Run Python with `arguments` and read the last line of its output as JSON.
 
-    `-P`, because the current folder may hold a `types.py` or a `keras/` that the child would import instead.
+    The option `-P` keeps the child from importing a `types.py` or a `keras/` in the current folder instead.
     """
-    start = time.monotonic()
     environment = os.environ | {
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "KERAS_BACKEND": "tensorflow",
@@ -192,13 +189,12 @@ def ask_child(arguments: Sequence[str], timeout: float) -> ChildAnswer:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return ChildAnswer(None, f"no answer within {timeout:g} s", time.monotonic() - start)
-    seconds = time.monotonic() - start
+        return ChildAnswer(None, f"no answer within {timeout:g} s")
     if child.returncode == 0:
         with contextlib.suppress(IndexError, json.JSONDecodeError):
-            return ChildAnswer(json.loads(child.stdout.splitlines()[-1]), "", seconds)
+            return ChildAnswer(json.loads(child.stdout.splitlines()[-1]), "")
     last_words = (child.stderr.strip() or child.stdout.strip() or f"exit code {child.returncode}").splitlines()[-1]
-    return ChildAnswer(None, last_words, seconds)
+    return ChildAnswer(None, last_words)
 
 
 def _read(path: Path) -> str:

@@ -1,1 +1,1 @@
-"""Judges loss and speed while a run trains: spikes, divergence, overfitting, stragglers."""
+"""Monitoring of loss and speed while a run trains: spikes, divergence, overfitting, stragglers."""

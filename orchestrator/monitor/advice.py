@@ -1,4 +1,4 @@
-"""Standing advice for each kind of finding: likely causes, and what to try."""
+"""Likely causes of each kind of finding, and remedies to try."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ADVICE: Mapping[Kind, Advice] = {
         (
             "clip gradients (clipnorm=1.0)",
             "lower the learning rate",
-            "shuffle, and look at the batch's samples",
+            "shuffle, and inspect the samples of that batch",
         ),
     ),
     "divergence": Advice(
@@ -44,20 +44,20 @@ ADVICE: Mapping[Kind, Advice] = {
             "halve the learning rate, or roll back with --on-instability rollback",
             "warm the learning rate up",
             "clip gradients (clipnorm=1.0)",
-            "fewer workers, or mode sync",
+            "use fewer workers, or mode sync",
         ),
     ),
     "plateau": Advice(
         (
-            "learning rate too low, or so high that it bounces",
+            "learning rate too low, or so high that the loss bounces",
             "inputs not normalised",
-            "labels do not match inputs",
+            "labels that do not match the inputs",
         ),
         (
-            "change the learning rate by 3x to 10x, either way",
+            "raise or lower the learning rate by 3x to 10x",
             "normalise the inputs",
             "check the labels, the last activation and the loss function",
-            "a larger model",
+            "use a larger model",
         ),
     ),
     "oscillation": Advice(
@@ -66,15 +66,15 @@ ADVICE: Mapping[Kind, Advice] = {
             "raise the batch size",
             "lower the learning rate, or decay it",
             "shuffle with a larger buffer",
-            "fewer workers, or mode sync",
+            "use fewer workers, or mode sync",
         ),
     ),
     "overfitting": Advice(
         ("the model memorises the training data", "too little data for its size", "trained too long"),
         (
-            "regularisation: weight decay, dropout",
-            "more data, or augmentation",
-            "a smaller model",
+            "regularise: weight decay, dropout",
+            "use more data, or augmentation",
+            "use a smaller model",
             "stop at the best evaluation",
         ),
     ),
@@ -85,24 +85,24 @@ ADVICE: Mapping[Kind, Advice] = {
             "slow storage",
         ),
         (
-            "dataset.prefetch, map(..., num_parallel_calls=AUTOTUNE), interleave",
+            "use dataset.prefetch, map(..., num_parallel_calls=AUTOTUNE), interleave",
             "cache the dataset, or preprocess it once",
-            "more CPUs per worker",
+            "give each worker more CPUs",
         ),
     ),
     "straggler": Advice(
         ("a slower or shared host", "a throttled or busy GPU", "uneven shards", "a slow network link"),
         (
-            "look at that worker's CPU, GPU clock and temperature, and network",
+            "check that worker's CPU, GPU clock and temperature, and network",
             "move it to another host",
-            "mode async, which does not wait for the slowest",
+            "use mode async, which does not wait for the slowest worker",
         ),
     ),
 }
 
 
 def finding(kind: Kind, step: int | None, clock: float | None, symptom: str, evidence: str) -> Finding:
-    """A finding with the standing advice for its kind."""
+    """A finding with the causes and remedies of its kind."""
     causes, remedies = ADVICE[kind]
     return Finding(
         kind=kind, step=step, clock=clock, symptom=symptom, evidence=evidence, causes=causes, remedies=remedies

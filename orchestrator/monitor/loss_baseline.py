@@ -1,4 +1,4 @@
-"""Blocks of steps, the scale they are judged on, and where the loss would be without noise and accidents."""
+"""Blocks of steps, the scale on which losses are compared, and the baseline that a loss without noise would follow."""
 
 from __future__ import annotations
 
@@ -11,25 +11,30 @@ from operator import mul
 from typing import NamedTuple
 
 BLOCK = 8
-"""Steps per block. Rules see blocks counted from the first finite loss, never the caller's batches."""
+"""Steps per block. Blocks are counted from the first finite loss, however the caller cuts the stream."""
 PAST, LEAST_PAST, FUTURE = 8, 4, 3
-"""Blocks before (64 steps; 32 at the start of a run) and after (24 steps) that place a block."""
+"""Numbers of blocks before (64 steps; 32 at the start of a run) and after (24 steps) a block that give its baseline."""
 
+LEAST_RISE = 0.003
+"""A spike or divergence raises the loss by at least this share of its first level."""
+ENTRIES = 256
+"""Longest history of levels."""
 FAR = 1e100
+"""Limit of judged losses, in units of the first block's level, so that squares stay finite."""
 
 _AT = [(i - (BLOCK - 1) / 2) / BLOCK for i in range(BLOCK)]
-"""Where the steps of a block lie about its middle, in blocks."""
+"""Positions of a block's steps relative to its middle, in blocks."""
 _WEIGHTS = [[12 * (i - (n - 1) / 2) / max(1, n**3 - n) for i in range(n)] for n in range(PAST + 1)]
-"""Their products with n levels sum up to the slope of the least-squares line."""
+"""Weights of n levels; the weighted sum of the levels is the slope of their least-squares line."""
 
 
 @dataclass(frozen=True)
 class LossScale:
-    """Judges losses by ratio, because the noise and the rises of a loss go with its level.
+    """Scale on which losses are compared by ratio, because noise and rises are proportional to the loss.
 
-    `log(loss + unit / 1000)`, where `unit` is the level of the first block: a loss near 0 is judged on a
-    straight scale instead of an exploding logarithm. A loss that goes below 0 (a likelihood, an ELBO) has no
-    level to compare with: `loss / unit`. Both are clamped at 1e100 units, so that squares stay finite.
+    `log(loss + unit / 1000)`, where `unit` is the level of the first block: near 0 the scale is linear, where
+    a logarithm alone would explode. A loss that goes below 0 (a likelihood, an ELBO) has no level to compare
+    with, so its scale is `loss / unit`. Both are clamped at 1e100 units, so that squares stay finite.
     """
 
     unit: float
@@ -44,18 +49,20 @@ class LossScale:
         return min(math.log(self.unit) + math.log(FAR), 709.0)
 
     def judge(self, losses: Sequence[float]) -> list[float]:
+        """The losses on this scale."""
         if self.signed:
             return _clamped([loss / self.unit for loss in losses], FAR)
         log, shift = math.log, 1e-3 * self.unit
         return _clamped([log((loss if loss > 0 else 0.0) + shift) for loss in losses], self._top)
 
     def loss(self, judged: float) -> float:
+        """The loss at a point of this scale."""
         if self.signed:
             return judged * self.unit
         return math.exp(min(judged, self._top)) - 1e-3 * self.unit
 
     def rises(self, losses: Sequence[float], levels: list[float]) -> list[float]:
-        """How far losses stand above judged levels, in units of the first loss."""
+        """Differences between losses and judged levels, in units of the first loss."""
         if self.signed:
             return _clamped([a / self.unit - b for a, b in zip(losses, levels, strict=True)], FAR)
         exp, shift, unit = math.exp, 1e-3 * self.unit, self.unit
@@ -64,12 +71,12 @@ class LossScale:
         return _clamped(rises, FAR)
 
     def is_negative(self, loss: float) -> bool:
-        """Below 0 by more than rounding."""
+        """Whether the loss is below 0 by more than rounding."""
         return loss < -1e-3 * self.unit
 
 
 class Block(NamedTuple):
-    """Finite losses of consecutive steps; the last one of a run may be short."""
+    """Finite losses of consecutive steps; the last block of a run may be short."""
 
     steps: Sequence[int]
     samples: Sequence[int]
@@ -78,38 +85,37 @@ class Block(NamedTuple):
     judged: Sequence[float]
     """The losses on their `LossScale`."""
     median: float
-    """Of `judged`."""
-    gradients: Sequence[float] | None = None
+    """Median of `judged`."""
 
 
 class Detrended(NamedTuple):
-    """A block beside its baseline."""
+    """A block and its baseline."""
 
     block: Block
     line: list[float]
-    """The judged loss, step by step, on the line between the levels before and after."""
+    """Judged loss of each step on the line between the levels before and after."""
     residuals: Sequence[float]
-    """Distance from that line."""
+    """Distance of each step from that line."""
     ahead: float
-    """The line of the past continued to the middle of the block."""
+    """Line through the past, extended to the middle of the block."""
     slope: float
-    """Of the past, per block."""
+    """Slope of that line, per block."""
     lowest_after: float
-    """The lowest level that follows."""
+    """Lowest level that follows."""
 
     def excess(self, i: int) -> float:
-        """Distance from the highest of the line, the past continued, and the lowest level that follows."""
+        """Distance of step `i` above the highest of `line`, the extended past, and the lowest level that follows."""
         past = self.ahead + self.slope * _AT[i]
         return self.block.judged[i] - max(self.line[i], past, self.lowest_after)
 
 
 class Baseline:
-    """Lays a local baseline under each block, `FUTURE` blocks behind the stream.
+    """Computes a local baseline for each block, `FUTURE` blocks behind the stream.
 
-    The level before is a line through the medians of the last 8 blocks, the level after the median of the
-    next 3. A loss that falls ever more slowly lies below the line between the two; one about to drop (a
-    learning-rate step) continues its past; one that rose for good continues into its future. What stands
-    above all three is a spike. The first 4 blocks have too little past and are never judged.
+    The level before is a line through the medians of the last 8 blocks, the level after is the median of the
+    next 3. A loss whose fall slows down lies below the line between the two; a loss about to drop (a
+    learning-rate step) follows its past; a loss that rose for good follows its future. A step above all
+    three is a spike. The first 4 blocks have too little past and are never judged.
     """
 
     def __init__(self) -> None:
@@ -121,7 +127,7 @@ class Baseline:
         return self._detrend(at) if at >= LEAST_PAST else None
 
     def flush(self, rest: Block | None) -> list[Detrended]:
-        """The blocks that still wait for their future, judged with what there is of it."""
+        """The remaining blocks, judged with fewer than `FUTURE` blocks after them."""
         waiting = min(FUTURE, len(self._blocks) - LEAST_PAST)
         if rest is not None:
             self._blocks.append(rest)
@@ -134,7 +140,7 @@ class Baseline:
         past, after = medians[max(0, at - PAST) : at], medians[at + 1 : at + 1 + FUTURE]
         count = len(past)
         slope = sum(map(mul, _WEIGHTS[count], past))
-        ahead = sum(past) / count + slope * (count + 1) / 2  # the past continued to this block's middle
+        ahead = sum(past) / count + slope * (count + 1) / 2  # the past, extended to this block's middle
         if after:
             before, later, lowest_after = sum(past[-3:]) / 3, median(after), min(after)
             middle, tilt = (before + later) / 2, (later - before) / 4
@@ -147,16 +153,16 @@ class Baseline:
 
 
 class LossHistory:
-    """The whole run in at most 256 entries of equal length: when they are full, neighbours merge."""
+    """Loss levels of the whole run in at most 256 entries; when all are used, adjacent entries are merged."""
 
-    def __init__(self, limit: int = 256) -> None:
+    def __init__(self) -> None:
         self.blocks = 0
         self.stride = 1
         """Blocks per entry."""
         self.levels: list[float] = []
-        """Mean of the block medians, by entry."""
+        """Mean of the block medians of each entry."""
         self._ends: list[int] = []
-        self._sum, self._count, self._limit = 0.0, 0, limit
+        self._sum, self._count = 0.0, 0
 
     def push(self, block: Block) -> None:
         self.blocks += 1
@@ -167,15 +173,15 @@ class LossHistory:
         self.levels.append(self._sum / self._count)
         self._ends.append(block.steps[-1])
         self._sum, self._count = 0.0, 0
-        if len(self.levels) == self._limit:
+        if len(self.levels) == ENTRIES:
             self.levels = [(a + b) / 2 for a, b in zip(self.levels[::2], self.levels[1::2], strict=True)]
             self._ends = self._ends[1::2]
             self.stride *= 2
 
-    def level_at(self, step: int, blocks: int = 32) -> float | None:
-        """Mean judged loss over about the last 32 blocks up to `step`; None before the first entry.
+    def level_at(self, step: int, blocks: int) -> float | None:
+        """Mean judged loss over about the last `blocks` blocks up to `step`; None before the first entry.
 
-        Where step numbers went back (a restart from a snapshot), the newest entries count.
+        If step numbers went back (a restart from a snapshot), the newest entries count.
         """
         until = len(self._ends)
         while until and self._ends[until - 1] > step:

@@ -1,4 +1,4 @@
-"""Rules on the level of the loss: it rises, it stands still, it swings."""
+"""Rules on the level of the training loss: divergence, plateau, oscillation."""
 
 from __future__ import annotations
 
@@ -8,27 +8,39 @@ from collections.abc import Iterator
 from itertools import islice
 
 from orchestrator.monitor.advice import finding
-from orchestrator.monitor.loss_baseline import BLOCK, Baseline, Block, LossHistory, LossScale
+from orchestrator.monitor.loss_baseline import BLOCK, LEAST_RISE, Baseline, Block, LossHistory, LossScale
 from orchestrator.monitor.loss_noise import LevelNoise, LossNoise
 from orchestrator.monitor.loss_spikes import SpikeRule
 from orchestrator.monitor.overfitting import Level
-from orchestrator.monitor.stability_settings import StabilitySettings
 from orchestrator.results import Finding
+
+DIVERGENCE_RISE = 0.3
+"""Smallest rise of the level, as a share of it, that is a divergence."""
+PLATEAU_STEPS = 500
+"""Fewest steps over which a plateau is judged."""
+PLATEAU_FALL = 0.02
+"""Largest fall over a plateau, as a share of the level."""
+CONVERGED_FALL = 0.5
+"""A loss that fell by more than this share since the start has converged; it is not on a plateau."""
+WILD_JITTER = 0.8
+"""Jitter above which the loss oscillates, whatever its correlation."""
+SWING_STEPS = 1024
+"""Steps after which an oscillation that has calmed down has ended."""
 
 
 class LossRules:
-    """All rules that follow the training loss; its first block gave them their scale."""
+    """All rules on the training loss."""
 
-    def __init__(self, settings: StabilitySettings, scale: LossScale) -> None:
+    def __init__(self, scale: LossScale) -> None:
         self.scale = scale
         self._history = LossHistory()
         self._baseline = Baseline()
-        self._level_noise = LevelNoise(settings.least_noise / 2)
-        noise = LossNoise(scale, settings)
-        self.spikes = SpikeRule(scale, noise, settings)
-        self._divergence = DivergenceRule(scale, self._level_noise, settings)
-        self._plateau = PlateauRule(scale, self._history, settings)
-        self._oscillation = OscillationRule(scale, noise, settings)
+        self._level_noise = LevelNoise()
+        noise = LossNoise(scale)
+        self.spikes = SpikeRule(scale, noise)
+        self._divergence = DivergenceRule(scale, self._level_noise)
+        self._plateau = PlateauRule(scale, self._history)
+        self._oscillation = OscillationRule(scale, noise)
         self._swings_until = 0
 
     def on_block(self, block: Block) -> Iterator[Finding]:
@@ -37,17 +49,17 @@ class LossRules:
         found = [self._divergence.on_block(block)]
         if not self._divergence.is_open:
             found += [self._plateau.on_block(block), self._oscillation.on_block(block)]
-        yield from (one for one in found if one is not None and self._is_news(one))
+        yield from (one for one in found if one is not None and self._is_new(one))
         detrended = self._baseline.push(block)
         if detrended is not None:
             yield from self.spikes.on_block(detrended)
 
-    def _is_news(self, found: Finding) -> bool:
-        """Two rules find oscillations; within 2,048 steps it is the same one."""
+    def _is_new(self, found: Finding) -> bool:
+        """Whether the finding is no repetition: two rules find oscillations, and within 2,048 steps it is the same."""
         if found.kind != "oscillation":
             return True
-        before, self._swings_until = self._swings_until, self._history.blocks + 2048 // BLOCK
-        return self._history.blocks > before
+        until, self._swings_until = self._swings_until, self._history.blocks + 2048 // BLOCK
+        return self._history.blocks > until
 
     def flush(self, rest: Block | None) -> Iterator[Finding]:
         for detrended in self._baseline.flush(rest):
@@ -55,7 +67,7 @@ class LossRules:
         yield from self.spikes.flush()
 
     def training_level(self, step: int) -> Level | None:
-        """The training loss up to a step, as the overfitting rule wants it."""
+        """Mean training loss of the 256 steps up to `step`, for the overfitting rule; None if there are too few."""
         blocks = 32
         judged = self._history.level_at(step, blocks)
         if judged is None or self._level_noise.sigma is None:
@@ -64,25 +76,23 @@ class LossRules:
 
 
 class DivergenceRule:
-    """Sustained rise: the mean level of the last 32 steps is far above the lowest of 48 to 128 steps ago.
+    """Divergence: the mean level of the last 32 steps is far above the lowest level of 48 to 128 steps ago.
 
-    Far is 30 % and 9 standard errors of that mean, and every block of those 32 steps is above half of it, so
-    that a long spike does not count. A loss that e-folds in 50 steps is found within 50. The episode ends
-    when the level is back below half the rise. A loss that came back twice and rises again within `memory`
-    steps is swinging, not diverging: then the finding is an oscillation, and the last one until it has been
-    calm for as long.
+    Far means by 30 % and by 9 standard errors of that mean, with every block of those 32 steps above half the
+    rise, so that a long spike does not count. A loss that e-folds in 50 steps is found within 50. The episode
+    ends when the level falls below half the rise. A loss that came back twice and rises again within 1,024
+    steps swings rather than diverges: it is reported as one oscillation, until no episode has ended for 1,024 steps.
     """
 
-    def __init__(self, scale: LossScale, noise: LevelNoise, settings: StabilitySettings, memory: int = 1024) -> None:
-        self._scale, self._noise, self._settings = scale, noise, settings
-        self._memory = memory // BLOCK
+    def __init__(self, scale: LossScale, noise: LevelNoise) -> None:
+        self._scale, self._noise = scale, noise
         self._medians: deque[float] = deque(maxlen=4)
         self._levels: deque[float] = deque(maxlen=17)
         self._blocks = 0
         self._end: float | None = None
-        """While an episode is open: the level that ends it."""
+        """Level that ends the open episode; None if no episode is open."""
         self._returns: deque[int] = deque(maxlen=2)
-        """When the last two episodes ended, in blocks."""
+        """Blocks at which the last two episodes ended."""
         self._swinging = False
 
     @property
@@ -106,11 +116,11 @@ class DivergenceRule:
             return None
         lowest = min(islice(self._levels, len(self._levels) - 6))
         error = self._noise.sigma / 2
-        far = max(math.log1p(self._settings.divergence_rise), 9 * error)
+        far = max(math.log1p(DIVERGENCE_RISE), 9 * error)
         if level - lowest < far or min(self._medians) < lowest + far / 2:
             return None
         before, now = self._scale.loss(lowest), self._scale.loss(level)
-        if now - before < self._settings.least_rise * self._scale.unit:
+        if now - before < LEAST_RISE * self._scale.unit:
             return None
         self._end = lowest + far / 2
         evidence = (
@@ -120,29 +130,29 @@ class DivergenceRule:
         return self._diverging(block, evidence)
 
     def _diverging(self, block: Block, evidence: str) -> Finding | None:
-        back = [at for at in self._returns if at > self._blocks - self._memory]
-        self._swinging = self._swinging and bool(back)
-        if len(back) < 2:
-            symptom = "the loss rises instead of falling"
+        recent = [at for at in self._returns if at > self._blocks - SWING_STEPS // BLOCK]
+        self._swinging = self._swinging and bool(recent)
+        if len(recent) < 2:
+            symptom = "the loss is rising instead of falling"
             return finding("divergence", block.steps[-1], block.clock[-1], symptom, evidence)
         if self._swinging:
             return None
         self._swinging = True
-        symptom = "the loss rises and falls again and again"
+        symptom = "the loss rises and falls repeatedly"
         return finding("oscillation", block.steps[-1], block.clock[-1], symptom, evidence)
 
 
 class PlateauRule:
-    """Stuck: the loss has not fallen by 2 % over the second half of the run, nor by half since its start.
+    """Plateau: the loss has not fallen by 2 % over the second half of the run, nor by half since its start.
 
     Tested every 128 steps, over at least 500, with a line through the level: the fall plus two standard
-    errors must be under 2 %, so a noisy loss needs longer before it can be called flat. A loss that stands
-    still after it fell by more than half has converged as far as this detector can know, and is not
-    reported. The episode ends when the loss falls 5 % below where it was stuck.
+    errors must be under 2 %, so a noisy loss needs more steps before it counts as flat. A loss that stays
+    level after it fell by more than half has converged as far as this detector can know, and is not
+    reported. The episode ends when the loss falls 5 % below the level of the plateau.
     """
 
-    def __init__(self, scale: LossScale, history: LossHistory, settings: StabilitySettings) -> None:
-        self._scale, self._history, self._settings = scale, history, settings
+    def __init__(self, scale: LossScale, history: LossHistory) -> None:
+        self._scale, self._history = scale, history
         self._first: float | None = None
         self._stuck_at: float | None = None
         self._quiet_until = 0
@@ -156,18 +166,18 @@ class PlateauRule:
         if self._stuck_at is not None:
             if history.levels[-1] < self._stuck_at - 0.05:
                 self._stuck_at = None
-                self._quiet_until = history.blocks * 2  # until the second half has nothing of this one
+                self._quiet_until = history.blocks * 2  # until this plateau lies in the first half
             return None
-        count = max(len(history.levels) // 2, math.ceil(self._settings.plateau_steps / (history.stride * BLOCK)))
+        count = max(len(history.levels) // 2, math.ceil(PLATEAU_STEPS / (history.stride * BLOCK)))
         if len(history.levels) < max(count, 8) or history.blocks < self._quiet_until:
             return None
         levels = history.levels[-count:]
         fall, error = line_fall(levels)
         mean = sum(levels) / count
         first, now = self._scale.loss(self._first), self._scale.loss(mean)
-        if fall + 2 * error > self._settings.plateau_fall or fall < -0.2:
+        if fall + 2 * error > PLATEAU_FALL or fall < -0.2:
             return None
-        if first - now > self._settings.converged_fall * abs(first):
+        if first - now > CONVERGED_FALL * abs(first):
             return None
         self._stuck_at = mean
         over = count * history.stride * BLOCK
@@ -182,26 +192,26 @@ class PlateauRule:
 
 
 class OscillationRule:
-    """Swings from step to step that batch noise does not explain, above a tenth of the first loss.
+    """Oscillation: swings from step to step that batch noise does not explain, above a tenth of the first loss.
 
-    The jitter (standard deviation over level, last 256 steps) has been over 0.8 for 256 steps; or over 0.15
-    with residuals that repeat or alternate: a correlation beyond 0.7, either way, at a distance of one to
-    three steps. Batches drawn at random have none; a few tenths where updates are stale. Swings slower than
-    about 64 steps are `DivergenceRule`'s.
+    For 256 steps, the jitter (standard deviation over level, last 256 steps) has been over 0.8; or over 0.15
+    with residuals that repeat or alternate, that is with a correlation above 0.7 in absolute value at a lag of
+    one to three steps. Batches drawn at random have none; stale updates have a few tenths. Swings slower than
+    about 64 steps are left to `DivergenceRule`.
     """
 
-    def __init__(self, scale: LossScale, noise: LossNoise, settings: StabilitySettings) -> None:
-        self._scale, self._noise, self._jitter = scale, noise, settings.jitter
+    def __init__(self, scale: LossScale, noise: LossNoise) -> None:
+        self._scale, self._noise = scale, noise
         self._wild, self._calm = 0, 0
         self._open = False
 
     def on_block(self, block: Block) -> Finding | None:
         noise = self._noise
-        periodic = noise.jitter > 0.15 and abs(noise.memory) > 0.7
-        if not (periodic or noise.jitter > self._jitter) or not self._matters(block):
+        periodic = noise.jitter > 0.15 and abs(noise.correlation) > 0.7
+        if not (periodic or noise.jitter > WILD_JITTER) or not self._matters(block):
             self._wild = 0
             self._calm += 1
-            self._open = self._open and self._calm < 1024 // BLOCK
+            self._open = self._open and self._calm < SWING_STEPS // BLOCK
             return None
         self._calm = 0
         self._wild += 1
@@ -214,7 +224,7 @@ class OscillationRule:
             block.clock[-1],
             "the loss swings from step to step",
             f"jitter {noise.jitter:.2f} (standard deviation over level), correlation of nearby steps "
-            f"{noise.memory:+.2f}, around {self._scale.loss(block.median):.4g}",
+            f"{noise.correlation:+.2f}, around {self._scale.loss(block.median):.4g}",
         )
 
     def _matters(self, block: Block) -> bool:
@@ -222,7 +232,7 @@ class OscillationRule:
 
 
 def line_fall(levels: list[float]) -> tuple[float, float]:
-    """How far the least-squares line through the levels falls over their length, and its standard error."""
+    """Fall of the least-squares line through the levels over their whole length, and its standard error."""
     count = len(levels)
     middle, mean = (count - 1) / 2, sum(levels) / count
     spread = count * (count**2 - 1) / 12

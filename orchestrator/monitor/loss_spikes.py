@@ -1,41 +1,38 @@
-"""Spikes: the loss jumps and comes back."""
+"""Spikes: the loss jumps, and comes back."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 
 from orchestrator.monitor.advice import finding
-from orchestrator.monitor.loss_baseline import Block, Detrended, LossScale, median
+from orchestrator.monitor.loss_baseline import LEAST_RISE, Block, Detrended, LossScale
 from orchestrator.monitor.loss_noise import LossNoise
-from orchestrator.monitor.stability_settings import StabilitySettings
 from orchestrator.results import Finding
 
 GAP = 16
-"""Steps between two excursions that make them one spike."""
+"""Largest number of steps between two excursions of one spike."""
 
 
 class SpikeRule:
-    """A step whose score passes the threshold, over what was before *and* what comes after.
+    """Spike: steps whose score exceeds the threshold, compared with the losses before *and* after them.
 
-    The score is a robust z (see `LossNoise`); the threshold is 4.25 sigma, or what noise with this run's tail
-    passes once in 20,000 steps, if that is more. The rise must be 0.3 % of the first loss, and three quarters
-    of it must remain over the past continued and over the lowest level that follows: a learning-rate step or
-    a lasting rise is no spike. Steps are judged 24 to 32 steps late, the first 32 never.
+    The score is a robust z-score (see `LossNoise`). The threshold is 4.25 sigma, or the score that noise with
+    this run's tail exceeds once in 20,000 steps, whichever is higher. The rise must be 0.3 % of the first loss,
+    and three quarters of it must remain above the extended past and above the lowest level that follows, so
+    that a learning-rate step or a lasting rise is no spike. Steps are judged 24 to 32 steps late, the first 32 never.
     """
 
-    def __init__(self, scale: LossScale, noise: LossNoise, settings: StabilitySettings) -> None:
-        self._scale, self._noise, self._least_rise = scale, noise, settings.least_rise
+    def __init__(self, scale: LossScale, noise: LossNoise) -> None:
+        self._scale, self._noise = scale, noise
         self._waiting: list[tuple[Detrended, list[float]]] = []
-        self._gradients: deque[float] = deque(maxlen=256)
         self._open: _Spike | None = None
         self._quiet = 0
         self._squares, self._levels, self._seen = 0.0, 0.0, 0
 
     @property
     def jitter(self) -> float | None:
-        """Standard deviation of the residuals of all steps so far, relative to the level."""
+        """Standard deviation of the residuals of all steps so far over their level; None until it is known."""
         if not self._seen or not self._noise.ready:
             return None
         deviation = math.sqrt(self._squares / self._seen)
@@ -74,14 +71,12 @@ class SpikeRule:
                     yield from self._close()
                     noise.learn_outlier(score)
                 self._quiet = 0
-                if rises[i] > self._least_rise:
+                if rises[i] > LEAST_RISE:
                     self._extend(block, i, score, detrended.line[i])
             elif self._quiet > GAP and score > 0:
                 noise.learn_tail(score)
         if self._quiet > GAP:
             yield from self._close()
-        if block.gradients is not None:
-            self._gradients.extend(block.gradients)
 
     def _stands_out(self, detrended: Detrended, i: int, score: float) -> bool:
         excess = detrended.excess(i)
@@ -100,7 +95,6 @@ class SpikeRule:
         if score > spike.score:
             spike.score, spike.step, spike.clock = score, step, block.clock[i]
             spike.loss, spike.level = block.losses[i], self._scale.loss(level)
-            spike.gradient = _compare(block.gradients[i], self._gradients) if block.gradients else ""
 
     def _close(self) -> Iterator[Finding]:
         spike, self._open = self._open, None
@@ -112,7 +106,7 @@ class SpikeRule:
                 spike.clock,
                 f"the loss jumped to {spike.loss:.4g} at step {spike.step} and came back",
                 f"{spike.score:.1f} sigma above its level of {spike.level:.4g} (threshold "
-                f"{self._noise.threshold:.1f}){length}{spike.gradient}",
+                f"{self._noise.threshold:.1f}){length}",
             )
 
 
@@ -121,12 +115,3 @@ class _Spike:
         self.first = self.step = first
         self.steps = 0
         self.clock = self.score = self.loss = self.level = 0.0
-        self.gradient = ""
-
-
-def _compare(gradient: float, before: deque[float]) -> str:
-    if not before:
-        return ""
-    usual = median(before)
-    times = f", {gradient / usual:.1f} times the usual" if usual > 0 else ""
-    return f"; gradient norm {gradient:.4g}{times}"

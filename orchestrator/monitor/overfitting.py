@@ -1,4 +1,4 @@
-"""Overfitting: the training loss still falls while the validation loss has turned."""
+"""Overfitting: the validation loss rises while the training loss still falls."""
 
 from __future__ import annotations
 
@@ -7,28 +7,32 @@ from typing import NamedTuple
 from orchestrator.monitor.advice import finding
 from orchestrator.results import Finding
 
+WORSE = 0.05
+"""Smallest share by which a worse validation loss is above the best."""
+IN_A_ROW = 3
+"""Number of worse evaluations that are a finding."""
+
 
 class Level(NamedTuple):
-    """The training loss around a snapshot."""
+    """Mean training loss before a snapshot."""
 
     loss: float
     judged: float
-    """On the scale of `LossScale`: differences are ratios."""
+    """The loss on its `LossScale`, on which differences are ratios."""
     error: float
     """Standard error of `judged`."""
 
 
 class OverfittingRule:
-    """Prechelt's generalisation loss ("Early Stopping - But When?", 1998): `GL = loss / lowest so far - 1`.
+    """Overfitting by Prechelt's generalisation loss ("Early Stopping - But When?", 1998): `GL = loss / lowest - 1`.
 
-    Three evaluations in a row with GL over 5 %, not falling among themselves, while the training loss (mean
-    level of 256 steps up to each snapshot) fell by 2 % and three standard errors since the best evaluation.
-    Three, because one evaluation has noise of its own and the lowest of many is low by luck: it is compared
-    with the median of the best and its neighbours. The episode ends at a new best.
+    GL is over 5 % in three evaluations in a row, of which the last is no better than the first, while the
+    training loss (mean level of the 256 steps up to each snapshot) has fallen by 2 % and by three standard
+    errors since the best evaluation. One evaluation is noisy, and the lowest of many is low by luck: hence
+    three evaluations, compared with the median of the best and those next to it. A new best ends the episode.
     """
 
-    def __init__(self, loss: float, in_a_row: int) -> None:
-        self._loss, self._in_a_row = loss, in_a_row
+    def __init__(self) -> None:
         self._previous: float | None = None
         self._best: tuple[float, int, Level | None] | None = None
         self._around: list[float] = []
@@ -44,12 +48,12 @@ class OverfittingRule:
             return None
         if not self._after:
             self._around.append(validation)
-        self._after = [*self._after, validation][-self._in_a_row :]
+        self._after = [*self._after, validation][-IN_A_ROW:]
         best, best_step, best_training = self._best
-        if self._open or training is None or best_training is None or len(self._after) < self._in_a_row:
+        if self._open or training is None or best_training is None or len(self._after) < IN_A_ROW:
             return None
         usual = sorted(self._around)[(len(self._around) - 1) // 2]
-        limit = usual + self._loss * abs(usual)
+        limit = usual + WORSE * abs(usual)
         fell = best_training.judged - training.judged
         if min(self._after) <= limit or self._after[-1] < self._after[0] or fell < max(0.02, 3 * training.error):
             return None
@@ -58,7 +62,7 @@ class OverfittingRule:
             "overfitting",
             step,
             clock,
-            "the model fits the training data better and unseen data worse",
+            "the model gets better on the training data and worse on unseen data",
             f"validation loss {best:.4g} at step {best_step}, {validation:.4g} now; training loss "
             f"{best_training.loss:.4g} then, {training.loss:.4g} now",
         )

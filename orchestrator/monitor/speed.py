@@ -1,7 +1,4 @@
-"""Watches the speed of a run while it is on: is it waiting for its data, is one worker slower than the others?
-
-The rules and their thresholds are `orchestrator.monitor.speed`'s; here is which calls they are asked about.
-"""
+"""Rules on the speed of a run while it trains: a worker slower than the others, and waiting for input."""
 
 from __future__ import annotations
 
@@ -14,26 +11,28 @@ from orchestrator.results import Finding, straggler_index
 from workers.news import CallTiming
 
 WINDOW_SECONDS = 10.0
-"""Of the training clock: what is judged, and how often."""
+"""Seconds of the training clock that are judged together."""
 LEAST_SECONDS = 2.0
-"""A run shorter than this is not judged."""
+"""Shortest window that is judged."""
 LEAST_STEPS = 20
+"""Fewest steps of a worker from which its step time is computed."""
 
 
 class Pace:
-    """Takes in call timings, and gives each kind of finding once per run."""
+    """Judges call timings in windows of the training clock, and reports each kind of finding once per run."""
 
     def __init__(self) -> None:
         self._recent: deque[CallTiming] = deque()
         self._judged: float | None = None
-        """Training clock up to which it was judged."""
-        self._begun: set[int] = set()
+        """Training clock at the end of the last window."""
+        self._started: set[int] = set()
+        """Workers whose first call has been seen."""
         self._found: set[str] = set()
 
     def observe(self, timing: CallTiming) -> Iterator[Finding]:
-        if timing.worker not in self._begun:
-            # A worker's first call fills buffers, and after a restart skips what was trained on before.
-            self._begun.add(timing.worker)
+        if timing.worker not in self._started:
+            # A worker's first call fills buffers, and after a restart skips batches that were trained on before.
+            self._started.add(timing.worker)
             self._judged = timing.clock if self._judged is None else self._judged
             return
         self._recent.append(timing)
@@ -42,13 +41,13 @@ class Pace:
             self._recent.clear()
 
     def goes_on(self) -> None:
-        """Training begins again, from a checkpoint."""
+        """Start over: training resumes from a checkpoint."""
         self._recent.clear()
         self._judged = None
-        self._begun.clear()
+        self._started.clear()
 
     def finish(self) -> Iterator[Finding]:
-        """The run is over: judge what came since the last window."""
+        """Judge the timings since the last window: the run has ended."""
         if self._recent:
             yield from self._judge(max(timing.clock for timing in self._recent))
 
@@ -69,8 +68,8 @@ class Pace:
 def step_seconds(timings: deque[CallTiming]) -> dict[str, float]:
     """Mean seconds of a step by worker, without the time in collectives, where workers wait for each other.
 
-    Empty if that is not known of all: a worker that waits would look as slow as the one it waits for. Async
-    workers meet nobody.
+    Empty unless that is known of every worker: a worker that waits would look as slow as the one it waits for.
+    Async workers never wait for each other.
     """
     own: defaultdict[str, float] = defaultdict(float)
     steps: defaultdict[str, int] = defaultdict(int)
@@ -85,38 +84,36 @@ def step_seconds(timings: deque[CallTiming]) -> dict[str, float]:
 
 
 def input_share(timings: deque[CallTiming]) -> float:
-    """Share of the workers' time spent waiting for the next batch; 0 where it is not known."""
+    """Share of the workers' time spent waiting for the next batch; 0 if it is not known."""
     known = [(t.input_wait, t.busy) for t in timings if t.input_wait is not None and t.busy]
     total = sum(busy for _, busy in known)
     return sum(waited for waited, _ in known) / total if total > 0 else 0.0
 
 
 INPUT_BOUND = 0.2
-"""Share of step time spent waiting for input; TensorFlow Profiler's bound for "highly input-bound"
-(`kHighlyInfeedBoundThresholdInPercent` in its input pipeline analysis)."""
+"""Share of step time spent waiting for input above which a run is input-bound. It is TensorFlow Profiler's bound for
+"highly input-bound" (`kHighlyInfeedBoundThresholdInPercent` in its input pipeline analysis)."""
 STRAGGLER = 1.5
-"""Slowest worker's step time over the median."""
+"""Step time over the median above which a worker is a straggler."""
 
 
-def input_bound(share: float, step: int, clock: float, threshold: float = INPUT_BOUND) -> Finding | None:
-    """`share` of the training time, 0 to 1, that the replicas spent waiting for the next batch."""
-    if not share > threshold:
+def input_bound(share: float, step: int, clock: float) -> Finding | None:
+    """A finding if `share`, from 0 to 1, of the training time was spent waiting for the next batch."""
+    if not share > INPUT_BOUND:
         return None
-    evidence = f"{share:.0%} of the training time is spent waiting for the next batch (limit {threshold:.0%})"
-    return finding("input_bound", step, clock, "training waits for its data", evidence)
+    evidence = f"{share:.0%} of the training time is spent waiting for the next batch (limit {INPUT_BOUND:.0%})"
+    return finding("input_bound", step, clock, "training is waiting for its input", evidence)
 
 
-def straggler(
-    step_seconds: Mapping[str, float], step: int, clock: float, threshold: float = STRAGGLER
-) -> Finding | None:
-    """`step_seconds`: mean seconds per step by worker, without the time spent waiting for each other."""
+def straggler(step_seconds: Mapping[str, float], step: int, clock: float) -> Finding | None:
+    """A finding if the slowest worker is a straggler, by the mean seconds of a step without waiting for others."""
     index = straggler_index(step_seconds)
-    if index is None or index <= threshold:
+    if index is None or index <= STRAGGLER:
         return None
     times = {worker: time for worker, time in step_seconds.items() if math.isfinite(time) and time > 0}
     slowest = max(times, key=times.__getitem__)
     evidence = (
         f"{slowest} takes {times[slowest] * 1e3:.3g} ms a step, {index:.2f} times the median of "
-        f"{len(times)} workers (limit {threshold})"
+        f"{len(times)} workers (limit {STRAGGLER})"
     )
     return finding("straggler", step, clock, f"{slowest} is slower than the others", evidence)

@@ -1,15 +1,15 @@
-"""Is the loss well? An incremental detector: arrays of steps in, findings out, bounded memory.
+"""The stability detector: finds what is wrong with the loss of a run, incrementally and in bounded memory.
 
 | kind | rule | where |
 |---|---|---|
-| nan | a loss that is NaN or infinite, at once; three such gradient norms in a row | here |
-| spike | robust z-score over 4.25 on the detrended loss, back again after | `loss_spikes` |
-| divergence | 32-step level 30 % and 9 standard errors above the lowest of 128 steps | `loss_rules` |
+| nan | a loss that is NaN or infinite, at once | here |
+| spike | robust z-score over 4.25 on the detrended loss, which then comes back | `loss_spikes` |
+| divergence | level of 32 steps 30 % and 9 standard errors above the lowest of 128 steps | `loss_rules` |
 | plateau | under 2 % fall over half the run, under half since the start | `loss_rules` |
 | oscillation | jitter over 0.8, correlated residuals, or a third rise that came back | `loss_rules` |
 | overfitting | validation loss 5 % over its best three times, training loss falling | `overfitting` |
 
-Each rule's docstring gives its thresholds and their source. One finding per episode, not per step.
+Each rule's docstring gives its thresholds and their source. There is one finding per episode, not per step.
 """
 
 from __future__ import annotations
@@ -27,87 +27,80 @@ from orchestrator.monitor.advice import Kind, finding
 from orchestrator.monitor.loss_baseline import BLOCK, Block, LossScale, median
 from orchestrator.monitor.loss_rules import LossRules
 from orchestrator.monitor.overfitting import OverfittingRule
-from orchestrator.monitor.stability_settings import StabilitySettings
 from orchestrator.results import Finding
 
 RECOVERED = 32
-"""Finite steps in a row that end an episode of NaN."""
-BAD_GRADIENTS = 3
-"""Gradient norms in a row that are not finite and make a finding."""
+"""Number of consecutive finite steps that end an episode of NaN."""
+FINDINGS_PER_KIND = 20
+"""Most findings of one kind that are reported; the number of further ones is reported by `finish`."""
 
 
 class StabilityDetector:
-    """Feed it the loss of one run in the order it arrives; after a restart or a rollback it has to be told.
+    """Judges the loss of one run in the order of arrival; `goes_back` must be called after a restart or rollback.
 
-    What it finds does not depend on how the stream is cut into calls. Async steps may be numbered out of
-    order: numbers only name steps in findings, the order of arrival is the time axis. It never raises on the
-    value of a float. Memory is bounded; a step costs about 3 microseconds.
+    The findings do not depend on how the stream is cut into calls. Async steps may be numbered out of order:
+    numbers only name steps in findings, the order of arrival is the time axis. No value of a float makes it
+    raise. Its memory is bounded; a step costs about 3 microseconds.
     """
 
-    def __init__(self, settings: StabilitySettings | None = None) -> None:
-        self.settings = settings or StabilitySettings()
+    def __init__(self) -> None:
         self._found: Counter[str] = Counter()
-        self._has_gradients = False
         self._finished = False
         self.goes_back()
 
     def goes_back(self) -> None:
-        """Training goes on from an earlier state: its loss may be higher than it was since, and is judged anew."""
-        self._pending = _Columns([], [], [], [], [])
+        """Start over: training resumes from an earlier state, whose loss may be higher than the latest."""
+        self._pending = _Columns([], [], [], [])
         self._rules: LossRules | None = None
-        self._overfitting = OverfittingRule(self.settings.overfitting_loss, self.settings.overfitting_evaluations)
+        self._overfitting = OverfittingRule()
         self._last_finite: float | None = None
         self._finite_in_a_row = RECOVERED
-        self._bad_gradients = 0
         self._bad_evaluation = False
 
     @property
     def jitter(self) -> float | None:
-        """Standard deviation of the detrended loss over its level, since training last went back; None before 88 steps.
+        """Standard deviation of the detrended loss over its level, since the last `goes_back`; None before 88 steps.
 
-        Detrended with the local baseline of `loss_baseline`, so swings slower than about 64 steps do not
-        count.
+        The local baseline of `loss_baseline` is subtracted, so swings slower than about 64 steps do not count.
         """
         return self._rules.spikes.jitter if self._rules else None
 
     def observe(
-        self,
-        steps: npt.ArrayLike,
-        samples: npt.ArrayLike,
-        clock: npt.ArrayLike,
-        losses: npt.ArrayLike,
-        gradient_norms: npt.ArrayLike | None = None,
+        self, steps: npt.ArrayLike, samples: npt.ArrayLike, clock: npt.ArrayLike, losses: npt.ArrayLike
     ) -> tuple[Finding, ...]:
-        """The next steps, as one-dimensional arrays of one length; raises ValueError on different lengths."""
+        """Judge the next steps, given as one-dimensional arrays; raises ValueError if their lengths differ."""
         loss = np.asarray(losses, dtype=np.float64)
-        gradient = np.asarray(np.zeros_like(loss) if gradient_norms is None else gradient_norms, np.float64)
         columns = _Columns(
             np.asarray(steps, dtype=np.int64).tolist(),
             np.asarray(samples, dtype=np.int64).tolist(),
             np.asarray(clock, dtype=np.float64).tolist(),
             loss.tolist(),
-            np.where(np.isfinite(gradient), gradient, math.inf).tolist(),
         )
         if len({len(column) for column in columns}) != 1:
             raise ValueError(f"arrays of different lengths: {[len(column) for column in columns]}")
-        self._has_gradients = gradient_norms is not None
-        bad = np.flatnonzero(~(np.isfinite(loss) & np.isfinite(gradient)))
+        bad = np.flatnonzero(~np.isfinite(loss))
         return self._limited(self._observe(columns, bad.tolist()))
 
     def observe_evaluation(self, step: int, clock: float, val_loss: float) -> tuple[Finding, ...]:
-        """A snapshot taken at `step` was scored; its training loss is looked up, so it may come late."""
+        """Judge the validation loss of the snapshot taken at `step`; it may arrive after later steps."""
         return self._limited(self._evaluate(step, clock, val_loss))
 
     def finish(self) -> tuple[Finding, ...]:
-        """The run is over: judge its last steps, and report how many findings were only counted."""
+        """Judge the last steps of the run, and report how many findings were left out."""
         if self._finished:
             return ()
         self._finished = True
         last = self._limited(self._rules.flush(self._block()) if self._rules else ())
-        limit = self.settings.findings_per_kind
+        limit = FINDINGS_PER_KIND
         rest = ((kind, count - limit) for kind, count in sorted(self._found.items()) if count > limit)
         return last + tuple(
-            finding(cast(Kind, kind), None, None, f"{count} more of kind {kind}", f"only the first {limit} are listed")
+            finding(
+                cast(Kind, kind),
+                None,
+                None,
+                f"{count} more findings of kind {kind}",
+                f"only the first {limit} are listed",
+            )
             for kind, count in rest
         )
 
@@ -115,7 +108,7 @@ class StabilityDetector:
         kept = []
         for found in findings:
             self._found[found.kind] += 1
-            if self._found[found.kind] <= self.settings.findings_per_kind:
+            if self._found[found.kind] <= FINDINGS_PER_KIND:
                 kept.append(found)
         return tuple(kept)
 
@@ -123,15 +116,9 @@ class StabilityDetector:
         at = 0
         for stop in [*bad, len(columns.losses)]:
             yield from self._feed(columns.cut(at, stop))
-            at = stop
-            if stop == len(columns.losses):
-                return
-            step, clock, loss = columns.steps[stop], columns.clock[stop], columns.losses[stop]
-            if math.isfinite(loss):
-                yield from self._bad_gradient(step, clock)
-            else:
-                yield from self._bad_loss(step, clock, loss)
-                at = stop + 1
+            if stop < len(columns.losses):
+                yield from self._bad_loss(columns.steps[stop], columns.clock[stop], columns.losses[stop])
+            at = stop + 1
 
     def _feed(self, columns: _Columns) -> Iterator[Finding]:
         count = len(columns.losses)
@@ -139,8 +126,6 @@ class StabilityDetector:
             return
         self._finite_in_a_row += count
         self._last_finite = columns.losses[-1]
-        if columns.gradients[-1] < math.inf:
-            self._bad_gradients = 0
         at = 0
         while at < count:
             until = at + BLOCK - len(self._pending.losses)
@@ -150,17 +135,17 @@ class StabilityDetector:
                 yield from self._close_block()
 
     def _close_block(self) -> Iterator[Finding]:
-        """A loss that turns negative is judged anew, on the scale for such losses, from this block on."""
+        """Judge a full block. If the loss turns negative, the rules start over on the scale for such losses."""
         losses = self._pending.losses
         if self._rules is None:
-            self._rules = LossRules(self.settings, LossScale.of(losses, signed=False))
+            self._rules = LossRules(LossScale.of(losses, signed=False))
         scale = self._rules.scale
         if not scale.signed and any(map(scale.is_negative, losses)):
             yield from self._rules.flush(None)
-            self._rules = LossRules(self.settings, replace(scale, signed=True))
+            self._rules = LossRules(replace(scale, signed=True))
         block = self._block()
         if block is not None:
-            self._pending = _Columns([], [], [], [], [])
+            self._pending = _Columns([], [], [], [])
             yield from self._rules.on_block(block)
 
     def _block(self) -> Block | None:
@@ -168,21 +153,13 @@ class StabilityDetector:
         if self._rules is None or not columns.losses:
             return None
         judged = self._rules.scale.judge(columns.losses)
-        gradients = columns.gradients if self._has_gradients else None
-        return Block(columns.steps, columns.samples, columns.clock, columns.losses, judged, median(judged), gradients)
+        return Block(columns.steps, columns.samples, columns.clock, columns.losses, judged, median(judged))
 
     def _bad_loss(self, step: int, clock: float, loss: float) -> Iterator[Finding]:
         if self._finite_in_a_row >= RECOVERED:
-            before = "the first loss" if self._last_finite is None else f"{self._last_finite:.4g} just before"
+            before = "it is the first loss" if self._last_finite is None else f"{self._last_finite:.4g} just before"
             yield finding("nan", step, clock, f"the loss is {loss} at step {step}", before)
         self._finite_in_a_row = 0
-
-    def _bad_gradient(self, step: int, clock: float) -> Iterator[Finding]:
-        """Loss scaling overflows now and then by design: only `BAD_GRADIENTS` in a row are worth a word."""
-        self._bad_gradients += 1
-        if self._bad_gradients == BAD_GRADIENTS:
-            symptom = f"the gradients are not finite at step {step}"
-            yield finding("nan", step, clock, symptom, f"{BAD_GRADIENTS} steps in a row, the loss still finite")
 
     def _evaluate(self, step: int, clock: float, val_loss: float) -> Iterator[Finding]:
         if not math.isfinite(val_loss):
@@ -203,15 +180,13 @@ class _Columns(NamedTuple):
     samples: list[int]
     clock: list[float]
     losses: list[float]
-    gradients: list[float]
 
     def cut(self, start: int, stop: int) -> _Columns:
         part = slice(start, stop)
-        return _Columns(self.steps[part], self.samples[part], self.clock[part], self.losses[part], self.gradients[part])
+        return _Columns(self.steps[part], self.samples[part], self.clock[part], self.losses[part])
 
     def extend(self, other: _Columns) -> None:
         self.steps.extend(other.steps)
         self.samples.extend(other.samples)
         self.clock.extend(other.clock)
         self.losses.extend(other.losses)
-        self.gradients.extend(other.gradients)

@@ -158,9 +158,9 @@ def test_a_kill_for_want_of_memory_is_told_apart(tmp_path: Path) -> None:
                     (group / "cgroup.procs").write_text(str(self.pids[W1]))
 
         fields = {"job": "doomed.py:Devouring", "sample_seconds": 0.1, "params": {"after": 100}}
-        with pytest.raises(TaskDiedError, match="for want of memory") as raised:
+        with pytest.raises(TaskDiedError, match="out of memory") as raised:
             run(tmp_path, Confining(), mode="sync", steps=5000, max_restarts=0, **fields)
     [failure] = [event for event in History.read(tmp_path).of("failure") if event.detail["failure"] == "out_of_memory"]
     assert failure.task == "worker:1"
-    assert "its cgroup or host has 0.4 GiB" in failure.detail["summary"]
+    assert "the limit of its cgroup or host is 0.4 GiB" in failure.detail["summary"]
     assert "--batch-size" in str(raised.value)

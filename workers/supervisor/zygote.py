@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from workers.session import MAX_REQUEST, SESSION_MARK
+from workers.supervisor.lazy_imports import PLOTTING_AND_WRAPPERS, import_lazily
 
 IDLE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
@@ -184,6 +185,8 @@ def sweep(session: str | None) -> None:
 
 def preload() -> None:
     """Import what every replica needs, and nothing that starts a thread or opens a device."""
+    import_lazily(*PLOTTING_AND_WRAPPERS)
+
     import keras  # noqa: F401
     import tensorflow  # noqa: F401
 

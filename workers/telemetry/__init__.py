@@ -1,1 +1,1 @@
-"""What a replica, its host and its GPUs are doing. psutil and pynvml are imported here only."""
+"""Telemetry of a replica, its host and its GPUs. Only modules of this package import psutil and pynvml."""

@@ -1,4 +1,4 @@
-"""Which processes descend from one, found out cheaply: it is asked every second, next to the training."""
+"""Descendants of a process, listed cheaply: it is done every second, next to the training."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import psutil
 
 
 def descendants(pid: int) -> set[int]:
-    """Children of `pid`, theirs, and so on, as far as they are alive.
+    """Pids of all living descendants of `pid`.
 
-    Read from each thread's own list, where the kernel has one: half a millisecond for a replica's hundred threads.
-    psutil looks at every process of the host instead, which took six times as long among 170 of them.
+    They are read from each thread's list of children, if the kernel has such lists: half a millisecond for a
+    replica's hundred threads. psutil reads every process of the host instead, which took six times as long with 170.
     """
     found: set[int] = set()
     waiting = [pid]
@@ -27,8 +27,10 @@ def descendants(pid: int) -> set[int]:
 
 
 def newest_pid() -> int | None:
-    """The pid that was given last, to a process or a thread: while it stays the same, nobody has new children. None
-    where the kernel does not tell (in a gVisor sandbox it is always 0)."""
+    """The newest pid of any process or thread: while it stays the same, no process has new children.
+
+    None if the kernel does not say (in a gVisor sandbox it is always 0).
+    """
     try:
         return int(Path("/proc/loadavg").read_text().split()[-1]) or None
     except (OSError, ValueError, IndexError):
@@ -36,7 +38,7 @@ def newest_pid() -> int | None:
 
 
 def _children(pid: int) -> set[int]:
-    """Of all threads of `pid`; none when it has ended. Raises FileNotFoundError where the kernel has no such lists."""
+    """Children of all threads of `pid`; empty if it has ended. Raises FileNotFoundError if the kernel has no lists."""
     found: set[int] = set()
     tasks = f"/proc/{pid}/task"
     try:

@@ -1,7 +1,7 @@
-"""What a replica's GPUs are doing, through NVML (module `pynvml` of the distribution nvidia-ml-py).
+"""Readings of a replica's GPUs through NVML (module `pynvml` of the distribution nvidia-ml-py).
 
-NVML answers per driver, per GPU and per value, and each can fail for itself: every failure here is a named
-state in `notes`, and the value is None. Source: https://docs.nvidia.com/deploy/nvml-api.
+NVML can fail as a whole, for one GPU or for one value: each failure is named in `notes`, and its values are
+None. Source: https://docs.nvidia.com/deploy/nvml-api.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STATES = {
     20: "NVML is out of memory",
     999: "unknown NVML error",
 }
-"""By nvmlReturn_t. Our own words: `str(NVMLError)` may call back into an NVML that has just failed."""
+"""Names of nvmlReturn_t codes. `str(NVMLError)` is not used, because it may call an NVML that has just failed."""
 
 # The kernel's fixed inode number of the first PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
 HOST_PID_NAMESPACE = "pid:[4026531836]"
@@ -43,25 +43,25 @@ HOST_PID_NAMESPACE = "pid:[4026531836]"
 @dataclass(frozen=True)
 class GpuReading:
     gpus: tuple[GpuSample, ...] = ()
-    """In CUDA's order; one that got lost stays, with its values None."""
+    """In CUDA's order; a GPU that was lost stays in place, with its values None."""
     notes: tuple[str, ...] = ()
 
 
-class _GpuGone(Exception):  # noqa: N818 - a state of the device, not an error of ours
-    """Nothing more can be read from this GPU; asking for each value would only take time."""
+class _GpuGone(Exception):  # noqa: N818 - a state of the device, not a programming error
+    """Nothing more can be read from this GPU; reading each further value would only take time."""
 
 
 class GpuReader:
     """Reads the GPUs that CUDA_VISIBLE_DEVICES gives this process.
 
     NVML is loaded and initialised at the first `read` of each process (a fork starts over), and not at all
-    when the environment hides every GPU. A call can block for as long as the driver likes: use it from a
+    if the environment hides every GPU. A call can block for as long as the driver does: use the reader from a
     thread of its own, as `Sampler` does.
 
     Args:
         environ: where CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER are read, once; None for `os.environ`.
-        host_pids: whether our pids are the host's; None to find out. In a container NVML lists the host's,
-            or, under newer drivers, ours with 0 bytes (NVIDIA/open-gpu-kernel-modules#614).
+        host_pids: whether this process' pids are the host's; None to detect it. In a container NVML lists the
+            host's pids or, with newer drivers, the container's with 0 bytes (NVIDIA/open-gpu-kernel-modules#614).
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None, *, host_pids: bool | None = None) -> None:
@@ -74,7 +74,7 @@ class GpuReader:
         self._choice = Choice()
 
     def read(self, pids: Collection[int]) -> GpuReading:
-        """One sample of each GPU; `pids` is the process tree whose GPU memory is wanted. Never raises."""
+        """One sample of each GPU, with the GPU memory that the processes `pids` use. Never raises."""
         if self._opened_by != os.getpid():
             self._opened_by, self._nvml = os.getpid(), None
             self._choice = self._open()
@@ -82,7 +82,7 @@ class GpuReader:
         return GpuReading(tuple(self._sample(d, pids, notes) for d in self._choice.devices), tuple(notes))
 
     def close(self) -> None:
-        """Gives NVML back. The next `read` would start over."""
+        """Shut NVML down. The next `read` starts it again."""
         if self._nvml is not None and self._opened_by == os.getpid():
             Readings(_state_of).read("shutdown", self._nvml.nvmlShutdown)
         self._opened_by, self._nvml, self._choice = None, None, Choice()
@@ -117,7 +117,7 @@ class GpuReader:
             return Device(label, notes=(f"{label}: {_state_of(error)}",))
 
     def _describe(self, label: str, handle: object, parent: object = None, old_name: str = "") -> Device:
-        """What stays the same while NVML is open. Raises NVMLError when not even the UUID can be read."""
+        """The properties that stay the same while NVML is open. Raises NVMLError if not even the UUID can be read."""
         readings = Readings(_state_of, prefix=f"{label}: ")
         uuid = self._nvml.nvmlDeviceGetUUID(handle)
         name = readings.read("name", lambda: str(self._nvml.nvmlDeviceGetName(handle)))
@@ -127,7 +127,7 @@ class GpuReader:
         try:
             current, _pending = self._nvml.nvmlDeviceGetMigMode(handle)
         except self._nvml.NVMLError:
-            return False  # a GPU, or a driver, that has no MIG
+            return False  # a GPU or a driver without MIG
         return bool(current)
 
     def _instances(self, label: str, gpu: object, uuid: str | None) -> Iterator[Device]:
@@ -166,25 +166,25 @@ class GpuReader:
         return sample
 
     def _process_memory(self, handle: object, pids: Collection[int]) -> int:
-        """Bytes. A process without a CUDA context has 0, which only the host's PID namespace can tell."""
+        """Bytes. A process without a CUDA context uses 0, which is certain only in the host's PID namespace."""
         if not pids:
             raise NotMeasured("no process")
         listed = self._nvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
         used = [process.usedGpuMemory for process in listed if process.pid in pids]
         if None in used:
-            raise NotMeasured("the driver does not tell")
+            raise NotMeasured("not reported by the driver")
         if not any(used) and not self._host_pids:
-            raise NotMeasured("NVML cannot tell in a container with its own PID namespace")
+            raise NotMeasured("not known to NVML in a container with its own PID namespace")
         return sum(used)
 
     def _power(self, device: Device) -> float:
-        """Watts, averaged by the driver over 1 s on Ampere and later (GA100 excepted), momentary before."""
+        """Watts: the average of 1 s on Ampere and later (except GA100), the momentary value on older GPUs."""
         if device.parent is not None:
-            raise NotMeasured("known for the whole GPU only, not per MIG instance")
+            raise NotMeasured("known for the whole GPU only, not for a MIG instance")
         return float(self._nvml.nvmlDeviceGetPowerUsage(device.handle)) / 1000.0
 
     def _temperature(self, device: Device) -> float:
-        """Degrees Celsius of the chip, which MIG instances share."""
+        """Degrees Celsius of the chip, which all its MIG instances share."""
         nvml, handle = self._nvml, device.parent or device.handle
         try:
             return float(nvml.nvmlDeviceGetTemperatureV(handle, nvml.NVML_TEMPERATURE_GPU))

@@ -1,7 +1,7 @@
-"""What one replica's process tree uses, and what its host is doing: psutil readings, rates from counters.
+"""Resource usage of one replica's process tree and of its host, read through psutil.
 
-Source: https://psutil.readthedocs.io. Rates are differences between two looks divided by the injected clock,
-so the first look has none; a look that fails only makes the next rate an average over a longer time.
+Source: https://psutil.readthedocs.io. Rates are differences between two readings divided by the time between
+them, so the first reading has none; if a reading fails, the next rate is an average over a longer time.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from workers.telemetry.readings import NotMeasured, Readings
 
 @dataclass(frozen=True)
 class ProcessUsage:
-    """One process at one look."""
+    """Usage of one process at one time."""
 
     created: float
-    """Seconds since the epoch; tells a process from a later one with the same pid."""
+    """Seconds since the epoch; distinguishes a process from a later one with the same pid."""
     parent: int
-    """Pid."""
+    """Pid of the parent."""
     own: float
-    """CPU seconds, user and system, that the process used itself."""
+    """CPU seconds, user and system, of the process itself."""
     reaped: float
-    """CPU seconds of the descendants it has waited for; always 0 where the system does not say (macOS)."""
+    """CPU seconds of the descendants it has waited for; always 0 if the system does not report them (macOS)."""
     rss: int
-    """Resident bytes. Pages shared between processes count once in each."""
+    """Resident bytes. Pages shared between processes count in each of them."""
 
 
 Tree = Mapping[int, ProcessUsage]
-"""A process tree at one look, by pid."""
+"""A process tree at one time, by pid."""
 
 
 @dataclass(frozen=True)
 class HostReading:
     sample: HostSample
     pids: frozenset[int] = field(default_factory=frozenset)
-    """The process tree, so that GPU memory can be attributed to it; empty when there is none."""
+    """Pids of the process tree, so that GPU memory can be attributed to it; empty if there is none."""
 
 
 def cpu_seconds_between(before: Tree, after: Tree) -> float:
-    """CPU seconds that a process tree used between two looks, children that came and went included.
+    """CPU seconds that a process tree used between two readings, short-lived children included.
 
-    A child that ends takes its own counter with it, but a parent that waits for it inherits the time. So the
-    inherited time counts, less what the earlier look had already seen of the processes that ended. A process
-    that ends without being waited for by the tree loses what it used since the earlier look.
+    The counter of a child disappears when it ends, but the parent that waits for it inherits its time. So the
+    inherited time counts, less the time that the earlier reading had of the processes that ended. If no process
+    of the tree waits for a child, the time it used since the earlier reading is lost.
     """
 
     def survives(pid: int) -> bool:
         return pid in after and after[pid].created == before[pid].created
 
-    seen_of_the_dead: defaultdict[int, float] = defaultdict(float)
+    counted_before: defaultdict[int, float] = defaultdict(float)
     for pid, usage in before.items():
         if survives(pid):
             continue
@@ -66,19 +66,19 @@ def cpu_seconds_between(before: Tree, after: Tree) -> float:
             if heir not in before or survives(heir):
                 break
             heir = before[heir].parent
-        seen_of_the_dead[heir] += usage.own + usage.reaped
+        counted_before[heir] += usage.own + usage.reaped
 
     seconds = 0.0
     for pid, usage in after.items():
         known = before[pid] if pid in before and survives(pid) else None
         seconds += usage.own - (known.own if known else 0.0)
         inherited = usage.reaped - (known.reaped if known else 0.0)
-        seconds += max(0.0, inherited - seen_of_the_dead[pid])
+        seconds += max(0.0, inherited - counted_before[pid])
     return max(0.0, seconds)
 
 
 class HostReader:
-    """Reads one sample per `read`. Keeps the counters of the look before; not for two threads at once."""
+    """Reads one sample per `read`. Keeps the counters of the previous reading; not thread-safe."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -86,14 +86,14 @@ class HostReader:
         self._counters: dict[str, tuple[float, tuple[float, ...]]] = {}
         self._disks: dict[str, bool] = {}
         self._newest: int | None = None
-        """Pid on the host when descendants were listed."""
+        """`newest_pid` when the descendants were last listed."""
         self._root: tuple[int, float] | None = None
         self._tree: tuple[float, Tree] | None = None
 
     def read(self, pid: int | None) -> HostReading:
-        """One look at the tree under `pid` and at the host. `gpus` is left empty.
+        """One sample of the process tree under `pid` and of the host. `gpus` is left empty.
 
-        `pid` may change between looks (a restarted replica) or be None (none is running).
+        `pid` may change between readings (a restarted replica) or be None (none is running).
         """
         readings = Readings(_explain)
         started = self._wall()
@@ -130,19 +130,19 @@ class HostReader:
         children = known.keys() - {pid}
         newest = newest_pid()
         if self._tree is None or newest is None or newest != self._newest:
-            children |= descendants(pid)  # and those known: the kernel may leave one out of a list it changes
+            children |= descendants(pid)  # with the known ones: the kernel may omit one while it changes a list
             self._newest = newest
         for child in children:
             try:
                 usage = _usage(psutil.Process(child))
             except psutil.NoSuchProcess:
-                continue  # ended since it was listed; its parent inherits its time
+                continue  # it has ended since, and its parent inherits its time
             if child not in known or known[child].created == usage.created:
                 tree[child] = usage
         return tree
 
     def _tree_cpu(self, tree: Tree) -> float:
-        """Percent of one core."""
+        """CPU usage in percent of one core."""
         now = self._clock()
         before, self._tree = self._tree, (now, tree)
         if before is None:
@@ -150,17 +150,17 @@ class HostReader:
         return 100.0 * cpu_seconds_between(before[1], tree) / _elapsed(before[0], now)
 
     def _host_cpu(self) -> float:
-        """Percent of all cores. Waiting for a disk counts as idle, a guest's time once (as in psutil)."""
+        """CPU usage in percent of all cores. Waiting for a disk is idle time, guest time counts once (as in psutil)."""
         times = psutil.cpu_times()._asdict()
         guests = times.get("guest", 0.0) + times.get("guest_nice", 0.0)
         idle = times["idle"] + times.get("iowait", 0.0)
         _, (total, idle) = self._grown("host cpu", (sum(times.values()) - guests, idle))
         if total <= 0:
-            raise NotMeasured("the counters did not move")
+            raise NotMeasured("the counters did not change")
         return min(100.0, max(0.0, 100.0 * (total - idle) / total))
 
     def _network(self) -> tuple[float, float]:
-        """Bytes/s the host sends and receives, loopback included: replicas on one host talk there."""
+        """Bytes/s that the host sends and receives, including loopback, which replicas on one host use."""
         count = psutil.net_io_counters()
         if count is None:
             raise NotMeasured("no network interface")
@@ -178,8 +178,8 @@ class HostReader:
         return self._rates("disk", (sum(c.read_bytes for c in real), sum(c.write_bytes for c in real)))
 
     def _is_disk(self, name: str) -> bool:
-        """A volume (LVM, RAID, loop) counts again what its disk counts; only real disks have a `device`."""
-        if name not in self._disks:  # asked once each: a dozen questions to the file system take a seventh of a look
+        """Whether it is a real disk: a volume (LVM, RAID, loop) repeats its disk's counts, and has no `device`."""
+        if name not in self._disks:  # once per name: a dozen file system calls take a seventh of a reading
             self._disks[name] = Path("/sys/block", name, "device").exists()
         return self._disks[name]
 
@@ -190,7 +190,7 @@ class HostReader:
         return first / seconds, second / seconds
 
     def _grown(self, name: str, values: tuple[float, float]) -> tuple[float, tuple[float, float]]:
-        """Seconds since the look before, and by how much each counter grew."""
+        """Seconds since the previous reading, and the growth of each counter."""
         now = self._clock()
         before = self._counters.get(name)
         self._counters[name] = (now, values)

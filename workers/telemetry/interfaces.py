@@ -1,4 +1,4 @@
-"""This host's network interfaces, and which of their addresses its tasks are to publish."""
+"""This host's network interfaces, and the addresses that its tasks may publish."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 import psutil
 
 Interfaces = Mapping[str, Sequence[str]]
-"""Name to addresses, as the system orders them."""
+"""Addresses by interface name, in the system's order."""
 
 
 class InterfaceError(OSError):
-    """This host has no address on the network that was named."""
+    """This host has no address on the network that the user named."""
 
 
 def interfaces() -> Interfaces:
-    """All of this host's interfaces."""
+    """All interfaces of this host."""
     families = (socket.AF_INET, socket.AF_INET6)
     return {
         name: [entry.address.partition("%")[0] for entry in entries if entry.family in families]
@@ -26,10 +26,10 @@ def interfaces() -> Interfaces:
 
 
 def address_on(wanted: str, found: Interfaces) -> str:
-    """The first address on the interface called `wanted`, or in the range that it is (`10.0.0.0/8`).
+    """The first address on the interface named `wanted`, or within `wanted` if it is a range (`10.0.0.0/8`).
 
     Raises:
-        InterfaceError: there is none; says what there is.
+        InterfaceError: there is no such address; the message lists those there are.
     """
     everything = [address for addresses in found.values() for address in addresses]
     try:
@@ -45,7 +45,7 @@ def address_on(wanted: str, found: Interfaces) -> str:
 
 
 def reachable_from_outside(found: Interfaces) -> list[str]:
-    """Addresses that another host might reach, IPv4 first."""
+    """Addresses that another host may be able to reach, IPv4 first."""
     everything = [ipaddress.ip_address(address) for addresses in found.values() for address in addresses]
     usable = [a for a in everything if not (a.is_loopback or a.is_link_local or a.is_multicast)]
     return [str(address) for address in sorted(usable, key=lambda a: a.version)]

@@ -1,4 +1,4 @@
-"""Which of Ray's and Regatta's processes listen on this host, and where."""
+"""Listening sockets of Ray's and Regatta's processes on this host."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Listener:
     process: str
     pid: int
     address: str
-    """As it was bound: `::` and `0.0.0.0` are all of the host's addresses."""
+    """The address it is bound to: `::` and `0.0.0.0` stand for all addresses of the host."""
     port: int
 
     @property
     def is_public(self) -> bool:
-        """Whether other hosts might reach it."""
+        """Whether other hosts may be able to reach it."""
         address = ipaddress.ip_address(self.address.partition("%")[0])
         return not (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
@@ -36,8 +36,8 @@ class Listener:
 
 
 def listeners() -> tuple[Listener, ...]:
-    """Of all processes that may be looked into: this user's; for root everybody's."""
-    return tuple(sorted(_find(), key=lambda one: (one.process, one.pid, one.port)))
+    """The sockets of all processes that this user may inspect; root may inspect those of all users."""
+    return tuple(sorted(_find(), key=lambda found: (found.process, found.pid, found.port)))
 
 
 def _find() -> Iterator[Listener]:
@@ -49,16 +49,16 @@ def _find() -> Iterator[Listener]:
             for connection in process.net_connections(kind="tcp"):
                 if connection.status == psutil.CONN_LISTEN:
                     yield Listener(name, process.pid, connection.laddr.ip, connection.laddr.port)
-        except (psutil.Error, OSError):  # it ended, or is another user's
+        except (psutil.Error, OSError):  # it has ended, or belongs to another user
             continue
 
 
 def _name(process: psutil.Process) -> str | None:
-    """What to call it; None for a process that is neither Ray's nor Regatta's."""
+    """The name to show for a process; None if it is neither Ray's nor Regatta's."""
     command = process.cmdline()
-    signs = [part for part in command if _RAY.search(part)]
-    if not signs and SESSION_MARK not in process.environ():
+    ray_parts = [part for part in command if _RAY.search(part)]
+    if not ray_parts and SESSION_MARK not in process.environ():
         return None
     if not process.name().startswith("python"):
         return str(process.name())
-    return signs[0].rpartition("/")[2] if signs else "regatta task"
+    return ray_parts[0].rpartition("/")[2] if ray_parts else "regatta task"

@@ -1,8 +1,8 @@
-"""Tells a process that the kernel killed for want of memory from one that somebody killed.
+"""Out-of-memory evidence: distinguishes a process that the kernel killed from one that was sent SIGKILL.
 
-Both end with SIGKILL. The kernel counts its own kills, for the whole host (`oom_kill` in /proc/vmstat, proc_vmstat(5))
-and for every cgroup; a count that grew between the last look and the process' end is the evidence. How much the
-process used is known from its last sample.
+The kernel counts its out-of-memory kills, for the whole host (`oom_kill` in /proc/vmstat, proc_vmstat(5)) and for
+every cgroup. A count that grew between the last reading and the process' end is the evidence. The last sample says
+how much memory the process used.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _GIB = 1 << 30
 _UNLIMITED = 1 << 60
 _DEAD = ("Z", "X", "x")
 _LAG_SECONDS = 3.0
-"""The kernel counts a kill when it decides on it; a process with much memory needs a while to die."""
+"""Longest time from the kernel's decision, when it counts the kill, to the end of a process with much memory."""
 
 
 @dataclass(frozen=True)
 class Kill:
-    """How a process came to its end by SIGKILL."""
+    """Explanation of a process' end by SIGKILL."""
 
     for_memory: bool
     summary: str
@@ -40,7 +40,7 @@ class _Count:
 
 
 class MemoryWitness:
-    """Looks at what the kernel counts while a process lives, and says why it was killed."""
+    """Reads the kernel's counts of out-of-memory kills while a process lives, and explains its end by SIGKILL."""
 
     def __init__(
         self,
@@ -52,16 +52,19 @@ class MemoryWitness:
         self._proc = proc
         self._cgroups = cgroups
         self._folders: list[Path] = []
-        """Of the process' memory cgroup: they are told no more once it is dead."""
+        """The process' memory cgroup; the kernel does not say which it was once the process has ended."""
         self._counts: list[tuple[float, _Count]] = []
-        """When the kernel's count was looked at, and what it was: from just before `_LAG_SECONDS` ago until now."""
+        """The kernel's counts and when they were read: the last one older than `_LAG_SECONDS`, and all since."""
         self._rss: int | None = None
         self._limit: int | None = None
 
     def look(self, pid: int | None, samples: Iterable[HostSample] = ()) -> None:
-        """At the process while it lives: the less time lies between two looks, the less another's end can mislead."""
-        seen = vitals(pid, self._proc)
-        if seen is not None and seen.state in _DEAD:  # it has left its cgroup
+        """Read the counts while the process lives.
+
+        Frequent calls make it unlikely that another process' end in between is taken for evidence.
+        """
+        found = vitals(pid, self._proc)
+        if found is not None and found.state in _DEAD:  # it has left its cgroup
             return
         self._folders = _folders(pid, self._proc, self._cgroups) or self._folders
         now, count = self._clock(), self._count()
@@ -73,29 +76,28 @@ class MemoryWitness:
             self._rss = sample.rss_bytes or self._rss
 
     def explain(self, code: int | None) -> Kill | None:
-        """None where the process was not killed, by its exit `code` (negative for a signal, or a shell's 137)."""
+        """Why the process was killed; None unless `code` is SIGKILL's (-9, or 137 from a shell)."""
         if code not in (-signal.SIGKILL, 128 + signal.SIGKILL):
             return None
         now = self._count()
         before = next((count for _, count in self._counts if now is not None and count.file == now.file), None)
         used = "" if self._rss is None else f"; it used {self._rss / _GIB:.2f} GiB, shared pages included"
         if used and self._limit is not None:
-            used += f", and its cgroup or host has {self._limit / _GIB:.1f} GiB"
+            used += f", and the limit of its cgroup or host is {self._limit / _GIB:.1f} GiB"
         if now is not None and before is not None and now.kills > before.kills:
             return Kill(
                 True,
-                f"was killed by the kernel for want of memory{used}",
-                "Lower --batch-size, or the number of tasks on that host (--placement spread), or give it more memory.",
+                f"was killed by the kernel: out of memory{used}",
+                "Lower --batch-size, run fewer tasks on that host (--placement spread), or give the host more memory.",
             )
         if now is not None and before is not None:
-            return Kill(
-                False, "was killed by SIGKILL", "The kernel counts no kill for want of memory: somebody sent it."
-            )
-        hint = "If nobody killed it, the kernel did, for want of memory: lower --batch-size or --workers."
+            hint = "The kernel counted no out-of-memory kill: another process sent the signal."
+            return Kill(False, "was killed by SIGKILL", hint)
+        hint = "Unless a process sent the signal, the host was out of memory: lower --batch-size or --workers."
         return Kill(False, f"was killed by SIGKILL{used}", hint)
 
     def _count(self) -> _Count | None:
-        """Processes killed for want of memory so far: in the process' cgroup, or where it has none on the host."""
+        """Out-of-memory kills so far, in the process' cgroup or, if that has no count, on the host."""
         counters = [folder / name for folder in self._folders for name in ("memory.events", "memory.oom_control")]
         for file in (*counters, self._proc / "vmstat"):
             if (kills := _field(file, "oom_kill")) is not None:
@@ -103,7 +105,7 @@ class MemoryWitness:
         return None
 
     def _allowed(self) -> int | None:
-        """Bytes that the process may use: its cgroup's limit, or what the host has."""
+        """Bytes that the process may use: its cgroup's limit or the host's memory, whichever is less."""
         limits = [
             _number(folder / name) for folder in self._folders for name in ("memory.max", "memory.limit_in_bytes")
         ]
@@ -113,7 +115,7 @@ class MemoryWitness:
 
 
 def _folders(pid: int | None, proc: Path, cgroups: Path) -> list[Path]:
-    """Of the process' memory cgroup, in either version of the hierarchy."""
+    """Folders of the process' memory cgroup, in version 1 and 2 of the hierarchy."""
     found: list[Path] = []
     with contextlib.suppress(OSError):
         for line in (proc / str(pid or "self") / "cgroup").read_text().splitlines():
@@ -124,7 +126,7 @@ def _folders(pid: int | None, proc: Path, cgroups: Path) -> list[Path]:
 
 
 def _field(path: Path, name: str) -> int | None:
-    """The number that follows `name` in a file of lines of name and number."""
+    """The number after `name` in a file whose lines are a name and a number."""
     with contextlib.suppress(OSError, ValueError):
         for line in path.read_text().splitlines():
             word, _, rest = line.partition(" ")

@@ -1,4 +1,4 @@
-"""How a reading fails: it is None, and its reason has a name. Never 0, and never an exception."""
+"""Readings that may fail: a failed one is None, never 0, with its reason in a note; it raises no exception."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 
-class NotMeasured(Exception):  # noqa: N818 - not an error: the named reason why a value is missing
-    """Raised inside a reading that cannot be made; its text is the reason that the owner will read."""
+class NotMeasured(Exception):  # noqa: N818 - not an error, but the reason why a value is missing
+    """Raised by a reading that cannot be made; its text is the reason, which the user reads."""
 
 
 class Readings:
-    """Makes the readings of one sample one after another and keeps the reasons of those that failed.
+    """Makes the readings of one sample, and keeps the reasons of those that failed.
 
-    `explain` turns an exception into a reason. What it raises itself goes through: that is how one failure
-    ends a whole group of readings (a GPU that fell off the bus).
+    `explain` turns an exception into a reason. An exception that it raises itself is propagated, so that one
+    failure can end a whole group of readings (a GPU that fell off the bus).
     """
 
     def __init__(self, explain: Callable[[Exception], str], prefix: str = "") -> None:
@@ -25,7 +25,7 @@ class Readings:
         self._prefix = prefix
 
     def read(self, name: str, make: Callable[[], Value]) -> Value | None:
-        """The value `make` returns, or None with a note `<prefix><name>: <reason>`."""
+        """The value that `make` returns, or None with a note `<prefix><name>: <reason>`."""
         try:
             return make()
         except NotMeasured as reason:

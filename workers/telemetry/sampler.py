@@ -1,4 +1,4 @@
-"""Samples a replica's process tree, host and GPUs every second, whatever NVML and the job are doing."""
+"""Sampling of a replica's process tree, host and GPUs every second, even if NVML blocks."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from workers.telemetry.gpu import GpuReader, GpuReading
 from workers.telemetry.host import HostReader, HostReading
 
 REST_AFTER = 3.0
-"""Seconds, intervals, or times that the last two `drain`s were apart, whatever is most: after so long without another
-one nobody seems to want to know. A driver with 200 tasks asks every four seconds."""
+"""Sampling pauses after this many seconds, intervals, or times between the last two `drain`s, whichever is longest,
+without a `drain`. A driver with 200 tasks drains every four seconds."""
 
 
 class GpuSource(Protocol):
-    """What reads GPUs: `GpuReader`, or a test's own."""
+    """Interface of `GpuReader`."""
 
     def read(self, pids: Collection[int]) -> GpuReading: ...
     def close(self) -> None: ...
 
 
 class HostSource(Protocol):
-    """What reads the process tree and the host: `HostReader`, or a test's own."""
+    """Interface of `HostReader`."""
 
     def read(self, pid: int | None) -> HostReading: ...
 
 
 class GpuWatch:
-    """Asks a GpuSource in a thread of its own, because an NVML call can block for good on a sick driver.
+    """Reads a GpuSource in a thread of its own, because an NVML call can block forever on a broken driver.
 
-    `read` waits no longer than `patience` seconds. A reading that comes late is handed out at the next
-    `read`, so that a slow NVML (more than `patience` for all GPUs) still gives samples, one interval old. A
-    thread that never comes back is a daemon and is left behind.
+    `read` waits no longer than `timeout` seconds. A late reading is returned by the next `read`, so that a slow
+    NVML (more than `timeout` for all GPUs) still gives samples, one interval old. The thread is a daemon, so
+    that one that never returns can be abandoned.
     """
 
-    def __init__(self, source: GpuSource, *, blocked_after: float, patience: float, clock: Callable[[], float]) -> None:
+    def __init__(self, source: GpuSource, *, blocked_after: float, timeout: float, clock: Callable[[], float]) -> None:
         self._source = source
         self._blocked_after = blocked_after
-        self._patience = patience
+        self._timeout = timeout
         self._clock = clock
         self._questions: queue.SimpleQueue[Collection[int] | None] = queue.SimpleQueue()
         self._answered = threading.Event()
@@ -53,21 +53,21 @@ class GpuWatch:
         self._thread: threading.Thread | None = None
 
     def read(self, pids: Collection[int]) -> GpuReading:
-        """The GPUs now, or why they are not known. From one thread only."""
+        """The GPUs now, or why they are not known. Not thread-safe."""
         asked = self._ask(pids) if self._asked is None else self._asked
-        answered = self._answered.wait(self._patience)
+        answered = self._answered.wait(self._timeout)
         took = (self._answered_at if answered else self._clock()) - asked
         if answered:
             self._asked = None
-        if took > self._blocked_after:  # even if it came back: its values may be as old as the question
+        if took > self._blocked_after:  # even if it has returned by now: its values may be as old as the request
             return GpuReading(notes=(f"GPU: NVML call blocked for more than {self._blocked_after:g} s",))
         return self._answer if answered else GpuReading(notes=("GPU: NVML has not answered yet",))
 
     def stop(self) -> None:
-        """Ends the thread, which closes the source; a thread that is blocked is left behind."""
+        """End the thread, which closes the source; a blocked thread is abandoned."""
         self._questions.put(None)
         if self._thread is not None:
-            self._thread.join(self._patience)
+            self._thread.join(self._timeout)
 
     def _ask(self, pids: Collection[int]) -> float:
         if self._thread is None:
@@ -90,18 +90,18 @@ class GpuWatch:
 
 
 class Sampler:
-    """Samples in a daemon thread between `start` and `stop`; `drain` hands out what it has.
+    """Samples in a daemon thread between `start` and `stop`; `drain` returns the samples.
 
-    It rests while nobody asks, as in a group that waits for its turn: its looks would cost the group that trains
-    processor time, and tell of no run.
+    Sampling pauses while the driver does not drain, as in a worker group that waits for its turn: the samples
+    would belong to no run, and cost the group that trains processor time.
 
     Args:
         pid: root of the replica's process tree now, or None while none is running.
-        interval: seconds between samples. A late sample is not made up for.
+        interval: seconds between samples. Missed samples are not made up for.
         blocked_after: seconds without an answer after which an NVML call counts as blocked.
-        patience: seconds that one sample waits for the GPUs; None for half an interval.
-        host, gpu: what is read; None for this machine, and for the GPUs that the environment gives it.
-        clock, sleep: for tests; `sleep` ends early when the sampler is stopped.
+        gpu_timeout: seconds that one sample waits for the GPUs; None for half an interval.
+        host, gpu: the sources; None for this machine, and for the GPUs that the environment gives it.
+        clock, sleep: injected by tests; `sleep` ends early when the sampler is stopped.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Sampler:
         *,
         interval: float = 1.0,
         blocked_after: float = 5.0,
-        patience: float | None = None,
+        gpu_timeout: float | None = None,
         host: HostSource | None = None,
         gpu: GpuSource | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -122,40 +122,40 @@ class Sampler:
         self._gpu = GpuWatch(
             GpuReader() if gpu is None else gpu,
             blocked_after=blocked_after,
-            patience=interval / 2 if patience is None else patience,
+            timeout=interval / 2 if gpu_timeout is None else gpu_timeout,
             clock=clock,
         )
         self._clock = clock
-        self._drained, self._apart = clock(), 0.0
+        self._drained_at, self._drain_interval = clock(), 0.0
         self._stopping = threading.Event()
         self._sleep = self._stopping.wait if sleep is None else sleep
         self._samples: deque[HostSample] = deque()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Starts the thread; a second call does nothing."""
+        """Start the thread; a second call does nothing."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="regatta-sampler", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Ends the threads for good, soon, even with NVML blocked. The last samples can still be drained."""
+        """End the threads, without waiting for a blocked NVML. The last samples can still be drained."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(2 * self._interval)
         self._gpu.stop()
 
     def drain(self) -> tuple[HostSample, ...]:
-        """The samples since the last drain, oldest first. From any thread."""
+        """The samples since the last drain, oldest first. Thread-safe."""
         now = self._clock()
-        self._drained, self._apart = now, now - self._drained
+        self._drained_at, self._drain_interval = now, now - self._drained_at
         samples = []
         while self._samples:
             samples.append(self._samples.popleft())
         return tuple(samples)
 
     def sample(self) -> HostSample:
-        """One sample now. Never raises."""
+        """A sample taken now. Never raises."""
         try:
             reading = self._host.read(self._pid())
         except Exception as error:  # noqa: BLE001 - telemetry must never take the training down
@@ -168,16 +168,17 @@ class Sampler:
 
     def _run(self) -> None:
         due = self._clock()
-        rested = False
+        was_paused = False
         while not self._stopping.is_set():
-            resting = self._clock() - self._drained > REST_AFTER * max(1.0, self._interval, self._apart)
-            if not resting:
+            longest = max(1.0, self._interval, self._drain_interval)
+            paused = self._clock() - self._drained_at > REST_AFTER * longest
+            if not paused:
                 sample = self.sample()
-                if not rested:  # else its rates are those of the rest as well
+                if not was_paused:  # the rates of the first sample after a pause cover the pause
                     self._samples.append(sample)
-            rested = resting
+            was_paused = paused
             now = self._clock()
             due += self._interval
-            if due <= now:  # suspended, or slow: go on from here
+            if due <= now:  # the machine was suspended, or is slow: continue from now
                 due = now + self._interval
             self._sleep(due - now)

@@ -1,8 +1,8 @@
-"""Which GPUs a process owns: CUDA_VISIBLE_DEVICES read as CUDA reads it, against what NVML lists. Pure.
+"""GPUs that a process sees: CUDA_VISIBLE_DEVICES, read as CUDA reads it, applied to the GPUs that NVML lists.
 
-Source: CUDA Programming Guide, "CUDA Environment Variables". What it leaves open follows PyTorch, which has
-the same task (`torch.cuda._parse_visible_devices`): a repeated GPU empties the list, an ambiguous prefix is
-invalid, `1x` counts as 1.
+Source: CUDA Programming Guide, "CUDA Environment Variables". What the guide leaves open is done as PyTorch does
+it (`torch.cuda._parse_visible_devices`): a repeated GPU empties the list, an ambiguous prefix is invalid, `1x`
+counts as 1.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ class Device:
     label: str
     """`GPU 1` or `GPU 1 MIG 0`, numbered by NVML (PCI bus order)."""
     uuid: str | None = None
-    """None when NVML could not open the GPU; `notes` then says why."""
+    """None if NVML could not open the GPU; `notes` then says why."""
     name: str | None = None
-    """The model."""
+    """The model, such as `NVIDIA H100`."""
     handle: object = None
-    """NVML's."""
+    """NVML's handle."""
     parent: object = None
-    """The GPU's handle, for a MIG instance."""
+    """NVML's handle of the whole GPU, for a MIG instance."""
     mig: bool = False
-    """The GPU is split: only its instances can be used."""
+    """Whether the GPU is split by MIG: only its instances can be used."""
     instances: tuple[Device, ...] = ()
     old_name: str = ""
-    """`MIG-<GPU uuid>/<GPU instance>/<compute instance>`, what drivers before R470 called an instance."""
+    """`MIG-<GPU uuid>/<GPU instance>/<compute instance>`, the name of an instance in drivers before R470."""
     notes: tuple[str, ...] = ()
-    """What could not be learnt about it, once and for all."""
+    """Reasons why properties of it could not be read."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Choice:
 
 
 def names_none(visible: str | None) -> str | None:
-    """Why the variable hides every GPU whatever the host has, or None when it does not."""
+    """The reason why this value of the variable hides every GPU of any host; None if it does not."""
     if visible is None:
         return None
     if not visible.strip():
@@ -54,7 +54,7 @@ def names_none(visible: str | None) -> str | None:
 
 
 def choose(visible: str | None, gpus: Sequence[Device], *, order: str | None = None) -> Choice:
-    """The devices a process sees, given its CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER (None: not set)."""
+    """The devices that a process sees, given its CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER (None: not set)."""
     if visible is None:
         return _usable(gpus, ())
     if reason := names_none(visible):
@@ -65,7 +65,7 @@ def choose(visible: str | None, gpus: Sequence[Device], *, order: str | None = N
     for token in tokens:
         device = _find(token, gpus)
         if device is None:
-            reason = f"ends at {token!r}: no GPU, or more than one, is called that"
+            reason = f"ends at {token!r}: it names no GPU, or more than one"
             notes = (f"GPU: CUDA_VISIBLE_DEVICES={visible} {reason}",)
             break
         if _used(device) in map(_used, chosen):
@@ -75,7 +75,7 @@ def choose(visible: str | None, gpus: Sequence[Device], *, order: str | None = N
     by_index = any(_index(token) is not None for token in tokens[: len(chosen)])
     if by_index and _order_is_unknown(gpus, chosen, order):
         reason = "GPU models differ: set CUDA_DEVICE_ORDER=PCI_BUS_ID or name GPUs by UUID"
-        return Choice(notes=(f"GPU: which one CUDA_VISIBLE_DEVICES={visible} names is not known ({reason})",))
+        return Choice(notes=(f"GPU: CUDA_VISIBLE_DEVICES={visible} is ambiguous ({reason})",))
     return _usable(chosen, notes)
 
 
@@ -99,21 +99,22 @@ def _index(token: str) -> int | None:
 
 
 def _order_is_unknown(gpus: Sequence[Device], chosen: Sequence[Device], order: str | None) -> bool:
-    """CUDA numbers the fastest GPU first unless told otherwise; NVML numbers by PCI bus.
+    """Whether CUDA may number the GPUs differently than NVML, so that an index is ambiguous.
 
-    It does not matter where all GPUs are one model, or where all are chosen anyway.
+    CUDA numbers the fastest GPU first by default, NVML numbers by PCI bus. It makes no difference if all GPUs
+    are of one model, or if all are chosen.
     """
     models = {gpu.name for gpu in gpus if gpu.name is not None}
     return order != "PCI_BUS_ID" and len(models) > 1 and len(chosen) < len(gpus)
 
 
 def _used(device: Device) -> Device:
-    """What CUDA takes of a device: of a GPU that MIG has split, its first instance."""
+    """The device that CUDA uses: the first instance of a GPU that is split by MIG, or the device itself."""
     return next((instance for instance in device.instances if instance.uuid is not None), device)
 
 
 def _usable(chosen: Sequence[Device], notes: tuple[str, ...]) -> Choice:
-    """The devices that can be used, and what there is to say of each; what NVML cannot open is left out."""
+    """The devices that can be used, with notes on each; those that NVML cannot open are left out."""
     devices: list[Device] = []
     for device in chosen:
         used = _used(device)

@@ -1,4 +1,4 @@
-"""Whether a process lives, stands still or is stopped: one read of /proc, cheap enough for every poll (20 us)."""
+"""State and CPU time of a process, from one read of /proc: at 20 us cheap enough for every poll."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def vitals(pid: int | None, proc: Path = Path("/proc")) -> Vitals | None:
-    """None for no process, and where there is no Linux /proc. Source: proc_pid_stat(5)."""
+    """The state of process `pid`; None if there is no such process or no Linux /proc. Source: proc_pid_stat(5)."""
     if pid is None:
         return None
     try:
         text = (proc / str(pid) / "stat").read_text(errors="replace")
     except OSError:
         return None
-    fields = text.rpartition(")")[2].split()  # the name before it may hold blanks and brackets
+    fields = text.rpartition(")")[2].split()  # the name before it may contain spaces and brackets
     return Vitals(fields[0], (int(fields[11]) + int(fields[12])) / _TICKS)

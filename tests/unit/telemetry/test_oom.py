@@ -1,4 +1,4 @@
-"""Who killed a process: from what a kernel counts, in files that look like its own."""
+"""Out-of-memory evidence, from files like the kernel's."""
 
 from __future__ import annotations
 
@@ -59,29 +59,29 @@ def test_a_kill_in_the_cgroup(kernel: Kernel, version: int) -> None:
     witness.look(7, [sample(3 << 29), sample(None)])
     kernel.group(version, 3, "3221225472\n")
     (kernel.proc / "7" / "cgroup").unlink()
-    told = witness.explain(KILLED)
-    assert told is not None
-    assert told.for_memory
-    assert "it used 1.50 GiB, shared pages included, and its cgroup or host has 3.0 GiB" in told.summary
-    assert "--batch-size" in told.hint
+    kill = witness.explain(KILLED)
+    assert kill is not None
+    assert kill.for_memory
+    assert "it used 1.50 GiB, shared pages included, and the limit of its cgroup or host is 3.0 GiB" in kill.summary
+    assert "--batch-size" in kill.hint
 
 
-def test_a_process_that_takes_its_time_to_die(kernel: Kernel) -> None:
+def test_a_process_that_ends_some_time_after_the_kill(kernel: Kernel) -> None:
     now = [100.0]
     witness = MemoryWitness(kernel.proc, kernel.cgroups, lambda: now[0])
     for second in range(20):
         now[0] = 100.0 + second
         kernel.write("vmstat", f"oom_kill {int(second >= 18)}\n")
         witness.look(7)
-    told = witness.explain(KILLED)
-    assert told is not None
-    assert told.for_memory
-    for second in range(20, 30):  # that was another process, a while ago
+    kill = witness.explain(KILLED)
+    assert kill is not None
+    assert kill.for_memory
+    for second in range(20, 30):  # too long ago: another process was killed
         now[0] = 100.0 + second
         witness.look(7)
-    told = witness.explain(KILLED)
-    assert told is not None
-    assert not told.for_memory
+    kill = witness.explain(KILLED)
+    assert kill is not None
+    assert not kill.for_memory
 
 
 def test_a_kill_on_the_host(kernel: Kernel) -> None:
@@ -89,35 +89,35 @@ def test_a_kill_on_the_host(kernel: Kernel) -> None:
     witness = kernel.witness()
     witness.look(7)
     kernel.write("vmstat", "pgfault 13\noom_kill 1\n")
-    told = witness.explain(137)
-    assert told is not None
-    assert told.for_memory
-    assert told.summary == "was killed by the kernel for want of memory"
+    kill = witness.explain(137)
+    assert kill is not None
+    assert kill.for_memory
+    assert kill.summary == "was killed by the kernel: out of memory"
 
 
-def test_somebody_else(kernel: Kernel) -> None:
+def test_a_kill_by_another_process(kernel: Kernel) -> None:
     kernel.write("vmstat", "oom_kill 4\n")
     witness = kernel.witness()
     witness.look(7, [sample(1 << 30)])
-    told = witness.explain(KILLED)
-    assert told is not None
-    assert not told.for_memory
-    assert told.summary == "was killed by SIGKILL"
-    assert "somebody" in told.hint
+    kill = witness.explain(KILLED)
+    assert kill is not None
+    assert not kill.for_memory
+    assert kill.summary == "was killed by SIGKILL"
+    assert "another process sent the signal" in kill.hint
 
 
-def test_a_kernel_that_does_not_count_leaves_it_open(kernel: Kernel) -> None:
+def test_a_kernel_without_counts_leaves_both_causes_open(kernel: Kernel) -> None:
     witness = kernel.witness()
     witness.look(7, [sample(1 << 30)])
-    told = witness.explain(KILLED)
-    assert told is not None
-    assert not told.for_memory
-    assert "1.00 GiB" in told.summary
-    assert "If nobody killed it" in told.hint
+    kill = witness.explain(KILLED)
+    assert kill is not None
+    assert not kill.for_memory
+    assert "1.00 GiB" in kill.summary
+    assert "Unless a process sent the signal" in kill.hint
 
 
 @pytest.mark.parametrize("code", [None, 0, 1, -signal.SIGTERM, -signal.SIGSEGV])
-def test_other_ends_are_others_to_explain(kernel: Kernel, code: int | None) -> None:
+def test_other_exit_codes_are_not_explained(kernel: Kernel, code: int | None) -> None:
     assert kernel.witness().explain(code) is None
 
 

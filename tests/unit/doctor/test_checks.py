@@ -1,4 +1,4 @@
-"""`doctor`'s judgements: each state of a machine gives the right status, and a remedy where there is one."""
+"""The checks of `doctor`: each state of a machine gives the right status, and a remedy if there is one."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ import pytest
 from orchestrator.doctor import checks, machine
 from orchestrator.doctor.checks import GIB, Status
 from orchestrator.doctor.machine import ChildAnswer, Cores, Memory, Ports
+from workers.telemetry.listeners import Listener
 
 pytestmark = pytest.mark.unit
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 def imported(gpus: int = 0) -> ChildAnswer:
-    return ChildAnswer({"gpus": gpus, "seconds": 4.2}, "", 4.5)
+    return ChildAnswer({"gpus": gpus, "seconds": 4.2}, "")
 
 
 def nvml(state: str = "ok", detail: str = "", devices: int = 0) -> ChildAnswer:
     device = {"uuid": "GPU-1", "name": "NVIDIA H100", "memory_total_bytes": 80 * GIB, "error": None}
     answer = {"state": state, "detail": detail, "driver": "580.82", "devices": [device] * devices}
-    return ChildAnswer(answer, "", 0.1)
+    return ChildAnswer(answer, "")
 
 
-BROKEN = ChildAnswer(None, "ImportError: libtensorflow_cc.so.2: cannot open shared object file", 0.3)
-HANGING = ChildAnswer(None, "no answer within 30 s", 30)
+BROKEN = ChildAnswer(None, "ImportError: libtensorflow_cc.so.2: cannot open shared object file")
+HANGING = ChildAnswer(None, "no answer within 30 s")
 
 
-def test_the_tested_releases_are_the_ones_pyproject_admits() -> None:
+def test_the_tested_releases_are_those_that_pyproject_allows() -> None:
     dependencies = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
     for name, series in checks.TESTED.items():
         major, minor = series.split(".")
@@ -47,8 +48,8 @@ def test_python(version: str, status: str) -> None:
     ("version", "answer", "status", "detail"),
     [
         ("2.21.0", imported(), "ok", "2.21.0, imports in 4.2 s"),
-        ("2.22.1", imported(), "warn", "2.22.1; Regatta was tested with 2.21, imports in 4.2 s"),
-        ("2.21.0", BROKEN, "fail", "2.21.0 does not import: ImportError"),
+        ("2.22.1", imported(), "warn", "2.22.1; Regatta is tested with 2.21, imports in 4.2 s"),
+        ("2.21.0", BROKEN, "fail", "2.21.0 cannot be imported: ImportError"),
         (None, BROKEN, "fail", "not installed"),
     ],
 )
@@ -68,12 +69,12 @@ def test_tensorflow(version: str | None, answer: ChildAnswer, status: str, detai
             "not available (NVML library not found)",
         ),
         (nvml("no_driver", "NVIDIA driver not loaded"), imported(), "ok", "not available"),
-        (nvml(), imported(), "ok", "NVML sees none"),
+        (nvml(), imported(), "ok", "NVML lists none"),
         (nvml(devices=2), imported(gpus=2), "ok", "NVIDIA H100 80 GiB, NVIDIA H100 80 GiB; driver 580.82"),
         (nvml(devices=2), imported(gpus=0), "warn", "TensorFlow can use 0 of 2"),
         (nvml(devices=1), BROKEN, "ok", "NVIDIA H100"),
-        (nvml("no_binding", "nvidia-ml-py cannot be imported"), imported(), "warn", "cannot be watched"),
-        (nvml("no_library", "NVML library not found"), imported(gpus=1), "warn", "cannot be watched"),
+        (nvml("no_binding", "nvidia-ml-py cannot be imported"), imported(), "warn", "cannot be monitored"),
+        (nvml("no_library", "NVML library not found"), imported(gpus=1), "warn", "cannot be monitored"),
         (nvml("no_permission", "no permission"), imported(), "warn", "no permission"),
         (nvml("error", "GPU 0: GPU is lost", devices=1), imported(), "warn", "GPU is lost"),
         (HANGING, imported(), "warn", "no answer within 30 s"),
@@ -90,9 +91,9 @@ def test_gpu(report: ChildAnswer, answer: ChildAnswer, status: str, words: str) 
     ("found", "status", "detail"),
     [
         (Cores(16, 16, None), "ok", "16 usable of 16"),
-        (Cores(64, 64, 4.0), "ok", "4 usable of 64 (a limit of 4)"),
+        (Cores(64, 64, 4.0), "ok", "4 usable of 64 (CPU quota 4)"),
         (Cores(8, 1, None), "warn", "1 usable of 8"),
-        (Cores(8, 8, 0.5), "warn", "1 usable of 8 (a limit of 0.5)"),
+        (Cores(8, 8, 0.5), "warn", "1 usable of 8 (CPU quota 0.5)"),
     ],
 )
 def test_cores(found: Cores, status: str, detail: str) -> None:
@@ -138,7 +139,7 @@ class TestToken:
     def test_in_the_home_folder(self, tmp_path: Path, file: Path) -> None:
         assert checks.token({}, tmp_path).status == Status.OK
 
-    def test_open_to_others(self, tmp_path: Path, file: Path) -> None:
+    def test_readable_by_other_users(self, tmp_path: Path, file: Path) -> None:
         file.chmod(0o644)
         check = checks.token({}, tmp_path)
         assert (check.status, check.remedy) == (Status.WARN, f"chmod 600 {file}")
@@ -148,7 +149,7 @@ class TestToken:
         file.write_text("\n")
         assert checks.token({}, tmp_path).status == Status.FAIL
 
-    def test_none_yet(self, tmp_path: Path) -> None:
+    def test_missing(self, tmp_path: Path) -> None:
         check = checks.token({}, tmp_path)
         assert check.status == Status.OK
         assert "--generate" in check.remedy
@@ -170,6 +171,18 @@ class TestToken:
         assert "secret" not in f"{checks.token({}, tmp_path)}"
 
 
+def test_sockets() -> None:
+    inner, outer = Listener("regatta task", 8, "127.0.0.1", 15001), Listener("raylet", 7, "::", 6379)
+    assert checks.sockets(()).status == Status.OK
+    assert checks.sockets((inner,)).status == Status.OK
+    check = checks.sockets((inner, outer))
+    assert check.status == Status.WARN
+    assert "Ray and Regatta listen on 2, 1 of them on public interfaces" in check.detail
+    assert "raylet (7) [::]:6379" in check.detail
+    assert "regatta task (8) 127.0.0.1:15001" in check.detail
+    assert "firewall" in check.remedy
+
+
 @pytest.mark.parametrize(
     ("free", "writable", "status"),
     [(50 * GIB, True, "ok"), (GIB, True, "warn"), (GIB // 8, True, "fail"), (50 * GIB, False, "fail")],
@@ -185,10 +198,10 @@ def test_shadowing(tmp_path: Path) -> None:
     assert check.status == Status.OK
     assert "workers/ and jobs/" in check.detail
     assert check.remedy
-    assert not checks.shadowing(REPOSITORY, REPOSITORY).remedy, "our own checkout is no stranger"
+    assert not checks.shadowing(REPOSITORY, REPOSITORY).remedy, "Regatta's own checkout has no remedy"
 
 
-def test_diagnose_asks_every_question(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_diagnose_runs_every_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(machine, "import_tensorflow", imported)
     monkeypatch.setattr(machine, "gpu_report", lambda: nvml("no_library", "NVML library not found"))
     found: Any = checks.diagnose(tmp_path / "runs")

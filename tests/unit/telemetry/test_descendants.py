@@ -1,4 +1,4 @@
-"""A process' descendants are those that psutil finds by looking at every process of the host."""
+"""Descendants of a process are those that psutil finds by reading every process of the host."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def by_psutil(pid: int) -> set[int]:
     return {child.pid for child in psutil.Process(pid).children(recursive=True)}
 
 
-def test_children_of_all_threads_and_theirs(parent: subprocess.Popen[str]) -> None:
+def test_children_of_all_threads_and_their_children(parent: subprocess.Popen[str]) -> None:
     assert descendants(parent.pid) == by_psutil(parent.pid)
     assert len(descendants(parent.pid)) == 3
 
 
-def test_where_the_kernel_keeps_no_lists(parent: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_without_lists_of_children(parent: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str, flags: int) -> int:
         raise FileNotFoundError(path)
 
@@ -58,7 +58,7 @@ def test_where_the_kernel_keeps_no_lists(parent: subprocess.Popen[str], monkeypa
     assert descendants(parent.pid) == by_psutil(parent.pid)
 
 
-def test_none_of_a_process_without_or_gone() -> None:
+def test_a_process_without_children_or_that_has_ended() -> None:
     process = subprocess.Popen(["sleep", "60"])
     assert descendants(process.pid) == set()
     process.kill()
@@ -85,7 +85,7 @@ def test_threads_and_children_that_come_and_go() -> None:
             thread.join()
 
 
-def test_the_newest_pid_is_another_once_a_process_was_started() -> None:
+def test_the_newest_pid_changes_when_a_process_starts() -> None:
     before = newest_pid()
     assert before is not None
     subprocess.run(["true"], check=True)

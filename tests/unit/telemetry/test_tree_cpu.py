@@ -1,4 +1,4 @@
-"""CPU time of a process tree: every second counts once, however processes come and go."""
+"""CPU time of a process tree: every second counts once, however processes start and end."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def usage(own: float, reaped: float = 0.0, parent: int = 1, created: float = 1.0
     return ProcessUsage(created=created, parent=parent, own=own, reaped=reaped, rss=0)
 
 
-def test_cpu_of_a_reused_pid_starts_over() -> None:
+def test_cpu_of_a_reused_pid_starts_at_zero() -> None:
     before = {1: usage(0), 2: usage(9.0, created=1.0)}
     after = {1: usage(0), 2: usage(0.25, created=2.0)}
     assert cpu_seconds_between(before, after) == pytest.approx(0.25)
 
 
-def test_a_whole_branch_that_ended_is_inherited_without_what_was_seen_of_it() -> None:
+def test_time_of_a_branch_that_ended_is_inherited_less_what_was_counted_before() -> None:
     before = {1: usage(0), 2: usage(3.0), 3: usage(5.0, parent=2), 4: usage(7.0, parent=3)}
     assert cpu_seconds_between(before, {1: usage(0, reaped=15.5)}) == pytest.approx(0.5)
 
@@ -70,8 +70,8 @@ def steps(*what: str) -> st.SearchStrategy[list[tuple[str, int]]]:
 
 def measured(family: Family, script: list[tuple[str, int]]) -> float:
     before, seconds = dict(family.tree), 0.0
-    for what, which in [*script, ("look", 0)]:
-        if what == "look":
+    for what, which in [*script, ("read", 0)]:
+        if what == "read":
             seconds += cpu_seconds_between(before, family.tree)
             before = dict(family.tree)
         else:
@@ -79,14 +79,14 @@ def measured(family: Family, script: list[tuple[str, int]]) -> float:
     return seconds
 
 
-@given(steps("burn", "spawn", "end", "look"))
-def test_every_cpu_second_counts_once_however_processes_come_and_go(script: list[tuple[str, int]]) -> None:
+@given(steps("burn", "spawn", "end", "read"))
+def test_every_cpu_second_counts_once(script: list[tuple[str, int]]) -> None:
     family = Family()
     assert measured(family, script) == pytest.approx(family.used)
 
 
-@given(steps("burn", "spawn", "end", "vanish", "look"))
-def test_processes_nobody_waited_for_never_add_time_nor_take_any_away(script: list[tuple[str, int]]) -> None:
+@given(steps("burn", "spawn", "end", "vanish", "read"))
+def test_processes_without_a_waiting_parent_neither_add_nor_remove_time(script: list[tuple[str, int]]) -> None:
     family = Family()
     assert 0.0 <= measured(family, script) <= family.used + 1e-9
 
@@ -105,7 +105,7 @@ for line in sys.stdin:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="children's CPU time is inherited on Linux only")
-def test_a_child_that_came_and_went_between_two_looks_is_counted(
+def test_a_child_that_lived_between_two_readings_is_counted(
     spawn: Callable[[str], subprocess.Popen[str]],
 ) -> None:
     clock = Clock()

@@ -1,4 +1,4 @@
-"""GPU readings against nvidia-smi, where there is a GPU."""
+"""GPU readings compared with nvidia-smi's, if there is a GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who listens, as `regatta doctor` tells it."""
+"""Listening sockets of Ray's and Regatta's processes, as `regatta doctor` lists them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ import sys
 
 import pytest
 
-from orchestrator.doctor import checks
-from orchestrator.doctor.checks import Status
 from workers.session import SESSION_MARK
 from workers.telemetry.listeners import Listener, listeners
-
-# Not marked `unit`: it takes seconds, and the marked set has thirty.
 
 LISTEN = """
 import socket, sys
@@ -23,6 +19,7 @@ sys.stdin.read()
 """
 
 
+# Not marked `unit`: reading every process of a busy host takes seconds.
 def test_sockets_of_our_processes_are_found() -> None:
     with subprocess.Popen(
         [sys.executable, "-S", "-c", LISTEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -39,6 +36,7 @@ def test_sockets_of_our_processes_are_found() -> None:
     ]
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("address", "public"),
     [
@@ -51,17 +49,5 @@ def test_sockets_of_our_processes_are_found() -> None:
         ("fe80::1%eth0", True),
     ],
 )
-def test_which_addresses_others_reach(address: str, public: bool) -> None:
+def test_addresses_that_other_hosts_can_reach(address: str, public: bool) -> None:
     assert Listener("raylet", 7, address, 6379).is_public == public
-
-
-def test_every_socket_is_listed_and_public_ones_are_a_warning() -> None:
-    inner, outer = Listener("regatta task", 8, "127.0.0.1", 15001), Listener("raylet", 7, "::", 6379)
-    assert checks.sockets(()).status == Status.OK
-    assert checks.sockets((inner,)).status == Status.OK
-    check = checks.sockets((inner, outer))
-    assert check.status == Status.WARN
-    assert "2 of Ray and Regatta listen, 1 on public interfaces" in check.detail
-    assert "raylet (7) [::]:6379" in check.detail
-    assert "regatta task (8) 127.0.0.1:15001" in check.detail
-    assert "firewall" in check.remedy

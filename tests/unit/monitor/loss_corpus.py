@@ -1,9 +1,8 @@
-"""A labelled corpus of loss curves: what training looks like when it goes well, and eight ways it does not.
+"""A labelled corpus of loss curves: healthy training, and training with each fault that the detector should find.
 
-Written before the detector and blind to its rules: a curve is `trend(t) * (1 + noise(t))`, then an injury.
-Everything follows from the seed. `sigma` is the standard deviation of the noise at each step, in units of the
-loss, and the size of a spike is counted in it: a five-sigma spike stands five sigma above the trend at its peak.
-With `added` it is added to the noisy loss instead, and then stands anywhere between three and seven.
+It was written before the detector, without regard to its rules: a curve is `trend(t) * (1 + noise(t))`, to which
+a fault is added. The seed determines everything. `sigma` is the standard deviation of the noise at each step, in
+units of the loss, and the unit of a spike's size: a five-sigma spike peaks five sigma above the trend.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ FAMILIES = (
     "nan",
 )
 HEALTHY = ("clean", "noisy", "sync", "async", "lr_drop", "slow")
-"""Families where every finding is a false alarm."""
+"""Families in which every finding is a false alarm."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,14 @@ def corpus(per_family: int, first_seed: int) -> Iterator[Curve]:
             yield curve(family, first_seed + 1000 * family_index + index)
 
 
-def curve(family: str, seed: int, added: bool = False) -> Curve:
+def curve(family: str, seed: int) -> Curve:
     rng = np.random.default_rng(seed)
     length = int(rng.integers(1500, 4000))
     trend = _trend(family, length, rng)
     kind, noise, sigma = _noise(family, length, rng)
     healthy = Curve(family, seed, kind, np.maximum(trend * (1 + noise), 0.02 * trend), sigma * trend)
     if family == "spiky":
-        return _spikes(healthy, None if added else trend, rng)
+        return _spikes(healthy, trend, rng)
     if family == "diverging":
         return _divergence(healthy, rng)
     if family == "nan":
@@ -78,7 +77,7 @@ def curve(family: str, seed: int, added: bool = False) -> Curve:
 
 
 def _trend(family: str, length: int, rng: np.random.Generator) -> Floats:
-    """From a start between 0.3 and 12 down to a floor, along one of the shapes that training has."""
+    """A fall from between 0.3 and 12 to a floor, along one of the shapes typical of training."""
     t = np.arange(length, dtype=np.float64)
     start = float(np.exp(rng.uniform(np.log(0.3), np.log(12))))
     floor = rng.uniform(0.01, 0.35)
@@ -92,7 +91,7 @@ def _trend(family: str, length: int, rng: np.random.Generator) -> Floats:
         fall = np.exp(-t / tau)
     elif shape == "power":
         fall = (1 + t / (tau / 4)) ** -rng.uniform(0.3, 1.2)
-    else:  # flat at first, then learning sets in
+    else:  # flat at first
         onset = rng.uniform(0, 250)
         fall = (1 + np.exp(-onset / tau * 4)) / (1 + np.exp((t - onset) / tau * 4))
         fall = 0.7 * fall + 0.3 * np.exp(-t / length)
@@ -124,7 +123,7 @@ def _noise(family: str, length: int, rng: np.random.Generator) -> tuple[str, Flo
     else:
         freedom = rng.uniform(8, 20)
         unit = rng.standard_t(freedom, size=length) / np.sqrt(freedom / (freedom - 2))
-    if family == "async":  # stale updates: noise remembers a few steps, workers differ
+    if family == "async":  # stale updates: noise is correlated over a few steps, and workers differ
         memory = rng.uniform(0, 0.5)
         for i in range(1, length):
             unit[i] = memory * unit[i - 1] + np.sqrt(1 - memory**2) * unit[i]
@@ -139,15 +138,14 @@ def _noise(family: str, length: int, rng: np.random.Generator) -> tuple[str, Flo
     return kind, sigma * unit, sigma
 
 
-def _spikes(base: Curve, trend: Floats | None, rng: np.random.Generator) -> Curve:
+def _spikes(base: Curve, trend: Floats, rng: np.random.Generator) -> Curve:
     losses, spikes = base.losses.copy(), []
     position = 150 + int(rng.integers(0, 150))
     while position < len(losses) - 50:
         length = int(rng.choice([1, 1, 1, 2, 4, 10]))
         sigmas = float(np.exp(rng.uniform(np.log(5), np.log(40))))
         decay = np.exp(-np.arange(length) / max(1.0, length / 2))
-        if trend is not None:
-            losses[position] = trend[position]
+        losses[position] = trend[position]
         losses[position : position + length] += sigmas * base.sigma[position : position + length] * decay
         spikes.append(Spike(position, length, sigmas))
         position += length + int(rng.integers(100, 500))
@@ -174,10 +172,10 @@ def _nan(base: Curve, rng: np.random.Generator) -> Curve:
 
 
 def sgd_run(seed: int, steps: int = 2500) -> Floats:
-    """Losses of a real run: a two-layer network, momentum SGD, cross-entropy, fresh shuffle every epoch.
+    """Losses of a real run: a two-layer network, momentum SGD, cross-entropy, shuffled in every epoch.
 
-    Nothing here is modelled on what the detector expects: batch noise, its tail, its growth relative to the
-    falling loss and its memory are whatever SGD makes of them. Even seeds have few samples and are memorised.
+    Nothing here is modelled on the detector: the noise, its tail, its growth relative to the falling loss and
+    its correlation are those of SGD. Even seeds have few samples, which the network memorises.
     """
     rng = np.random.default_rng(seed)
     features, classes, hidden = 20, 5, 32

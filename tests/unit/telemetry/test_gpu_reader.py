@@ -1,4 +1,4 @@
-"""GPU readings through the real pynvml binding, over a library that plays NVML."""
+"""GPU readings through the real pynvml binding and a library that stands in for NVML."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.monitor.nvml_world import CODES, FIRST, GIB, H100, SECOND, TWO_GPUS, A, B, StandIn, read
+from tests.unit.telemetry.nvml_world import CODES, FIRST, GIB, H100, SECOND, TWO_GPUS, A, B, StandIn, read
 from workers.news import GpuSample
 from workers.telemetry.gpu import GpuReader, GpuReading
 
@@ -20,7 +20,7 @@ def test_every_value_of_every_gpu(stand_in: StandIn) -> None:
     assert read() == GpuReading((FIRST, SECOND))
 
 
-def test_only_the_gpus_of_the_replica_in_its_order(stand_in: StandIn) -> None:
+def test_only_the_visible_gpus_in_their_order(stand_in: StandIn) -> None:
     assert read({"CUDA_VISIBLE_DEVICES": "1"}).gpus == (SECOND,)
     assert read({"CUDA_VISIBLE_DEVICES": f"{B},GPU-aaaa"}).gpus == (SECOND, FIRST)
 
@@ -62,7 +62,7 @@ def test_two_mig_instances(stand_in: StandIn) -> None:
         GpuSample("MIG-3333", f"{H100} MIG 2g.20gb", None, 0, 20, 0, None, 61.0),
         GpuSample("MIG-1111", f"{H100} MIG 1g.10gb", None, 4, 10, 3, None, 61.0),
     )
-    power = "power: known for the whole GPU only, not per MIG instance"
+    power = "power: known for the whole GPU only, not for a MIG instance"
     assert set(reading.notes) == {
         f"GPU 0 MIG {i}: {note}" for i in (1, 3) for note in ("utilization: not supported", power)
     }
@@ -78,7 +78,7 @@ def test_a_failing_mig_call_is_no_exception_and_no_wrong_gpu(stand_in: StandIn, 
     assert "'MIG-1111'" in reading.notes[0]
 
 
-def test_rooms_without_an_instance_are_no_instances(stand_in: StandIn) -> None:
+def test_unused_instance_indices_are_no_instances(stand_in: StandIn) -> None:
     stand_in.play(MIG.replace("gpu0.mig1.uuid=MIG-1111", ""))
     reading = read({"CUDA_VISIBLE_DEVICES": "0"})
     assert [sample.uuid for sample in reading.gpus] == ["MIG-3333"]
@@ -94,7 +94,7 @@ def process_memory(reading: GpuReading) -> list[int | None]:
     return [sample.process_memory_bytes for sample in reading.gpus]
 
 
-def test_memory_of_processes_is_never_a_guess(stand_in: StandIn) -> None:
+def test_memory_of_processes_is_none_unless_it_is_certain(stand_in: StandIn) -> None:
     reader = GpuReader({"CUDA_VISIBLE_DEVICES": "0"}, host_pids=True)
     assert process_memory(reader.read({4242})) == [4 * GIB]
     assert process_memory(reader.read({1})) == [0]
@@ -104,12 +104,12 @@ def test_memory_of_processes_is_never_a_guess(stand_in: StandIn) -> None:
     unknown = reader.read({4242})
     assert (process_memory(unknown), unknown.notes) == (
         [None],
-        ("GPU 0: process memory: the driver does not tell",),
+        ("GPU 0: process memory: not reported by the driver",),
     )
     reader.close()
 
 
-def test_in_a_container_zero_bytes_are_not_believed(stand_in: StandIn) -> None:
+def test_zero_bytes_in_a_container_are_none(stand_in: StandIn) -> None:
     reader = GpuReader({"CUDA_VISIBLE_DEVICES": "0"}, host_pids=False)
     assert process_memory(reader.read({4242})) == [4 * GIB]
     unknown = reader.read({77})
@@ -120,7 +120,7 @@ def test_in_a_container_zero_bytes_are_not_believed(stand_in: StandIn) -> None:
     reader.close()
 
 
-def test_initialised_once_and_given_back(stand_in: StandIn) -> None:
+def test_initialised_once_and_shut_down(stand_in: StandIn) -> None:
     reader = GpuReader({})
     reader.close()
     for _ in range(3):
@@ -132,7 +132,7 @@ def test_initialised_once_and_given_back(stand_in: StandIn) -> None:
     assert calls[-1] == "nvmlShutdown"
 
 
-def test_given_back_too_when_the_listing_failed(stand_in: StandIn) -> None:
+def test_shut_down_even_if_listing_gpus_fails(stand_in: StandIn) -> None:
     stand_in.play(f"{TWO_GPUS}error.nvmlDeviceGetCount_v2=999\nerror.nvmlShutdown=999\n")
     read()
     assert stand_in.calls()[-1] == "nvmlShutdown"
@@ -141,7 +141,7 @@ def test_given_back_too_when_the_listing_failed(stand_in: StandIn) -> None:
 def test_another_process_initialises_for_itself(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = GpuReader({}, host_pids=True)
     reader.read(())
-    monkeypatch.setattr(os, "getpid", lambda: -7)  # what a fork sees
+    monkeypatch.setattr(os, "getpid", lambda: -7)  # as in a fork
     assert reader.read({4242, 4243}).gpus == (FIRST, SECOND)
     assert stand_in.calls().count("nvmlInitWithFlags") == 2
 

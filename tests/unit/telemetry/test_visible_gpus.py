@@ -1,4 +1,4 @@
-"""CUDA_VISIBLE_DEVICES, read as CUDA reads it."""
+"""CUDA_VISIBLE_DEVICES is read as CUDA reads it."""
 
 from __future__ import annotations
 
@@ -85,15 +85,15 @@ def test_a_split_gpu_says_which_instance_is_used() -> None:
         ("", "GPU: none visible (CUDA_VISIBLE_DEVICES is empty)"),
         ("-1", "GPU: none visible (CUDA_VISIBLE_DEVICES=-1)"),
         ("1,1", "GPU: none visible (CUDA_VISIBLE_DEVICES=1,1 repeats GPU 1)"),
-        ("0,7", "GPU: CUDA_VISIBLE_DEVICES=0,7 ends at '7': no GPU, or more than one, is called that"),
+        ("0,7", "GPU: CUDA_VISIBLE_DEVICES=0,7 ends at '7': it names no GPU, or more than one"),
     ],
 )
-def test_what_is_left_out_is_said(visible: str, note: str) -> None:
+def test_notes_name_what_is_left_out(visible: str, note: str) -> None:
     assert choose(visible, GPUS).notes == (note,)
 
 
-def test_an_index_means_nothing_certain_among_different_models() -> None:
-    """CUDA counts from the fastest, NVML along the PCI bus: 0 could be either card."""
+def test_an_index_is_ambiguous_among_different_models() -> None:
+    """CUDA numbers the fastest GPU first, NVML numbers by PCI bus: 0 could be either."""
     mixed = (Device("GPU 0", "GPU-a", L4, handle=0), Device("GPU 1", "GPU-b", H100, handle=1))
     refused = choose("0", mixed)
     assert refused.devices == ()
@@ -115,7 +115,7 @@ entries = st.sampled_from(["0", "1", "2", "3", "-1", "GPU-a", "GPU-aab", "GPU-cc
 
 
 @given(st.lists(entries, max_size=6).map(",".join) | st.text(max_size=20))
-def test_any_text_gives_devices_once_each_or_a_reason(visible: str) -> None:
+def test_any_text_gives_distinct_devices_or_a_reason(visible: str) -> None:
     choice = choose(visible, SPLIT)
     chosen = [device.label for device in choice.devices]
     assert len(set(chosen)) == len(chosen)
@@ -123,6 +123,6 @@ def test_any_text_gives_devices_once_each_or_a_reason(visible: str) -> None:
 
 
 @given(st.permutations(range(3)), st.integers(0, 3), entries)
-def test_what_comes_after_the_first_invalid_entry_changes_nothing(order: list[int], valid: int, after: str) -> None:
+def test_entries_after_the_first_invalid_one_are_ignored(order: list[int], valid: int, after: str) -> None:
     start = [str(i) for i in order[:valid]]
     assert labels(",".join([*start, "9", after])) == [f"GPU {i}" for i in order[:valid]]

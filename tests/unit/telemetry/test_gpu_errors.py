@@ -1,4 +1,4 @@
-"""How NVML fails, by value, by GPU and as a whole: always a named state, and the rest still measured."""
+"""Failures of NVML as a whole, of one GPU and of one value: each is named, and the rest is still measured."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.monitor.nvml_world import CODES, FIRST, H100, SECOND, TWO_GPUS, A, StandIn, read
+from tests.unit.telemetry.nvml_world import CODES, FIRST, H100, SECOND, TWO_GPUS, A, StandIn, read
 from workers.news import GpuSample
 from workers.telemetry.gpu import STATES, GpuReader, GpuReading
 
@@ -24,14 +24,14 @@ ONE_VALUE_FAILS = [
     (function, code)
     for function in VALUES
     for code in CODES
-    # A lost GPU has its own test, and so has a driver with only the older temperature call.
+    # A lost GPU, and a driver with only the older temperature call, have tests of their own.
     if code != 15 and (function, code) != ("nvmlDeviceGetTemperatureV", 13)
 ]
 
 
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("function", ["nvmlInitWithFlags", "nvmlDeviceGetCount_v2"])
-def test_a_state_of_the_whole_library(stand_in: StandIn, function: str, code: int) -> None:
+def test_a_failure_of_the_whole_library(stand_in: StandIn, function: str, code: int) -> None:
     stand_in.play(f"{TWO_GPUS}error.{function}={code}\n")
     assert read() == GpuReading((), (f"GPU: not available ({STATES[code]})",))
 
@@ -66,7 +66,7 @@ def test_a_lost_gpu_keeps_the_others(stand_in: StandIn, function: str, code: int
     assert reading.notes == (f"GPU 0: {STATES[code]}",)
 
 
-def test_a_gpu_lost_in_mid_run_is_asked_only_once_per_sample(stand_in: StandIn) -> None:
+def test_a_gpu_lost_during_a_run_is_read_only_once_per_sample(stand_in: StandIn) -> None:
     reader = GpuReader({}, host_pids=True)
     assert reader.read({4242, 4243}).gpus == (FIRST, SECOND)
     before = len(stand_in.calls())

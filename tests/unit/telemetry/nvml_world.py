@@ -1,4 +1,4 @@
-"""What the NVML stand-in plays; the keys are explained in nvml_stand_in.c."""
+"""GPUs for the NVML stand-in to play; nvml_stand_in.c explains the keys."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ GIB = 1 << 30
 FIRST = GpuSample(A, H100, 37.0, 6 * GIB, 80 * GIB, 5 * GIB, 312.456, 54.0)
 SECOND = GpuSample(B, H100, 0.0, 0, 80 * GIB, 0, 71.0, 30.0)
 CODES = (3, 4, 9, 12, 13, 15, 999)
-"""The errors worth injecting."""
+"""Codes of the errors that tests inject."""
 
 
 @dataclass
 class StandIn:
-    """The world that the stand-in plays."""
+    """Control of the NVML stand-in."""
 
     values: Path
 
     def play(self, text: str) -> None:
-        """Replaces the world between two calls; C reads it at every call, so never half of it."""
+        """Replace its values atomically: the stand-in reads the file at every call."""
         draft = self.values.with_suffix(".draft")
         draft.write_text(text)
         draft.replace(self.values)
 
     def calls(self) -> list[str]:
-        """Every NVML function called so far, in order."""
+        """The NVML functions called so far, in order."""
         record = Path(f"{self.values}.calls")
         return record.read_text().split() if record.exists() else []
 

@@ -1,4 +1,4 @@
-"""The NVML stand-in, compiled once per session and put under the real pynvml binding; and child processes."""
+"""Fixtures: the NVML stand-in, compiled once per session and loaded by the real pynvml, and child processes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from tests.unit.monitor.nvml_world import TWO_GPUS, StandIn
+from tests.unit.telemetry.nvml_world import TWO_GPUS, StandIn
 
 SOURCE = Path(__file__).with_name("nvml_stand_in.c")
 
 
 @pytest.fixture(scope="session")
 def compile_nvml(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Builds the stand-in, under any soname and without the functions named in `absent`."""
+    """Compiles the stand-in with any soname and without the functions named in `absent`."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     folder = tmp_path_factory.mktemp("nvml")
     built: dict[tuple[str, ...], Path] = {}
@@ -30,14 +30,14 @@ def compile_nvml(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
             pytest.skip("no C compiler: neither gcc nor cc is on PATH")
         key = (soname, *absent)
         if key not in built:
-            place = folder / str(len(built))
-            place.mkdir()
+            target = folder / str(len(built))
+            target.mkdir()
             renamed = [f"-D{function}=absent_{function}" for function in absent]
             options = ["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", f"-Wl,-soname,{soname}"]
             subprocess.run(
-                [compiler, *options, *renamed, "-o", str(place / soname), str(SOURCE)], check=True, timeout=60
+                [compiler, *options, *renamed, "-o", str(target / soname), str(SOURCE)], check=True, timeout=60
             )
-            built[key] = place / soname
+            built[key] = target / soname
         return built[key]
 
     return build
@@ -45,9 +45,9 @@ def compile_nvml(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 
 @pytest.fixture
 def load_nvml(compile_nvml: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """Puts a library under pynvml for this test only.
+    """Makes pynvml call a library, for this test only.
 
-    The soname of such a library is not NVML's: the loader would keep it for every later test of the process.
+    The library must not have NVML's soname: the loader would keep it for all later tests of the process.
     """
     import pynvml
 
@@ -65,18 +65,18 @@ def stand_in(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[StandIn]:
-    """pynvml talks to the stand-in, which plays two H100s."""
+    """The stand-in, which plays two H100s to pynvml."""
     load_nvml(compile_nvml())
     world = StandIn(tmp_path / "nvml.values")
     monkeypatch.setenv("NVML_STAND_IN", str(world.values))
     world.play(TWO_GPUS)
     yield world
-    world.play("")  # lets every blocked call return
+    world.play("")  # ends every blocked call
 
 
 @pytest.fixture
 def nvml_environment(compile_nvml: Callable[..., Path], tmp_path: Path) -> Callable[[str], dict[str, str]]:
-    """The environment of a process whose `libnvidia-ml.so.1` is the stand-in, as the loader finds it."""
+    """The environment of a process in which the loader finds the stand-in as `libnvidia-ml.so.1`."""
 
     def environment(text: str) -> dict[str, str]:
         library = compile_nvml(soname="libnvidia-ml.so.1")

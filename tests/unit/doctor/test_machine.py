@@ -1,26 +1,22 @@
-"""What `machine` reads from a kernel's files, from sockets and from child processes."""
+"""Facts that `machine` reads from the kernel's files, from sockets and from child processes."""
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from orchestrator.doctor import machine
-from workers.telemetry import gpu_report
 
 pytestmark = pytest.mark.unit
 
 
 @pytest.fixture
 def kernel(tmp_path: Path) -> Any:
-    """Writes files below a root that stands for the machine's."""
+    """Writes files below a folder that stands for the root of the machine."""
 
     def write(files: dict[str, str]) -> Path:
         for name, text in files.items():
@@ -66,7 +62,7 @@ def test_cpu_quota(kernel: Any, files: dict[str, str], quota: float | None) -> N
     assert machine.cores(kernel(files)).quota == quota
 
 
-def test_the_tightest_cgroup_counts(kernel: Any) -> None:
+def test_the_lowest_quota_of_all_cgroups_counts(kernel: Any) -> None:
     root = kernel(
         {
             "proc/self/cgroup": V2,
@@ -122,7 +118,7 @@ def test_a_taken_port_is_not_free() -> None:
         assert not machine._can_bind(socket.AF_INET, "", holder.getsockname()[1])
 
 
-def test_disk_looks_at_the_nearest_folder(tmp_path: Path) -> None:
+def test_disk_of_the_nearest_existing_folder(tmp_path: Path) -> None:
     nearest, free, writable = machine.disk_free(tmp_path / "a" / "b")
     assert (nearest, writable) == (tmp_path, True)
     assert free > 0
@@ -135,83 +131,24 @@ class TestChild:
         found = machine.ask_child(["-c", "print('noise'); print('{\"a\": 1}')"], 30)
         assert (found.answer, found.problem) == ({"a": 1}, "")
 
-    def test_failure_is_told_in_one_line(self) -> None:
+    def test_failure_gives_one_line(self) -> None:
         found = machine.ask_child(["-c", "import no_such_module"], 30)
         assert found.answer is None
         assert found.problem == "ModuleNotFoundError: No module named 'no_such_module'"
 
-    def test_death_without_a_word(self) -> None:
+    def test_exit_without_output(self) -> None:
         assert machine.ask_child(["-c", "import os; os._exit(7)"], 30).problem == "exit code 7"
 
-    def test_silence(self) -> None:
+    def test_timeout(self) -> None:
         assert machine.ask_child(["-c", "import time; time.sleep(60)"], 0.3).problem == "no answer within 0.3 s"
 
-    def test_the_current_folder_shadows_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_current_folder_is_not_imported_from(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "json.py").write_text("raise SystemExit('shadowed')")
         (tmp_path / "workers").mkdir()
         monkeypatch.chdir(tmp_path)
         answer = machine.gpu_report().answer
         assert answer is not None
         assert set(answer) == {"state", "detail", "driver", "devices"}
-
-
-class NVMLError(Exception):
-    """The binding's error: a number, and words for it."""
-
-    def __init__(self, value: int) -> None:
-        super().__init__(f"error {value}")
-        self.value = value
-
-
-class FakeNVML(SimpleNamespace):
-    """The part of pynvml that gpu_report uses; `fails` maps a function's name to an error number."""
-
-    NVMLError = NVMLError
-    NVML_ERROR_NO_PERMISSION, NVML_ERROR_DRIVER_NOT_LOADED, NVML_ERROR_LIBRARY_NOT_FOUND = 4, 9, 12
-
-    def __getattr__(self, name: str) -> Any:
-        answers: dict[str, Any] = {
-            "nvmlDeviceGetCount": 1,
-            "nvmlDeviceGetName": b"NVIDIA H100",
-            "nvmlDeviceGetUUID": "GPU-1",
-            "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=80 * 2**30),
-            "nvmlSystemGetDriverVersion": "580.82",
-        }
-
-        def function(*_: Any) -> Any:
-            if name in self.fails:
-                raise NVMLError(self.fails[name])
-            return answers.get(name)
-
-        return function
-
-
-@pytest.mark.parametrize(
-    ("fails", "state", "devices"),
-    [
-        ({}, "ok", 1),
-        ({"nvmlInit": 12}, "no_library", 0),
-        ({"nvmlInit": 9}, "no_driver", 0),
-        ({"nvmlInit": 4}, "no_permission", 0),
-        ({"nvmlInit": 999}, "error", 0),
-        ({"nvmlDeviceGetCount": 999}, "error", 0),
-        ({"nvmlDeviceGetHandleByIndex": 15}, "error", 1),
-        ({"nvmlDeviceGetMemoryInfo": 3, "nvmlSystemGetDriverVersion": 3}, "ok", 1),
-    ],
-)
-def test_gpu_report(monkeypatch: pytest.MonkeyPatch, fails: dict[str, int], state: str, devices: int) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", FakeNVML(fails=fails))
-    report = gpu_report.report()
-    assert (report["state"], len(report["devices"])) == (state, devices)
-    if "nvmlDeviceGetMemoryInfo" in fails:
-        assert report["devices"][0]["memory_total_bytes"] is None
-        assert report["driver"] is None
-    assert json.loads(json.dumps(report)) == report
-
-
-def test_gpu_report_without_the_binding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert gpu_report.report()["state"] == "no_binding"
 
 
 def test_children_do_not_inherit_tf_config(monkeypatch: pytest.MonkeyPatch) -> None:
