@@ -125,7 +125,7 @@ def test_a_silent_address_is_replaced(three: Three) -> None:
 
 
 def test_where_tasks_would_go_and_why_not(three: Three) -> None:
-    """More cases, without hosts, are in tests/unit/test_placement.py."""
+    """More cases, without hosts, are in tests/unit/plan/test_placement.py."""
     single = placed(three, "--workers", "3", "--placement", "one-per-host")
     assert len({host for task, host in single.items() if task.startswith("worker")}) == 3
     labelled = placed(three, "--workers", "2", "--worker-label", "kind=worker", "--placement", "spread")

@@ -21,7 +21,7 @@ from orchestrator.sinks.fanout import check_sinks
 from orchestrator.sinks.mlflow import connect
 from orchestrator.spec.run import RunSpec
 from tests.made import in_order, status
-from tests.unit.test_recording import W0, batch, ended, evaluation, host
+from tests.unit.runs.test_recorder import W0, batch, ended, evaluation, host
 from workers.news import LegStarted
 
 STEPS = 3000

@@ -12,7 +12,7 @@ import yaml
 
 pytestmark = pytest.mark.unit
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from orchestrator.metric_target import MetricTarget
 from orchestrator.plan.topology import EVALUATOR
 from orchestrator.results import Finding
 from tests.made import assignment, leg, status
-from tests.unit.fake_group import FakeClock, FakeGroup, script
+from tests.unit.control.fake_group import FakeClock, FakeGroup, script
 from workers.messages import Assignment, FailureKind, Task, TaskFailure
 from workers.modes.registry import MODES
 from workers.news import (

@@ -75,7 +75,7 @@ import sys, time
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from orchestrator.store.metrics import MetricsWriter
-from tests.unit.test_metrics_load import second_of_news
+from tests.unit.store.test_metrics_load import second_of_news
 store = MetricsWriter(Path(sys.argv[1]))
 second = 0
 while True:  # at the pace of a real run: a tenth of a second's news at a time
@@ -90,7 +90,7 @@ while True:  # at the pace of a real run: a tenth of a second's news at a time
 
 
 def test_a_killed_driver_loses_two_seconds_at_most(tmp_path: Path) -> None:
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     child = subprocess.Popen([sys.executable, "-c", WRITING.format(root=root), tmp_path])
     reader = None
     try:

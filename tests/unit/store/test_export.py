@@ -15,7 +15,7 @@ from orchestrator.errors import UsageError
 from orchestrator.store import export as exporting
 from orchestrator.store.export import export
 from tests.conftest import regatta
-from tests.unit.watch.written import W0, W1, Writing
+from tests.unit.run_being_written import W0, W1, Writing
 
 pytestmark = pytest.mark.unit
 

@@ -17,7 +17,7 @@ from orchestrator.errors import UsageError
 
 pytestmark = pytest.mark.unit
 
-PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
 
 def loaded(path: Path) -> ModuleType:

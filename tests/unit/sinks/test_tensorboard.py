@@ -186,7 +186,7 @@ WRITING = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from tests.unit.watch.test_tensorboard import batch, closed, opened, status
+from tests.unit.sinks.test_tensorboard import batch, closed, opened, status
 for mode in ("sync", "async"):
     board = opened(Path(sys.argv[1], mode), mode)
     stale = None if mode == "sync" else 1.0

@@ -24,7 +24,7 @@ from orchestrator.view.follow import current_run, watch
 from orchestrator.view.live import LiveView
 from tests.conftest import regatta
 from tests.made import status
-from tests.unit.watch.written import EVALUATOR, W0, W1, Writing
+from tests.unit.run_being_written import EVALUATOR, W0, W1, Writing
 from workers.messages import Task
 from workers.news import Evaluation, GpuSample, ReplicaState, ReplicaStatus, Stamp
 

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.runs.straggler_trace import TRACE, write_trace
 from orchestrator.spec.run import RunSpec
-from tests.unit.watch.written import Writing
+from tests.unit.run_being_written import Writing
 from workers.stragglers import Profile, draws
 
 pytestmark = pytest.mark.unit

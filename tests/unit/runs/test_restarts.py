@@ -29,7 +29,7 @@ from orchestrator.runs.execution import NullWatcher
 from orchestrator.runs.runner import Runner
 from orchestrator.spec.run import RunSpec
 from tests.made import assignment, leg, status
-from tests.unit.fake_group import FakeClock
+from tests.unit.control.fake_group import FakeClock
 from workers.messages import FailureKind, Leg, Start, Task, TaskFailure
 from workers.modes.registry import traits
 from workers.news import (
