@@ -15,7 +15,7 @@ import pytest
 
 from orchestrator.sinks.ray_metrics import COUNTERS, GAUGES
 
-DASHBOARD = Path(__file__).parents[2] / "orchestrator" / "templates" / "grafana.json"
+DASHBOARD = Path(__file__).parents[3] / "orchestrator" / "templates" / "grafana.json"
 
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("aiohttp", "opencensus", "prometheus_client")),
