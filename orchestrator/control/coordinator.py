@@ -82,10 +82,9 @@ class Coordinator:
         """Order all tasks to start; `await_ready` waits for them."""
         self._group.launch(assign)
 
-    def begin_run(self, run_id: str, deadline: float | None, clock: float | None) -> None:
-        """The group trains another run, until `deadline` (monotonic seconds); `clock` is the training clock of a run
-        that is resumed."""
-        self._advance(events.RunBegan(run_id, deadline, clock))
+    def begin_run(self, began: events.RunBegan) -> None:
+        """The group trains another run from now on."""
+        self._advance(began)
 
     def await_ready(self, deadline: float, listen: Listener) -> Outcome:
         """Until every task of the group, and the evaluator, is ready for a leg, or the attempt broke."""

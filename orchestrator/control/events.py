@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.cluster.worker_group import SnapshotHandle
+from orchestrator.control.recent_snapshots import Policy
 from orchestrator.metric_target import MetricTarget
 from orchestrator.results import Finding
 from workers.messages import Task, TaskFailure
@@ -33,6 +34,7 @@ class RunBegan:
     """The group trains another run: its retry budget is whole, and it was not rolled back yet."""
 
     run_id: str
+    on_instability: Policy = "warn"
     deadline: float | None = None
     """Monotonic seconds at which training is stopped."""
     clock: float | None = None

@@ -16,7 +16,7 @@ from orchestrator.control.events import Event
 from orchestrator.control.failure_policy import FailurePolicy
 from orchestrator.control.hangs import HangLimits, HangWatch
 from orchestrator.control.orders import Order
-from orchestrator.control.recent_snapshots import Policy, RecentSnapshots
+from orchestrator.control.recent_snapshots import RecentSnapshots
 from orchestrator.control.replacements import Replacements
 from orchestrator.control.rollback import Rollback
 from orchestrator.control.run_progress import RunProgress
@@ -29,11 +29,10 @@ from workers.news import Evaluation, LegFinished, ReplicaState, ReplicaStatus, S
 
 @dataclass(frozen=True)
 class Rules:
-    """What a spec says about failures."""
+    """What a spec says about failures of its worker group."""
 
     policy: FailurePolicy = field(default_factory=FailurePolicy)
     hangs: HangLimits = field(default_factory=HangLimits)
-    on_instability: Policy = "warn"
 
 
 class Machine:
@@ -47,7 +46,7 @@ class Machine:
         self._awaited: dict[Stamp, SnapshotHandle] = {}
         """Snapshots that the evaluator has not scored yet: its death costs none of them."""
         self._snapshots: RecentSnapshots[SnapshotHandle] = RecentSnapshots()
-        self._rollback = Rollback(rules.on_instability)
+        self._rollback = Rollback("warn")
         self._deadlines = LegDeadlines(None)
         self._run_deadline: float | None = None
         self.progress = RunProgress("", None, 0.0)
@@ -66,7 +65,7 @@ class Machine:
             case events.Launched():
                 self._launched(event, now)
             case events.RunBegan() if event.run_id != self.progress.run_id:
-                self._rollback = Rollback(self._rules.on_instability)
+                self._rollback = Rollback(event.on_instability)
                 self._run_deadline = event.deadline
                 self.progress = RunProgress(event.run_id, event.clock, now)
             case events.ReadyAwaited():
@@ -76,7 +75,7 @@ class Machine:
                 return self._begin(event, now)
             case events.SnapshotHeld():
                 self._awaited[event.stamp] = event.handle
-                if self._rules.on_instability == "rollback":
+                if self._rollback.policy == "rollback":
                     self._snapshots.add(event.stamp, event.handle)
             case events.StopWanted():
                 return self._stop(event.reason)

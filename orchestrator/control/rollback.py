@@ -26,7 +26,7 @@ class Rollback:
     """Decides for one run."""
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+        self.policy = policy
         self._ordered: _Ordered | None = None
         self._rolled_back = False
         self.stopped: str | None = None
@@ -34,7 +34,7 @@ class Rollback:
 
     def wanted(self, finding: Finding) -> str | None:
         """Reason to stop the leg because of `finding`; None if it is only a warning."""
-        reaction_ = reaction(self._policy, finding, rolled_back=self._rolled_back)
+        reaction_ = reaction(self.policy, finding, rolled_back=self._rolled_back)
         if reaction_ == "warn":
             return None
         return ROLLBACK if reaction_ == "rollback" else named(finding)

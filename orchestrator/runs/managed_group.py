@@ -111,11 +111,10 @@ class ManagedGroup:
 
 
 def rules(spec: RunSpec) -> Rules:
-    """What `spec` says about failures."""
+    """What `spec` says about failures of its worker group."""
     return Rules(
         policy=FailurePolicy(max_restarts=spec.max_restarts),
         hangs=HangLimits(spec.hang_seconds, spec.launch_timeout),
-        on_instability=spec.on_instability,
     )
 
 

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator.control import orders
+from orchestrator.control import events, orders
 from orchestrator.control.coordinator import Listener, Tick
 from orchestrator.control.preemption import Preempted
 from orchestrator.monitor.run_monitor import RunMonitor
@@ -138,7 +138,8 @@ class Runner:
 
     def _begin(self, group: ManagedGroup) -> None:
         """From now on failures are this run's."""
-        group.coordinator.begin_run(self.run_id, self._deadline, self._resumed.clock if self._resumed else None)
+        clock = self._resumed.clock if self._resumed else None
+        group.coordinator.begin_run(events.RunBegan(self.run_id, self.spec.on_instability, self._deadline, clock))
 
     def _listener(self, group: ManagedGroup, leg: Leg) -> Listener:
         def listen(tick: Tick) -> None:

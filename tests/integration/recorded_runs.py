@@ -20,7 +20,7 @@ class Launched:
 
     def __init__(self, **fields: Any) -> None:
         """`fields` are the spec's."""
-        self.fields = {"directory": str(JOBS), "on_instability": "rollback", **fields}
+        self.fields = {"directory": str(JOBS), **fields}
         spec = RunSpec.make(self.fields)
         self.backend = ObservedBackend()
         self._session = opened(spec, self.backend)

@@ -73,15 +73,15 @@ def test_rollback_goes_back_once_with_half_the_learning_rate(launched: Launched,
     assert begun[0] > ended[0], "the training clock goes on"
     assert [kind for (kind,) in rows(tmp_path, "SELECT kind FROM events WHERE kind = 'rollback'")] == ["rollback"]
 
-    final = next(snapshot for stamp, snapshot in launched.group.kept.items() if stamp.final)
+    final = next(snapshot for stamp, snapshot in launched.backend.groups[-1].kept.items() if stamp.final)
     assert int(final.optimizer[0]) == STEPS
     np.testing.assert_allclose(final.optimizer[1], RATE / 2, rtol=1e-6)
 
 
 def test_what_is_not_finite_is_never_a_snapshot(launched: Launched, tmp_path: Path) -> None:
     launched.run(tmp_path)
-    assert all(snapshot.is_finite() for snapshot in launched.group.kept.values())
-    steps = [stamp.step for stamp in launched.group.kept]
+    assert all(snapshot.is_finite() for snapshot in launched.backend.groups[-1].kept.values())
+    steps = [stamp.step for stamp in launched.backend.groups[-1].kept]
     if launched.fields["params"]["kind"] == "nan":
         assert max(steps) <= AT
     else:

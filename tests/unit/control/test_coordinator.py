@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.control import events
 from orchestrator.control.coordinator import (
     LONG_WAIT,
     LONGEST_WAIT,
@@ -89,8 +90,9 @@ class Crew:
         self.clock = FakeClock()
         self.group = FakeGroup([W0, W1], self.clock)
         self.evaluator = FakeGroup([EVALUATOR], self.clock)
-        self.machine = Machine(Rules(on_instability="rollback"))
+        self.machine = Machine(Rules())
         self.coordinator = Coordinator(self.group, self.evaluator, MODES["sync"], self.machine, self.clock)
+        self.coordinator.begin_run(events.RunBegan("r", "rollback"))
         self.ticks: list[Tick] = []
 
     def listen(self, tick: Tick) -> None:

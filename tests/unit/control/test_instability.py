@@ -35,9 +35,10 @@ class Leg:
     """A leg that trains, and what the machine wants done about it."""
 
     def __init__(self, policy: Any, *steps: int) -> None:
-        self.machine = Machine(Rules(on_instability=policy))
+        self.machine = Machine(Rules())
         self.now = 100.0
         self.machine.advance(events.Launched((W0,), (EVALUATOR,)), self.now)
+        self.machine.advance(events.RunBegan("r", policy), self.now)
         self.stops: list[str] = []
         self.begin()
         for step in steps:

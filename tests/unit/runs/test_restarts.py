@@ -189,7 +189,7 @@ def live(world: World, max_restarts: int) -> tuple[Ended | None, list[TaskFailur
     rules = Rules(FailurePolicy(max_restarts=max_restarts), HangLimits(HANG, HANG))
     group, evaluator = Counting(world, tasks), Counting(world, [EVALUATOR])
     coordinator = Coordinator(group, evaluator, mode, Machine(rules), world.clock)
-    coordinator.begin_run(RUN, None, None)
+    coordinator.begin_run(RunBegan(RUN))
     causes: list[TaskFailure] = []
 
     def listen(_: Tick) -> None: ...
@@ -282,8 +282,8 @@ class Group:
         self.machine = Machine(Rules())
         self.coordinator = self
 
-    def begin_run(self, run_id: str, deadline: float | None, clock: float | None) -> None:
-        self.machine.advance(RunBegan(run_id, deadline, clock), 0.0)
+    def begin_run(self, began: RunBegan) -> None:
+        self.machine.advance(began, 0.0)
 
     def await_ready(self, _deadline: float, _listen: object) -> Outcome:
         if self.broken:
