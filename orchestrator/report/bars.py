@@ -11,7 +11,7 @@ from orchestrator.report.figures import Axis, Chart, figure, label, short
 from orchestrator.report.palette import colours, faded
 from orchestrator.report.series import staleness_shares
 from orchestrator.report.standing import median_of
-from orchestrator.report.stored import Study
+from orchestrator.report.study import Study
 from orchestrator.results import RunResult
 from orchestrator.text import seconds
 from orchestrator.verdict.evidence import plan_race, race_points

@@ -10,7 +10,8 @@ from orchestrator.report.figures import Axis, Chart, Choice, Figure, figure, lab
 from orchestrator.report.palette import colours, faded
 from orchestrator.report.series import AXES, NO_CURVE, Curve, extent, loss_curve, metric_curves
 from orchestrator.report.series import Axis as Unit
-from orchestrator.report.stored import StoredRun, Study
+from orchestrator.report.stored import StoredRun
+from orchestrator.report.study import Study
 from orchestrator.results import TargetResult
 from orchestrator.verdict.evidence import plan_quality
 

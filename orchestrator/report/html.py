@@ -18,7 +18,7 @@ from orchestrator.doctor.environment import version
 from orchestrator.report import sections
 from orchestrator.report.markup import Html, el
 from orchestrator.report.repeating import repeat
-from orchestrator.report.stored import Study
+from orchestrator.report.study import Study
 from orchestrator.text import plain, plural
 
 SECTIONS: tuple[Callable[[Study], Html | None], ...] = (

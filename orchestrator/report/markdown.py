@@ -10,7 +10,7 @@ from orchestrator.report.bars import PHASES, phases
 from orchestrator.report.findings import sightings
 from orchestrator.report.repeating import command, environment_rows, spec_text
 from orchestrator.report.standing import standings
-from orchestrator.report.stored import Study
+from orchestrator.report.study import Study
 from orchestrator.report.terminal import run_facts, target_text
 
 _SPECIAL = re.compile(r"[\\`*<|~$&#]|(?<!\w)_|_(?!\w)|\](?=[(\[:])")

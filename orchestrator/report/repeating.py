@@ -8,7 +8,8 @@ from typing import Any
 from orchestrator.report.drawing import section
 from orchestrator.report.markup import Child, Html, el, preformatted, table
 from orchestrator.report.series import gpu_names
-from orchestrator.report.stored import StoredRun, Study
+from orchestrator.report.stored import StoredRun
+from orchestrator.report.study import Study
 from orchestrator.text import unavailable
 
 _TITLES = {

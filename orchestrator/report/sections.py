@@ -12,7 +12,7 @@ from orchestrator.report.findings import Sighting, sightings
 from orchestrator.report.markup import Child, Html, el, table
 from orchestrator.report.palette import colours
 from orchestrator.report.standing import standings
-from orchestrator.report.stored import Study
+from orchestrator.report.study import Study
 from orchestrator.report.terminal import run_facts
 from orchestrator.report.timelines import usage_chart, usage_notes
 from orchestrator.results import Answer

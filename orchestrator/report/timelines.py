@@ -8,7 +8,8 @@ from typing import Any
 from orchestrator.report.figures import Chart, Choice, Figure, label, short
 from orchestrator.report.palette import NEUTRAL
 from orchestrator.report.series import Curve, Usage, usage
-from orchestrator.report.stored import StoredRun, Study
+from orchestrator.report.stored import StoredRun
+from orchestrator.report.study import Study
 
 _MOST_NUMBERS = 50_000
 _POINTS, _ENOUGH_POINTS, _FEWEST_POINTS = 200, 40, 8

@@ -1,4 +1,4 @@
-"""The rules of docs/verdict.md on simulated results: nothing is oversold, and a miss counts."""
+"""The rules of docs/verdict.md on simulated results."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_no_run_reaches_the_target() -> None:
     assert (verdict.winner, verdict.confidence) == (None, "low")
     assert "no run of async or sync reached" in verdict.headline
     assert any("--samples" in step for step in verdict.next_steps)
-    assert summarize(missed["sync"]).seconds_to_target is None
+    assert summarize(missed["sync"], 300.0).seconds_to_target is None
 
 
 def test_identical_runs_differ_in_nothing() -> None:
@@ -159,14 +159,11 @@ def test_cost_is_judged_only_when_every_run_has_one() -> None:
     assert "cost" not in {a.question for a in compared(sync, partly).answers}
 
 
-def test_runs_without_common_seeds_or_of_different_days_are_unpaired_and_said_so() -> None:
+def test_runs_without_common_seeds_are_unpaired_and_reported_as_such() -> None:
     shifted = [r.model_copy(update={"seed": r.seed + 100}) for r in some_runs("async", 100)]
-    for verdict in (
-        compared(some_runs("sync", 300), shifted),
-        compared(some_runs("sync", 300), some_runs("async", 100), paired=False),
-    ):
-        assert (verdict.winner, verdict.confidence) == ("async", "moderate")
-        assert "5 and 5 runs, unpaired" in verdict.reasons[0]
+    verdict = compared(some_runs("sync", 300), shifted)
+    assert (verdict.winner, verdict.confidence) == ("async", "moderate")
+    assert "5 and 5 runs, unpaired" in verdict.reasons[0]
 
 
 def test_an_interrupted_run_is_left_out_and_said_so() -> None:
@@ -201,7 +198,7 @@ def test_many_variants_name_the_best_and_its_equals() -> None:
     assert (verdict.winner, verdict.confidence) == ("a4", "high")
     twin = judge({**modes, "a4-again": some_runs("a4-again", 50.5)}, "sync")
     assert twin.confidence == "low"
-    assert "not told apart from a4" in twin.headline
+    assert "no difference shown to a4" in twin.headline
     alone = judge({name: modes[name] for name in ("a4", "sync", "slow")}, "a4")
     assert alone.winner == "a4"
     assert {a.variant for a in alone.answers} == {"sync", "slow"}
@@ -221,7 +218,7 @@ def test_summary_counts_misses_and_nulls_what_was_not_measured() -> None:
     assert (summary.runs, summary.succeeded, summary.reached, summary.horizon) == (5, 5, 4, 500)
     assert summary.seconds_to_target == pytest.approx((100 * sum(STEADY[:4]) + 500) / 5, rel=0.02)
     assert (summary.cost, summary.jitter, summary.staleness_mean) == (None, None, None)
-    empty = summarize([])
+    empty = summarize([], None)
     assert (empty.runs, empty.reached, empty.seconds_to_target, empty.final) == (0, None, None, {})
 
 
@@ -230,6 +227,6 @@ def test_scaling_efficiency_is_told_where_variants_differ_in_workers() -> None:
     four = some_runs("sync", 60, tasks={"worker": 4})
     (reason,) = [r for r in judge({"two": two, "four": four}, "two").reasons if "scaling" in r]
     assert reason.startswith("sync, 4 workers: scaling efficiency 0.83 [0.")
-    assert reason.endswith("against 2 (5 paired seeds)")
+    assert reason.endswith("against 2 workers (5 paired seeds)")
     same = judge({"two": two, "again": two, "four": four}, "two")
     assert not any("scaling" in r for r in same.reasons)
