@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from orchestrator.report.curves import (
@@ -23,7 +24,7 @@ from orchestrator.report.figures import log_ticks, span_of
 from orchestrator.report.palette import NEUTRAL, colours
 from orchestrator.report.series import NO_CURVE
 from orchestrator.report.standing import median_of
-from orchestrator.report.stored import Study
+from orchestrator.report.study import Study
 from orchestrator.results import TargetResult
 from orchestrator.text import plain
 from orchestrator.verdict.evidence import plan_race, race_points
@@ -46,7 +47,9 @@ _STYLE: dict[Any, Any] = {
 
 
 def charts(study: Study) -> dict[str, bytes]:
-    """File name to PNG; a chart without data is absent."""
+    """PNG images by file name. A chart without data is absent; all are absent if Matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        return {}
     found: dict[str, bytes | None] = {"loss-vs-seconds.png": _loss(study), "metric-vs-seconds.png": _metric(study)}
     if len(study.runs) > 1:
         found["time-to-target.png"] = _times(study)
