@@ -29,7 +29,7 @@ def test_band_is_the_students_interval_of_the_mean() -> None:
     np.testing.assert_allclose(np.log(logged.low), low)
 
 
-def test_band_goes_as_far_as_all_runs_do() -> None:
+def test_band_covers_what_all_runs_share() -> None:
     short_one, long_one = Curve([0, 4], [1, 1]), Curve([1, 9], [2, 2])
     found = band([short_one, long_one, long_one], 7)
     assert (found.x[0], found.x[-1]) == (1, 4)
@@ -38,7 +38,7 @@ def test_band_goes_as_far_as_all_runs_do() -> None:
     assert band([], 7).x == band([Curve([1], [1])], 7).x == []
 
 
-def test_a_mean_needs_a_stretch_that_all_runs_share() -> None:
+def test_a_mean_needs_a_range_that_all_runs_share() -> None:
     early, late = Curve([0, 4], [1, 1]), Curve([3.5, 9], [2, 2])
     assert middle([early, late], 7, geometric=False).x == []
     assert middle([early, Curve([1, 9], [2, 2])], 7, geometric=False).mean == [1.5] * 7

@@ -25,7 +25,7 @@ from tests.unit.report.test_html import visible
 from tests.unit.simulated_runs import a_run, some_runs
 from tests.unit.stored_runs import store_run
 
-# Not marked `unit`: it takes seconds, and the marked set has thirty.
+# Not marked `unit`: it takes seconds, and the whole marked set is to run in 30 s.
 
 
 def charts(made: Study) -> list[Chart]:
@@ -43,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return load_study(folder)
 
 
-def test_loss_is_averaged_in_bins_and_nan_left_out(tmp_path: Path) -> None:
+def test_loss_is_averaged_in_bins(tmp_path: Path) -> None:
     store_run(tmp_path / "c", "sync", 0, training=20.0)
     run = load_run(tmp_path / "c" / "runs" / "sync-s0")
     losses = [loss for (loss,) in run.rows("SELECT loss FROM steps ORDER BY step")]
@@ -77,7 +77,7 @@ def test_staleness_shares_and_usage(made: Study) -> None:
     assert set(used.gpu_percent) == {f"worker:{i} NVIDIA <b>H100</b> GPU-0123" for i in (0, 1)}
 
 
-def test_figures_are_what_plotly_takes(made: Study) -> None:
+def test_figures_are_valid_plotly(made: Study) -> None:
     import plotly.graph_objects as go
 
     drawn = charts(made)
@@ -90,7 +90,7 @@ def test_figures_are_what_plotly_takes(made: Study) -> None:
             json.dumps(figure, allow_nan=False)
 
 
-def test_a_variant_has_one_colour_everywhere(made: Study) -> None:
+def test_a_variant_has_one_colour_in_all_charts(made: Study) -> None:
     blue, orange = colours(made.modes).values()
     assert blue != orange
     text = json.dumps([chart.figures for chart in charts(made) if chart.title != "Timelines"])
@@ -99,7 +99,7 @@ def test_a_variant_has_one_colour_everywhere(made: Study) -> None:
     assert len(set(re.findall(r'"color": "(#\w{6})"', text)) - {blue, orange}) <= 5  # greys and inks
 
 
-def test_nothing_measured_makes_no_chart() -> None:
+def test_charts_without_measurements_are_empty() -> None:
     bare = RunResult(run_id="r", job="j", mode="sync", seed=0, status="failed", tasks={})
     nothing = Study("n", "j", {"sync": [StoredRun(bare)]})
     assert all(chart.is_empty for chart in charts(nothing))

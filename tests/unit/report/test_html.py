@@ -1,4 +1,4 @@
-"""report.html: every name escaped, and nothing allowed but its own scripts."""
+"""report.html: every name is escaped, and only its own scripts may run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orchestrator.report.study import load_study
 from orchestrator.store.metrics import METRICS
 from tests.unit.stored_runs import store_comparison, store_run
 
-# Not marked `unit`: it takes seconds, and the marked set has thirty.
+# Not marked `unit`: it takes seconds, and the whole marked set is to run in 30 s.
 
 
 HOSTILE = "</script><script>window.hacked=1</script><a href='http://evil.example'>%{x}"
@@ -27,7 +27,7 @@ def visible(page: str) -> str:
     return re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.DOTALL)
 
 
-def test_elements_escape_what_they_are_given() -> None:
+def test_elements_escape_text_and_attributes() -> None:
     assert el("p", "<b>", title='"x"') == '<p title="&quot;x&quot;">&lt;b&gt;</p>'
     assert el("p", el("b", "x"), ["&", None]) == "<p><b>x</b>&amp;</p>"
     block = data_block("d", {"name": "</script><!--"})
@@ -35,7 +35,7 @@ def test_elements_escape_what_they_are_given() -> None:
     assert json.loads(block.partition(">")[2].rpartition("<")[0]) == {"name": "</script><!--"}
 
 
-def test_page_is_whole_and_admits_nothing_else(tmp_path: Path) -> None:
+def test_page_is_self_contained_and_allows_only_its_scripts(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"job": HOSTILE, "stop_reason": HOSTILE, "run_id": HOSTILE, "status": "failed"}
     for mode in ("sync", HOSTILE.replace("/", "")):
         for seed in range(2):
@@ -57,7 +57,7 @@ def test_page_is_whole_and_admits_nothing_else(tmp_path: Path) -> None:
     assert "default-src &#x27;none&#x27;" in page
 
 
-def test_a_run_without_its_database_is_still_reported(tmp_path: Path) -> None:
+def test_a_run_without_metrics_db_is_still_reported(tmp_path: Path) -> None:
     folder = store_comparison(tmp_path / "c")
     for file in folder.rglob(METRICS):
         file.unlink()

@@ -1,4 +1,4 @@
-"""report.md: the numbers, in tables that no name can break."""
+"""report.md: numbers in tables that no name can break."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orchestrator.store.directory import write_comparison
 from tests.unit.simulated_runs import a_comparison_named
 from tests.unit.stored_runs import store_comparison
 
-# Not marked `unit`: it takes seconds, and the marked set has thirty.
+pytestmark = pytest.mark.unit
 
 
 HOSTILE = "<img src=x onerror=alert(1)>[red]|`x`\x1b[2J\u202e](http://evil.example)"
@@ -46,7 +46,7 @@ def test_markdown_escape(name: str) -> None:
     assert "\n" not in escape("a\n# b")
 
 
-def test_markdown_holds_the_numbers_and_no_foreign_markup(tmp_path: Path) -> None:
+def test_markdown_has_the_numbers_and_no_markup_from_names(tmp_path: Path) -> None:
     store_comparison(tmp_path / "c", {"sync": 10.0, "async": 4.0})
     text = markdown(load_study(tmp_path / "c"), ["charts/loss.png"])
     assert text.startswith("# simulated: sync, async\n")

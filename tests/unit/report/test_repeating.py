@@ -11,7 +11,7 @@ from orchestrator.spec import yaml
 from orchestrator.spec.comparison import CompareSpec
 from tests.unit.stored_runs import store_run
 
-# Not marked `unit`: it takes seconds, and the marked set has thirty.
+# Not marked `unit`: it takes seconds, and the whole marked set is to run in 30 s.
 
 
 def test_the_spec_in_a_report_is_the_spec_that_was_run(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from orchestrator.verdict.assemble import ONE_AFTER_ANOTHER
 from tests.unit.simulated_runs import a_run
 from tests.unit.stored_runs import store_comparison, store_run
 
-# Not marked `unit`: it takes seconds, and the marked set has thirty.
+# Not marked `unit`: it takes seconds, and the whole marked set is to run in 30 s.
 
 
 def rebuilt(folder: Path) -> Comparison:
@@ -60,7 +60,7 @@ def test_baseline_and_margin_of_an_unfinished_comparison_are_those_of_its_spec(t
     assert (rebuilt(folder).baseline, rebuilt(folder).margin) == ("async", 0.02)
 
 
-def test_variants_that_did_not_take_turns_are_told_from_those_that_did(tmp_path: Path) -> None:
+def test_whether_variants_took_turns_is_known_from_the_stored_events(tmp_path: Path) -> None:
     in_turn = rebuilt(store_comparison(tmp_path / "turns"))
     assert in_turn.interleaved
     assert ONE_AFTER_ANOTHER not in in_turn.verdict.reasons

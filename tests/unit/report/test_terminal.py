@@ -1,4 +1,4 @@
-"""Comparisons and runs at the terminal: complete, within its width, and no name is obeyed."""
+"""Comparisons and runs at the terminal: complete, within its width, and safe from control characters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orchestrator.results import RunResult
 from tests.unit.simulated_runs import a_comparison, a_comparison_named, a_run, some_runs
 from tests.unit.stored_runs import store_comparison
 
-# Not marked `unit`: it takes seconds, and the marked set has thirty.
+# Not marked `unit`: it takes seconds, and the whole marked set is to run in 30 s.
 
 
 HOSTILE = "<img src=x onerror=alert(1)>[red]|`x`\x1b[2J\u202e](http://evil.example)"
@@ -30,7 +30,7 @@ def printed(show_it: Callable[[Console], None], width: int) -> str:
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_terminal_comparison_fits_and_says_all(width: int) -> None:
+def test_comparison_is_complete_and_fits_the_width(width: int) -> None:
     fast = some_runs("async", 4)
     missed = [a_run("async-lr", seed, None if seed < 3 else 5.0) for seed in range(5)]
     comparison = a_comparison(sync=some_runs("sync", 10), **{"async": fast, "async-lr": missed})
@@ -50,7 +50,7 @@ def test_terminal_comparison_fits_and_says_all(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_terminal_obeys_no_name(width: int) -> None:
+def test_names_cannot_control_the_terminal(width: int) -> None:
     comparison = a_comparison_named(HOSTILE)
     text = printed(lambda console: print_comparison(comparison, console), width)
     text += printed(lambda console: print_run(comparison.modes[HOSTILE].runs[0], console), width)
@@ -61,7 +61,7 @@ def test_terminal_obeys_no_name(width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
 
 
-def test_terminal_run_without_a_single_measurement() -> None:
+def test_run_without_measurements() -> None:
     bare = RunResult(run_id="r", job="digits", mode="sync", seed=0, status="failed", tasks={"worker": 1})
     text = printed(lambda console: print_run(bare, console), 80)
     assert "failed" in text
@@ -70,7 +70,7 @@ def test_terminal_run_without_a_single_measurement() -> None:
     assert not re.search(r"\b(None|nan|0 steps|0\.00)\b", text)
 
 
-def test_show_prints_and_returns_the_document(tmp_path: Path) -> None:
+def test_show_returns_the_document_and_prints_it(tmp_path: Path) -> None:
     folder = store_comparison(tmp_path / "c")
     document, show_it = show(folder)
     assert document["verdict"]["winner"] == "async"

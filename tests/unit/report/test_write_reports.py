@@ -13,7 +13,7 @@ from orchestrator.report import write_reports
 from orchestrator.store.directory import load_comparison, write_comparison
 from tests.unit.stored_runs import store_comparison, store_run
 
-# Not marked `unit`: it takes seconds, and the marked set has thirty.
+# Not marked `unit`: it takes seconds, and the whole marked set is to run in 30 s.
 
 
 def test_write_reports_of_a_comparison(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_nothing_to_report(tmp_path: Path) -> None:
         write_reports(tmp_path)
 
 
-def test_importing_the_reports_leaves_the_drawing_out() -> None:
+def test_importing_the_reports_imports_no_drawing_library() -> None:
     names = ["sections", "html", "markdown", "png", "terminal", "study"]
     imports = ", ".join(f"orchestrator.report.{name}" for name in names)
     heavy = "{'plotly', 'matplotlib', 'numpy', 'scipy', 'rich', 'pandas'}"

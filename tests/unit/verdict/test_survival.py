@@ -14,7 +14,7 @@ from orchestrator.verdict.scaling import scaling_efficiency
 from orchestrator.verdict.statistics import Estimate
 from orchestrator.verdict.survival import kaplan_meier, restricted_mean
 
-# Not marked `unit`: it takes seconds, and the marked set has thirty.
+# Not marked `unit`: it takes seconds, and the whole marked set is to run in 30 s.
 
 thousand = settings(max_examples=1000, derandomize=True, deadline=None, database=None)
 randoms = st.integers(0, 2**32 - 1).map(np.random.default_rng)
@@ -22,7 +22,7 @@ randoms = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 @thousand
 @given(randoms, st.integers(1, 10))
-def test_kaplan_meier_is_scipys(random: np.random.Generator, n: int) -> None:
+def test_kaplan_meier_agrees_with_scipy(random: np.random.Generator, n: int) -> None:
     times, seen = random.integers(0, 10, n), random.random(n) < 0.7
     curve = kaplan_meier(times.tolist(), seen.tolist())
     assume(seen.any())
