@@ -83,8 +83,8 @@ def _phases(study: Study) -> str:
 
 def _stability(study: Study) -> str:
     rows = [
-        [met.variant, met.kind, f"{met.runs} of {met.of}", "; ".join(met.descriptions), "; ".join(met.remedies)]
-        for met in problems(study.results)
+        [one.variant, one.kind, f"{one.runs} of {one.of}", "; ".join(one.descriptions), "; ".join(one.remedies)]
+        for one in problems(study.results)
     ]
     if not rows:
         return "No finding and no failure in any run."

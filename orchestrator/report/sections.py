@@ -153,8 +153,8 @@ def stability(study: Study) -> Html | None:
     """Findings about the loss and the speed, and failures."""
     colour = colours(study.modes)
     rows = [
-        [chip(met.variant, colour[met.variant]), met.kind, f"{met.runs} of {met.of}", _described(met)]
-        for met in problems(study.results)
+        [chip(one.variant, colour[one.variant]), one.kind, f"{one.runs} of {one.of}", _described(one)]
+        for one in problems(study.results)
     ]
     if not rows:
         return section("Stability", el("p", "No finding and no failure in any run."), id_="stability")

@@ -32,7 +32,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Race:
-    """The task whose time is compared; the same for all variants of a comparison."""
+    """What the time question measures; the same for all variants of a comparison."""
 
     kind: Literal["target", "samples", "rate"]
     """Reaching the target, training on the same number of samples, or processing one sample."""
