@@ -1,36 +1,33 @@
-"""What a run and a comparison leave behind, and their JSON (docs/contract.md: these names are promises).
+"""Results of a run and of a comparison, and their JSON. Field names are part of the contract (docs/contract.md).
 
-What was not measured is null, never 0.
+A quantity that was not measured is null, never 0.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from statistics import median
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 DEFAULT_MARGIN = 0.005
-"""Accuracies that are half a point apart count as equal, unless the spec says otherwise."""
+"""Default of `margin`: accuracies less than half a point apart count as equal."""
 Status = Literal["succeeded", "failed", "stopped", "preempted"]
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class Seconds(Frozen):
-    """Wall-clock seconds of a run's phases; launch and compile are never mixed into training."""
+    """Wall-clock seconds of a run's phases. `training` is the training clock, without launch and compilation."""
 
     launch: float | None = None
-    """From the launch order to every task ready, compile included. Shared by all seeds of a group."""
+    """From the launch order until every task is ready, compilation included. Shared by all seeds of a worker group."""
     to_first_step: float | None = None
-    """From the command's start to the end of the first training step; null for all but a command's first run."""
+    """From the start of the command to the end of the first training step; null except for a command's first run."""
     training: float | None = None
-    """Training clock at the last step."""
     total: float | None = None
 
 
@@ -40,7 +37,7 @@ class Throughput(Frozen):
 
 
 class TargetResult(Frozen):
-    """When the target was reached: stamps of the first snapshot that met it."""
+    """Whether and when the target was reached: clock, steps and samples of the first snapshot that met it."""
 
     metric: str
     op: str
@@ -52,20 +49,20 @@ class TargetResult(Frozen):
 
 
 class Staleness(Frozen):
-    """Updates applied by others between a step's read of the weights and its own update."""
+    """Number of updates that other workers applied between a step's read of the weights and its own update."""
 
     mean: float
     p50: float
     p95: float
     max: float
     histogram: Mapping[str, int] = Field(default_factory=dict)
-    """Updates by staleness."""
+    """Number of updates by staleness."""
     by_worker: Mapping[str, float] = Field(default_factory=dict)
-    """Means."""
+    """Mean staleness by worker."""
 
 
 class Finding(Frozen):
-    """One thing that went wrong with the loss or the speed, and what to do about it."""
+    """A problem with the loss or the speed of a run, and how to fix it."""
 
     kind: str
     step: int | None = None
@@ -78,24 +75,23 @@ class Finding(Frozen):
 
 
 class GradientNoise(Frozen):
-    """The gradient noise scale of a synchronous run (`orchestrator.monitor.noise_scale`)."""
+    """Gradient noise scale of a synchronous run, if requested and measurable (`orchestrator.monitor.noise_scale`)."""
 
     batch: float
-    """Samples: a batch much smaller is mostly noise, one much larger wastes samples."""
+    """Noise scale in samples: a much smaller batch is mostly noise, a much larger one wastes samples."""
     signal: float
-    """Square norm of the true gradient, mean over the run."""
+    """Squared norm of the true gradient, mean over the run."""
     noise: float
     """Trace of the covariance of one sample's gradient."""
     steps: int
-    """That it was estimated from."""
+    """Number of steps that it was estimated from."""
 
 
 class Stability(Frozen):
     findings: tuple[Finding, ...] = ()
     jitter: float | None = None
-    """Standard deviation of the detrended loss over its level."""
+    """Standard deviation of the detrended loss, relative to its level."""
     gradient_noise: GradientNoise | None = None
-    """Null unless it was asked for, and could be measured."""
 
 
 class Utilization(Frozen):
@@ -108,29 +104,29 @@ class Utilization(Frozen):
 
 
 class WorkerTime(Frozen):
-    """Where one worker's training time went, as shares of it; null is what could not be seen."""
+    """How one worker spent its training time, as shares from 0 to 1; null where not measurable."""
 
     input_wait: float | None = None
-    """With nothing to compute, because the next batch was not there."""
+    """Waiting for the next batch."""
     compute: float | None = None
     communication: float | None = None
-    """In collectives, waiting for slower workers included; async: not seen."""
+    """In collectives, waiting for slower workers included; null in async."""
     snapshot: float | None = None
     idle: float | None = None
-    """Neither computing nor communicating: waiting for input, other workers, the chief, or a snapshot of another."""
+    """Neither computing nor communicating: waiting for input, other workers, the chief, or another task's snapshot."""
     step_seconds: float | None = None
-    """Mean time of a step, without waiting for others."""
+    """Mean seconds of a step, without waiting for other workers."""
 
 
 class Timing(Frozen):
     workers: Mapping[str, WorkerTime]
     """By task."""
     straggler_index: float | None = None
-    """Slowest worker's step time over the median; null with fewer than two workers."""
+    """Slowest worker's step time over the median (`orchestrator.verdict.stragglers`)."""
 
 
 class FailureRecord(Frozen):
-    """A failure a run met, whether or not it survived it."""
+    """A failure during a run, whether or not the run recovered from it."""
 
     task: str
     kind: str
@@ -145,7 +141,7 @@ class RunResult(Frozen):
     job: str
     mode: str
     variant: str | None = None
-    """What the run is compared as; null for its mode."""
+    """Name of the variant that the run belongs to; null if it is the mode."""
     seed: int
     status: Status
     stop_reason: str | None = None
@@ -166,18 +162,20 @@ class RunResult(Frozen):
     optimizer_iterations: int | None = None
     doubled_updates: int | None = None
     shares: tuple[int, ...] | None = None
-    """Samples of each step by worker, with `balance`; null where all have as many."""
+    """Samples of each step by worker, with `balance`; null if all workers have equal shares."""
     fewest_workers: int | None = None
-    """As few as ever trained, with `min_workers`; null where all did all the time."""
+    """Fewest workers that ever trained, with `min_workers`; null if all trained all the time."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    @property
+    def variant_name(self) -> str:
+        return self.variant or self.mode
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True)
 
 
 class Interval(Frozen):
-    """A point estimate with its 95 % interval; null bounds when the data cannot give one."""
+    """A point estimate with its 95 % interval; the bounds are null if there are too few data."""
 
     value: float | None = None
     low: float | None = None
@@ -185,16 +183,16 @@ class Interval(Frozen):
 
 
 class Summary(Frozen):
-    """One variant over its seeds."""
+    """One variant, summarized over its seeds."""
 
     runs: int
     succeeded: int
     reached: int | None = None
-    """Runs that reached the target; null when there was none. A miss is counted, never dropped."""
+    """Number of runs that reached the target; null without a target. Runs that missed it are counted, never dropped."""
     horizon: float | None = None
-    """Seconds that a missed run counts as in `seconds_to_target`; the same for all variants compared."""
+    """Seconds that a run which missed the target counts as in `seconds_to_target`; the same for all variants."""
     seconds_to_target: float | None = None
-    """Restricted mean: a missed run counts as the horizon. Null when every run missed."""
+    """Restricted mean: a run that missed the target counts as the horizon. Null if every run missed it."""
     samples_to_target: float | None = None
     training_seconds: float | None = None
     samples_per_s: float | None = None
@@ -210,24 +208,24 @@ class ModeResults(Frozen):
 
 
 class Answer(Frozen):
-    """The verdict on one question; `winner` is null when the data do not say."""
+    """The verdict on one question for one variant; `winner` is null if the data do not decide."""
 
     question: Literal["time", "quality", "cost", "stability"]
     winner: str | None
     ratio: Interval | None = None
-    """Winner's advantage as a ratio of paired runs, e.g. 2.9 for "2.9x sooner"; no winner: the variant's."""
+    """Advantage of the winner, or of the variant without a winner, as a ratio: 2.9 for "2.9x sooner"."""
     p_value: float | None = None
-    """Of "equal" (TOST) where quality is equal; else of the difference, adjusted for all questions (Holm)."""
+    """Of equality (TOST) where quality is equal; otherwise of the difference, adjusted for all questions (Holm)."""
     variant: str | None = None
-    """Which variant was compared with the baseline; one answer per question and variant."""
+    """The variant that was compared with the baseline."""
     difference: Interval | None = None
-    """Variant's advantage in final accuracy or its kin, in the metric's unit: above 0 is better."""
+    """Advantage of the variant in a final accuracy or similar metric, in its unit: above 0 is better."""
     reason: str = ""
 
 
 class Verdict(Frozen):
     winner: str | None
-    """The variant to use; null for "no difference" and for "not enough evidence"."""
+    """The variant to use; null if no difference is shown or the evidence is insufficient."""
     headline: str
     confidence: Literal["none", "low", "moderate", "high"]
     answers: tuple[Answer, ...] = ()
@@ -244,17 +242,9 @@ class Comparison(Frozen):
     margin: float = DEFAULT_MARGIN
     """Accuracies closer than this count as equal."""
     interleaved: bool = True
-    """Whether the variants took turns; else one ran after another, and a drifting machine hurt them unequally."""
+    """Whether the variants took turns. Otherwise a machine that slowed down meanwhile hurt the later ones more."""
     modes: Mapping[str, ModeResults]
     verdict: Verdict
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True)
-
-
-def straggler_index(step_seconds: Mapping[str, float]) -> float | None:
-    """Slowest worker's step time over the median of all; None with fewer than two workers that have one."""
-    times = [time for time in step_seconds.values() if math.isfinite(time) and time > 0]
-    return max(times) / median(times) if len(times) > 1 else None

@@ -1,19 +1,20 @@
-"""Names and numbers as text: names made harmless, numbers short, and "-" for what was not measured."""
+"""Names and numbers as text for people: names without control characters, short numbers, and "-" for null."""
 
 from __future__ import annotations
 
 import math
 import unicodedata
 from collections.abc import Iterable
+from typing import TypeGuard
 
 MISSING = "-"
 _LONGEST = 2000
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Control characters, bidirectional overrides, lone surrogates, line separators."""
+"""Unicode categories of control characters, bidirectional overrides, lone surrogates and line separators."""
 
 
 def plain(value: object, longest: int = _LONGEST) -> str:
-    """One visible line of text: what would move a cursor, turn text around or break a line is spelled out.
+    """One line of text, in which characters that move the cursor, reverse text or break lines are spelled out.
 
     Job names, labels and findings come from other people's code and files.
     """
@@ -30,12 +31,13 @@ def _visible(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether `value` is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """`0.9722`, `0.9700`, `12,345`, `1.2e-05`; "nan" and "inf" are measurements, and shown."""
+    """`0.9722`, `0.9700`, `12,345`, `1.2e-05`; also "nan" and "inf", which are measurements."""
     if value is None:
         return MISSING
     if not math.isfinite(value):
@@ -63,10 +65,10 @@ def dollars(value: float | None) -> str:
 
 
 def unavailable(notes: Iterable[str | None]) -> str:
-    """`not available (NVML library not found)`, from the sampler's notes on why."""
+    """`not available (NVML library not found)`, with the reasons in the sampler's notes."""
     reasons = dict.fromkeys(note.removeprefix("GPU: ") for note in notes if note)
-    said = "; ".join(reasons)
-    return said if said.startswith("not available") else f"not available ({said})" if said else "not available"
+    joined = "; ".join(reasons)
+    return joined if joined.startswith("not available") else f"not available ({joined})" if joined else "not available"
 
 
 def gibibytes(value: float | None) -> str:
@@ -74,7 +76,7 @@ def gibibytes(value: float | None) -> str:
 
 
 def factor(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    """`2.9x [2.8, 3.0]`; the bounds only where there are any."""
+    """`2.9x [2.8, 3.0]`, without the interval if there is none."""
     if value is None:
         return MISSING
     places = 2 if value < 2 else 1 if value < 100 else 0

@@ -2,7 +2,7 @@
 
 A profile gives every worker and step a factor; before each step the worker sleeps `factor x step` seconds. It
 never burns CPU, so that more replicas than cores can be compared fairly. The synchronous time is then the sum over
-steps of the slowest worker's draw, plus what the steps themselves take (`orchestrator.verdict.scaling.sync_seconds`);
+steps of the slowest worker's draw, plus what the steps themselves take;
 asynchronous workers are held up by nobody. In async the sleep comes between steps, not between a worker's read of
 the weights and its update, so a profile slows workers down without making their gradients staler.
 

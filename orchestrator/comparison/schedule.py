@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.results import Comparison, ModeResults, RunResult
+from orchestrator import verdict
+from orchestrator.results import Comparison, RunResult
 from orchestrator.runs.execution import Planned, Schedule
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RunSpec
-from orchestrator.verdict import ONE_AFTER_ANOTHER, judge, summarize
-from orchestrator.verdict.evidence import plan_race, took_turns
+from orchestrator.text import plural
 
 LEARNING_RATE_SCALES = (1.0, 0.3, 3.0)
 """The grid of `--tune-lr`, times the job's own rate; the job's own first, which wins ties."""
@@ -63,28 +63,17 @@ def best(outcomes: Sequence[RunResult]) -> int:
 
 
 def assemble(comparison_id: str, spec: CompareSpec, results: Sequence[RunResult]) -> Comparison:
-    """Results, summaries and verdict of a comparison."""
-    by_variant: dict[str, tuple[RunResult, ...]] = {
-        name: tuple(result for result in results if (result.variant or result.mode) == name) for name in spec.variants
-    }
-    horizon = plan_race(by_variant).horizon
-    interleaved = took_turns([result.variant or result.mode for result in results])
-    notes = [] if interleaved else [ONE_AFTER_ANOTHER]
-    if missing := len(spec.variants) * len(spec.seeds) - len(results):
-        notes.append(f"{missing} runs were not begun, as the timeout had passed; `regatta resume` makes them")
-    if shrunk := [result.run_id for result in results if result.fewest_workers is not None]:
-        notes.append(f"hosts were lost, and these runs did with fewer workers for a while: {', '.join(shrunk)}")
-    return Comparison(
-        comparison_id=comparison_id,
+    """The comparison of `results`, which are in the order of the schedule; its end may be missing."""
+    missing = len(spec.variants) * len(spec.seeds) - len(results)
+    note = f"not started, because the timeout had passed: {plural(missing, 'run')}, which `regatta resume` trains"
+    return verdict.assemble(
+        comparison_id,
+        results,
+        list(spec.variants),
         job=spec.run.job,
-        baseline=spec.baseline,
         seeds=spec.seeds,
         margin=spec.margin,
-        interleaved=interleaved,
-        modes={
-            name: ModeResults(runs=runs, summary=summarize(runs, horizon=horizon)) for name, runs in by_variant.items()
-        },
-        verdict=judge(by_variant, spec.baseline, spec.margin, notes=notes),
+        notes=[note] if missing else [],
     )
 
 

@@ -7,7 +7,8 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 
 from orchestrator.monitor.advice import finding
-from orchestrator.results import Finding, straggler_index
+from orchestrator.results import Finding
+from orchestrator.verdict.stragglers import STRAGGLER, straggler_index
 from workers.news import CallTiming
 
 WINDOW_SECONDS = 10.0
@@ -93,8 +94,6 @@ def input_share(timings: deque[CallTiming]) -> float:
 INPUT_BOUND = 0.2
 """Share of step time spent waiting for input above which a run is input-bound. It is TensorFlow Profiler's bound for
 "highly input-bound" (`kHighlyInfeedBoundThresholdInPercent` in its input pipeline analysis)."""
-STRAGGLER = 1.5
-"""Step time over the median above which a worker is a straggler."""
 
 
 def input_bound(share: float, step: int, clock: float) -> Finding | None:

@@ -1,4 +1,4 @@
-"""Curves of several seeds as one line with its 95 % interval. Pure."""
+"""Mean of the curves of several seeds, with its 95 % interval. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from orchestrator.report.series import Curve
 
 LEVEL = 0.95
 FEWEST = 3
-"""Two seeds have an interval 13 standard errors wide on either side: a band would hide the chart."""
+"""Fewest seeds for a band. With two the interval is 13 standard errors wide on either side and hides the chart."""
 
 
 class Band(NamedTuple):
-    """Mean over seeds where all of them have values; `low` and `high` are empty below three seeds."""
+    """Mean over seeds, where all of them have values; `low` and `high` are empty with fewer than `FEWEST` seeds."""
 
     x: list[float]
     mean: list[float]
@@ -23,10 +23,10 @@ class Band(NamedTuple):
 
 
 def band(curves: Sequence[Curve], points: int, *, geometric: bool = False) -> Band:
-    """The mean of interpolated curves on an even grid, with Student's 95 % interval of that mean.
+    """Mean of the curves, interpolated on an even grid of `points`, with Student's 95 % interval of that mean.
 
-    Only where every curve has values: beyond the end of the first, those left would be the slow or the lucky
-    ones, and their mean another thing. `geometric` averages logarithms: for a loss, whose noise multiplies.
+    It covers the range in which every curve has values: beyond the end of the shortest only slow runs would be
+    left, with another mean. `geometric` averages logarithms, for a loss, whose noise is multiplicative.
     """
     curves = [curve for curve in curves if len(curve.x) > 1]
     if not curves:
@@ -34,27 +34,27 @@ def band(curves: Sequence[Curve], points: int, *, geometric: bool = False) -> Ba
     start, end = max(c.x[0] for c in curves), min(c.x[-1] for c in curves)
     if not end > start:
         return Band([], [], [], [])
-    forth, back = (_log, _exp) if geometric else (float, float)
+    to_scale, from_scale = (_log, _exp) if geometric else (float, float)
     grid = [start + (end - start) * i / (points - 1) for i in range(points)]
     columns = [interpolate(curve, grid) for curve in curves]
     x, mean, low, high = Band([], [], [], [])
     half = _half_width(len(curves))
     for at, values in zip(grid, zip(*columns, strict=True), strict=True):
-        logs = [forth(value) for value in values]
-        if not all(map(math.isfinite, logs)):
+        scaled = [to_scale(value) for value in values]
+        if not all(map(math.isfinite, scaled)):
             continue
-        middle = math.fsum(logs) / len(logs)
+        middle = math.fsum(scaled) / len(scaled)
         x.append(at)
-        mean.append(back(middle))
+        mean.append(from_scale(middle))
         if half is not None:
-            spread = half * math.sqrt(math.fsum((v - middle) ** 2 for v in logs) / (len(logs) - 1))
-            low.append(back(middle - spread))
-            high.append(back(middle + spread))
+            spread = half * math.sqrt(math.fsum((v - middle) ** 2 for v in scaled) / (len(scaled) - 1))
+            low.append(from_scale(middle - spread))
+            high.append(from_scale(middle + spread))
     return Band(x, mean, low, high)
 
 
 def interpolate(curve: Curve, grid: Sequence[float]) -> list[float]:
-    """Linear between points; the grid rises and lies within the curve."""
+    """Linear interpolation; the grid is ascending and within the range of the curve."""
     values, right = [], 1
     for at in grid:
         while right < len(curve.x) - 1 and curve.x[right] < at:
@@ -66,14 +66,14 @@ def interpolate(curve: Curve, grid: Sequence[float]) -> list[float]:
 
 
 def thinned(curve: Curve, points: int) -> Curve:
-    """At most about `points` of its points, the last among them."""
+    """About `points` points of the curve at most, including the last."""
     step = max(1, math.ceil(len(curve.x) / max(2, points)))
     kept = sorted({*range(0, len(curve.x), step), len(curve.x) - 1}) if curve.x else []
     return Curve([curve.x[i] for i in kept], [curve.y[i] for i in kept])
 
 
 def _half_width(n: int) -> float | None:
-    """Of the interval, in standard deviations: t(0.975, n - 1) / sqrt(n)."""
+    """Half width of the interval in standard deviations: t(0.975, n - 1) / sqrt(n); None with too few seeds."""
     if n < FEWEST:
         return None
     from scipy.special import stdtrit

@@ -1,4 +1,4 @@
-"""How long things took, run by run and phase by phase; and how stale the updates were."""
+"""Charts of the time of every run, of the phases of a run, and of staleness."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from orchestrator.report.figures import Axis, Chart, figure, label, short
 from orchestrator.report.palette import colours, faded
 from orchestrator.report.series import staleness_shares
 from orchestrator.report.standing import median_of
-from orchestrator.report.stored import Study
+from orchestrator.report.study import Study
 from orchestrator.results import RunResult
 from orchestrator.text import seconds
 from orchestrator.verdict.evidence import plan_race, race_points
 
 _MOST_BARS = 40
 PHASES = {"launch": "#b4bac4", "until the first step": "#7d848f", "training": None}
-"""And their colours, which either theme can bear; training has its variant's."""
+"""Phases and their colours, which suit both themes; training has the colour of its variant."""
 _INKS = ("#1b1d21", "#ffffff", "#ffffff")
 
 
 def time_chart(study: Study) -> Chart:
-    """Every run a dot: seconds to the target, or to the end of the budget; a miss is a cross at the horizon."""
+    """A dot for every run: seconds to the target, or to the end of training; a miss is a cross at the horizon."""
     race = plan_race(study.results)
     scale, unit = (1000.0, "seconds per 1,000 samples") if race.kind == "rate" else (1.0, "seconds of training")
     names = list(study.modes)[::-1]
@@ -33,14 +33,13 @@ def time_chart(study: Study) -> Chart:
         points = race_points(study.results[name], race)
         for missed in (False, True):
             chosen = [point for point in points if point.bad == missed]
-            words = "missed" if missed else ""
             data.append(
                 {
                     "type": "scatter",
                     "mode": "markers",
                     "x": short(point.value * scale for point in chosen),
                     "y": [row] * len(chosen),
-                    "text": [f"seed {p.seed}: {words or seconds(p.value * scale)}" for p in chosen],
+                    "text": [f"seed {p.seed}: {'missed' if missed else seconds(p.value * scale)}" for p in chosen],
                     "hovertemplate": "%{text}<extra></extra>",
                     "marker": {
                         "color": faded(colour[name], 0.85),
@@ -55,13 +54,13 @@ def time_chart(study: Study) -> Chart:
             data.append(_tick(median * scale, row, colour[name]))
     title = f"Time to {race.goal}" if race.kind == "target" else "Time for the same samples"
     title = "Time per sample" if race.kind == "rate" else title
-    missed_words = f" A cross is a run that missed it, at the horizon of {seconds(race.horizon)}."
+    crosses = f" A cross is a run that missed, at the horizon of {seconds(race.horizon)}."
     return Chart(
         title,
         {"": figure([d for d in data if d["x"]], _from_zero(unit), _rows(names))},
         height=90 + 52 * len(names),
-        caption="Each dot is a run, the bar its variant's median."
-        + (missed_words if any(p.bad for r in study.results.values() for p in race_points(r, race)) else ""),
+        caption="Each dot is a run, and each bar the median of a variant."
+        + (crosses if any(p.bad for r in study.results.values() for p in race_points(r, race)) else ""),
         describes=f"{title}, for every run",
     )
 
@@ -104,15 +103,15 @@ def phase_chart(study: Study) -> Chart:
         "Where the time went",
         {"": chart},
         height=90 + 52 * len(names),
-        caption="Launch and first step are paid once per variant and shared by its seeds; variants launch side by "
-        "side and take turns, so the time until the first step holds other variants' turns. Training is the mean "
-        "of the runs. None of the first two is on the training clock.",
+        caption="Launch and the time until the first step occur once per variant and are shared by its seeds. "
+        "Variants launch at the same time and take turns, so the time until the first step includes turns of other "
+        "variants. Training is the mean of the runs, and alone on the training clock.",
         describes="Seconds of launch, until the first step, and of training, for every variant",
     )
 
 
 def phases(runs: Iterable[RunResult]) -> dict[str, float | None]:
-    """Mean seconds of each phase, over the runs that measured it."""
+    """Mean seconds of each phase over the runs that measured it; None if no run did."""
     runs = list(runs)
     launch = _mean(run.seconds.launch for run in runs)
     first = _mean(run.seconds.to_first_step for run in runs)
@@ -121,7 +120,7 @@ def phases(runs: Iterable[RunResult]) -> dict[str, float | None]:
 
 
 def staleness_chart(study: Study) -> Chart:
-    """Share of updates by how many others came between reading the weights and changing them."""
+    """Histogram of staleness: the number of updates by other workers between reading weights and updating them."""
     colour = colours(study.modes)
     shares = {name: staleness_shares(list(runs)) for name, runs in study.modes.items()}
     shares = {name: share for name, share in shares.items() if share}
@@ -143,7 +142,7 @@ def staleness_chart(study: Study) -> Chart:
             }
         )
     ticks: dict[str, Any] = {"showgrid": False} | ({"dtick": 1} if most <= 12 else {})
-    title = "updates by others in between" + (f" (bars of {width})" if width > 1 else "")
+    title = "updates by other workers in between" + (f" (bars of {width})" if width > 1 else "")
     x, y = Axis(title, extra=ticks), Axis("% of updates", extra={"rangemode": "tozero"})
     return Chart(
         "Share of updates",
@@ -162,7 +161,7 @@ def _rows(names: list[str]) -> Axis:
 
 
 def _tick(x: float, row: int, colour: str) -> dict[str, Any]:
-    """The median: a short upright bar."""
+    """A median: a short vertical bar."""
     return {
         "type": "scatter",
         "mode": "lines",

@@ -1,33 +1,34 @@
-"""Loss and evaluation metrics against seconds, samples and updates, with a band over the seeds of each variant."""
+"""Charts of loss and evaluation metrics against seconds, samples and updates, with a band over the seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.report.bands import Band, band, thinned
-from orchestrator.report.figures import Axis, Chart, Choice, Figure, figure, label, rule, short, span_of
+from orchestrator.report.bands import FEWEST, Band, band, thinned
+from orchestrator.report.figures import Axis, Chart, Choice, Figure, figure, horizontal_line, label, short, span_of
 from orchestrator.report.palette import colours, faded
 from orchestrator.report.series import AXES, NO_CURVE, Curve, extent, loss_curve, metric_curves
 from orchestrator.report.series import Axis as Unit
-from orchestrator.report.stored import StoredRun, Study
+from orchestrator.report.stored import StoredRun
+from orchestrator.report.study import Study
 from orchestrator.results import TargetResult
 from orchestrator.verdict.evidence import plan_quality
 
 BINS = 120
 _MOST_NUMBERS = 50_000
-"""In all figures of one chart: about 0.4 MB."""
+"""Most numbers in all figures of a chart: about 0.4 MB."""
 _FEWEST_POINTS = 24
-_COMMON = 0.2
-"""Share of the longest run that all runs of a variant have to cover for their mean to be drawn."""
+_LEAST_SHARED = 0.2
+"""Smallest share of the longest run that the runs of a variant have in common for their mean to be drawn."""
 _MOST_METRICS = 5
 _LOG_FROM = 10
-"""Highest over lowest loss from which a straight axis would hide the end of training."""
+"""Highest over lowest value from which a linear axis would hide the end of training."""
 _TITLES = {"seconds": "seconds of training", "samples": "samples", "updates": "updates of the weights"}
 _BY = Choice("against", [("seconds", "Seconds"), ("samples", "Samples"), ("updates", "Updates")])
 
 Curves = Mapping[str, Sequence[Curve]]
-"""By variant, one per run."""
+"""Curves by variant, one per run."""
 
 
 def loss_chart(study: Study) -> Chart:
@@ -39,7 +40,7 @@ def loss_chart(study: Study) -> Chart:
         "Training loss",
         figures,
         [_BY],
-        caption=f"Means of the steps in each of {bins} equal parts of the longest run. {_explained(study)}",
+        caption=f"Mean loss of the steps in each of {bins} equal parts of the longest run. {_explanation(study)}",
         describes="Training loss of every variant against seconds, samples or updates",
     )
 
@@ -64,7 +65,7 @@ def metric_chart(study: Study) -> Chart:
         "Evaluation",
         figures,
         choices,
-        caption=f"Scored on the evaluation set, off the training clock. {_explained(study)}",
+        caption=f"Computed on the evaluation set, off the training clock. {_explanation(study)}",
         describes="Evaluation metrics of every variant against seconds, samples or updates",
     )
 
@@ -82,7 +83,7 @@ def evaluation_curves(study: Study, unit: Unit) -> dict[str, list[dict[str, Curv
 
 
 def metric_names(study: Study) -> list[str]:
-    """Of all evaluations, the one that quality is judged by first."""
+    """Names of the evaluation metrics, beginning with the one by which quality is judged."""
     names = {name: None for _, run in study.runs for name in metric_curves(run, "updates")}
     quality = plan_quality(study.results)
     first = [quality.metric] if quality and quality.metric in names else []
@@ -90,39 +91,39 @@ def metric_names(study: Study) -> list[str]:
 
 
 def target_on(study: Study, metric: str) -> TargetResult | None:
-    """The target, if all runs share one and it is this metric's."""
+    """The target, if all runs share one and it is of this metric."""
     targets = [run.result.target for _, run in study.runs if run.result.target is not None]
     values = {(t.metric, t.op, t.value) for t in targets}
     return targets[0] if len(values) == 1 and targets[0].metric == metric else None
 
 
 def resolution(study: Study, figures: int) -> int:
-    """Points per line, so that many runs do not make a huge file; with fewest, single runs are not drawn."""
+    """Points per line that keep the file small. At `_FEWEST_POINTS` single runs are not drawn."""
     lines = sum(len(runs) + 4 for runs in study.modes.values()) * 2
     return max(_FEWEST_POINTS, min(BINS, _MOST_NUMBERS // max(1, lines * figures)))
 
 
 def complete(runs: Sequence[StoredRun], curves: Sequence[Curve]) -> list[Curve]:
-    """Curves that a mean over seeds is made of: those of runs that ended well, where there are any."""
-    whole = [c for run, c in zip(runs, curves, strict=True) if run.result.status == "succeeded" and len(c.x) > 1]
-    return whole or [curve for curve in curves if len(curve.x) > 1]
+    """Curves to average over seeds: those of succeeded runs, or all if no run succeeded."""
+    succeeded = [c for run, c in zip(runs, curves, strict=True) if run.result.status == "succeeded" and len(c.x) > 1]
+    return succeeded or [curve for curve in curves if len(curve.x) > 1]
 
 
 def middle(curves: Sequence[Curve], points: int, *, geometric: bool) -> Band:
-    """Their mean with its interval; a single curve as it was measured.
+    """Mean of the curves with its interval; a single curve as measured.
 
-    None where the runs have little in common: they stopped at the target at very different times, and a mean over
-    the moment when all were there would look like a result.
+    Empty if the runs share too little: they stopped at the target at very different times, and a mean over the
+    short range that all of them cover would look like a result.
     """
     if len(curves) == 1:
         return Band(*thinned(curves[0], points), [], [])
     mean = band(curves, points, geometric=geometric)
-    whole = max((c.x[-1] for c in curves), default=0.0) - min((c.x[0] for c in curves), default=0.0)
-    return mean if mean.x and mean.x[-1] - mean.x[0] >= _COMMON * whole else Band([], [], [], [])
+    longest = max((c.x[-1] for c in curves), default=0.0) - min((c.x[0] for c in curves), default=0.0)
+    return mean if mean.x and mean.x[-1] - mean.x[0] >= _LEAST_SHARED * longest else Band([], [], [], [])
 
 
 def is_steep(curves: Curves) -> bool:
-    """A loss that is positive and spans a decade is read on a logarithmic axis."""
+    """Whether the values are positive and span a decade, so that they need a logarithmic axis."""
     values = [y for runs in curves.values() for curve in runs for y in curve.y]
     return bool(values) and min(values) > 0 and max(values) >= _LOG_FROM * min(values)
 
@@ -150,7 +151,7 @@ def curve_figure(
             over.append(drawn | shared)
     data = [trace for trace in (*under, *over) if trace["x"]]
     values = [y for lines in curves.values() for curve in lines for y in curve.y]
-    marks = rule(target.value, f"target {target.value:g}") if target is not None and not log else {}
+    marks = horizontal_line(target.value, f"target {target.value:g}") if target is not None and not log else {}
     span = span_of([*values, *([target.value] if target and not log else [])], log=log)
     x = Axis(x_title, extra={"rangemode": "tozero"})
     y = Axis(y_title, log=log, span=span)
@@ -170,7 +171,7 @@ def _ribbon(x: Sequence[float], low: Sequence[float], high: Sequence[float], col
 
 
 def _seeds(lines: Sequence[Curve], bins: int, colour: str, alone: bool) -> dict[str, Any]:
-    """All runs as one trace, with gaps between them."""
+    """All runs of a variant as one trace, with gaps between the runs."""
     x: list[float | None] = []
     y: list[float | None] = []
     for line in lines:
@@ -186,10 +187,10 @@ def _seeds(lines: Sequence[Curve], bins: int, colour: str, alone: bool) -> dict[
     }
 
 
-def _explained(study: Study) -> str:
+def _explanation(study: Study) -> str:
     most = max((len(runs) for runs in study.modes.values()), default=0)
     if most < 2:
         return ""
-    ribbon = " with its 95 % interval" if most >= 3 else ""
-    mean = f"the thick line is their mean{ribbon}, as far as all runs of the variant go"
-    return f"Thin lines are single runs; {mean}, and only where that is a fifth of the longest."
+    interval = " with its 95 % interval" if most >= FEWEST else ""
+    mean = f"The thick line is their mean{interval}, over what all runs of the variant share"
+    return f"Thin lines are single runs. {mean}, if that is a fifth of the longest."

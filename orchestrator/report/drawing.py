@@ -1,4 +1,4 @@
-"""Parts that the sections of report.html share: a section, a chart with its switches, a variant's chip."""
+"""Parts of report.html: a section, a chart with its switches, and the name of a variant with its colour."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def section(title: str, *children: Child, id_: str) -> Html:
 
 
 def chip(name: str, colour: str | None) -> Html:
-    """A variant's name behind a square of its colour."""
+    """A square of the variant's colour, and its name."""
     return el("span", el("i", style=f"background:{colour or NEUTRAL}"), plain(name, 40), class_="chip")
 
 
 def drawn(chart: Chart, empty: str | None = None) -> Html:
-    """A chart with its title, switches and data; a sentence where there is nothing to draw."""
+    """A chart with its title, switches and data; the sentence `empty` if there is nothing to draw."""
     if chart.is_empty:
         return el("p", empty or f"{chart.title}: not available.", class_="note")
     name = re.sub(r"\W+", "-", chart.title).strip("-").lower()

@@ -1,6 +1,6 @@
-"""What all charts have in common: Plotly figures as plain dicts, harmless labels, short numbers.
+"""Parts of charts: Plotly figures as plain dicts, escaped labels, and axes.
 
-Figures carry no colour of text, ground or grid: the page adds those of its theme (assets/report.js).
+The colours of text, background and grid are not in a figure: the page adds those of its theme (assets/report.js).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Figure = dict[str, Any]
 
 @dataclass(frozen=True)
 class Choice:
-    """A switch above a chart."""
+    """A switch above a chart, between its figures."""
 
     name: str
     options: Sequence[tuple[str, str]]
-    """Key and label."""
+    """Pairs of key and label."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure for every combination of choices; keys are joined by "|"."""
+    """A chart: one figure for every combination of choices, by the keys of the options joined with "|"."""
 
     title: str
     figures: Mapping[str, Figure]
@@ -37,7 +37,7 @@ class Chart:
     height: int = 340
     caption: str = ""
     describes: str = ""
-    """For readers who cannot see it."""
+    """Description for screen readers."""
 
     @property
     def is_empty(self) -> bool:
@@ -52,7 +52,7 @@ class Axis:
     log: bool = False
     span: tuple[float, float] | None = None
     ticks: Sequence[str] | None = None
-    """Names at 0, 1, 2, ...: Plotly would take names such as "1" or "2026-01" for numbers and dates."""
+    """Names at 0, 1, 2, ..., because Plotly takes names such as "1" or "2026-01" for numbers and dates."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def layout(self) -> dict[str, Any]:
@@ -87,17 +87,17 @@ def figure(data: Sequence[dict[str, Any]], x: Axis, y: Axis, **layout: Any) -> F
 
 
 def label(name: object, longest: int = 40) -> str:
-    """A name for Plotly, which takes `<b>` and `<a href>` in any text for markup."""
+    """A name, escaped for Plotly, which interprets `<b>` and `<a href>` in any text."""
     return html.escape(plain(name, longest), quote=False)
 
 
 def short(values: Iterable[float | None]) -> list[float | None]:
-    """Five significant digits; what is not finite is null, since JSON has no other word for it."""
+    """Values with five significant digits; null if not finite, as JSON has no NaN."""
     return [None if v is None or not math.isfinite(v) else float(f"{v:.5g}") for v in values]
 
 
 def log_ticks(span: tuple[float, float]) -> dict[float, str]:
-    """1, 2 and 5 of each decade in plain figures, where Plotly would write "2" for 0.02; over wide spans only 1."""
+    """Ticks of a logarithmic axis at 1, 2 and 5 of each decade, or 1 over a wide span. Plotly labels 0.02 as "2"."""
     low, high = (math.floor(math.log10(end)) for end in span)
     steps = (1, 2, 5) if high - low <= 3 else (1,)
     decades = range(low, high + 1, max(1, (high - low) // 8))
@@ -106,7 +106,7 @@ def log_ticks(span: tuple[float, float]) -> dict[float, str]:
 
 
 def span_of(values: Iterable[float], *, log: bool = False, room: float = 0.06) -> tuple[float, float] | None:
-    """Where an axis begins and ends so that the values have some room; null without values."""
+    """Ends of an axis that leave some room around the values; None without values."""
     finite = [v for v in values if math.isfinite(v) and (v > 0 or not log)]
     if not finite:
         return None
@@ -118,11 +118,10 @@ def span_of(values: Iterable[float], *, log: bool = False, room: float = 0.06) -
     return low - pad, high + pad
 
 
-def rule(at: float, text: str, *, vertical: bool = False) -> dict[str, Any]:
-    """A dashed line across the chart, and its name: layout `shapes` and `annotations`."""
-    along, across = ("y", "x") if vertical else ("x", "y")
-    line = {"type": "line", across + "0": at, across + "1": at, along + "0": 0, along + "1": 1}
-    line |= {along + "ref": "paper", "line": {"color": NEUTRAL, "width": 1, "dash": "dash"}}
-    note = {across: at, along: 1, along + "ref": "paper", "text": label(text, 60), "showarrow": False}
+def horizontal_line(y: float, text: str) -> dict[str, Any]:
+    """Layout `shapes` and `annotations` of a dashed line across the chart, with its name."""
+    line = {"type": "line", "y0": y, "y1": y, "x0": 0, "x1": 1, "xref": "paper"}
+    line |= {"line": {"color": NEUTRAL, "width": 1, "dash": "dash"}}
+    note = {"y": y, "x": 1, "xref": "paper", "text": label(text, 60), "showarrow": False}
     note |= {"xanchor": "right", "yanchor": "bottom", "font": {"size": 11, "color": NEUTRAL}}
     return {"shapes": [line], "annotations": [note]}

@@ -1,4 +1,4 @@
-"""What went wrong, run by run, with the runs that met the same put together."""
+"""Problems of the runs: findings and failures, with those that runs have in common merged."""
 
 from __future__ import annotations
 
@@ -11,64 +11,64 @@ _MOST_ALIKE = 6
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """One kind of finding, or one failure, of one variant."""
+class Problem:
+    """One kind of finding, or one failure, of a variant."""
 
     variant: str
     kind: str
     runs: int
     of: int
-    seen: tuple[str, ...]
-    """What it looked like, and in which seeds."""
+    descriptions: tuple[str, ...]
+    """What happened, and in which seeds."""
     causes: tuple[str, ...] = ()
     remedies: tuple[str, ...] = ()
 
 
-def sightings(modes: Mapping[str, Sequence[RunResult]]) -> list[Sighting]:
-    """Findings about the loss and the speed first, then failures, variant by variant."""
+def problems(modes: Mapping[str, Sequence[RunResult]]) -> list[Problem]:
+    """Problems by variant: findings about the loss and the speed first, then failures."""
     found = []
     for name, results in modes.items():
-        met: dict[str, list[tuple[int, Finding]]] = {}
+        by_kind: dict[str, list[tuple[int, Finding]]] = {}
         for result in results:
             for finding in result.stability.findings:
-                met.setdefault(finding.kind, []).append((result.seed, finding))
-        found += [_sighting(name, kind, seen, len(results)) for kind, seen in met.items()]
+                by_kind.setdefault(finding.kind, []).append((result.seed, finding))
+        found += [_problem(name, kind, findings, len(results)) for kind, findings in by_kind.items()]
         found += [failure for result in results for failure in _failures(name, result, len(results))]
     return found
 
 
-def _sighting(variant: str, kind: str, met: Sequence[tuple[int, Finding]], of: int) -> Sighting:
+def _problem(variant: str, kind: str, findings: Sequence[tuple[int, Finding]], of: int) -> Problem:
     alike: dict[str, list[int]] = {}
-    for seed, finding in met:
-        said = f"{finding.symptom}: {finding.evidence}" if finding.evidence else finding.symptom
+    for seed, finding in findings:
+        words = f"{finding.symptom}: {finding.evidence}" if finding.evidence else finding.symptom
         if finding.action != "warned":
-            said += f" ({finding.action})"
-        alike.setdefault(said, []).append(seed)
-    seen = [
-        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}: {said}"
-        for said, seeds in list(alike.items())[:_MOST_ALIKE]
+            words += f" ({finding.action})"
+        alike.setdefault(words, []).append(seed)
+    descriptions = [
+        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}: {words}"
+        for words, seeds in list(alike.items())[:_MOST_ALIKE]
     ]
     if len(alike) > _MOST_ALIKE:
-        seen.append(f"and {len(alike) - _MOST_ALIKE} more")
-    return Sighting(
+        descriptions.append(f"and {len(alike) - _MOST_ALIKE} more")
+    return Problem(
         variant=variant,
         kind=kind,
-        runs=len({seed for seed, _ in met}),
+        runs=len({seed for seed, _ in findings}),
         of=of,
-        seen=tuple(seen),
-        causes=tuple(dict.fromkeys(cause for _, finding in met for cause in finding.causes)),
-        remedies=tuple(dict.fromkeys(remedy for _, finding in met for remedy in finding.remedies)),
+        descriptions=tuple(descriptions),
+        causes=tuple(dict.fromkeys(cause for _, finding in findings for cause in finding.causes)),
+        remedies=tuple(dict.fromkeys(remedy for _, finding in findings for remedy in finding.remedies)),
     )
 
 
-def _failures(variant: str, result: RunResult, of: int) -> list[Sighting]:
+def _failures(variant: str, result: RunResult, of: int) -> list[Problem]:
     return [
-        Sighting(
+        Problem(
             variant=variant,
             kind=f"failure of {failure.task}",
             runs=1,
             of=of,
-            seen=(
+            descriptions=(
                 f"seed {result.seed}, attempt {failure.attempt}: {failure.summary} ({failure.kind})"
                 + (f"; log: {failure.log}" if failure.log else ""),
             ),

@@ -1,8 +1,7 @@
-"""report.html: one file that opens offline, in which nothing is ever fetched from anywhere.
+"""report.html: one file that opens offline and never loads anything from the network.
 
-Three things see to that. Plotly.js is inlined, with the addresses it holds for maps and logos taken out; a
-Content-Security-Policy forbids the page every request; and the only scripts it allows are the two written here,
-by their hashes, so that markup smuggled in by a job's name would not run either.
+Plotly.js is inlined, without the addresses it has for maps and logos. A Content-Security-Policy forbids every request,
+and allows only the two scripts written here, by their hashes, so that a script in a job's name would not run either.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from orchestrator.doctor.environment import version
 from orchestrator.report import sections
 from orchestrator.report.markup import Html, el
 from orchestrator.report.repeating import repeat
-from orchestrator.report.stored import Study
+from orchestrator.report.study import Study
 from orchestrator.text import plain, plural
 
 SECTIONS: tuple[Callable[[Study], Html | None], ...] = (
@@ -34,7 +33,7 @@ SECTIONS: tuple[Callable[[Study], Html | None], ...] = (
     sections.runs,
     repeat,
 )
-"""In the order a reader meets them. A section answers null where it has nothing to say."""
+"""Sections in their order on the page. A section without content returns None."""
 _LINKS = (
     ("run", "The run"),
     ("glance", "At a glance"),
@@ -43,14 +42,14 @@ _LINKS = (
     ("utilisation", "Utilisation"),
     ("stability", "Stability"),
     ("runs", "Runs"),
-    ("repeat", "To repeat it"),
+    ("repeat", "How to repeat it"),
 )
 _ADDRESS = re.compile(r"https?://(?!www\.w3\.org/)")
-"""Names of XML namespaces stay: they are no place, and drawing SVG needs them."""
+"""Web addresses, except the names of XML namespaces, which SVG needs."""
 
 
 def page(study: Study) -> str:
-    """The whole file, 5 MB, nearly all of it Plotly.js."""
+    """The file as text: 5 MB, nearly all of it Plotly.js."""
     shown = [section for build in SECTIONS if (section := build(study)) is not None]
     scripts = [Html(plotly()), Html(_asset("report.js"))]
     title = f"{study.job}: {'comparison' if study.comparison else 'run'} {study.name}"
@@ -69,14 +68,14 @@ def page(study: Study) -> str:
         _header(study, shown),
         el("main", shown),
         _footer(),
-        el("noscript", "The charts are drawn by a script; the tables and the verdict are here without it."),
+        el("noscript", "The charts need JavaScript; the verdict and the tables do not."),
         (el("script", script) for script in scripts),
     )
     return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"
 
 
 def policy(scripts: list[Html]) -> str:
-    """Nothing may be fetched; styles and pictures come from the page itself, and only these scripts run."""
+    """Content-Security-Policy: nothing is fetched, styles and images are inline, and only these scripts run."""
     digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
     hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return (
@@ -87,12 +86,12 @@ def policy(scripts: list[Html]) -> str:
 
 @cache
 def plotly() -> str:
-    """Plotly.js as shipped in the Python package, without outside addresses."""
+    """Plotly.js as shipped in the Python package, without web addresses."""
     from plotly.offline import get_plotlyjs
 
     script = _ADDRESS.sub("", get_plotlyjs().replace("\r\n", "\n"))
     if "</script" in script.lower() or "<!--" in script:
-        raise AssertionError("this Plotly.js cannot be inlined: it holds the end of a script")
+        raise AssertionError("this Plotly.js cannot be inlined: it contains the end of a script")
     return script.strip()
 
 
@@ -104,14 +103,14 @@ def _header(study: Study, shown: list[Html]) -> Html:
     words = [plural(len(study.runs), "run")]
     if study.comparison is not None:
         words.append(plural(len(study.comparison.seeds), "seed"))
-    there = [(anchor, text) for anchor, text in _LINKS if any(f'<section id="{anchor}">' in part for part in shown)]
+    links = [(anchor, text) for anchor, text in _LINKS if any(f'<section id="{anchor}">' in part for part in shown)]
     return el(
         "header",
         el(
             "div",
             el("h1", f"{plain(study.job, 120)}: {', '.join(plain(name, 40) for name in study.modes)}"),
             el("p", f"{plain(study.name, 120)}, {', '.join(words)}", class_="meta"),
-            el("nav", (el("a", text, href=f"#{anchor}") for anchor, text in there)),
+            el("nav", (el("a", text, href=f"#{anchor}") for anchor, text in links)),
         ),
         el("button", "Dark", id="theme", type="button", aria_label="Switch between dark and light"),
         class_="page",
@@ -120,5 +119,4 @@ def _header(study: Study, shown: list[Html]) -> Html:
 
 def _footer() -> Html:
     maker = f"Made by Regatta {version('regatta') or ''}".strip()
-    words = f"{maker}. This file is whole: it asks no other place for anything."
-    return el("footer", el("p", words), class_="page")
+    return el("footer", el("p", f"{maker}. This file is self-contained and loads nothing."), class_="page")

@@ -1,4 +1,4 @@
-"""report.md: the verdict and the numbers, for a repository, an issue or a mail."""
+"""report.md: the verdict and the numbers, for a repository, an issue or an email."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from collections.abc import Sequence
 
 from orchestrator import text
 from orchestrator.report.bars import PHASES, phases
-from orchestrator.report.findings import sightings
+from orchestrator.report.findings import problems
 from orchestrator.report.repeating import command, environment_rows, spec_text
 from orchestrator.report.standing import standings
-from orchestrator.report.stored import Study
+from orchestrator.report.study import Study
 from orchestrator.report.terminal import run_facts, target_text
 
 _SPECIAL = re.compile(r"[\\`*<|~$&#]|(?<!\w)_|_(?!\w)|\](?=[(\[:])")
-"""Emphasis, code, HTML, tables, formulas and references to issues; the end of a link's text."""
+"""Characters of emphasis, code, HTML, tables, formulas, issue references, and the end of a link text."""
 _LEADING = re.compile(r"^(?:[>+=-]|\d+(?=[.)]))")
+"""Beginnings of lists and quotations."""
 _LINKS = re.compile(r"(?i)(://|www\.|@|:(?=[a-z0-9_+-]+:))")
-"""What viewers make links, mentions or pictures of by themselves."""
+"""Text that viewers turn into links, mentions or emoji."""
 
 
 def markdown(study: Study, charts: Sequence[str] = ()) -> str:
-    """The report as GitHub-flavoured Markdown; `charts` are paths of pictures, relative to it."""
+    """The report as GitHub-flavoured Markdown; `charts` are paths of images, relative to it."""
     parts = [f"# {escape(study.job)}: {', '.join(map(escape, study.modes))}", *_verdict(study)]
     parts += [_standing(study), *(f"![{_chart_name(path)}]({path})" for path in charts)]
     parts += ["## Phases", _phases(study), "## Stability", _stability(study), "## Runs", _runs(study)]
-    parts += ["## To repeat it", *_spec(study), _environment(study)]
+    parts += ["## How to repeat it", *_spec(study), _environment(study)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def escape(value: object, longest: int = 400) -> str:
-    """One line in which nothing is markup, a table's border, a link or a mention."""
+    """One line of text, escaped so that nothing in it is markup, a table border, a link or a mention."""
     visible = _SPECIAL.sub(r"\\\g<0>", text.plain(value, longest))
     return _LINKS.sub(lambda match: "".join(f"&#{ord(c)};" if c in ":.@" else c for c in match[0]), visible)
 
@@ -47,7 +48,7 @@ def _verdict(study: Study) -> list[str]:
 
 
 def _item(value: str) -> str:
-    """A list's item, which must not begin another list or a quotation."""
+    """An escaped list item that begins no other list or quotation."""
     return _LEADING.sub(lambda match: f"&#{ord(match[0][0])};{match[0][1:]}", escape(value))
 
 
@@ -56,7 +57,7 @@ def _standing(study: Study) -> str:
         return ""
     table = standings(study.results, study.comparison)
     columns = {
-        "name": "mode",
+        "name": "variant",
         "runs": "runs",
         "reached": "reached target",
         "time": f"median {table.time_title}",
@@ -76,18 +77,18 @@ def _phases(study: Study) -> str:
     rows = [
         [name, *(text.seconds(phases(results)[phase]) for phase in PHASES)] for name, results in study.results.items()
     ]
-    note = "Means; launch and first step are paid once per variant and are not on the training clock."
-    return f"{_table(['mode', *PHASES], rows)}\n\n{note}"
+    note = "Means of the runs. Launch and the time until the first step occur once per variant, off the training clock."
+    return f"{_table(['variant', *PHASES], rows)}\n\n{note}"
 
 
 def _stability(study: Study) -> str:
     rows = [
-        [seen.variant, seen.kind, f"{seen.runs} of {seen.of}", "; ".join(seen.seen), "; ".join(seen.remedies)]
-        for seen in sightings(study.results)
+        [one.variant, one.kind, f"{one.runs} of {one.of}", "; ".join(one.descriptions), "; ".join(one.remedies)]
+        for one in problems(study.results)
     ]
     if not rows:
         return "No finding and no failure in any run."
-    return _table(["mode", "finding", "runs", "what was seen", "remedies"], rows)
+    return _table(["variant", "finding", "runs", "what happened", "remedies"], rows)
 
 
 def _runs(study: Study) -> str:
@@ -108,7 +109,7 @@ def _runs(study: Study) -> str:
                 result.run_id,
             ]
         )
-    return _table(["mode", "seed", "ended", "target", "training", "samples/s", "final", "run"], rows)
+    return _table(["variant", "seed", "ended", "target", "training", "samples/s", "final", "run"], rows)
 
 
 def _spec(study: Study) -> list[str]:

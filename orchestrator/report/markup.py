@@ -1,4 +1,4 @@
-"""HTML that is safe by construction: every string is escaped unless it was made here."""
+"""HTML elements. Every string is escaped unless it is `Html`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from orchestrator.text import plain
 
 Child = object
-"""`Html` as it is; an iterable of children in turn; null as nothing; anything else as its escaped text."""
+"""`Html` is inserted as it is, an iterable child by child, None as nothing, and anything else as escaped text."""
 _VOID = frozenset({"meta", "link", "br", "col"})
 
 
 class Html(str):
-    """Markup that was made here, never text that came from outside."""
+    """Markup made by this package, never text from a job or a file."""
 
     __slots__ = ()
 
 
 def el(tag: str, *children: Child, **attributes: object) -> Html:
-    """`<tag attributes>children</tag>`. `class_` is class, `data_x` is data-x; null attributes are left out."""
+    """`<tag attributes>children</tag>`. `class_` is class, `data_x` is data-x; None attributes are omitted."""
     given = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{html.escape(plain(value), quote=True)}"'
         for name, value in attributes.items()
@@ -45,21 +45,19 @@ def _child(child: Child) -> str:
 
 
 def preformatted(text: str) -> Html:
-    """Several lines as they are, each made harmless."""
+    """A block of preformatted lines."""
     return el("pre", el("code", Html("\n".join(html.escape(plain(line), quote=True) for line in text.splitlines()))))
 
 
 def data_block(name: str, document: Any) -> Html:
-    """JSON for our script to read: inert, and without a character that could end it early."""
+    """JSON for report.js in an inert element, with the characters escaped that could end the element."""
     text = json.dumps(document, separators=(",", ":"), allow_nan=False)
     safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return Html(f'<script type="application/json" id="{html.escape(name, quote=True)}">{safe}</script>')
 
 
-def table(
-    head: Sequence[Child], rows: Iterable[Sequence[Child]], *, caption: str | None = None, numeric: Iterable[int] = ()
-) -> Html:
-    """A table that scrolls sideways where it has to; the first cell of a row names the row."""
+def table(head: Sequence[Child], rows: Iterable[Sequence[Child]], *, numeric: Iterable[int] = ()) -> Html:
+    """A table that scrolls sideways if too wide; the first cell of a row is its header."""
     right = frozenset(numeric)
 
     def cell(tag: str, index: int, child: Child, **more: object) -> Html:
@@ -73,7 +71,6 @@ def table(
         "div",
         el(
             "table",
-            el("caption", caption) if caption else None,
             el("thead", el("tr", (cell("th", i, child, scope="col") for i, child in enumerate(head)))),
             el("tbody", body),
         ),

@@ -1,16 +1,16 @@
-"""One colour per variant, the same in every chart and table; legible on white and on near-black."""
+"""Colours of variants, the same in every chart and table; legible on white and on near-black."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-# Okabe & Ito's set for colour-blind readers (2008), darkened or lightened to a contrast of 3 on both grounds.
+# Okabe & Ito's set for colour-blind readers (2008), darkened or lightened to a contrast of 3 on both backgrounds.
 COLOURS = ("#2b7fd4", "#e0760a", "#0f9d74", "#cc4f94", "#8262cf", "#8d8b1c", "#1b9fb8", "#b4623a")
 NEUTRAL = "#8a8f98"
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
-    """By order, so that the baseline is blue; with more than eight names colours come round again."""
+    """Colours by order of the names: the baseline is blue. They repeat after eight names."""
     return {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
 
 

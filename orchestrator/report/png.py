@@ -1,4 +1,7 @@
-"""Pictures of the main charts, for slides and papers: the same curves and colours as in report.html."""
+"""PNG images of the main charts, for slides and papers, with the curves and colours of report.html.
+
+They need Matplotlib, which is the optional extra `charts`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from orchestrator.report.curves import (
@@ -23,13 +27,13 @@ from orchestrator.report.figures import log_ticks, span_of
 from orchestrator.report.palette import NEUTRAL, colours
 from orchestrator.report.series import NO_CURVE
 from orchestrator.report.standing import median_of
-from orchestrator.report.stored import Study
+from orchestrator.report.study import Study
 from orchestrator.results import TargetResult
 from orchestrator.text import plain
 from orchestrator.verdict.evidence import plan_race, race_points
 
 _STYLE: dict[Any, Any] = {
-    "text.parse_math": False,  # a "$" in a job's name is a "$"
+    "text.parse_math": False,  # a "$" in a job's name is no formula
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -46,7 +50,9 @@ _STYLE: dict[Any, Any] = {
 
 
 def charts(study: Study) -> dict[str, bytes]:
-    """File name to PNG; a chart without data is absent."""
+    """PNG images by file name. A chart without data is absent; all are absent if Matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        return {}
     found: dict[str, bytes | None] = {"loss-vs-seconds.png": _loss(study), "metric-vs-seconds.png": _metric(study)}
     if len(study.runs) > 1:
         found["time-to-target.png"] = _times(study)
@@ -95,7 +101,7 @@ def _curves(curves: Curves, study: Study, title: str, target: TargetResult | Non
             axes.set_yticks([], minor=True)
             axes.set_ylim(span)
         else:
-            axes.set_ylim(limits)  # a band of few seeds may be far wider than the curves
+            axes.set_ylim(limits)  # a band of few seeds may be much wider than the curves
         if target is not None and not is_steep(curves):
             axes.axhline(target.value, color=NEUTRAL, linewidth=1, linestyle="--")
         axes.set_xlim(left=0)
@@ -128,7 +134,8 @@ def _times(study: Study) -> bytes | None:
         axes.grid(visible=False, axis="y")
         axes.set_xlim(left=0)
         goal = f"to {race.goal}" if race.kind == "target" else "per sample" if race.kind == "rate" else "of training"
-        crosses = "; a cross is a miss, at the horizon" if any(p.bad for row in points.values() for p in row) else ""
+        missed_any = any(point.bad for row in points.values() for point in row)
+        crosses = "; a cross is a run that missed, at the horizon" if missed_any else ""
         axes.set_xlabel(plain(f"seconds {goal}{crosses}", 120))
 
     return _picture(draw, 1.2 + 0.55 * len(names))
@@ -145,7 +152,7 @@ def _picture(draw: Callable[[Any], None], height: float) -> bytes:
 
 @contextmanager
 def _matplotlib() -> Iterator[Any]:
-    """Its Figure, without pyplot and so without a display or global state."""
+    """Matplotlib's Figure; without pyplot, which has global state and may need a display."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -155,6 +162,6 @@ def _matplotlib() -> Iterator[Any]:
 
 
 def _label(name: str) -> str:
-    """Matplotlib leaves labels that begin with "_" out of the legend."""
+    """A label for the legend, from which Matplotlib omits labels that begin with "_"."""
     shown = plain(name, 40)
     return f" {shown}" if shown.startswith("_") else shown

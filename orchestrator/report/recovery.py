@@ -1,4 +1,4 @@
-"""The result of a run whose driver died before it wrote one, from what metrics.db had taken in by then."""
+"""Recovers the result of a run whose driver died before it wrote result.json, from its metrics.db."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from orchestrator.store.metrics import METRICS, Metrics
 from orchestrator.store.summaries import staleness, utilization
 from orchestrator.text import is_number
 
-REASON = "interrupted: there is no result, because the driver ended before this run did, or is still at it"
-"""An interrupted run says nothing about its mode, so the verdict leaves it out (docs/verdict.md)."""
+REASON = "interrupted: there is no result.json, because the driver died or is still running"
+"""The verdict leaves interrupted runs out (docs/verdict.md)."""
 
 
 def recover(path: Path, spec: Mapping[str, Any], plan: Mapping[str, Any]) -> RunResult:
-    """A result with status `stopped`, holding what can be known.
+    """The result with status `stopped`, as far as it can be known.
 
     Raises:
-        UsageError: there is no spec, or no metrics.db that can be read.
+        UsageError: there is no spec, or metrics.db cannot be read.
     """
     if not isinstance(spec.get("job"), str):
         raise UsageError(f"{path} holds neither a result.json nor a readable spec.yaml: it is not a run's folder.")
@@ -42,9 +42,8 @@ def _recover(path: Path, spec: Mapping[str, Any], plan: Mapping[str, Any]) -> Ru
         attempts = metrics.column("SELECT MAX(attempt) FROM events")[0]
     finally:
         metrics.close()
-    budget = plan.get("budget")
-    per_step = budget.get("samples_per_step") if isinstance(budget, Mapping) else None
-    samples = round(steps * per_step) if steps and is_number(per_step) else None
+    per_step = samples_per_step(plan)
+    samples = round(steps * per_step) if steps and per_step else None
     final = evaluated(evaluations[-1][3]) if evaluations else {}
     tasks = plan.get("tasks")
     kinds = Counter(str(task.get("type")) for task in tasks) if isinstance(tasks, list) else {}
@@ -85,11 +84,18 @@ def _target(text: object, evaluations: list[tuple[Any, ...]]) -> TargetResult | 
     return TargetResult(**wanted, reached=False)
 
 
+def samples_per_step(plan: Mapping[str, Any]) -> float | None:
+    """Training samples that each step consumes, according to plan.json; None if it does not say."""
+    planned = plan.get("budget")
+    value = planned.get("samples_per_step") if isinstance(planned, Mapping) else None
+    return float(value) if is_number(value) and value > 0 else None
+
+
 def evaluated(text: object) -> dict[str, float]:
-    """The numbers of one stored evaluation."""
+    """Metrics of one stored evaluation that are numbers."""
     try:
-        read = json.loads(str(text))
+        stored = json.loads(str(text))
     except ValueError:
         return {}
-    numbers = read.items() if isinstance(read, dict) else ()
-    return {str(name): float(value) for name, value in numbers if is_number(value)}
+    metrics = stored.items() if isinstance(stored, dict) else ()
+    return {str(name): float(value) for name, value in metrics if is_number(value)}

@@ -1,4 +1,4 @@
-"""What another person needs to repeat the runs: the spec as a file, and what it was run with and on."""
+"""The section with what is needed to repeat the runs: spec, versions and machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from orchestrator.report.drawing import section
 from orchestrator.report.markup import Child, Html, el, preformatted, table
 from orchestrator.report.series import gpu_names
-from orchestrator.report.stored import StoredRun, Study
+from orchestrator.report.stored import StoredRun
+from orchestrator.report.study import Study
 from orchestrator.text import unavailable
 
 _TITLES = {
@@ -23,11 +24,11 @@ _TITLES = {
 }
 _ABSENT = object()
 _OF_ONE_RUN = ("run_id", "out", "directory", "seed", "variant")
-"""Where and as what a run was stored: another's run has its own."""
+"""Fields that differ from run to run, and are not repeated."""
 
 
 def spec_text(study: Study) -> str | None:
-    """A spec.yaml that trains this again; null where no run kept its spec."""
+    """A spec.yaml that repeats the runs; None if no run has its spec."""
     import yaml
 
     specs = {name: _flat(runs[0].spec) for name, runs in study.modes.items() if runs and runs[0].spec}
@@ -47,7 +48,7 @@ def spec_text(study: Study) -> str | None:
 
 
 def _flat(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Params as `params.x`, the way a variant names them; without what belongs to one run."""
+    """Fields of a spec without those of one run, with params named `params.x` as in a variant."""
     flat: dict[str, Any] = {}
     for key, value in spec.items():
         if key == "params" and isinstance(value, Mapping):
@@ -77,19 +78,19 @@ def command(study: Study) -> str:
 
 
 def repeat(study: Study) -> Html | None:
-    """Spec and environment."""
+    """The section with spec and environment."""
     spec = spec_text(study)
     text: Child = el("p", "The spec was not recorded.")
     if spec:
         how = el("p", "Save this as ", el("code", "spec.yaml"), " and run ", el("code", command(study)), ".")
         text = [how, preformatted(spec)]
-    return section("To repeat it", el("h3", "Spec"), text, el("h3", "Environment"), environments(study), id_="repeat")
+    environment = [el("h3", "Environment"), environments(study)]
+    return section("How to repeat it", el("h3", "Spec"), text, environment, id_="repeat")
 
 
 def environments(study: Study) -> Html:
-    """Facts of the driver's machine, once where all runs agree; the GPUs as the replicas saw them."""
-    rows = environment_rows([run for _, run in study.runs])
-    return table(["of the driver", "value"], rows)
+    """A table of the driver's environment, with values once if all runs agree, and of the replicas' GPUs."""
+    return table(["environment", "value"], environment_rows([run for _, run in study.runs]))
 
 
 def environment_rows(runs: Sequence[StoredRun]) -> list[tuple[str, str]]:
@@ -118,7 +119,7 @@ _MOST_FACTS = 100
 
 
 def facts(stored: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Stored facts as rows of a table; whatever shape they are in."""
+    """Rows of a table from a stored environment.json, which may have any shape."""
     rows: list[tuple[str, str]] = []
     for key, value in (stored or {}).items():
         parts = value.items() if isinstance(value, Mapping) else [("", value)]

@@ -1,4 +1,4 @@
-"""The sections of report.html, one function each: from a study to what is shown; null where there is nothing."""
+"""Sections of report.html: one function each, which returns None if there is nothing to show."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from orchestrator import text
 from orchestrator.report.bars import PHASES, phase_chart, phases, staleness_chart, time_chart
 from orchestrator.report.curves import loss_chart, metric_chart
 from orchestrator.report.drawing import chip, drawn, section
-from orchestrator.report.findings import Sighting, sightings
+from orchestrator.report.findings import Problem, problems
 from orchestrator.report.markup import Child, Html, el, table
 from orchestrator.report.palette import colours
 from orchestrator.report.standing import standings
-from orchestrator.report.stored import Study
+from orchestrator.report.study import Study
 from orchestrator.report.terminal import run_facts
 from orchestrator.report.timelines import usage_chart, usage_notes
 from orchestrator.results import Answer
@@ -24,7 +24,7 @@ _LONG = 220
 _MOST_COLUMNS = 4
 _MOST_RUNS = 200
 _CONFIDENCE = {
-    "none": "No confidence: the data do not say",
+    "none": "No confidence: the data do not decide",
     "low": "Low confidence",
     "moderate": "Moderate confidence",
     "high": "High confidence",
@@ -32,7 +32,7 @@ _CONFIDENCE = {
 
 
 def verdict(study: Study) -> Html | None:
-    """The headline, how sure it is, why, and what to do next."""
+    """Headline, confidence, reasons and advice."""
     if study.comparison is None:
         return None
     found = study.comparison.verdict
@@ -48,7 +48,7 @@ def verdict(study: Study) -> Html | None:
 
 
 def standing(study: Study) -> Html | None:
-    """The variants side by side: a column each, so that two fit on a phone; many of them a row each."""
+    """The variants side by side: one column each, so that two fit on a phone, or one row each if there are many."""
     if is_single(study):
         return None
     lines = standings(study.results, study.comparison)
@@ -76,7 +76,7 @@ def standing(study: Study) -> Html | None:
 
 
 def answers(study: Study) -> Html | None:
-    """Each question the verdict asked, with its numbers."""
+    """The answer to each question of the verdict, with its numbers."""
     if study.comparison is None or not study.comparison.verdict.answers:
         return None
     colour = colours(study.modes)
@@ -95,8 +95,8 @@ def answers(study: Study) -> Html | None:
         "Question by question",
         el(
             "p",
-            "The advantage is the winner's, or the variant's where nobody won; p is of the difference, or of "
-            "equality (TOST) where quality is equal.",
+            "The advantage is that of the winner, or of the variant if there is no winner; p is of the difference, "
+            "or of equality (TOST) if quality is equal.",
             class_="note",
         ),
         table(head, rows),
@@ -123,14 +123,14 @@ def time(study: Study) -> Html | None:
 
 
 def utilisation(study: Study) -> Html | None:
-    """Timelines; where there are none, why."""
+    """Timelines, and why something was not measured."""
     notes = usage_notes(study)
     gpus = {run.result.utilization.gpu_note for _, run in study.runs if run.result.utilization.gpu_note}
-    said = list(dict.fromkeys([*notes, *sorted(gpus)]))
+    reasons = list(dict.fromkeys([*notes, *sorted(gpus)]))
     return section(
         "Utilisation",
         drawn(usage_chart(study), empty="Host samples: not available for these runs."),
-        el("p", f"Not measured: {'; '.join(said)}.", class_="note") if said else None,
+        el("p", f"Not measured: {'; '.join(reasons)}.", class_="note") if reasons else None,
         id_="utilisation",
     )
 
@@ -139,8 +139,8 @@ def staleness(study: Study) -> Html | None:
     chart = staleness_chart(study)
     if chart.is_empty:
         return None
-    fresh = [name for name, results in study.results.items() if not any(result.staleness for result in results)]
-    note = f"{' and '.join(fresh)}: none measured; updates that are made together have none." if fresh else None
+    unmeasured = [name for name, results in study.results.items() if not any(result.staleness for result in results)]
+    note = f"Not measured for {' and '.join(unmeasured)}; synchronous updates have none." if unmeasured else None
     return section(
         "Staleness of updates",
         drawn(chart),
@@ -150,20 +150,20 @@ def staleness(study: Study) -> Html | None:
 
 
 def stability(study: Study) -> Html | None:
-    """Findings about the loss and the speed, and failures, run by run."""
+    """Findings about the loss and the speed, and failures."""
     colour = colours(study.modes)
     rows = [
-        [chip(seen.variant, colour[seen.variant]), seen.kind, f"{seen.runs} of {seen.of}", _seen(seen)]
-        for seen in sightings(study.results)
+        [chip(one.variant, colour[one.variant]), one.kind, f"{one.runs} of {one.of}", _described(one)]
+        for one in problems(study.results)
     ]
     if not rows:
         return section("Stability", el("p", "No finding and no failure in any run."), id_="stability")
-    return section("Stability", table(["variant", "finding", "runs", "what was seen"], rows), id_="stability")
+    return section("Stability", table(["variant", "finding", "runs", "what happened"], rows), id_="stability")
 
 
-def _seen(sighting: Sighting) -> list[Html]:
-    parts = [el("p", said) for said in sighting.seen]
-    for title, items in (("Possible causes", sighting.causes), ("Remedies", sighting.remedies)):
+def _described(problem: Problem) -> list[Html]:
+    parts = [el("p", description) for description in problem.descriptions]
+    for title, items in (("Possible causes", problem.causes), ("Remedies", problem.remedies)):
         if items:
             parts.append(el("p", f"{title}: {'; '.join(items)}.", class_="note"))
     return parts

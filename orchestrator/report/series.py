@@ -1,4 +1,4 @@
-"""What a run measured over time, thinned to what a chart can show. SQLite does the averaging: runs may be long."""
+"""Measurements of a run over time, averaged to the resolution of a chart. SQLite averages, as runs may be long."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from orchestrator.report.stored import StoredRun
 
 Axis = Literal["seconds", "samples", "updates"]
 _BEFORE = 1.0
-"""Seconds before training that are shown: the minute of launching would push it to the edge."""
+"""Seconds shown before training begins. A launch of a minute would squeeze training to the edge."""
 _GPU_KEY = "task || ' ' || COALESCE(name, 'GPU') || COALESCE(' ' || SUBSTR(uuid, 1, 12), '')"
 AXES: tuple[Axis, ...] = ("seconds", "samples", "updates")
 
 
 class Curve(NamedTuple):
-    """One run's values; `x` rises."""
+    """Values of one run; `x` is ascending."""
 
     x: list[float]
     y: list[float]
@@ -26,17 +26,17 @@ NO_CURVE = Curve([], [])
 
 
 def extent(run: StoredRun, axis: Axis) -> float:
-    """How far the run's steps go; 0 where none are known."""
+    """Position of the last step on the axis; 0 without steps."""
     column = "clock" if axis == "seconds" else "step"
     rows = run.rows(f"SELECT MAX({column}) FROM steps")  # noqa: S608 - our own name
     return float(rows[0][0] or 0) * _scale(run, axis) if rows else 0.0
 
 
 def loss_curve(run: StoredRun, axis: Axis, width: float) -> Curve:
-    """The training loss, averaged over bins of `width`; bins without a step are absent.
+    """Training loss, averaged over bins of `width`; bins without a step are absent.
 
-    A step whose loss was not finite is stored as null, and left out. Steps that a later attempt repeated count
-    once, as it took them.
+    A step whose loss was not finite is stored as null, and left out. Steps that a later attempt repeated count once,
+    with the loss of the later attempt.
     """
     scale = _scale(run, axis)
     column = "clock" if axis == "seconds" else "step"
@@ -56,7 +56,7 @@ def loss_curve(run: StoredRun, axis: Axis, width: float) -> Curve:
 
 
 def metric_curves(run: StoredRun, axis: Axis) -> dict[str, Curve]:
-    """Every metric of every evaluation."""
+    """Curves of all evaluation metrics, by name."""
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     rows = run.rows("SELECT step, samples, clock, metrics FROM evaluations ORDER BY attempt, step")
     for step, samples, clock, metrics in rows:
@@ -68,7 +68,7 @@ def metric_curves(run: StoredRun, axis: Axis) -> dict[str, Curve]:
 
 
 def staleness_shares(runs: list[StoredRun]) -> dict[int, float]:
-    """Share of updates by staleness, over all updates of these runs; empty where none was measured."""
+    """Share of updates by staleness, over all updates of these runs; empty if none was measured."""
     counts: dict[int, int] = defaultdict(int)
     query = "SELECT CAST(ROUND(staleness) AS INT), COUNT(*) FROM steps WHERE staleness IS NOT NULL GROUP BY 1"
     for run in runs:
@@ -79,7 +79,7 @@ def staleness_shares(runs: list[StoredRun]) -> dict[int, float]:
 
 
 class Usage(NamedTuple):
-    """A replica's timeline; x is seconds since training began."""
+    """Timelines of the tasks of a run; x is seconds since training began."""
 
     cpu_percent: dict[str, Curve]
     memory_gib: dict[str, Curve]
@@ -89,7 +89,7 @@ class Usage(NamedTuple):
 
 
 def usage(run: StoredRun, points: int) -> Usage:
-    """Host and GPU samples by task while it trained, averaged to at most `points` per line."""
+    """Host and GPU samples by task during training, averaged to at most `points` per line."""
     began = _training_began(run)
     span = run.rows("SELECT MIN(time), MAX(time) FROM host_samples")
     if not span or span[0][0] is None:
@@ -109,7 +109,7 @@ def gpu_names(run: StoredRun) -> list[str]:
 
 
 class _Window(NamedTuple):
-    """Seconds since the epoch: what counts as 0, where to begin, and the width of a bin."""
+    """Origin and start of a time axis in seconds since the epoch, and the width of a bin."""
 
     zero: float
     start: float
@@ -117,7 +117,7 @@ class _Window(NamedTuple):
 
 
 def _timelines(run: StoredRun, table: str, key: str, columns: str, window: _Window) -> list[dict[str, Curve]]:
-    """One set of lines per column; a line that was never measured is absent."""
+    """Curves by task for each column; a curve without measurements is absent."""
     count = columns.count("AVG")
     lines: list[dict[str, list[tuple[float, float]]]] = [defaultdict(list) for _ in range(count)]
     rows = run.rows(
@@ -141,7 +141,7 @@ def _training_began(run: StoredRun) -> float | None:
 
 
 def _notes(run: StoredRun) -> list[str]:
-    """Why something could not be measured, in the sampler's words; what was so in most samples of a task."""
+    """The sampler's notes on what it could not measure, if they are in most samples of a task."""
     query = (
         "SELECT DISTINCT value FROM host_samples h, json_each(h.notes) GROUP BY task, value HAVING COUNT(*) * 2 > "
         "(SELECT COUNT(*) FROM host_samples t WHERE t.task = h.task) ORDER BY 1 LIMIT 20"
@@ -150,7 +150,7 @@ def _notes(run: StoredRun) -> list[str]:
 
 
 def _kept(run: StoredRun) -> list[tuple[int, float]]:
-    """Attempts, and the step from which a later attempt took over."""
+    """Attempts, each with the step from which a later attempt repeated its steps."""
     begun = run.rows("SELECT attempt, MIN(step) FROM steps GROUP BY attempt ORDER BY attempt")
     return [
         (attempt, min((step for _, step in begun[i + 1 :]), default=float("inf")))
@@ -159,12 +159,12 @@ def _kept(run: StoredRun) -> list[tuple[int, float]]:
 
 
 def _scale(run: StoredRun, axis: Axis) -> float:
-    """Of the stored column to the axis; 0 where the samples of a step are not known."""
+    """Factor from the stored column to the axis; 0 if the samples of a step are not known."""
     return 1.0 if axis != "samples" else (run.samples_per_step or 0.0)
 
 
 def _rising(points: list[tuple[float, float]]) -> Curve:
-    """Points whose x does not rise are dropped: interpolation needs it to."""
+    """A curve of the points whose x is above the previous one, as interpolation needs."""
     kept: list[tuple[float, float]] = []
     for x, y in points:
         if not kept or x > kept[-1][0]:

@@ -1,4 +1,4 @@
-"""One line per variant, as text: the table that the terminal, Markdown and HTML reports have in common."""
+"""The table of variants as text, one line each, for the terminal, Markdown and HTML reports."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from orchestrator.verdict.summary import summarize
 
 @dataclass(frozen=True)
 class Standing:
-    """A variant's line; every value is ready to be shown."""
+    """The line of one variant; every value is text."""
 
     name: str
     runs: str
     reached: str
     time: str
-    """Median over the seeds, a miss counted as later than all."""
+    """Median over the seeds, in which a miss is later than all others."""
     speed: str
-    """How many times as fast as the baseline, with its interval."""
+    """Ratio to the speed of the baseline, with its interval."""
     quality: str
     rate: str
     staleness: str
     findings: str
     troubled: str
-    """How many runs had any."""
+    """Number of runs with a finding or failure."""
     jitter: str
     cost: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """All lines, and what the columns mean in this comparison."""
+    """All lines, and the meaning of the columns."""
 
     lines: tuple[Standing, ...]
     baseline: str | None
@@ -57,12 +57,12 @@ class Table:
         return f"final {self.quality.metric}" if self.quality else "final metric"
 
     def used(self, column: str) -> bool:
-        """Whether any line has a value there."""
+        """Whether any line has a value in this column."""
         return any(getattr(line, column) != MISSING for line in self.lines)
 
 
 def standings(modes: Modes, comparison: Comparison | None = None) -> Table:
-    """The table of a comparison, or of runs that nobody judged."""
+    """The table of these variants, with the speeds of the comparison if there is one."""
     race, quality = plan_race(modes), plan_quality(modes)
     verdict = comparison.verdict if comparison else None
     baseline = comparison.baseline if comparison else None
@@ -90,7 +90,7 @@ def _line(name: str, runs: Sequence[RunResult], race: Race, quality: Quality | N
 
 
 def median_time(runs: Sequence[RunResult], race: Race) -> str:
-    """`1.82 s`; "missed" when half of the runs or more did not get there."""
+    """`1.82 s`, or "missed" if half of the runs or more did not reach the goal."""
     if race.kind == "rate":
         clocks = [run.seconds.training for run in runs if run.seconds.training is not None]
         return seconds(statistics.median(clocks)) if clocks else MISSING
@@ -102,13 +102,13 @@ def median_time(runs: Sequence[RunResult], race: Race) -> str:
 
 
 def median_of(points: Sequence[Point]) -> float | None:
-    """The median, a miss being later than all; null when it is one."""
+    """The median, in which a miss is later than all others; None if the median is a miss."""
     median = statistics.median(math.inf if point.bad else point.value for point in points) if points else math.inf
     return median if math.isfinite(median) else None
 
 
 def findings(runs: Sequence[RunResult]) -> str:
-    """`2 spike, 1 failed`; runs by kind of finding. "none" only where runs were watched to their end."""
+    """Number of runs by finding and by end, such as `2 spike, 1 failed`; "none" if there are none."""
     kinds = Counter(kind for run in runs for kind in {finding.kind for finding in run.stability.findings})
     parts = [f"{count} {plain(kind, 30)}" for kind, count in kinds.most_common()]
     failed = sum(run.status == "failed" for run in runs)

@@ -1,4 +1,4 @@
-"""A comparison, or a run, for a person at a terminal. Right at 80 columns."""
+"""A comparison or a run, printed at a terminal of 80 columns or more."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _STYLES = {"high": "bold green", "moderate": "bold cyan", "low": "bold yellow", "none": "bold"}
 _WIDE = 100
-_COLUMNS = (  # attribute, title, numbers to the right, whether it may be broken into lines
-    ("name", "mode", "left", True),
+_COLUMNS = (  # attribute, title, alignment, whether cells may be broken into lines
+    ("name", "variant", "left", True),
     ("runs", "runs", "right", False),
     ("reached", "reached\ntarget", "right", False),
     ("time", "median\ntime", "right", False),
@@ -31,7 +31,7 @@ _COLUMNS = (  # attribute, title, numbers to the right, whether it may be broken
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """One line per variant, then the verdict: headline, confidence, reasons, what to try next."""
+    """Print a line per variant, then the verdict: headline, confidence, reasons and advice."""
     from rich.text import Text
 
     modes = {name: mode.runs for name, mode in comparison.modes.items()}
@@ -48,7 +48,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def print_run(result: RunResult, console: Console) -> None:
-    """What one run came to, a fact a line."""
+    """Print the facts of a run, one per line."""
     from rich.table import Table as Grid
     from rich.text import Text
 
@@ -63,7 +63,7 @@ def print_run(result: RunResult, console: Console) -> None:
 
 
 def run_facts(result: RunResult) -> list[tuple[str, str]]:
-    """Name and value of all that a run measured, and of what it was to measure and did not."""
+    """Names and values of everything that the run measured, or should have measured."""
     of_variant = f"{result.variant}: " if result.variant not in (None, result.mode) else ""
     tasks = ", ".join(f"{count} {kind}" for kind, count in result.tasks.items())
     ended = result.status + (f" ({result.stop_reason})" if result.stop_reason else "")
@@ -116,7 +116,7 @@ def _print_table(table: Table, console: Console) -> None:
     from rich.text import Text
 
     titles = {"speed": f"speed vs\n{text.plain(table.baseline, 16)}", "quality": _two_lines(table)}
-    # "3/3" tells the number of runs as well; a ratio's interval goes below it where the line is short.
+    # "3/3" gives the number of runs too. On a narrow terminal the interval of a ratio goes below it.
     narrow = console.width < _WIDE
     dropped = {"findings" if narrow else "troubled", "runs" if table.used("reached") else ""}
     shown = [column for column in _COLUMNS if column[0] not in dropped and table.used(column[0])]

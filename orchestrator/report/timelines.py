@@ -1,4 +1,4 @@
-"""What the replicas used while they trained: processor, memory, network and GPU, one row per variant."""
+"""Chart of the processor, memory, network and GPU utilisation of the tasks, one row per variant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from orchestrator.report.figures import Chart, Choice, Figure, label, short
 from orchestrator.report.palette import NEUTRAL
 from orchestrator.report.series import Curve, Usage, usage
-from orchestrator.report.stored import StoredRun, Study
+from orchestrator.report.stored import StoredRun
+from orchestrator.report.study import Study
 
 _MOST_NUMBERS = 50_000
 _POINTS, _ENOUGH_POINTS, _FEWEST_POINTS = 200, 40, 8
@@ -23,7 +24,7 @@ QUANTITIES = (
 
 
 def usage_chart(study: Study) -> Chart:
-    """Timelines of the i-th run of every variant, for every i."""
+    """Timelines of the i-th run of every variant, for each i as far as they fit."""
     rounds = max((len(runs) for runs in study.modes.values()), default=0)
     taken, points = _affordable(study, rounds)
     measured = [{name: _usage(runs, i, points) for name, runs in study.modes.items()} for i in range(taken)]
@@ -44,13 +45,13 @@ def usage_chart(study: Study) -> Chart:
         figures,
         choices,
         height=70 + 170 * len(study.modes),
-        caption=f"By task, of its whole process tree; 100 % is one core.{left_out}",
+        caption=f"Each line is a task with its whole process tree; 100 % is one core.{left_out}",
         describes="Utilisation of every task over time",
     )
 
 
 def usage_notes(study: Study) -> list[str]:
-    """Why something was not measured, each reason once."""
+    """Distinct reasons why something was not measured."""
     notes = {note: None for _, run in study.runs for note in usage(run, 2).notes}
     return list(notes)
 
@@ -60,7 +61,7 @@ def _usage(runs: Sequence[StoredRun], index: int, points: int) -> Usage | None:
 
 
 def _affordable(study: Study, rounds: int) -> tuple[int, int]:
-    """How many runs of each variant can be shown, and with how many points per line."""
+    """Number of runs of each variant that can be shown, and of points per line."""
     lines = sum(sum(runs[0].result.tasks.values()) for runs in study.modes.values() if runs) * len(QUANTITIES) * 2
     taken = max(1, min(rounds, _MOST_NUMBERS // max(1, lines * _ENOUGH_POINTS)))
     return taken, max(_FEWEST_POINTS, min(_POINTS, _MOST_NUMBERS // max(1, lines * taken)))
@@ -76,7 +77,7 @@ def _seeds(study: Study, index: int) -> str:
 
 
 def _rows(lines: Mapping[str, Mapping[str, Curve]], unit: str) -> Figure:
-    """One strip per variant, all on the same scales."""
+    """One row per variant, all on the same scales."""
     layout: dict[str, Any] = {
         "margin": {"l": 8, "r": 12, "t": 8, "b": 8},
         "legend": {"orientation": "h", "x": 0, "y": 1.04, "yanchor": "bottom"},
@@ -121,7 +122,7 @@ def _order(task: str) -> tuple[int, str, int, str]:
 
 
 def _parts(task: str) -> tuple[str, int]:
-    """`worker:1 NVIDIA H100` is worker number 1."""
+    """Type and index of the task: `worker:1 NVIDIA H100` gives worker and 1."""
     kind, _, rest = task.partition(":")
     number = rest.partition(" ")[0]
     return kind, int(number) if number.isdecimal() and len(number) < 9 else 0

@@ -83,12 +83,12 @@ def claim_directory(path: Path) -> Path:
     return path
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write all of it or nothing: a reader never sees half a file."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write all of it or nothing: a reader never sees half a file. Text is written as UTF-8."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

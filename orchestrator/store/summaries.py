@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 
-from orchestrator.results import FailureRecord, Staleness, Timing, Utilization, WorkerTime, straggler_index
+from orchestrator.results import FailureRecord, Staleness, Timing, Utilization, WorkerTime
 from orchestrator.store.metrics import Metrics
+from orchestrator.verdict.stragglers import straggler_index
 from workers.modes.registry import ModeTraits
 
 

@@ -1,13 +1,14 @@
-"""The verdict of a comparison, and the statistics it rests on: pure functions of results.
+"""The verdict of a comparison and the statistics that it rests on: pure functions of run results.
 
-`judge` gives the verdict on any number of variants against a baseline, `summarize` one variant over its seeds.
-docs/verdict.md has the rules, docs/statistics.md the estimators.
+`assemble` makes a `Comparison` from the results of its runs: `summarize` describes each variant over its seeds, and
+`judge` compares every variant with the baseline. The rules are in docs/verdict.md, the estimators in
+docs/statistics.md.
 """
 
 from __future__ import annotations
 
+from orchestrator.verdict.assemble import assemble
 from orchestrator.verdict.judge import judge
 from orchestrator.verdict.summary import summarize
-from orchestrator.verdict.wording import ONE_AFTER_ANOTHER
 
-__all__ = ["ONE_AFTER_ANOTHER", "judge", "summarize"]
+__all__ = ["assemble", "judge", "summarize"]

@@ -1,4 +1,4 @@
-"""What to try next, given what a comparison showed. Pure."""
+"""Advice on what to try next, given what a comparison showed. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from orchestrator.verdict.wording import FEWEST_SEEDS, Ruling, margin_text
 
 GOOD_SEEDS = 5
 MOST_SEEDS = 50
-"""More seeds than this are no advice."""
+"""No advice asks for more seeds than this."""
 
 
 def next_steps(
     modes: Modes, ruled: Sequence[Mapping[Question, Ruling]], race: Race, quality: Quality | None
 ) -> list[str]:
-    """Sentences, the most urgent first, each once."""
+    """Distinct sentences, the most urgent first."""
     runs = [run for group in modes.values() for run in group]
     steps = []
     seeds = min((min(rulings["time"].contrast.counts.runs) for rulings in ruled), default=0)
@@ -28,13 +28,13 @@ def next_steps(
     if race.kind != "target":
         steps.append('Set a target (--target "METRIC>=VALUE"): the time to a result says more than speed.')
     elif not any(run.target and run.target.reached for run in runs):
-        steps.append(f"No run reached {race.goal}: raise the budget (--samples) or lower the target.")
+        steps.append(f"No run reached {race.goal}: train on more samples (--samples) or lower the target.")
     if seeds >= FEWEST_SEEDS and any(not rulings["time"].contrast.pairs.paired for rulings in ruled):
-        steps.append("Train all variants in one comparison with the same seeds: pairs need fewer runs.")
+        steps.append("Train every variant with the same seeds: paired runs need fewer of them.")
     for rulings in ruled:
         steps += _for_pair(modes, rulings, quality)
     if slow := straggler_reasons(modes):
-        steps.append(f"Mend, leave out or unburden (--balance) the slow worker ({slow[0]}), then compare again.")
+        steps.append(f"Fix, remove or relieve (--balance) the slow worker, then compare again ({slow[0]}).")
     return list(dict.fromkeys(steps))
 
 
@@ -47,21 +47,21 @@ def _for_pair(modes: Modes, rulings: Mapping[Question, Ruling], quality: Quality
         settled = final.equal or final.winner or final.contrast.at_target
         unclear = not settled and not (time.winner and final.contrast.not_worse(time.winner))
         if unclear and need is not None and final.contrast.pairs.paired:
-            within = f"equal {quality.metric} within {margin_text(final.contrast)}"
+            equal = f"that {c.variant} and {c.other} have equal {quality.metric} within {margin_text(final.contrast)}"
             if final.contrast.pairs.n < need <= MOST_SEEDS:
-                steps.append(f"To show {within} of {c.variant} and {c.other}, run about {need} seeds.")
+                steps.append(f"To show {equal}, run about {need} seeds.")
             elif need > MOST_SEEDS:
-                steps.append(f"To show {within} takes over {MOST_SEEDS} seeds: widen the margin.")
+                steps.append(f"To show {equal} takes over {MOST_SEEDS} seeds: widen the margin.")
         if final.winner:
             loser = final.loser
             stale = any(run.staleness and run.staleness.mean > 0 for run in modes[loser])
             why = "; its gradients are stale, so try a lower learning rate" if stale else ""
-            steps.append(f"Tune the learning rate of {loser} (--tune-lr) before giving it up{why}.")
+            steps.append(f"Tune the learning rate of {loser} (--tune-lr) before rejecting it{why}.")
     low, high = c.advantage.low, c.advantage.high
     if time.enough and not time.winner and low and high and max(high, 1 / low) > 1.25:
         steps.append(
             f"The interval still allows {c.variant} to be {low:.2f}x to {high:.2f}x as fast as {c.other}: "
-            "four times the seeds halve it."
+            "four times as many seeds would halve it."
         )
     if any(stability.contrast.counts.bad):
         steps.append("Read the findings and logs of the failed or unstable runs before trusting either variant.")

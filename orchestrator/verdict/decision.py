@@ -1,4 +1,4 @@
-"""From rulings on questions to one winner: lost runs, then quality, then time (docs/verdict.md). Pure."""
+"""Decides on one winner from the rulings on all questions: lost runs, then quality, then time. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CERTAIN = 0.01
 
 @dataclass(frozen=True)
 class Decision:
-    """One variant against another, over all questions."""
+    """Decision between one variant and another, over all questions."""
 
     variant: str
     other: str
@@ -37,11 +37,11 @@ class Decision:
     confidence: Confidence
     by_quality: bool = False
     advantage: float = 1.0
-    """Of the winner in time; orders several winners."""
+    """The winner's advantage in time, which ranks several winners."""
 
 
 def decide(rulings: Rulings, race: Race, quality: Quality | None) -> Decision:
-    """The winner of two, and a clause that says why."""
+    """Decide between two variants, with a clause that says why: the table "The winner" in docs/verdict.md."""
     time, final = rulings["time"], rulings.get("quality")
     c = time.contrast
     seeds = max(min(ruling.contrast.counts.runs) for ruling in (time, final) if ruling is not None)
@@ -72,8 +72,8 @@ def decide_all(
 ) -> Decision:
     """One decision over all variants: the best of those that beat the baseline, if any does.
 
-    Best is quality first, then time. `head_to_head` compares it with the others that beat the baseline; one
-    that cannot be told apart from it is named, and caps the confidence at low.
+    The best is the best by quality, then by time. `head_to_head` compares it with the others that beat the
+    baseline; those that show no difference to it are named, and cap the confidence at low.
     """
     beating = sorted((d for d in decisions if d.winner == d.variant), key=_rank, reverse=True)
     if len(beating) > 1:
@@ -110,7 +110,7 @@ def _by_quality(final: Ruling, time: Ruling, race: Race, quality: Quality) -> De
 
 
 def _by_time(time: Ruling, final: Ruling, race: Race, quality: Quality) -> Decision:
-    """Time wins where quality is shown equal or no worse, or where every run of the winner met the target."""
+    """The faster wins if its quality is shown to be equal or not worse, or if all its runs reached the target."""
     c, winner = final.contrast, time.winner or ""
     if c.loses_more(winner):
         reason = f"{winner} lost more runs (failed or not finite: {count_text(c)})"
@@ -122,14 +122,14 @@ def _by_time(time: Ruling, final: Ruling, race: Race, quality: Quality) -> Decis
         clause = f"with final {quality.metric} not worse by {margin_text(c)} or more ({advantage_text(c, winner)})"
         return _decision(time, f"{_lead(time, race)} {clause}", time, [])
     if c.at_target and winner in _all_reached(time.contrast):
-        clause = f"{_lead(time, race)}; runs stopped there, so final {quality.metric} is no contest"
+        clause = f"{_lead(time, race)}; runs stopped there, so final {quality.metric} does not count"
         return _decision(time, clause, time, ["moderate"])
     seen = advantage_text(c, winner)
     return _by_time_alone(time, race, f"equal final {quality.metric} is not shown ({winner}: {seen})")
 
 
 def _by_time_alone(time: Ruling, race: Race, doubt: str) -> Decision:
-    """Speed alone is no win; reaching the target sooner on every seed is, with low confidence."""
+    """Speed alone is no win, but reaching the target sooner on every seed is one, with low confidence."""
     winner = time.winner or ""
     if race.kind == "target" and winner in _all_reached(time.contrast):
         return _decision(time, f"{_lead(time, race)}, but {doubt}", time, ["low"])
@@ -156,7 +156,7 @@ def _undecided(c: Contrast, clause: str, confidence: Confidence) -> Decision:
 
 
 def _confidence_in_none(c: Contrast, equal: bool) -> Confidence:
-    """How small a difference in time the interval leaves room for: 10 % for high, 25 % for moderate."""
+    """Confidence in "no difference": high if the interval allows 10 % at most, moderate if 25 %."""
     low, high = c.advantage.low, c.advantage.high
     if low is None or high is None or not equal or any(c.counts.bad):
         return "low"
@@ -185,4 +185,4 @@ def _with_rivals(best: Decision, rivals: Sequence[str]) -> Decision:
     if not rivals:
         return best
     level = min(best.confidence, "low", key=_LEVELS.index)
-    return replace(best, clause=f"{best.clause}; not told apart from {', '.join(rivals)}", confidence=level)
+    return replace(best, clause=f"{best.clause}; no difference shown to {', '.join(rivals)}", confidence=level)

@@ -1,4 +1,4 @@
-"""Runs to numbers: what each run says on each question, who missed, and which runs pair up. Pure."""
+"""Evidence: each run's number on each question, the runs that missed, and the pairs of runs. Pure."""
 
 from __future__ import annotations
 
@@ -6,39 +6,40 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal, NamedTuple, TypeGuard
 
 from orchestrator.results import RunResult, TargetResult
 
 Modes = Mapping[str, Sequence[RunResult]]
-SAME_BUDGET = 0.02
-"""Sample counts within 2 % are one budget: the last step's batch need not fit it."""
+SAME_SAMPLES = 0.02
+"""Sample counts within 2 % count as equal: the size of the last step may differ."""
 UNSTABLE = frozenset({"nan", "divergence", "oscillation"})
-"""Findings about the loss itself; a straggler or a slow input pipeline is not instability."""
+"""Findings about the loss; a straggler or a slow input pipeline is not instability."""
 UNSTABLE_SPIKES = 3
-"""So many spikes in a run make it unstable. One comes with a hard batch, and healthy runs recover from it."""
+"""Number of spikes that makes a run unstable. A hard batch causes one, and healthy runs recover from it."""
 _LOWER_IS_BETTER = re.compile(r"loss|error|ma?[pe]e|mse|msle|perplexity|entropy|divergence|poisson|hinge")
 _SHARE = re.compile(r"acc|auc|precision|recall|sensitivity|specificity|f1|f_?beta|iou|dice|error_rate|kappa")
 
 
 class Point(NamedTuple):
-    """One run's number on one question."""
+    """The value of one run on one question."""
 
     seed: int
     value: float
     bad: bool = False
-    """Missed the target, or lost its final metric; counted, never dropped."""
+    """Missed the target, or lost its final metric. Bad runs are counted, never dropped."""
 
 
 @dataclass(frozen=True)
 class Race:
-    """What the time question asks of every run; the same for all variants of a comparison."""
+    """What the time question measures; the same for all variants of a comparison."""
 
-    kind: Literal["target", "budget", "rate"]
+    kind: Literal["target", "samples", "rate"]
+    """Reaching the target, training on the same number of samples, or processing one sample."""
     goal: str
+    """The target as text."""
     horizon: float | None
-    """Seconds (per sample, for `rate`) that a miss counts as: the longest that any run was watched."""
+    """Seconds (per sample, for `rate`) that a miss counts as: the longest that any run trained."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,17 @@ class Quality:
     metric: str
     higher_is_better: bool
     is_share: bool
-    """Accuracy and its kin: absolute margin, in points. Else the margin is relative."""
+    """Accuracy or similar, with an absolute margin in points. Other metrics have a relative margin."""
 
 
 class Pairs(NamedTuple):
-    """Values of a variant (`x`) and of the baseline (`y`); matched one to one when `paired`."""
+    """Values of a variant (`x`) and of the other (`y`), matched one to one if `paired`."""
 
     x: list[float]
     y: list[float]
     paired: bool
     left_out: int
-    """Values without a partner, not used."""
+    """Number of values without a partner, which are not used."""
 
     @property
     def n(self) -> int:
@@ -66,7 +67,7 @@ class Pairs(NamedTuple):
 
 
 def plan_race(modes: Modes) -> Race:
-    """Time to target where all runs share one; else training seconds for equal samples; else samples/s."""
+    """Time to the target if all runs share one; else training seconds for equal samples; else samples/s."""
     runs = [run for group in modes.values() for run in group]
     targets = {goal_text(run.target) for run in runs if run.target is not None}
     if len(targets) == 1 and all(run.target or run.status != "succeeded" for run in runs):
@@ -75,14 +76,14 @@ def plan_race(modes: Modes) -> Race:
     finished = [run for run in runs if run.status == "succeeded"]
     samples = [run.samples for run in finished]
     counted = [count for count in samples if count]
-    equal = counted and len(counted) == len(samples) and min(counted) >= (1 - SAME_BUDGET) * max(counted)
+    equal = counted and len(counted) == len(samples) and min(counted) >= (1 - SAME_SAMPLES) * max(counted)
     if equal and all(is_positive(run.seconds.training) for run in finished):
-        return Race("budget", "the sample budget", longest(run.seconds.training for run in runs))
+        return Race("samples", "the same samples", longest(run.seconds.training for run in runs))
     return Race("rate", "samples/s", longest(map(_seconds_per_sample, finished)))
 
 
 def race_points(runs: Sequence[RunResult], race: Race) -> list[Point]:
-    """Each run's time; a run that did not make it counts as the horizon. Unmeasured runs are absent."""
+    """Time of each run; a miss counts as the horizon. Runs without a measurement are absent."""
     points = []
     for run in runs:
         seconds = _race_seconds(run, race)
@@ -93,24 +94,21 @@ def race_points(runs: Sequence[RunResult], race: Race) -> list[Point]:
     return points
 
 
-def plan_quality(modes: Modes, metric: str | None = None) -> Quality | None:
-    """The named metric, else the target's, else validation accuracy, else validation loss, else any."""
+def plan_quality(modes: Modes) -> Quality | None:
+    """The target's metric, else validation accuracy, else validation loss, else any; None if there is no metric."""
     runs = [run for group in modes.values() for run in group]
     names = sorted({name for run in runs for name in run.final})
     targets = [run.target for run in runs if run.target is not None and run.target.metric in names]
-    if metric is None and targets:
-        metric = targets[0].metric
-    if metric is None and names:
-        metric = min(names, key=_preference)
-    if metric is None or metric not in names:
+    if not names:
         return None
+    metric = targets[0].metric if targets else min(names, key=_preference)
     ops = {target.op for target in targets if target.metric == metric}
     higher = any(op.startswith(">") for op in ops) if ops else not _LOWER_IS_BETTER.search(metric.lower())
     return Quality(metric, higher, bool(_SHARE.search(metric.lower())))
 
 
 def quality_points(runs: Sequence[RunResult], quality: Quality) -> list[Point]:
-    """Each run's final metric; a failed or diverged run is bad, an interrupted or unmeasured one absent."""
+    """Final metric of each run. A failed or diverged run is bad; an interrupted or unmeasured one is absent."""
     points = []
     for run in runs:
         value = run.final.get(quality.metric)
@@ -122,7 +120,7 @@ def quality_points(runs: Sequence[RunResult], quality: Quality) -> list[Point]:
 
 
 def cost_points(runs: Sequence[RunResult], race: Race) -> list[Point]:
-    """Each run's price; under a target the share of it up to the target, all of it for a miss."""
+    """Cost of each run, only up to the target if it reached one; empty unless every run has a cost."""
     points = []
     for run in runs:
         if is_interrupted(run):
@@ -136,28 +134,22 @@ def cost_points(runs: Sequence[RunResult], race: Race) -> list[Point]:
     return points
 
 
-def pair(x: Iterable[Point], y: Iterable[Point], by_seed: bool = True) -> Pairs:
-    """Match by seed where seeds are unique and three or more (or all) are shared; else keep both unpaired."""
+def pair(x: Iterable[Point], y: Iterable[Point]) -> Pairs:
+    """Pairs by seed if seeds are unique and three or more (or all) are shared; otherwise both sides unpaired."""
     x, y = list(x), list(y)
     of_x, of_y = {p.seed: p.value for p in x}, {p.seed: p.value for p in y}
     shared = sorted(of_x.keys() & of_y.keys())
     unique = len(of_x) == len(x) and len(of_y) == len(y)
-    if not (by_seed and unique and (len(shared) >= 3 or of_x.keys() == of_y.keys())):
+    if not (unique and (len(shared) >= 3 or of_x.keys() == of_y.keys())):
         return Pairs([p.value for p in x], [p.value for p in y], paired=False, left_out=0)
     left_out = len(x) + len(y) - 2 * len(shared)
     return Pairs([of_x[s] for s in shared], [of_y[s] for s in shared], paired=True, left_out=left_out)
 
 
-def took_turns(variants: Sequence[str]) -> bool:
-    """Whether runs of these variants, in the order in which they began, alternated as far as they could."""
-    blocks = 1 + sum(one != next_one for one, next_one in pairwise(variants))
-    return blocks > len(set(variants)) or len(variants) == len(set(variants))
-
-
 def is_interrupted(run: RunResult) -> bool:
-    """The user, the command's `--timeout`, or who wanted the machine back ended it: nothing about the mode.
+    """Whether the run was ended by the user, a preemption or `--timeout`, which says nothing about its variant.
 
-    The timeout is the whole command's: the run that it met, and those after, were cut at no fault of theirs.
+    The timeout is the whole command's, so that the run which it cuts short is not at fault.
     """
     if run.status == "preempted":
         return True
@@ -166,13 +158,13 @@ def is_interrupted(run: RunResult) -> bool:
 
 
 def is_lost(run: RunResult) -> bool:
-    """Failed, or trained to a loss that is not finite."""
+    """Whether the run failed, or trained to a loss that is not finite."""
     losses = [value for name, value in run.final.items() if "loss" in name]
     return run.status == "failed" or not all(map(math.isfinite, losses))
 
 
 def is_troubled(run: RunResult) -> bool:
-    """Lost, or met a failure or an unstable loss on the way, even if it survived."""
+    """Whether the run was lost, or had a failure or an unstable loss, even if it recovered."""
     kinds = [finding.kind for finding in run.stability.findings]
     unstable = not UNSTABLE.isdisjoint(kinds) or kinds.count("spike") >= UNSTABLE_SPIKES
     return is_lost(run) or bool(run.failures) or unstable
@@ -187,21 +179,21 @@ def goal_text(target: TargetResult) -> str:
 
 
 def _race_seconds(run: RunResult, race: Race) -> float | None:
-    """Seconds of a run that made it; null for one that did not, or whose time was not measured."""
+    """Seconds of the run; None if it missed the goal or its time was not measured."""
     if race.kind == "target":
-        made_it = run.target is not None and run.target.reached
+        reached = run.target is not None and run.target.reached
         seconds = None if run.target is None else run.target.seconds
-    elif race.kind == "budget":
-        made_it, seconds = run.status == "succeeded", run.seconds.training
+    elif race.kind == "samples":
+        reached, seconds = run.status == "succeeded", run.seconds.training
     else:
-        made_it, seconds = run.status != "failed", _seconds_per_sample(run)
-    return seconds if made_it and seconds is not None and is_positive(seconds) else None
+        reached, seconds = run.status != "failed", _seconds_per_sample(run)
+    return seconds if reached and seconds is not None and is_positive(seconds) else None
 
 
 def _missed(run: RunResult, race: Race) -> bool:
     if race.kind == "target":
         return run.target is None or not run.target.reached
-    return run.status == "failed" or (race.kind == "budget" and run.status != "succeeded")
+    return run.status == "failed" or (race.kind == "samples" and run.status != "succeeded")
 
 
 def _seconds_per_sample(run: RunResult) -> float | None:
@@ -214,10 +206,10 @@ def _preference(name: str) -> tuple[bool, bool, str]:
 
 
 def longest(values: Iterable[float | None]) -> float | None:
-    """The largest measured value; null when there is none."""
+    """The largest measured value; None if there is none."""
     return max((value for value in values if value is not None and is_positive(value)), default=None)
 
 
 def is_positive(value: float | None) -> TypeGuard[float]:
-    """Measured: null, 0 and not finite are not."""
+    """Whether a value was measured: not null, finite and above 0."""
     return value is not None and math.isfinite(value) and value > 0

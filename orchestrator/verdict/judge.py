@@ -1,4 +1,4 @@
-"""Which variant wins, how sure that is, and why: the rules of docs/verdict.md as one pure function."""
+"""Judges which variant of a comparison wins, with what confidence, and why: the rules of docs/verdict.md. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from orchestrator.errors import UsageError
 from orchestrator.results import DEFAULT_MARGIN, Answer, Interval, Verdict
 from orchestrator.verdict.advice import next_steps
-from orchestrator.verdict.contrast import Contrast, Contrasts, Margins
+from orchestrator.verdict.contrast import Contrast, Contrasts
 from orchestrator.verdict.decision import Rulings, decide, decide_all
 from orchestrator.verdict.evidence import Modes, Quality, Race, plan_quality, plan_race
 from orchestrator.verdict.scaling import scaling_reasons
@@ -26,46 +26,29 @@ from orchestrator.verdict.wording import (
 ALPHA = 0.05
 
 
-def judge(
-    modes: Modes,
-    baseline: str,
-    margin: float = DEFAULT_MARGIN,
-    *,
-    relative_margin: float = 0.05,
-    time_margin: float = 0.05,
-    metric: str | None = None,
-    paired: bool = True,
-    notes: Sequence[str] = (),
-) -> Verdict:
-    """The verdict on any number of variants, each against the baseline.
+def judge(modes: Modes, baseline: str, margin: float = DEFAULT_MARGIN, notes: Sequence[str] = ()) -> Verdict:
+    """The verdict on any number of variants, each compared with the baseline.
 
-    `margin`: accuracies closer than this are equal (absolute); `relative_margin`: losses and other unbounded
-    metrics; `time_margin`: times and costs. `metric` judges quality, by default the target's, then validation
-    accuracy, then validation loss. `paired=False` for runs of different days: equal seeds are then no pairs.
-    `notes` are put before the reasons, for what is known beyond the runs.
-    Raises UsageError when the baseline is unknown or a margin is not above 0.
+    Accuracies that differ by less than `margin` count as equal. `notes` come before the reasons.
+
+    Raises:
+        UsageError: the baseline is not one of the variants, or the margin is not above 0.
     """
     if baseline not in modes:
         raise UsageError(f"baseline: {baseline!r} is not one of the variants: {', '.join(modes) or 'none'}")
-    for name, value in (
-        ("margin", margin),
-        ("relative_margin", relative_margin),
-        ("time_margin", time_margin),
-    ):
-        if not 0 < value < float("inf"):
-            raise UsageError(f"{name}: {value} is not above 0")
-    race, quality = plan_race(modes), plan_quality(modes, metric)
-    margins = Margins(margin, relative_margin, time_margin)
-    contrasts = Contrasts(modes, race, quality, margins, by_seed=paired)
+    if not 0 < margin < float("inf"):
+        raise UsageError(f"margin: {margin} is not above 0")
+    race, quality = plan_race(modes), plan_quality(modes)
+    contrasts = Contrasts(modes, race, quality, margin)
     variants = [name for name in modes if name != baseline]
     if not variants:
         return Verdict(winner=None, headline="Not enough evidence: only one variant", confidence="none")
-    ruled = rule_all([contrasts.of(name, baseline) for name in variants])
+    ruled = rule_all([contrasts.between(name, baseline) for name in variants])
     answers = [answer for rulings in ruled for answer in to_answers(rulings, race, quality)]
     final = decide_all(
         [decide(rulings, race, quality) for rulings in ruled],
         lambda best, rest: [
-            decide(rulings, race, quality) for rulings in rule_all([contrasts.of(best, name) for name in rest])
+            decide(rulings, race, quality) for rulings in rule_all([contrasts.between(best, name) for name in rest])
         ],
     )
     return Verdict(
@@ -85,7 +68,7 @@ def judge(
 
 
 def rule_all(groups: Sequence[Sequence[Contrast]]) -> list[Rulings]:
-    """Judge every contrast, p-values adjusted within time and quality, and within cost and stability."""
+    """Rule on every contrast, with p-values adjusted within time and quality, and within cost and stability."""
     ruled: list[Rulings] = [{} for _ in groups]
     for family in (("time", "quality"), ("cost", "stability")):
         members = [(i, c) for i, group in enumerate(groups) for c in group if c.question in family]
@@ -97,14 +80,14 @@ def rule_all(groups: Sequence[Sequence[Contrast]]) -> list[Rulings]:
 
 
 def rule(c: Contrast, p_size: float | None, p_counts: float | None) -> Ruling:
-    """Counts first (who misses or loses runs), then the size of the advantage."""
+    """Rule by counts first (which side missed or lost more runs), then by the size of the advantage."""
     (bad_x, bad_y), (n_x, n_y) = c.counts.bad, c.counts.runs
     if min(n_x, n_y) < FEWEST_SEEDS:
         return Ruling(c)
     shown = c.p_equal is not None and c.p_equal < ALPHA
     equal = shown and c.pairs.n >= FEWEST_SEEDS and not any(c.counts.bad)
-    total = (bad_x, bad_y) in {(0, n_y), (n_x, 0)}
-    if total or (p_counts is not None and p_counts < ALPHA):
+    all_against_none = (bad_x, bad_y) in {(0, n_y), (n_x, 0)}
+    if all_against_none or (p_counts is not None and p_counts < ALPHA):
         fewer = c.variant if bad_x * n_y < bad_y * n_x else c.other
         return Ruling(c, fewer, by_counts=True, p_value=p_counts)
     favoured = c.favours()
@@ -140,9 +123,9 @@ def to_answers(rulings: Rulings, race: Race, quality: Quality | None) -> list[An
 
 
 def _tests(c: Contrast) -> tuple[float | None, float | None]:
-    """p-values that can name a winner: of the advantage, and of the counts."""
-    sized = c.pairs.n >= FEWEST_SEEDS and not (c.question == "quality" and c.at_target)
-    return (c.advantage.p_value if sized else None), c.counts.p_value
+    """The p-values that can name a winner: of the advantage, and of the counts."""
+    tested = c.pairs.n >= FEWEST_SEEDS and not (c.question == "quality" and c.at_target)
+    return (c.advantage.p_value if tested else None), c.counts.p_value
 
 
 def _interval(estimate: Estimate) -> Interval:

@@ -1,8 +1,8 @@
-"""Estimates, intervals and tests of a comparison. Pure; numpy and scipy are imported where they are used.
+"""Estimates, intervals and tests of a comparison. Pure; numpy and scipy are imported on use.
 
-Every function takes plain sequences, one number per seed. Too few values, values that are not finite, or
-values outside a formula's domain give `None`, never 0 or NaN. Which estimator, why, and its measured
-coverage: docs/statistics.md.
+Every function takes plain sequences, one number per seed. Too few values, values that are not finite, and values
+outside a formula's domain give `None` or `Estimate()`, never 0 or NaN. docs/statistics.md says why these estimators
+were chosen, and gives their measured coverage.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 LEVEL = 0.95
 BOOTSTRAP_FROM = 8
-"""With 5 pairs the studentised bootstrap is 55 % wider than Student's for no more coverage; with 3 it covers
-83 %. From 8 on it is 12 % wider, and covers 94 % of skewed ratios where Student's covers 89 %."""
+"""Pairs from which the studentised bootstrap is used. With 3 it covers 83 %, with 5 it is 55 % wider than Student's
+and covers no more. From 8 on it is 12 % wider, and covers 94 % of skewed ratios where Student's covers 89 %."""
 RESAMPLES = 5000
 
 
@@ -31,7 +31,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Mean, standard error and degrees of freedom of a difference; `se` is 0 when the spread is rounding."""
+    """Mean, standard error and degrees of freedom of a difference; `se` is 0 if the spread is only rounding."""
 
     mean: float
     se: float
@@ -41,18 +41,18 @@ class _Moments:
 def paired_difference(x: Sequence[float], y: Sequence[float]) -> Estimate:
     """Mean of x_i - y_i with Student's interval: d +- t(0.975, n-1) s / sqrt(n).
 
-    Assumes pairs independent of each other and differences near normal. The p-value is the paired t-test's.
-    n = 1: the value alone; n = 0 or a value that is not finite: nothing.
+    Assumes independent pairs and nearly normal differences. The p-value is the paired t-test's.
+    n = 1 gives the value alone; n = 0 or a value that is not finite gives `Estimate()`.
     Source: Student (1908), Biometrika 6.
     """
     return _student(_paired_moments(x, y))
 
 
 def independent_difference(x: Sequence[float], y: Sequence[float]) -> Estimate:
-    """Difference of means with Welch's interval: no pairs, variances may differ.
+    """Difference of means with Welch's interval: no pairs, and variances may differ.
 
     se^2 = s_x^2/n_x + s_y^2/n_y, degrees of freedom by Welch-Satterthwaite.
-    One side with n < 2: the value alone; an empty side or a value that is not finite: nothing.
+    A side with n < 2 gives the value alone; an empty side or a value that is not finite gives `Estimate()`.
     Source: Welch (1947), Biometrika 34.
     """
     return _student(_welch_moments(x, y))
@@ -61,13 +61,12 @@ def independent_difference(x: Sequence[float], y: Sequence[float]) -> Estimate:
 def geometric_mean_ratio(x: Sequence[float], y: Sequence[float], *, paired: bool = True, seed: int = 0) -> Estimate:
     """Geometric mean of x_i / y_i with a 95 % interval: exp of the mean log ratio and of its interval.
 
-    Assumes positive values and pairs independent of each other; noise is multiplicative, so that the ratio of
-    two runs does not depend on the unit, and swapping x and y inverts value and interval. From 8 pairs on
-    the interval is the studentised bootstrap's, which covers better than Student's when log ratios are
-    skewed; below, it is Student's, because so few pairs have too few resamples. Unpaired samples get Welch's.
-    Deterministic: the resampling is seeded, and the order of the pairs does not matter. The p-value is the
-    t-test's on log ratios.
-    n = 1: the value alone; n = 0, or any value not finite or not above 0: nothing.
+    Assumes positive values, independent pairs and multiplicative noise: the ratio does not depend on the unit, and
+    swapping x and y inverts value and interval. From 8 pairs on the interval is the studentised bootstrap's, which
+    covers better than Student's if log ratios are skewed; below it is Student's, because fewer pairs have too few
+    resamples. Unpaired samples get Welch's interval. The p-value is the t-test's on log ratios. Deterministic:
+    resampling is seeded, and the order of the pairs does not matter.
+    n = 1 gives the value alone; n = 0, or a value that is not finite or not above 0, gives `Estimate()`.
     Source: Fleming & Wallace (1986), CACM 29(3); Efron & Tibshirani (1993), chapter 12.5.
     """
     if not all(map(_is_positive, (*x, *y))):
@@ -85,12 +84,12 @@ def geometric_mean_ratio(x: Sequence[float], y: Sequence[float], *, paired: bool
 
 
 def equivalence(x: Sequence[float], y: Sequence[float], margin: float, *, paired: bool = True) -> float | None:
-    """TOST: the p-value of "the means differ by `margin` or more"; below 0.05 they are equivalent.
+    """TOST: p-value of "the means differ by `margin` or more"; below 0.05 they are equivalent.
 
     The larger of two one-sided t-tests, of difference <= -margin and of difference >= +margin (paired, or
     Welch's for independent samples). At level 0.05 it agrees with "the 90 % interval lies inside the margin".
-    Differences without any spread: 0 inside the margin, else 1.
-    n < 2 (a side, when unpaired), a value that is not finite, or a margin not above 0: nothing.
+    Differences without spread give 0 inside the margin, else 1.
+    None if n < 2 (of a side, if unpaired), a value is not finite, or the margin is not above 0.
     Source: Schuirmann (1987), J. Pharmacokinetics and Biopharmaceutics 15(6).
     """
     moments = _paired_moments(x, y) if paired else _welch_moments(x, y)
@@ -104,9 +103,9 @@ def equivalence(x: Sequence[float], y: Sequence[float], margin: float, *, paired
 
 
 def fewer_failures(bad_x: int, n_x: int, bad_y: int, n_y: int) -> float | None:
-    """Fisher's exact test: the two-sided p-value of "both sides fail equally often".
+    """Fisher's exact test: two-sided p-value of "both sides fail equally often".
 
-    Assumes independent runs. An empty side: nothing. Source: Fisher (1935); scipy.stats.fisher_exact.
+    Assumes independent runs. None if a side is empty. Source: Fisher (1935); scipy.stats.fisher_exact.
     """
     if min(n_x, n_y) < 1:
         return None
@@ -116,10 +115,10 @@ def fewer_failures(bad_x: int, n_x: int, bad_y: int, n_y: int) -> float | None:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values: all claims with one below 0.05 hold together, with 5 % risk of any false one.
+    """Holm-adjusted p-values: the risk that any claim with one below 0.05 is false is 5 % for all claims together.
 
     The k-th smallest of m is multiplied by m - k + 1, then kept monotone and at most 1. Assumes nothing about
-    dependence between the tests. Empty: empty. Source: Holm (1979), Scandinavian J. of Statistics 6.
+    dependence between the tests. Source: Holm (1979), Scandinavian J. of Statistics 6.
     """
     adjusted = [1.0] * len(p_values)
     floor = 0.0
@@ -130,10 +129,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def seeds_for_equivalence(differences: Sequence[float], margin: float, *, power: float = 0.8) -> int | None:
-    """Paired seeds with which TOST would show equality, were the true difference 0.
+    """Number of paired seeds with which TOST would show equality if the true difference were 0; at least 3.
 
     n = ((z(0.95) + z((1 + power) / 2)) s / margin)^2, rounded up, plus 2 for estimating s, the standard
-    deviation of the paired differences. At least 3. n < 2, not finite, or a margin not above 0: nothing.
+    deviation of the paired differences.
+    None if n < 2, a value is not finite, or the margin is not above 0.
     Source: Chow, Shao & Wang (2008), Sample Size Calculations in Clinical Research, section 3.1.
     """
     if len(differences) < 2 or not all(map(math.isfinite, differences)) or not _is_positive(margin):
@@ -173,7 +173,7 @@ def _welch_moments(x: Sequence[float], y: Sequence[float]) -> _Moments | None:
 
 
 def _mean_variance(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and unbiased variance; NaN variance for one value."""
+    """Mean and unbiased variance, which is NaN for one value."""
     mean = math.fsum(values) / len(values)
     if len(values) < 2:
         return mean, math.nan
@@ -181,7 +181,7 @@ def _mean_variance(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _standard_error(variance: float, scale: float) -> float:
-    """Square root, with a spread that is only rounding of numbers as large as `scale` taken for none."""
+    """Square root of the variance; 0 for a spread that is only rounding of numbers as large as `scale`."""
     se = math.sqrt(variance) if variance >= 0 else math.nan
     return 0.0 if se <= 1e-13 * scale else se
 
@@ -208,7 +208,7 @@ def _exponential(estimate: Estimate) -> Estimate:
 
 
 def _studentised_bounds(values: Sequence[float], seed: int) -> tuple[float, float] | None:
-    """Bootstrap-t bounds of a mean; `None` when many resamples have no spread (values that repeat)."""
+    """Bootstrap-t bounds of a mean; None if many resamples have no spread, because values repeat."""
     import numpy as np
 
     # One orientation and one order, so that swapping the sides negates the bounds exactly.

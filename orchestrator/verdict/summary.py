@@ -1,4 +1,4 @@
-"""One variant over its seeds, as one line of a table. Pure."""
+"""Summarizes the runs of one variant over its seeds. Pure."""
 
 from __future__ import annotations
 
@@ -6,36 +6,34 @@ import math
 from collections.abc import Iterable, Sequence
 
 from orchestrator.results import RunResult, Summary
-from orchestrator.verdict.evidence import is_interrupted, longest, plan_race
+from orchestrator.verdict.evidence import is_interrupted, longest
 from orchestrator.verdict.survival import restricted_mean
 
 
-def summarize(runs: Sequence[RunResult], horizon: float | None = None) -> Summary:
-    """One variant over its seeds. Means are over the runs that measured the thing; none measured is null.
+def summarize(runs: Sequence[RunResult], horizon: float | None) -> Summary:
+    """One variant over its seeds. Each mean is over the runs that have a measurement, and null if none has.
 
-    Seconds and samples to target are restricted means (Kaplan-Meier): a missed run counts as the horizon,
-    which is the longest training of these runs unless the comparison's common one is given.
+    Seconds and samples to the target are restricted means (Kaplan-Meier): a run that missed the target counts as
+    `horizon` seconds, the same for all variants of a comparison (`Race.horizon`).
     """
     with_target = [run for run in runs if run.target is not None]
     reached = [run for run in with_target if run.target is not None and run.target.reached]
     missed = [run for run in runs if with_target and run not in reached]
-    if horizon is None:
-        horizon = plan_race({"": runs}).horizon
     clock = [run.seconds.training for run in missed]
     counts = [run.samples for run in missed]
     to_target = [run.target.seconds for run in reached if run.target is not None]
     samples = [run.target.samples for run in reached if run.target is not None]
     finals = sorted({name for run in runs for name in run.final})
     means = {name: _mean(run.final.get(name) for run in runs) for name in finals}
-    whole = [run for run in runs if run.status == "succeeded"]
+    succeeded = [run for run in runs if run.status == "succeeded"]
     return Summary(
         runs=len(runs),
-        succeeded=len(whole),
+        succeeded=len(succeeded),
         reached=len(reached) if with_target else None,
         horizon=horizon if with_target else None,
         seconds_to_target=_restricted(to_target, missed, clock, horizon),
         samples_to_target=_restricted(samples, missed, counts, longest(run.samples for run in runs)),
-        training_seconds=_mean(run.seconds.training for run in whole),
+        training_seconds=_mean(run.seconds.training for run in succeeded),
         samples_per_s=_mean(run.throughput.samples_per_s for run in runs),
         final={name: mean for name, mean in means.items() if mean is not None},
         staleness_mean=_mean(run.staleness.mean for run in runs if run.staleness is not None),
@@ -47,14 +45,14 @@ def summarize(runs: Sequence[RunResult], horizon: float | None = None) -> Summar
 def _restricted(
     reached: Sequence[float | None],
     missed: Sequence[RunResult],
-    watched: Sequence[float | None],
+    trained: Sequence[float | None],
     horizon: float | None,
 ) -> float | None:
-    """Null when no run reached the target: the horizon alone would look like a measurement."""
+    """None if no run reached the target: the horizon alone would look like a measurement."""
     times = [float(value) for value in reached if value is not None and value >= 0]
     if not times or horizon is None:
         return None
-    for run, last in zip(missed, watched, strict=True):
+    for run, last in zip(missed, trained, strict=True):
         times.append(float(last or 0.0) if is_interrupted(run) else horizon)
     observed = [index < len(times) - len(missed) for index in range(len(times))]
     return restricted_mean(times, observed, horizon)

@@ -1,32 +1,32 @@
-"""A comparison's numbers as sentences. Pure; every sentence carries its numbers."""
+"""Sentences about a comparison, each with its numbers. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator import text
 from orchestrator.verdict.contrast import Contrast
 from orchestrator.verdict.evidence import Modes, Quality, Race
 from orchestrator.verdict.statistics import Estimate
 
-_SAID_ELSEWHERE = frozenset({"straggler"})
-"""Kinds of findings that have a reason of their own, over all runs (`orchestrator.verdict.stragglers`)."""
-ONE_AFTER_ANOTHER = "variants ran one after another: a machine that got slower meanwhile hurt the later ones"
+_TOLD_ELSEWHERE = frozenset({"straggler"})
+"""Kinds of findings with a reason of their own, from all runs of a variant (`orchestrator.verdict.stragglers`)."""
 FEWEST_SEEDS = 3
-"""Fewer prove nothing."""
+"""Fewer seeds prove nothing."""
 
 
 @dataclass(frozen=True)
 class Ruling:
-    """A contrast, judged: see the table in docs/verdict.md."""
+    """A contrast with its verdict: the table "Questions" in docs/verdict.md."""
 
     contrast: Contrast
     winner: str | None = None
     by_counts: bool = False
-    """Won by fewer missed or lost runs, not by the size of the advantage."""
+    """Whether fewer missed or lost runs decided, not the size of the advantage."""
     p_value: float | None = None
-    """Of the deciding test, adjusted for all tests of the comparison."""
+    """P-value of the deciding test, adjusted for all tests of the comparison."""
     equal: bool = False
-    """TOST holds."""
+    """Whether TOST shows equality."""
 
     @property
     def loser(self) -> str:
@@ -37,19 +37,11 @@ class Ruling:
         return self.contrast.pairs.n >= FEWEST_SEEDS
 
 
-def decimals(value: float) -> int:
-    return 2 if value < 2 else 1 if value < 100 else 0
-
-
 def factor(estimate: Estimate) -> str:
-    """`2.9x [2.8, 3.0]`; the bounds only where there are any."""
+    """`2.9x [2.8, 3.0]`, without the interval if there is none."""
     if estimate.value is None:
         return "not measured"
-    d = decimals(estimate.value)
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.{d}f}x"
-    high = f"{estimate.high:.{d}f}" if estimate.high < 1000 else "over 1000"
-    return f"{estimate.value:.{d}f}x [{estimate.low:.{d}f}, {high}]"
+    return text.factor(estimate.value, estimate.low, estimate.high)
 
 
 def points(estimate: Estimate) -> str:
@@ -57,10 +49,10 @@ def points(estimate: Estimate) -> str:
     if estimate.value is None:
         return "not measured"
     d = 2 if abs(estimate.value) < 0.01 else 1
-    text = f"{100 * estimate.value:+.{d}f} points"
+    value = f"{100 * estimate.value:+.{d}f} points"
     if estimate.low is None or estimate.high is None:
-        return text
-    return f"{text} [{100 * estimate.low:+.{d}f}, {100 * estimate.high:+.{d}f}]"
+        return value
+    return f"{value} [{100 * estimate.low:+.{d}f}, {100 * estimate.high:+.{d}f}]"
 
 
 def p_text(p: float | None, name: str = "p") -> str:
@@ -73,11 +65,10 @@ def p_text(p: float | None, name: str = "p") -> str:
 
 def sample_text(contrast: Contrast) -> str:
     pairs = contrast.pairs
-    runs = "run" if pairs.left_out == 1 else "runs"
-    left = f", {pairs.left_out} {runs} without a partner left out" if pairs.left_out else ""
-    if pairs.paired:
-        return f"{pairs.n} paired seed{'s' if pairs.n != 1 else ''}{left}"
-    return f"{len(pairs.x)} and {len(pairs.y)} runs, unpaired{left}"
+    if not pairs.paired:
+        return f"{len(pairs.x)} and {len(pairs.y)} runs, unpaired"
+    left_out = f", {text.plural(pairs.left_out, 'run')} without a partner left out" if pairs.left_out else ""
+    return f"{text.plural(pairs.n, 'paired seed')}{left_out}"
 
 
 def count_text(contrast: Contrast) -> str:
@@ -87,7 +78,7 @@ def count_text(contrast: Contrast) -> str:
 
 
 def speed_phrase(contrast: Contrast, race: Race, name: str) -> str:
-    """`reached val_accuracy >= 0.95 2.9x [2.8, 3.0] sooner`; `... as fast` where it is no claim."""
+    """`reached val_accuracy >= 0.95 2.9x [2.8, 3.0] sooner`."""
     return f"{_verb(race)} {factor(contrast.seen_from(name))} {'faster' if race.kind == 'rate' else 'sooner'}"
 
 
@@ -102,17 +93,16 @@ def time_reason(ruling: Ruling, race: Race) -> str:
     if ruling.by_counts:
         return f"{ruling.winner} {_verb(race)} in more runs ({p_text(ruling.p_value)}){misses}"
     if c.advantage.value is None:
-        return f"time: not measured for both {c.variant} and {c.other}"
+        return f"time: {c.variant} and {c.other} cannot be compared, as it was not measured for both"
     if ruling.winner:
         phrase = speed_phrase(c, race, ruling.winner)
         tail = f"({sample_text(c)}, {p_text(ruling.p_value)}){misses}"
         return f"{ruling.winner} {phrase} than {ruling.loser} {tail}"
+    seen = f"{c.variant} {_verb(race)} {factor(c.advantage)} as fast as {c.other}"
     if not ruling.enough:
-        return f"time, observed: {c.variant} {_verb(race)} {factor(c.advantage)} as fast as {c.other}{misses}"
-    return (
-        f"time: no difference shown: {c.variant} {_verb(race)} {factor(c.advantage)} as fast as {c.other}"
-        f" ({sample_text(c)}, {p_text(ruling.p_value)}){misses}{_why_not(c)}"
-    )
+        return f"time, with too few seeds for a test: {seen}{misses}"
+    tested = f"({sample_text(c)}, {p_text(ruling.p_value)})"
+    return f"time: no difference shown: {seen} {tested}{misses}{_why_not(c)}"
 
 
 def quality_reason(ruling: Ruling, quality: Quality) -> str:
@@ -121,34 +111,33 @@ def quality_reason(ruling: Ruling, quality: Quality) -> str:
     if ruling.by_counts:
         return f"{metric}: {ruling.winner} lost fewer runs ({p_text(ruling.p_value)}){lost}"
     if c.advantage.value is None:
-        why = "" if quality.is_share else " (a relative margin needs values above 0)"
-        return f"{metric}: not measured for both {c.variant} and {c.other}{why}{lost}"
+        why = "" if quality.is_share else " with values above 0, which a relative margin needs"
+        return f"{metric}: {c.variant} and {c.other} cannot be compared, as it was not measured for both{why}{lost}"
     seen = f"{c.variant} {advantage_text(c, c.variant)} against {c.other} ({sample_text(c)}"
     tost = p_text(c.p_equal, "TOST p")
     if ruling.winner:
         won = advantage_text(c, ruling.winner).lstrip("+")
-        return f"{metric}: {ruling.winner} {won} better than {ruling.loser} ({sample_text(c)}, " + (
-            f"{p_text(ruling.p_value)}){lost}"
-        )
+        tail = f"({sample_text(c)}, {p_text(ruling.p_value)}){lost}"
+        return f"{metric}: {ruling.winner} {won} better than {ruling.loser} {tail}"
     if not ruling.enough:
-        return f"{metric}, observed: {seen}){lost}"
+        return f"{metric}, with too few seeds for a test: {seen}){lost}"
     if ruling.equal:
         return f"{metric}: equal within {margin_text(c)}: {seen}, {tost}){lost}"
     if c.at_target:
-        return f"{metric}: runs stopped at the target, so no contest of final quality: {seen}, {tost}){lost}"
-    return f"{metric}: neither equal within {margin_text(c)} nor different is shown: {seen}, {tost}){lost}"
+        return f"{metric} does not count, as runs stopped at the target: {seen}, {tost}){lost}"
+    return f"{metric}: neither equality within {margin_text(c)} nor a difference is shown: {seen}, {tost}){lost}"
 
 
 def cost_reason(ruling: Ruling, race: Race) -> str:
     c = ruling.contrast
     to_target = " up to the target" if race.kind == "target" else ""
     if ruling.by_counts:
-        return f"cost: {ruling.winner} pays for fewer runs that miss ({count_text(c)}, {p_text(ruling.p_value)})"
+        return f"cost: {ruling.winner} wins by fewer runs that missed ({count_text(c)}, {p_text(ruling.p_value)})"
     tail = f"({sample_text(c)}, {p_text(ruling.p_value)})"
     if ruling.winner:
         won = factor(c.seen_from(ruling.winner))
         return f"{ruling.winner} cost {won} less{to_target} than {ruling.loser} {tail}"
-    claim = "no difference shown" if ruling.enough else "observed"
+    claim = "no difference shown" if ruling.enough else "too few seeds for a test"
     return f"cost{to_target}: {claim}: {c.other} cost {factor(c.advantage)} what {c.variant} cost {tail}"
 
 
@@ -169,34 +158,34 @@ def margin_text(contrast: Contrast) -> str:
 
 
 def finding_reasons(modes: Modes) -> list[str]:
-    """What slowed or upset the runs, once per variant and kind, in the words of the first run that met it."""
+    """Findings of the runs, once per variant and kind, in the words of the first run that has one."""
     reasons = []
     for name, runs in modes.items():
-        met: dict[str, list[str]] = {}
+        by_kind: dict[str, list[str]] = {}
         for run in runs:
-            for kind in {finding.kind for finding in run.stability.findings} - _SAID_ELSEWHERE:
+            for kind in {finding.kind for finding in run.stability.findings} - _TOLD_ELSEWHERE:
                 first = next(finding for finding in run.stability.findings if finding.kind == kind)
-                said = f"{first.symptom}: {first.evidence}" if first.evidence else first.symptom
-                met.setdefault(kind, []).append(said)
-        for kind, texts in sorted(met.items()):
-            reasons.append(f"{name}: {texts[0]} ({kind}, {len(texts)} of {len(runs)} runs)")
+                words = f"{first.symptom}: {first.evidence}" if first.evidence else first.symptom
+                by_kind.setdefault(kind, []).append(words)
+        for kind, described in sorted(by_kind.items()):
+            reasons.append(f"{name}: {described[0]} ({kind}, {len(described)} of {len(runs)} runs)")
     return reasons
 
 
 def _why_not(c: Contrast) -> str:
-    """Why an interval that excludes "the same" names no winner."""
+    """Why a time interval that excludes "the same" names no winner."""
     if not c.excludes_neutral():
         return ""
     if not c.matters():
         return f"; a difference under {margin_text(c)} does not matter"
     if c.loses_more(c.favours() or ""):
-        return f"; {c.favours()} missed more runs, so its sooner runs do not count as a win"
-    return "; not beyond chance, given how many questions were asked"
+        return f"; {c.favours()} missed more runs, so being faster in the others is no win"
+    return "; not significant after correction for the number of questions (Holm)"
 
 
 def _verb(race: Race) -> str:
     return {
         "target": f"reached {race.goal}",
-        "budget": "finished the same samples",
+        "samples": "finished the same samples",
         "rate": "processed samples",
     }[race.kind]

@@ -1,4 +1,4 @@
-"""Folders of runs that nobody trained, written by the real store, for tests of the reports."""
+"""Folders of simulated runs, written by the real store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def store_run(
     slow: float = 1.0,
     **changes: Any,
 ) -> RunResult:
-    """One run's folder: a loss that falls, ten evaluations, and samples of hosts and GPUs when asked."""
+    """Write a run's folder: a falling loss, ten evaluations, and samples of hosts and GPUs on request."""
     run_id = changes.pop("run_id", f"{folder.name}-{mode}-s{seed}")
     is_async = mode.startswith("async")
     tasks = {"worker": workers, **({"chief": 1, "ps": 1} if is_async else {}), "evaluator": 1}
@@ -71,7 +71,7 @@ def store_run(
 
 
 def store_comparison(folder: Path, variants: Mapping[str, float] | None = None, seeds: int = 3, **options: Any) -> Path:
-    """Runs of several variants, with the median seconds to target of each; without comparison.json."""
+    """Write runs of variants with these median seconds to the target, without comparison.json."""
     noise = (0.96, 1.03, 1.0, 1.05, 0.98, 1.01, 0.97)
     for seed in range(seeds):
         for name, seconds in (variants or {"sync": 10.0, "async": 4.0}).items():

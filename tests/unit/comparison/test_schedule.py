@@ -112,4 +112,4 @@ def test_runs_that_the_timeout_kept_from_beginning_are_counted() -> None:
     spec = CompareSpec.make({"job": "digits", "seeds": 3})
     _, results = play(spec, {})
     verdict = assemble("c", spec, results[:4]).verdict
-    assert any(reason.startswith("2 runs were not begun") for reason in verdict.reasons)
+    assert any(reason.startswith("not started") and ": 2 runs" in reason for reason in verdict.reasons)

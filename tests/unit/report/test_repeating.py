@@ -1,73 +1,50 @@
-"""What reports tell beside results: where runs were made."""
+"""The spec in a report repeats the runs."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
-import pytest
+from orchestrator.report.repeating import spec_text
+from orchestrator.report.study import load_study
+from orchestrator.spec import yaml
+from orchestrator.spec.comparison import CompareSpec
+from tests.unit.stored_runs import store_run
 
-from orchestrator.doctor.environment import commit, environment
-from orchestrator.report.repeating import facts
-from orchestrator.store.directory import load_environment
-
-pytestmark = pytest.mark.unit
-
-
-def test_environment_can_be_stored_and_told(tmp_path: Path) -> None:
-    found = environment(tmp_path)
-    assert set(found) == {"regatta", "python", "packages", "platform", "cpu", "memory_bytes", "commit"}
-    assert found["packages"]["numpy"]
-    assert found["cpu"]["cores"] >= 1
-    assert found["commit"]["job"] is None
-    (tmp_path / "environment.json").write_text(json.dumps(found))
-    assert load_environment(tmp_path) == found
-    rows = dict(facts(found))
-    assert rows["memory_bytes"].endswith("GiB")
-    assert rows["commit job"] == "not known"
+# Not marked `unit`: it takes seconds, and the whole marked set is to run in 30 s.
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "\udcff", '{"a": ' * 100_000])
-def test_an_unreadable_environment_is_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / "environment.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert load_environment(tmp_path) is None
-    assert load_environment(tmp_path / "absent") is None
+def test_the_spec_in_a_report_is_the_spec_that_was_run(tmp_path: Path) -> None:
+    """As far as `regatta compare spec.yaml` would make the same runs of it."""
 
+    def stored(folder: Path, values: dict[str, Any]) -> CompareSpec:
+        spec = CompareSpec.make(values)
+        for seed in spec.seeds:
+            for name in spec.variants:
+                run = spec.variant(name, seed).resolved()
+                store_run(tmp_path / folder, name, seed, 4.0, spec=run, job=run["job"])
+        return spec
 
-def test_processor_of_a_machine_that_tells_nothing(tmp_path: Path) -> None:
-    found = environment(tmp_path, root=tmp_path)
-    assert found["cpu"]["model"] != ""
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc" / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Fast: 3000\n")
-    assert environment(tmp_path, root=tmp_path)["cpu"]["model"] == "Fast: 3000"
+    def told(folder: Path) -> CompareSpec:
+        text = spec_text(load_study(tmp_path / folder)) or ""
+        return CompareSpec.make(yaml.load(text) | {"directory": "."})
 
-
-def test_commit_and_whether_files_differ_from_it(tmp_path: Path) -> None:
-    def git(*arguments: str) -> str:
-        who = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
-        done = subprocess.run(["git", *who, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    assert commit(tmp_path) is None
-    git("init", "-q")
-    (tmp_path / "job.py").write_text("1")
-    git("add", "job.py")
-    git("commit", "-q", "-m", "x")
-    head = git("rev-parse", "HEAD")
-    assert commit(tmp_path) == head
-    (tmp_path / "job.py").write_text("2")
-    assert commit(tmp_path) == f"{head}+"
-    (tmp_path / "venv").mkdir()
-    (tmp_path / "venv" / "environment.py").touch()
-    assert commit(tmp_path / "venv", "environment.py") is None  # a package installed inside somebody's repository
-
-
-def test_importing_the_reports_leaves_the_drawing_out() -> None:
-    names = ["sections", "html", "markdown", "png", "terminal", "joining"]
-    imports = ", ".join(f"orchestrator.report.{name}" for name in names)
-    heavy = "{'plotly', 'matplotlib', 'numpy', 'scipy', 'rich', 'pandas'}"
-    code = f"import sys, {imports}; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    base = {"job": "digits", "samples": 6400, "target": "val_accuracy>=0.95", "params": {"hidden": 8}, "seeds": 2}
+    for number, more in enumerate(
+        (
+            {},
+            {"modes": {"sync": {}, "async": {"learning_rate": 0.001}}},
+            {"vary": {"workers": [1, 2], "params.hidden": [8, 16]}},
+            {
+                "variants": {"a": {"batch_size": 16}, "b": {"mode": "async", "epochs": 2}},
+                "straggler": "transient:p=0.05,factor=10",
+            },
+        )
+    ):
+        folder = Path(f"c{number}")
+        spec, again = stored(folder, {**base, **more}), told(folder)
+        assert again.seeds == spec.seeds
+        assert list(again.variants) == list(spec.variants)
+        for name in spec.variants:
+            ours, theirs = (s.variant(name, 0).model_dump() for s in (again, spec))
+            assert ours | {"out": None} == theirs | {"out": None}

@@ -95,7 +95,7 @@ class TestNames:
         assert made.count('"') == 2
         assert "'" not in made
         assert not unseen(html.unescape(made))
-        page = preformatted(name) + table([name], [[name, name]], caption=name)
+        page = preformatted(name) + table([name], [[name, name]])
         assert "<script" not in page
         assert "<img" not in page
         assert not unseen(html.unescape(page))

@@ -23,7 +23,7 @@ from orchestrator.verdict.statistics import (
     seeds_for_equivalence,
 )
 
-# Not marked `unit`: it takes seconds, and the marked set has thirty.
+# Not marked `unit`: it takes seconds, and the whole marked set is to run in 30 s.
 
 thousand = settings(max_examples=1000, derandomize=True, deadline=None, database=None)
 # Drawn by numpy from a drawn seed: ten times faster than lists of drawn floats.
@@ -37,7 +37,7 @@ def sample(random: np.random.Generator, n: int) -> list[float]:
 
 @thousand
 @given(randoms, st.integers(2, 10), st.floats(1e-3, 1e3))
-def test_paired_difference_and_equivalence_are_scipys(random: np.random.Generator, n: int, margin: float) -> None:
+def test_paired_difference_and_equivalence_agree_with_scipy(random: np.random.Generator, n: int, margin: float) -> None:
     x, y = sample(random, n), sample(random, n)
     difference = np.subtract(x, y)
     reference = stats.ttest_1samp(difference, 0)
@@ -52,7 +52,7 @@ def test_paired_difference_and_equivalence_are_scipys(random: np.random.Generato
 
 @thousand
 @given(randoms, st.integers(2, 10), st.integers(2, 10), st.floats(1e-3, 1e3))
-def test_independent_difference_and_equivalence_are_scipys(
+def test_independent_difference_and_equivalence_agree_with_scipy(
     random: np.random.Generator, n: int, m: int, margin: float
 ) -> None:
     x, y = sample(random, n), sample(random, m)
@@ -97,7 +97,7 @@ def test_ratio_of_exact_multiples_has_no_width() -> None:
     assert (ours.value, ours.low, ours.high, ours.p_value) == pytest.approx((2, 2, 2, 0))
 
 
-def test_ratio_survives_values_that_repeat() -> None:
+def test_ratio_of_repeating_values_has_an_interval() -> None:
     ours = geometric_mean_ratio([2.0] * 9 + [3.0], [1.0] * 10)
     assert ours.low is not None
     assert ours.high is not None
@@ -113,7 +113,7 @@ def test_ratio_covers_the_truth(n: int, floor: float) -> None:
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
-def test_values_outside_the_domain_give_nothing(bad: float) -> None:
+def test_values_outside_the_domain_give_no_estimate(bad: float) -> None:
     assert geometric_mean_ratio([1.0, bad, 3.0], [1.0, 2.0, 3.0]) == Estimate()
     if not math.isfinite(bad):
         assert paired_difference([1.0, bad], [1.0, 2.0]) == Estimate()
@@ -123,7 +123,7 @@ def test_values_outside_the_domain_give_nothing(bad: float) -> None:
     assert seeds_for_equivalence([0.1, 0.2], bad) is None
 
 
-def test_few_values_give_the_value_alone_or_nothing() -> None:
+def test_few_values_give_the_value_alone_or_no_estimate() -> None:
     assert paired_difference([], []) == geometric_mean_ratio([], []) == Estimate()
     assert independent_difference([], [1.0, 2.0]) == Estimate()
     assert paired_difference([3.0], [1.0]) == Estimate(2.0)

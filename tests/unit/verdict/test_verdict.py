@@ -1,4 +1,4 @@
-"""The rules of docs/verdict.md on simulated results: nothing is oversold, and a miss counts."""
+"""The rules of docs/verdict.md on simulated results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def compared(sync: Sequence[RunResult], async_: Sequence[RunResult], **options: 
 
 
 @pytest.mark.parametrize(("seeds", "miss"), [(5, 0.0), (3, 0.0), (5, 0.3)])
-def test_the_same_mode_twice_is_no_difference_in_19_of_20(seeds: int, miss: float) -> None:
+def test_a_mode_compared_with_itself_shows_no_difference_in_19_of_20(seeds: int, miss: float) -> None:
     """Measured with 4,000 repetitions: 97.0 % at 5 and 3 seeds, 98.9 % with misses (docs/statistics.md)."""
     rng = np.random.default_rng(11)
 
@@ -45,7 +45,7 @@ def test_the_same_mode_twice_is_no_difference_in_19_of_20(seeds: int, miss: floa
     assert sum("no difference" in v.headline.lower() for v in none) >= 0.95 * len(none)
 
 
-def test_a_slow_worker_makes_async_win_with_the_reason_in_numbers() -> None:
+def test_async_wins_with_a_slow_worker_and_the_reasons_have_numbers() -> None:
     times = {"worker:0": 1.0, "worker:1": 3.9, "worker:2": 1.0}
     timing = Timing(workers={task: WorkerTime(step_seconds=t, idle=0.71) for task, t in times.items()})
     verdict = compared(some_runs("sync", 290, timing=timing), some_runs("async", 100))
@@ -60,14 +60,14 @@ def test_a_slow_worker_makes_async_win_with_the_reason_in_numbers() -> None:
     assert any("slow worker" in step for step in verdict.next_steps)
 
 
-def test_the_baseline_wins_when_it_is_sooner_and_the_ratio_is_its_advantage() -> None:
+def test_the_baseline_wins_if_it_is_sooner_and_the_ratio_is_its_advantage() -> None:
     verdict = compared(some_runs("sync", 100), some_runs("async", 150))
     assert verdict.winner == "sync"
     assert answer(verdict, "time").ratio.value == pytest.approx(1.5, rel=0.05)
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_fewer_than_three_seeds_prove_nothing_but_the_ratio_is_told(n: int) -> None:
+def test_fewer_than_three_seeds_prove_nothing_but_give_the_ratio(n: int) -> None:
     verdict = compared(some_runs("sync", 300, n), some_runs("async", 100, n))
     assert (verdict.winner, verdict.confidence) == (None, "none")
     assert verdict.headline.startswith("Proves nothing yet")
@@ -86,7 +86,7 @@ def test_faster_but_worse_does_not_win() -> None:
     assert any("--tune-lr" in step for step in verdict.next_steps)
 
 
-def test_speed_without_a_target_wins_only_at_shown_quality() -> None:
+def test_speed_without_a_target_wins_only_if_equal_quality_is_shown() -> None:
     noise = (0.02, -0.03, 0.01, -0.02, 0.0)
     noisy = [a_run("async", s, 100, 0.96 + noise[s], target=None) for s in range(5)]
     verdict = compared(some_runs("sync", 300, target=None), noisy)
@@ -117,7 +117,7 @@ def test_overshooting_the_target_where_runs_stop_is_no_quality_win() -> None:
     assert answer(verdict, "quality").winner is None
 
 
-def test_a_miss_counts_as_the_horizon_and_bars_from_winning() -> None:
+def test_a_miss_counts_as_the_horizon_and_prevents_a_win() -> None:
     async_ = [*some_runs("async", 50, 4), a_run("async", 4, None, training=90)]
     verdict = compared(some_runs("sync", 100), async_)
     assert verdict.winner is None
@@ -142,34 +142,31 @@ def test_no_run_reaches_the_target() -> None:
     assert (verdict.winner, verdict.confidence) == (None, "low")
     assert "no run of async or sync reached" in verdict.headline
     assert any("--samples" in step for step in verdict.next_steps)
-    assert summarize(missed["sync"]).seconds_to_target is None
+    assert summarize(missed["sync"], 300.0).seconds_to_target is None
 
 
-def test_identical_runs_differ_in_nothing() -> None:
+def test_identical_runs_show_no_difference() -> None:
     same = {mode: [a_run(mode, s, 100.0, cost=2.0) for s in range(5)] for mode in ("sync", "async")}
     verdict = compared(same["sync"], same["async"])
     assert (verdict.winner, verdict.confidence) == (None, "high")
     assert all(a.winner is None for a in verdict.answers)
 
 
-def test_cost_is_judged_only_when_every_run_has_one() -> None:
+def test_cost_is_judged_only_if_every_run_has_one() -> None:
     sync, async_ = some_runs("sync", 300, cost=3.0), some_runs("async", 280, cost=1.0)
     assert answer(compared(sync, async_), "cost").winner == "async"
     partly = [*async_[:-1], async_[-1].model_copy(update={"cost": None})]
     assert "cost" not in {a.question for a in compared(sync, partly).answers}
 
 
-def test_runs_without_common_seeds_or_of_different_days_are_unpaired_and_said_so() -> None:
+def test_runs_without_common_seeds_are_unpaired_and_reported_as_such() -> None:
     shifted = [r.model_copy(update={"seed": r.seed + 100}) for r in some_runs("async", 100)]
-    for verdict in (
-        compared(some_runs("sync", 300), shifted),
-        compared(some_runs("sync", 300), some_runs("async", 100), paired=False),
-    ):
-        assert (verdict.winner, verdict.confidence) == ("async", "moderate")
-        assert "5 and 5 runs, unpaired" in verdict.reasons[0]
+    verdict = compared(some_runs("sync", 300), shifted)
+    assert (verdict.winner, verdict.confidence) == ("async", "moderate")
+    assert "5 and 5 runs, unpaired" in verdict.reasons[0]
 
 
-def test_an_interrupted_run_is_left_out_and_said_so() -> None:
+def test_an_interrupted_run_is_left_out_and_reported_as_such() -> None:
     stopped = a_run("async", 4, None, training=5, status="stopped", stop_reason="interrupted")
     verdict = compared(some_runs("sync", 300), [*some_runs("async", 100, 4), stopped])
     assert verdict.winner == "async"
@@ -195,19 +192,19 @@ def test_times_that_were_not_measured_are_not_zero() -> None:
     assert verdict.headline.startswith("Not enough evidence")
 
 
-def test_many_variants_name_the_best_and_its_equals() -> None:
+def test_the_best_of_many_variants_is_named_with_its_equals() -> None:
     modes = {name: some_runs(name, t) for name, t in (("sync", 300), ("async", 100), ("a4", 50), ("slow", 600))}
     verdict = judge(modes, "sync")
     assert (verdict.winner, verdict.confidence) == ("a4", "high")
     twin = judge({**modes, "a4-again": some_runs("a4-again", 50.5)}, "sync")
     assert twin.confidence == "low"
-    assert "not told apart from a4" in twin.headline
+    assert "no difference shown to a4" in twin.headline
     alone = judge({name: modes[name] for name in ("a4", "sync", "slow")}, "a4")
     assert alone.winner == "a4"
     assert {a.variant for a in alone.answers} == {"sync", "slow"}
 
 
-def test_nothing_to_compare_is_said_and_wrong_use_is_refused() -> None:
+def test_too_little_to_compare_and_invalid_arguments() -> None:
     assert judge({"sync": some_runs("sync", 100)}, "sync").confidence == "none"
     assert judge({"sync": [], "async": []}, "sync").headline.startswith("Proves nothing yet: 0")
     with pytest.raises(UsageError, match="baseline"):
@@ -216,20 +213,20 @@ def test_nothing_to_compare_is_said_and_wrong_use_is_refused() -> None:
         compared([], [], margin=0.0)
 
 
-def test_summary_counts_misses_and_nulls_what_was_not_measured() -> None:
+def test_summary_counts_misses_and_is_null_without_measurements() -> None:
     summary = summarize([*some_runs("sync", 100, 4), a_run("sync", 4, None, training=200)], horizon=500)
     assert (summary.runs, summary.succeeded, summary.reached, summary.horizon) == (5, 5, 4, 500)
     assert summary.seconds_to_target == pytest.approx((100 * sum(STEADY[:4]) + 500) / 5, rel=0.02)
     assert (summary.cost, summary.jitter, summary.staleness_mean) == (None, None, None)
-    empty = summarize([])
+    empty = summarize([], None)
     assert (empty.runs, empty.reached, empty.seconds_to_target, empty.final) == (0, None, None, {})
 
 
-def test_scaling_efficiency_is_told_where_variants_differ_in_workers() -> None:
+def test_scaling_efficiency_is_a_reason_if_variants_differ_in_workers() -> None:
     two = some_runs("sync", 100, tasks={"worker": 2})
     four = some_runs("sync", 60, tasks={"worker": 4})
     (reason,) = [r for r in judge({"two": two, "four": four}, "two").reasons if "scaling" in r]
     assert reason.startswith("sync, 4 workers: scaling efficiency 0.83 [0.")
-    assert reason.endswith("against 2 (5 paired seeds)")
+    assert reason.endswith("against 2 workers (5 paired seeds)")
     same = judge({"two": two, "again": two, "four": four}, "two")
     assert not any("scaling" in r for r in same.reasons)
