@@ -111,7 +111,7 @@ def test_a_run_trains_and_goes_on_there(base: tuple[str, str], tmp_path: Path) -
     second = train("exact.py", attempt=2, samples=640, **settings)[0]
     assert second.steps.tolist() == list(range(11, 21))
     assert not list(tmp_path.rglob("*.npz"))
-    settings = checkpointing(spec, "seed-0", tmp_path)
+    settings = checkpointing(spec, "seed-0", tmp_path, workers=2)
     assert settings is not None
     latest = CheckpointStore(open_storage(settings.destination), "seed-0").latest().checkpoint
     assert latest is not None

@@ -115,7 +115,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(run: Path) -> None:
     assert result.status == "succeeded"
     assert rows(run, "SELECT MIN(step) FROM steps WHERE attempt = 2") == [(before + 1,)]
     (note,) = rows(run, "SELECT detail FROM events WHERE kind = 'note'")
-    assert "is torn" in json.loads(note[0])["text"]
+    assert "is truncated" in json.loads(note[0])["text"]
 
 
 def test_without_a_checkpoint_to_trust_nothing_is_started(run: Path) -> None:
