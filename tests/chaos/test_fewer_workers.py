@@ -34,10 +34,10 @@ class Weather(Onlooker):
             self._when.pop(0)[1]()
 
     def _give_back(self) -> None:
-        self.backend.lost.clear()
+        self.backend.lost_hosts.clear()
 
     def _take(self) -> None:
-        self.backend.lost.add("worker:2")
+        self.backend.lost_hosts.add("worker:2")
         for task in [Task("worker", 2), Task("chief", 0)]:  # async would go on without the worker alone
             self.send(task, signal.SIGKILL)
 

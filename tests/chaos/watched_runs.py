@@ -84,11 +84,11 @@ class ApartBackend(LocalBackend):
 
     def __init__(self) -> None:
         super().__init__(SESSION)
-        self.lost: set[str] = set()
+        self.lost_hosts: set[str] = set()
         """Ids of hosts that are out of reach."""
         self.addresses: set[str] = set()
         """Of all tasks there ever were."""
-        self.reservations = _Apart(self.lost)
+        self.reservations = _Apart(self.lost_hosts)
 
     def group(self, plans: tuple[TaskPlan, ...], bundles: Sequence[Bundle], deadline: float) -> LocalGroup:
         return _Noting(plans, self, [bundle.host for bundle in bundles])
@@ -119,7 +119,7 @@ class _Noting(LocalGroup):
         self._backend, self._hosts = backend, hosts
 
     def lost_hosts(self) -> tuple[Host, ...]:
-        return tuple(host for host in self._hosts if host.id in self._backend.lost)
+        return tuple(host for host in self._hosts if host.id in self._backend.lost_hosts)
 
     def launch(self, assign: Assign) -> None:
         def noting(task: Task, addresses: Mapping[Task, str]) -> Assignment:
