@@ -12,6 +12,7 @@ from orchestrator.errors import TaskDiedError
 from tests.chaos.checker import check_restarts, check_updates, check_writers
 from tests.chaos.history import History
 from tests.chaos.watched_runs import BATCH, ApartBackend, Onlooker, launched
+from tests.marked import slow
 from workers.messages import Task
 
 INTERVAL = 100
@@ -42,7 +43,7 @@ class Weather(Onlooker):
             self.send(task, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", [slow("sync"), "async"])
 def test_a_run_shrinks_and_grows_back(mode: str, tmp_path: Path) -> None:
     weather = Weather(300, 700)
     batches = 3 if mode == "sync" else 1

@@ -11,6 +11,7 @@ from tests.chaos.checker import check_run
 from tests.chaos.history import History
 from tests.chaos.nemesis import Nemesis, Strike
 from tests.chaos.watched_runs import run
+from tests.marked import slow
 from workers.messages import Task
 
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP
@@ -45,6 +46,7 @@ def test_sync_restarts_from_its_last_checkpoint_whoever_is_lost(tmp_path: Path) 
     check_restarts(history, nemesis, 20)
 
 
+@pytest.mark.slow
 def test_async_restarts_from_its_last_checkpoint_when_the_chief_or_a_ps_is_lost(tmp_path: Path) -> None:
     nemesis = Nemesis(strikes((CHIEF, KILL), (PS, STOP), (PS, KILL), (CHIEF, STOP)))
     result = run(tmp_path, nemesis, mode="async", steps=2700, interval=180)
@@ -53,7 +55,7 @@ def test_async_restarts_from_its_last_checkpoint_when_the_chief_or_a_ps_is_lost(
     check_restarts(history, nemesis, 60)
 
 
-@pytest.mark.parametrize("number", [KILL, STOP], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [KILL, slow(STOP)], ids=lambda number: number.name)
 def test_an_async_worker_is_replaced_while_the_others_train_on(number: signal.Signals, tmp_path: Path) -> None:
     nemesis = Nemesis(strikes((W1, number)))
     # Enough updates for the worker to come back to: the others make up to a thousand a second.
@@ -67,7 +69,7 @@ def test_an_async_worker_is_replaced_while_the_others_train_on(number: signal.Si
         assert history.longest_gap() < 5
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_a_lost_evaluator_does_not_disturb_training(mode: str, tmp_path: Path) -> None:
     nemesis = Nemesis(strikes((EVALUATOR, KILL), (EVALUATOR, STOP)))
     result = run(tmp_path, nemesis, mode=mode, steps=1800, interval=300)

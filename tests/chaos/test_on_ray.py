@@ -117,6 +117,7 @@ def test_sync_survives_a_task_and_a_supervisor(tmp_path: Path) -> None:
     assert len(history.of("restart")) + len(history.of("replace")) == 2
 
 
+@pytest.mark.slow
 def test_async_goes_on_without_a_worker_until_it_is_back(tmp_path: Path) -> None:
     command = Command(tmp_path, "async", 5000)
     command.wait_for(steps_of(1, 300))
@@ -129,6 +130,7 @@ def test_async_goes_on_without_a_worker_until_it_is_back(tmp_path: Path) -> None
     assert History.read(command.run).of("replace")
 
 
+@pytest.mark.slow
 def test_a_lost_head_is_said_at_once_and_the_run_can_be_resumed(tmp_path: Path) -> None:
     """Ray itself would wait for its head for a minute, and then end the driver without a word of ours."""
     with head_here(Node(cpus=6)) as head:

@@ -16,6 +16,7 @@ from tests.chaos.checker import check_run
 from tests.chaos.history import History
 from tests.chaos.nemesis import Throttle
 from tests.chaos.watched_runs import Onlooker, run
+from tests.marked import slow
 from workers.addresses import Reservation
 from workers.messages import Task
 from workers.supervisor import replica
@@ -47,7 +48,7 @@ def intruder(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         server.close()
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_a_port_that_was_taken_means_new_ports(mode: str, intruder: list[int], tmp_path: Path) -> None:
     intruder[0] = 1
     result = run(tmp_path, Onlooker(), mode=mode, steps=100)
@@ -56,6 +57,7 @@ def test_a_port_that_was_taken_means_new_ports(mode: str, intruder: list[int], t
     assert [failure.kind for failure in result.failures] == ["address_taken"]
 
 
+@pytest.mark.slow
 def test_ports_are_tried_three_times(intruder: list[int], tmp_path: Path) -> None:
     intruder[0] = 100
     with pytest.raises(ClusterError, match="could not bind its port"):
@@ -90,6 +92,7 @@ def test_a_peer_that_never_joins_is_named_and_the_group_formed_anew(tmp_path: Pa
     assert "SIGSTOP" in result.failures[0].summary
 
 
+@pytest.mark.slow
 def test_a_slow_worker_is_not_a_hung_one(tmp_path: Path) -> None:
     """An eighth of the processor from step 100 on, with a limit of 2 s."""
     with contextlib.ExitStack() as stack:
@@ -106,6 +109,7 @@ def test_a_slow_worker_is_not_a_hung_one(tmp_path: Path) -> None:
     assert (result.attempts, result.failures) == (1, ())
 
 
+@pytest.mark.slow
 def test_what_crashes_every_time_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(TaskDiedError, match=r"exit code 7.*restarted once without getting beyond") as raised:
         run(tmp_path, Onlooker(), job="doomed.py:Doomed", mode="sync", steps=5000, interval=5000, max_restarts=1)

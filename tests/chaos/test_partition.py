@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
+
 from orchestrator.results import RunResult
 from tests.chaos.checker import check_run
 from tests.chaos.test_on_ray import BATCH, INTERVAL, steps_of, wait_for
@@ -32,6 +34,7 @@ def cut(host: Host, network: str) -> Iterator[None]:
         host.run("ip", "rule", "del", *what)
 
 
+@pytest.mark.slow
 def test_a_partition_between_the_tasks(tmp_path: Path) -> None:
     """The network that the tasks were told to use is cut for good; Ray's own stays whole."""
     require_hosts()

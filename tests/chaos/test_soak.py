@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.soak import FAULTS_PER_RUN, soak
+from tests.marked import slow
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_a_run_under_random_faults(mode: str) -> None:
     tally = soak(mode, seed=2026, seconds=0.1)
     assert tally.runs == 1

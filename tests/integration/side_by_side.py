@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.integration.local_runs import JOBS
 
 BATCH, STEPS, SEED = 16, 24, 3
@@ -30,6 +32,13 @@ def compare(replicas: int, job: str, params: Sequence[Mapping[str, Any]], answer
     assert done.returncode == 0, done.stderr[-4000:]
     answers: list[dict[str, Any]] = json.loads(answer.read_text())
     return answers
+
+
+def asked_for(request: pytest.FixtureRequest, parameter: str) -> list[str]:
+    """Values of `parameter` in the tests of this module that are to run, so that no others are computed."""
+    items = [item for item in request.session.items if item.fspath == request.node.fspath]
+    found = (getattr(item, "callspec", None) for item in items)
+    return list(dict.fromkeys(spec.params[parameter] for spec in found if spec and parameter in spec.params))
 
 
 def main(replicas: int, job: str, answer: Path, params: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import regatta
 from tests.integration.ray_nodes import Head, Node, head_here
+from tests.marked import slow
 
 JOB = """
 import near
@@ -51,7 +52,7 @@ def call(head: Head, folder: Path, *arguments: str, **env: str) -> Any:
     return regatta(*arguments, cwd=folder, **(dict(head.env) | env))
 
 
-@pytest.mark.parametrize("how", ["gcs", "client"])
+@pytest.mark.parametrize("how", ["gcs", slow("client")])
 def test_both_modes_train_there(head: Head, folder: Path, how: str) -> None:
     address = getattr(head, how)
     done = call(head, folder, "compare", "mine.py:Mine", "--seeds", "1", "--address", address, "--out", "out", "--json")
@@ -78,7 +79,7 @@ def test_more_than_the_cluster_has(head: Head, folder: Path) -> None:
     assert "40 worker, 1 evaluator need 41 CPUs and the cluster has 9" in done.stderr
 
 
-@pytest.mark.parametrize("how", ["gcs", "client"])
+@pytest.mark.parametrize("how", ["gcs", slow("client")])
 def test_a_wrong_token_and_none(head: Head, folder: Path, how: str) -> None:
     address = getattr(head, how)
     wrong = call(head, folder, "run", "digits", "--address", address, RAY_AUTH_TOKEN="0" * 64)

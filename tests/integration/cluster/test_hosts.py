@@ -106,6 +106,7 @@ def test_a_comparison_over_three_hosts(three: Three) -> None:
     assert re.search(there, wrong.stderr), wrong.stderr
 
 
+@pytest.mark.slow
 def test_a_silent_address_is_replaced(three: Three) -> None:
     """Ray's own network is cut for TensorFlow's ports only, as a firewall might: the other one is found."""
     before = [host.received("eth1") for host in three.hosts]
@@ -139,6 +140,7 @@ def test_where_tasks_would_go_and_why_not(three: Three) -> None:
     assert "4 of 4 CPUs left" in large.stderr
 
 
+@pytest.mark.slow
 def test_hosts_that_die_and_one_that_comes(three: Three) -> None:
     """With --min-workers the run goes on without the first, grows when there is another, and names who is missing
     when too few are left. Last: the cluster is not what it was after it."""

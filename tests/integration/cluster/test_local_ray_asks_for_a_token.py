@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.marked import slow
+
 # Every method that any of Ray's servers would act on; a server knows some of them, and asks for the token first.
 KNOCK = """
 import json, sys
@@ -54,7 +56,7 @@ folder.rmdir()
 """
 
 
-@pytest.mark.parametrize("mode", ["", "disabled"])
+@pytest.mark.parametrize("mode", [slow(""), "disabled"])
 def test_no_port_or_file_of_ray_lets_anybody_in(tmp_path: Path, mode: str) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     env |= {"HOME": str(tmp_path)} | ({"RAY_AUTH_MODE": mode} if mode else {})

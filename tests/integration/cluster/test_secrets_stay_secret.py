@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.marked import slow
+
 JOB = """
 import base64, os, sys, time
 from jobs.digits import Digits
@@ -62,7 +64,7 @@ def traces(*folders: Path) -> list[str]:
     return [str(path) for path in files if any(sign in path.read_bytes() for sign in signs)]
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_nothing_that_is_left_of_a_run_holds_it(cli: Any, tmp_path: Path, ray_folder: Path, mode: str) -> None:
     (tmp_path / "mine.py").write_text(JOB)
     done = cli(

@@ -169,6 +169,7 @@ def test_a_comparison_from_submission_to_its_files(cluster: Cluster) -> None:
     assert "is taken" in twice.stderr
 
 
+@pytest.mark.slow
 def test_following_survives_the_network_and_the_run_survives_both(cluster: Cluster) -> None:
     """Cut and mended while `logs -f` runs; then ended, taken up again, and the run stopped."""
     proxy = Proxy(cluster.head.dashboard)
@@ -243,6 +244,7 @@ def _reads(process: subprocess.Popen[str], words: str, seconds: float = 90) -> b
     return False
 
 
+@pytest.mark.slow
 def test_a_secret_of_the_head_is_told_to_nobody(cluster: Cluster) -> None:
     """Only its name travels: the value is in the environment that `ray start` had."""
     done = cluster.regatta(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.integration.local_runs import Trained, train
+from tests.marked import slow
 from workers.checkpoints.storage import LocalStorage
 from workers.checkpoints.store import Checkpoint, CheckpointStore
 from workers.messages import Position, Taken
@@ -44,7 +45,7 @@ def counts(weights: np.ndarray) -> np.ndarray:
     return np.round(weights[:, 0], 3)
 
 
-@pytest.mark.parametrize(("workers", "how"), [(3, "context"), (1, "unseeded")])
+@pytest.mark.parametrize(("workers", "how"), [(3, "context"), slow(1, "unseeded")])
 def test_sync(tmp_path: Path, workers: int, how: str) -> None:
     leg(tmp_path, 1, "sync", 2, 3 * 2 * BATCH, how)
     before = last_checkpoint(tmp_path)
@@ -69,7 +70,7 @@ def batches_of(position: Position, length: int) -> list[int]:
     return sorted(taken)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [2, slow(3)])
 def test_async(tmp_path: Path, workers: int) -> None:
     """Workers take their shares at their own pace, so that more than one place of the stream has gaps."""
     uneven = {"steps_per_call": 1, "straggler": "persistent:worker=0,factor=4"}

@@ -10,19 +10,22 @@ import pytest
 from tests.integration import side_by_side
 from tests.integration.jobs_under_test.models import MODELS
 from tests.integration.local_runs import train
+from tests.marked import fast
 
 TOLERANCE = 1e-5
+TYPICAL = ("sequential_cnn", "several_inputs_and_outputs", "gan", "transformer")
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Every model by the synchronous mode with one worker and by `fit`, in one process."""
+def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Models by the synchronous mode with one worker and by `fit`, in one process."""
+    names = side_by_side.asked_for(request, "name")
     answer = tmp_path_factory.mktemp("models") / "answer.json"
-    found = side_by_side.compare(1, "models.py", [{"model": name} for name in MODELS], answer)
-    return dict(zip(MODELS, found, strict=True))
+    found = side_by_side.compare(1, "models.py", [{"model": name} for name in names], answer)
+    return dict(zip(names, found, strict=True))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", fast(MODELS, *TYPICAL))
 def test_one_synchronous_worker_is_fit(name: str, answers: dict[str, dict[str, Any]]) -> None:
     answer = answers[name]
     assert "error" not in answer, answer["error"]
@@ -35,7 +38,7 @@ def test_one_synchronous_worker_is_fit(name: str, answers: dict[str, dict[str, A
         np.testing.assert_allclose(mine, theirs, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", fast(MODELS, "several_inputs_and_outputs"))
 def test_one_asynchronous_worker_is_fit(name: str, answers: dict[str, dict[str, Any]]) -> None:
     """A single worker's updates come one after another, so that not even the asynchronous mode may differ."""
     batch, steps = side_by_side.BATCH, side_by_side.STEPS

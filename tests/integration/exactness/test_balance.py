@@ -11,6 +11,7 @@ import pytest
 
 from jobs.loading import load_job_class
 from tests.integration.local_runs import JOBS, Trained, train
+from tests.marked import slow
 from workers.messages import Position, Taken
 
 STEPS, BATCH, WORKERS = 40, 16, 2
@@ -52,7 +53,7 @@ def shares(trained: Trained) -> tuple[int, ...]:
     return trained.ended.plan.shares
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [2, slow(3)])
 def test_it_equals_one_process_on_the_joined_batch(workers: int) -> None:
     trained = balanced(workers=workers)
     dealt = shares(trained)
@@ -68,6 +69,7 @@ def test_losses_that_are_sums_count_every_sample_once() -> None:
     assert_same(trained, *one_process(WORKERS * BATCH, "summed.py"))
 
 
+@pytest.mark.slow
 def test_the_command_tells_the_shares_and_the_comparison_has_all_three(cli: Any, tmp_path: Path) -> None:
     done = cli(
         "compare",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.integration.local_runs import JOBS, Broken, train
+from tests.marked import slow
 from workers.messages import FailureKind
 
 BATCH, ROWS, EPOCHS = 16, 512, 12
@@ -82,7 +83,7 @@ def test_callbacks_do_what_they_do_in_fit(mode: str, workers: int, tmp_path: Pat
     assert finished.phases["callbacks"] > 0
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_every_leg_has_fresh_callbacks_and_stops_with_its_second_epoch(mode: str, tmp_path: Path) -> None:
     legs = train(
         "called.py:Called",
@@ -106,7 +107,7 @@ def test_every_leg_has_fresh_callbacks_and_stops_with_its_second_epoch(mode: str
     assert rows[0]["val_loss"] == "NA"  # nobody monitors it, so nobody waits for it
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_a_callback_that_raises_is_shown_with_the_users_traceback(mode: str, tmp_path: Path) -> None:
     with pytest.raises(Broken) as broken:
         train(
@@ -125,7 +126,7 @@ def test_a_callback_that_raises_is_shown_with_the_users_traceback(mode: str, tmp
     assert "Raised in on_epoch_end of the callback LambdaCallback." in cause.traceback
 
 
-@pytest.mark.parametrize(("mode", "workers"), [("sync", 2), ("async", 1)])
+@pytest.mark.parametrize(("mode", "workers"), [("sync", 2), slow("async", 1)])
 def test_a_stop_between_batches_takes_effect_at_once(mode: str, workers: int, tmp_path: Path) -> None:
     trained = train(
         "called.py:Called",

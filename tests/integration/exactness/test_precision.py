@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tests.integration.local_runs import train
+from tests.marked import slow
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_sixteen_bits_and_xla(mode: str, tmp_path: Path) -> None:
     fields = {"mode": mode, "workers": 2, "batch_size": 16, "samples": 3200, "folder": tmp_path}
     exact = train("precision.py:Noted", **fields)[0]
@@ -27,7 +28,7 @@ def test_sixteen_bits_and_xla(mode: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(fast.losses[-20:].mean(), exact.losses[-20:].mean(), rtol=0.2)
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_a_job_that_asks_for_float16_itself_gets_its_loss_scaled(mode: str, tmp_path: Path) -> None:
     trained = train("precision.py:Half", mode=mode, workers=2, batch_size=16, samples=3200, folder=tmp_path)[0]
     assert (tmp_path / "dtype.txt").read_text() == "float16 float32"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.integration.local_runs import Trained, train
+from tests.marked import slow
 from workers.messages import PREEMPTED
 
 STEPS, BATCH, WORKERS = 600, 8, 2
@@ -29,7 +30,7 @@ def in_two_parts(folder: Path, at: int = 25, **params: Any) -> tuple[Trained, Tr
 
 @pytest.mark.parametrize(
     "params",
-    [{"rows": 2000}, {"rows": 2000, "seeded": False, "schedule": False, "called": True}],
+    [slow({"rows": 2000}), {"rows": 2000, "seeded": False, "schedule": False, "called": True}],
     ids=["schedule", "callbacks"],
 )
 def test_losses_and_weights_are_those_of_an_uninterrupted_run(tmp_path: Path, params: dict[str, Any]) -> None:

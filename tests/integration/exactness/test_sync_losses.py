@@ -10,19 +10,21 @@ import pytest
 from tests.integration import side_by_side
 from tests.integration.jobs_under_test.losses import KINDS
 from tests.integration.local_runs import Broken, train
+from tests.marked import fast, slow
 from workers.messages import FailureKind
 
 TOLERANCE = 1e-6
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    params = [{"kind": kind} for kind in KINDS]
+def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    kinds = [kind for kind in side_by_side.asked_for(request, "kind") if kind in KINDS]
     answer = tmp_path_factory.mktemp("losses") / "answer.json"
-    return dict(zip(KINDS, side_by_side.compare(2, "losses.py", params, answer), strict=True))
+    found = side_by_side.compare(2, "losses.py", [{"kind": kind} for kind in kinds], answer)
+    return dict(zip(kinds, found, strict=True))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", fast(KINDS, "scalar_function", "sum_and_mean_outputs", "own_loss_train_step"))
 def test_two_devices_of_one_worker(kind: str, answers: dict[str, dict[str, Any]]) -> None:
     answer = answers[kind]
     assert "error" not in answer, answer["error"]
@@ -35,7 +37,7 @@ def test_two_devices_of_one_worker(kind: str, answers: dict[str, dict[str, Any]]
         np.testing.assert_allclose(mine, theirs, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("kind", ["guide_train_step", "loss_scale_optimizer"])
+@pytest.mark.parametrize("kind", ["guide_train_step", slow("loss_scale_optimizer")])
 def test_two_workers(kind: str) -> None:
     """The loss-scaling one overflows at first, on one of the replicas only: neither may wait for the other."""
     batch, steps = side_by_side.BATCH, side_by_side.STEPS

@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.jobs_under_test.diverging import RATE
 from tests.integration.recorded_runs import Launched, rows
+from tests.marked import slow
 
 AT, STEPS, BATCH = 300, 900, 16
 
@@ -29,7 +30,7 @@ def launched_with(mode: str, **params: Any) -> Launched:
     )
 
 
-@pytest.fixture(scope="module", params=["sync", "async"])
+@pytest.fixture(scope="module", params=["sync", slow("async")])
 def launched(request: pytest.FixtureRequest) -> Iterator[Launched]:
     kind = {"sync": "nan", "async": "rise"}[request.param]
     with launched_with(request.param, kind=kind) as group:
@@ -90,7 +91,7 @@ def test_what_is_not_finite_is_never_a_snapshot(launched: Launched, tmp_path: Pa
     assert evaluated == max(steps)
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_a_schedule_is_halved_as_well(mode: str, tmp_path: Path) -> None:
     with launched_with(mode, kind="nan", schedule=True) as group:
         for name in ("first", "second"):  # the next run of the group starts from the whole rate again

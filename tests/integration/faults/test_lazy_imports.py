@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.marked import fast
+
 PROBE = """
 import os, sys
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -67,7 +69,7 @@ open(sys.argv[1], "w").write("done")
 }
 
 
-@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("use", fast(USES, "pyplot"))
 def test_a_forked_replica_uses_what_the_zygote_left_for_later(use: str, tmp_path: Path) -> None:
     script, made = tmp_path / "script.py", tmp_path / "made.png"
     script.write_text(PROBE + USES[use] + "\nos._exit(0)")  # in a file: AutoGraph reads the source

@@ -19,6 +19,7 @@ from orchestrator.runs.execution import NullWatcher
 from orchestrator.runs.resume import take_up
 from orchestrator.store.directory import RunStore, load_result
 from tests.integration.recorded_runs import Launched, rows
+from tests.marked import slow
 from workers.checkpoints.manifest import ARRAYS
 from workers.checkpoints.storage import LocalStorage
 from workers.checkpoints.store import CheckpointStore
@@ -68,7 +69,7 @@ def preempted(path: Path, mode: str, task: str) -> int:
     return result.steps
 
 
-@pytest.mark.parametrize(("mode", "task"), [("sync", "worker:1"), ("async", "ps:0")])
+@pytest.mark.parametrize(("mode", "task"), [("sync", "worker:1"), slow("async", "ps:0")])
 def test_a_task_that_is_told_to_end_leaves_a_run_that_goes_on(tmp_path: Path, mode: str, task: str) -> None:
     path = tmp_path / "run"
     path.mkdir()

@@ -40,6 +40,7 @@ def test_the_sum_of_the_slowest_draws_predicts_the_time_of_sync() -> None:
     assert measured == pytest.approx(predicted + overhead, rel=0.3)
 
 
+@pytest.mark.slow
 def test_async_is_not_held_up_by_a_slow_worker() -> None:
     profile = "persistent:worker=1,factor=5,step=0.04"
     sync, asynchronous = trained("sync", profile), trained("async", profile)

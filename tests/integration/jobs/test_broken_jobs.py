@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.local_runs import Broken, train
+from tests.marked import slow
 from workers.messages import FailureKind
 
 SHORT = {"mode": "sync", "workers": 1, "batch_size": 64, "samples": 6400}
@@ -33,7 +34,7 @@ def test_a_metric_nobody_reports_is_named_with_those_that_are() -> None:
     assert "val_loss, val_mae" in broken.value.cause.summary
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_a_users_exception_comes_with_the_users_frames(mode: str) -> None:
     with pytest.raises(Broken) as broken:
         train("broken.py:RaisesInModel", **SHORT | {"mode": mode})
@@ -44,7 +45,7 @@ def test_a_users_exception_comes_with_the_users_frames(mode: str) -> None:
     assert "workers/" not in cause.traceback.replace(__file__, "")
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_an_exception_while_training_is_the_users(mode: str) -> None:
     with pytest.raises(Broken) as broken:
         train("broken.py:RaisesInTraining", **SHORT | {"mode": mode, "workers": 2})

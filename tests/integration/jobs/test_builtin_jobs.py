@@ -17,6 +17,7 @@ from jobs.loading import load_job_class, validate_params
 from jobs.mnist_dnn import REUSED, MnistDnn
 from jobs.quadratic import Quadratic
 from jobs.resnet import ARCHITECTURES
+from tests.marked import fast, slow
 
 SYNTHETIC = {"data": "synthetic", "limit": 200}
 PARAMS: dict[str, dict[str, Any]] = {
@@ -33,7 +34,7 @@ def make(name: str, **params: Any) -> Job:
     return job_class(validate_params(job_class, {**PARAMS.get(name, {}), **params}))
 
 
-@pytest.mark.parametrize("name", CATALOG)
+@pytest.mark.parametrize("name", fast(CATALOG, "digits", "mnist-cnn", "two-stage"))
 def test_job_takes_a_step_and_is_evaluated(name: str) -> None:
     job = make(name)
     context = DataContext(batch_size=8, seed=1)
@@ -50,7 +51,7 @@ def test_job_takes_a_step_and_is_evaluated(name: str) -> None:
     assert target is None or target.removeprefix("val_").split(">=")[0].split("<=")[0] in scores
 
 
-@pytest.mark.parametrize("name", [name for name in CATALOG if name != "linear"])
+@pytest.mark.parametrize("name", fast([name for name in CATALOG if name != "linear"], "digits", "mnist-cnn"))
 def test_shards_are_one_epoch_without_loss_or_doubles(name: str) -> None:
     """`linear` is left out because every replica takes all five points in every step."""
     job = make(name)
@@ -66,7 +67,7 @@ def _shard(index: int) -> DataContext:
     return DataContext(7, num_shards=3, shard_index=index)
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist-cnn", "fashion-mnist"])
+@pytest.mark.parametrize("name", ["digits", slow("mnist-cnn"), slow("fashion-mnist")])
 def test_order_follows_the_seed_and_changes_with_the_epoch(name: str) -> None:
     job = make(name)
 
@@ -107,7 +108,7 @@ def test_quadratic_plots_its_curve(tmp_path: Path) -> None:
     assert all(name in page for name in ("x^2", "model", "data"))
 
 
-@pytest.mark.parametrize("saved_as", ["model.keras", "model.weights.h5"])
+@pytest.mark.parametrize("saved_as", ["model.keras", slow("model.weights.h5")])
 @pytest.mark.parametrize("freeze", [True, False])
 def test_mnist_dnn_reuses_and_freezes_the_first_layers(tmp_path: Path, saved_as: str, freeze: bool) -> None:
     first = make("mnist-dnn")
@@ -144,7 +145,7 @@ def test_custom_loop_gives_the_same_loss_curve() -> None:
     np.testing.assert_allclose(curves["fit"]["loss"], curves["custom"]["loss"], rtol=1e-6)
 
 
-@pytest.mark.parametrize("decay", ["schedule", "plateau", "none"])
+@pytest.mark.parametrize("decay", ["schedule", slow("plateau"), slow("none")])
 def test_fashion_mnist_callbacks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decay: str) -> None:
     monkeypatch.chdir(tmp_path)
     job = make("fashion-mnist", decay=decay, loop="custom", limit=50)

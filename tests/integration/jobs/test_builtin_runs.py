@@ -9,11 +9,12 @@ import pytest
 
 from jobs.mnist_dnn import REUSED, final_weights, saved_layers
 from tests.integration.local_runs import train
+from tests.marked import slow
 
 STEPS = 10_000
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [slow(1), 2])
 def test_linear_ends_at_the_closed_form_with_any_number_of_workers(workers: int) -> None:
     samples = STEPS * 5 * workers
     trained = train("linear", mode="sync", workers=workers, batch_size=5, samples=samples, eval_every=samples)[0]
@@ -26,7 +27,7 @@ def test_linear_ends_at_the_closed_form_with_any_number_of_workers(workers: int)
     assert trained.evaluations[-1].metrics["val_loss"] == pytest.approx(2.12941, abs=1e-3)
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_two_stage_has_two_devices_in_every_worker(mode: str) -> None:
     trained = train(
         "spread.py:Spread",
@@ -43,6 +44,7 @@ def test_two_stage_has_two_devices_in_every_worker(mode: str) -> None:
     assert trained.losses[-10:].mean() < trained.losses[:10].mean() / 2
 
 
+@pytest.mark.slow
 def test_fashion_mnist_has_the_same_loss_curve_through_keras_and_through_a_custom_loop(tmp_path: Path) -> None:
     curves = {}
     for loop in ("fit", "custom"):
@@ -60,6 +62,7 @@ def test_fashion_mnist_has_the_same_loss_curve_through_keras_and_through_a_custo
     np.testing.assert_allclose(curves["fit"], curves["custom"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_quadratic_leaves_its_curve_and_mnist_dnn_builds_on_an_earlier_run(tmp_path: Path) -> None:
     train("quadratic", mode="async", workers=1, batch_size=20, samples=2_000, folder=tmp_path)
     assert "x^2" in (tmp_path / "fitted_curve.html").read_text()

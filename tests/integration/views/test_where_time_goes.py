@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.integration.recorded_runs import Launched, rows
+from tests.marked import slow
 
 BATCH, STEPS = 32, 500
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_a_run_that_waits_for_its_data(mode: str, tmp_path: Path) -> None:
     """5 ms a batch, beside which the step is nothing: half a thousand steps wait for nearly all of 2.5 s."""
     workers = 2
@@ -34,7 +35,7 @@ def test_a_run_that_waits_for_its_data(mode: str, tmp_path: Path) -> None:
     assert max(wait for (wait,) in waits) < 0.02
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_a_worker_that_the_others_wait_for(mode: str, tmp_path: Path) -> None:
     workers, steps = 3, 150
     samples = steps * BATCH * workers
@@ -58,7 +59,7 @@ def test_a_worker_that_the_others_wait_for(mode: str, tmp_path: Path) -> None:
         assert idle["worker:0"] > idle["worker:2"] + 0.3
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_unwatched_runs_measure_nothing(mode: str, tmp_path: Path) -> None:
     with Launched(job="exact.py", mode=mode, batch_size=BATCH, samples=200 * BATCH, monitor=False) as group:
         result = group.run(tmp_path)
