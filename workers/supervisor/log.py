@@ -27,4 +27,4 @@ class TaskLog:
         process has `ended`."""
         data = os.pread(self._file.fileno(), BYTES_PER_POLL, self._read)
         self._read += len(data)
-        return self._mask.log(data, over=not data and ended)
+        return self._mask.log(data, ended=ended and not data)

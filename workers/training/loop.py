@@ -43,9 +43,9 @@ class _LegRun:
         self._mode = trainer.mode
         self._leg = leg
         self._phases = Phases()
-        # A paced step is slept out one by one.
-        paced = Profile.parse(leg.settings.straggler).paces
-        self._tuner = CallTuner(1 if paced else leg.settings.steps_per_call)
+        # Workers sleep before each single step.
+        sleeps = Profile.parse(leg.settings.straggler).sleeps
+        self._tuner = CallTuner(1 if sleeps else leg.settings.steps_per_call)
         self._callbacks: Callbacks | None = None
         """The leader's; the other replicas obey its decisions."""
         self._epochs: Epochs | None = None
