@@ -193,8 +193,10 @@ def preload() -> None:
     import workers.task.main
     import workers.training.evaluator
     import workers.training.loop  # noqa: F401
-    from workers.modes import async_, sync  # noqa: F401
+    from workers.modes.registry import MODES
 
+    for mode in MODES.values():
+        mode.load()
     gc.collect()
     gc.freeze()  # a collection in a replica would write to every shared page, and so copy it
 
