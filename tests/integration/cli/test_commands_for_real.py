@@ -189,12 +189,13 @@ def test_a_killed_driver_leaves_no_orphans_and_a_run_that_goes_on(cli, tmp_path:
     )
     deadline = time.monotonic() + 60
     manifests = tmp_path / "run" / "checkpoints"
-    while time.monotonic() < deadline and not list(manifests.glob("*-1/manifest.json")):
+    metrics = tmp_path / "run" / "metrics.db"  # committed every 2 s, which the first checkpoint may precede
+    while time.monotonic() < deadline and not (list(manifests.glob("*-1/manifest.json")) and _steps(metrics)):
         time.sleep(0.2)
     child.kill()
     child.wait()
     assert all_gone(mark, seconds=30) == {}
-    reported = _steps(tmp_path / "run" / "metrics.db")
+    reported = _steps(metrics)
     assert reported > 0
     done = cli("resume", "run", "--timeout", "25", "--json")
     assert done.returncode == 0, done.stderr
