@@ -58,8 +58,8 @@ def training_stream(
 def without_tuner(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Turn off tf.data's autotuner, unless the dataset's options turn it on explicitly.
 
-    The tuner checks a pipeline after 10 ms, 20 ms, 40 ms and so on, up to every minute, in a thread that often goes on
-    sleeping when the iterator is deleted; and the deletion waits for it, with Python's lock held. The next run of a
+    The tuner checks a pipeline after 10 ms, 20 ms, 40 ms and so on, up to every minute, in a thread that often is still
+    asleep when the iterator is deleted; and the deletion waits for it, with Python's lock held. The next run of a
     comparison began up to 20 s late, the later the longer the previous run had been. Without the tuner, AUTOTUNE means
     as many parallel calls as the task has threads, and a buffer that grows when it is found empty.
     """

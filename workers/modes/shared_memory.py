@@ -88,18 +88,18 @@ class SharedMemory:
         """
         entered = time.monotonic()
         total = np.empty_like(value)
-        mine, sums = value.reshape(-1), total.reshape(-1)
+        values, sums = value.reshape(-1), total.reshape(-1)
         length = SLOT_BYTES // value.itemsize
-        for start in range(0, mine.size, length):
-            self._sum(mine[start : start + length], sums[start : start + length])
+        for start in range(0, values.size, length):
+            self._sum(values[start : start + length], sums[start : start + length])
         self.seconds += time.monotonic() - entered
         return total
 
-    def _sum(self, mine: np.ndarray[Any, Any], total: np.ndarray[Any, Any]) -> None:
+    def _sum(self, values: np.ndarray[Any, Any], total: np.ndarray[Any, Any]) -> None:
         offset = self._round % 2 * SLOT_BYTES
-        slots = [np.ndarray(mine.shape, mine.dtype, memory, offset) for memory in self._memories]
-        np.ndarray(mine.shape, mine.dtype, self._own, offset)[:] = mine
-        self._barrier(_ROUND.pack(self._round, mine.nbytes))
+        slots = [np.ndarray(values.shape, values.dtype, memory, offset) for memory in self._memories]
+        np.ndarray(values.shape, values.dtype, self._own, offset)[:] = values
+        self._barrier(_ROUND.pack(self._round, values.nbytes))
         np.add(slots[0], slots[1], out=total)
         for slot in slots[2:]:
             np.add(total, slot, out=total)

@@ -208,14 +208,14 @@ class SyncMode:
         )
 
     def _make_collect(self) -> Any:
-        """Compile a function that sums values over all workers; a worker that passes `mine` = 0 contributes zeros."""
+        """Compile a function that sums values over all workers; those with `contributes` = 0 add zeros."""
         import tensorflow as tf
 
         reducer = Reducer(StepTimer(enabled=False), self._memory)
 
         @tf.function
-        def collect(values: list[tf.Tensor], mine: tf.Tensor) -> Any:
-            masked = [tf.where(mine > 0, v, tf.zeros_like(v)) for v in values]
+        def collect(values: list[tf.Tensor], contributes: tf.Tensor) -> Any:
+            masked = [tf.where(contributes > 0, v, tf.zeros_like(v)) for v in values]
             return self._strategy.run(lambda: reducer.sum(masked))
 
         return collect
@@ -225,9 +225,9 @@ class SyncMode:
         import tensorflow as tf
 
         variables = [*state.state_variables(self.model), *state.optimizer_variables(self.model)]
-        mine = tf.constant(1 if self.leads else 0)
+        contributes = tf.constant(1 if self.leads else 0)
         per_replica = self._local_replicas
         values = [tf.constant(state.to_numpy(v)) for v in variables]
-        for variable, total in zip(variables, self._collect(values, mine), strict=True):
+        for variable, total in zip(variables, self._collect(values, contributes), strict=True):
             local = self._strategy.experimental_local_results(total)[0]
             variable.assign(tf.cast(local / per_replica if per_replica > 1 else local, variable.dtype))

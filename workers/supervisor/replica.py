@@ -77,18 +77,18 @@ class Replica:
     def start(self, assignment: Assignment) -> None:
         """Start the task's process. Later polls report what happens to it."""
         folder = session_directory(self._session)
-        mine, theirs = socket.socketpair()
+        own_end, task_end = socket.socketpair()
         env = python_environment() | environment(assignment)
         self._mask = Mask(assignment.secrets)
         self._log = TaskLog(folder / f"{self._task.type}-{self._task.index}-{os.getpid()}-{id(self)}.log", self._mask)
         self._state = ReplicaState.STARTING
         try:
-            with theirs:
+            with task_end:
                 self._process = processes.start(
                     self._session,
                     env,
                     assignment.settings.directory,
-                    theirs,
+                    task_end,
                     self._log.fileno(),
                     gpus=assignment.gpus,
                 )
@@ -96,7 +96,7 @@ class Replica:
             self._fail(FailureKind.INFRASTRUCTURE, f"its process could not be started: {error}")
             return
         self._oom_evidence.read(None)
-        self._connection = Connection(mine.detach())
+        self._connection = Connection(own_end.detach())
         self._connection.send(assignment)
         threading.Thread(target=self._listen, name=f"regatta-{self._task}", daemon=True).start()
         if assignment.settings.monitor:
