@@ -21,19 +21,19 @@ from jobs.loading import JobNotFound, ParamsError, load_job_class, validate_para
 from jobs.staged import as_written
 
 
-def describe(target: str, directory: str, params: dict[str, Any], *, check_data: bool = False) -> dict[str, Any]:
+def describe(job: str, directory: str, params: dict[str, Any], *, check_data: bool = False) -> dict[str, Any]:
     """Describe a job: its name, defaults, validated params and their schema; or `error`, with a message.
 
-    `target` is the job reference. With `check_data` the job also checks its data, for runs on this host.
+    `job` is the job reference. With `check_data` the job also checks its data, for runs on this host.
     """
     try:
-        job_class = load_job_class(target, directory)
+        job_class = load_job_class(job, directory)
         validated = validate_params(job_class, params)
         if check_data:
             job_class(validated).check_data()
         return {
-            "name": target if target in CATALOG else job_class.__name__,
-            "summary": _summary(target, job_class),
+            "name": job if job in CATALOG else job_class.__name__,
+            "summary": _summary(job, job_class),
             "defaults": dict(job_class.defaults),
             "params": validated.model_dump(mode="json"),
             "schema": job_class.Params.model_json_schema(),
@@ -48,13 +48,13 @@ def describe(target: str, directory: str, params: dict[str, Any], *, check_data:
         return {
             "error": "user",
             "message": f"{type(error).__name__}: {error}",
-            "traceback": as_written(_traceback(error), target, directory),
+            "traceback": as_written(_traceback(error), job, directory),
         }
 
 
-def _summary(target: str, job_class: type[Job]) -> str:
-    if target in CATALOG:
-        return CATALOG[target].summary
+def _summary(job: str, job_class: type[Job]) -> str:
+    if job in CATALOG:
+        return CATALOG[job].summary
     return (inspect.getdoc(job_class) or "").partition("\n")[0]
 
 
@@ -70,7 +70,7 @@ def _traceback(error: BaseException) -> str:
 def main() -> None:
     os.set_inheritable(int(sys.argv[1]), False)  # or a process started by the user's module would keep it open
     request = json.load(sys.stdin)
-    requests = [request] if request else [{"target": name, "directory": ".", "params": {}} for name in CATALOG]
+    requests = [request] if request else [{"job": name, "directory": ".", "params": {}} for name in CATALOG]
     answers = [describe(**request) for request in requests]
     text = json.dumps(answers, default=str)  # complete before anything is written
     with os.fdopen(int(sys.argv[1]), "w") as answer:

@@ -1,1 +1,1 @@
-"""Inside a replica: processes, the training loop, modes, evaluation, telemetry. Never imports ray."""
+"""Everything that runs in a replica: supervisor, task process, training loop, modes, telemetry. Never imports Ray."""

@@ -1,4 +1,4 @@
-"""Reserves a port for TensorFlow's server.
+"""Network addresses of replicas: `host:port` as text, and ports reserved for TensorFlow's server.
 
 TensorFlow's gRPC server cannot take over a bound socket (it refuses SO_REUSEPORT), so the port is held until just
 before the server starts. It lies below the kernel's ephemeral range, so that no outgoing connection of another process
@@ -36,7 +36,7 @@ class Reservation:
 
 
 def join(host: str, port: int) -> str:
-    """`host:port`, with brackets around an IPv6 address."""
+    """Join `host` and `port` to `host:port`, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -47,7 +47,7 @@ def split(address: str) -> tuple[str, int]:
 
 
 def unreachable(addresses: Sequence[str]) -> tuple[str, ...]:
-    """The `addresses` that this host cannot connect to within a few seconds."""
+    """Return the `addresses` that this host cannot connect to within a few seconds."""
     if not addresses:
         return ()
     with ThreadPoolExecutor(min(32, len(addresses))) as pool:

@@ -1,10 +1,10 @@
-"""Errors that say: this job and this spec do not fit together, and only their author can mend them."""
+"""Errors in what the user gave: the job and the spec do not fit together, and only their author can fix that."""
 
 from __future__ import annotations
 
 
 class RefusedError(ValueError):
-    """The job and the spec do not fit together; the message says what to change. Exit code 2, never retried."""
+    """The job and the spec do not fit together. The message says what to change; exit code 2, never retried."""
 
 
 class CallbackError(RefusedError):
@@ -12,11 +12,11 @@ class CallbackError(RefusedError):
 
 
 class DataError(RefusedError):
-    """A job's dataset cannot be trained on; the message says what is wrong and what to do."""
+    """The job's dataset cannot be trained on. The message says what is wrong and what to do."""
 
 
 class LearningRateError(RefusedError):
-    """The spec sets a learning rate that this job's optimizer cannot be given."""
+    """The spec sets a learning rate, but this job's optimizer cannot take one."""
 
 
 class NoLossError(RefusedError):
@@ -28,7 +28,7 @@ class NotCompiledError(RefusedError):
 
 
 class UnknownMetricError(RefusedError):
-    """The spec's target names a metric that this model's evaluation does not report."""
+    """The spec's target names a metric that the evaluation of this model does not report."""
 
 
 class UnsupportedOptimizerError(RefusedError):
@@ -36,8 +36,8 @@ class UnsupportedOptimizerError(RefusedError):
 
 
 class ProfileError(RefusedError):
-    """A profile that cannot be read; the message says what would be allowed."""
+    """The straggler profile cannot be parsed. The message says what would be allowed."""
 
 
 BROKEN_OFF = "the exchange of gradients broke off"
-"""In the message of every error whose reason is another worker."""
+"""Part of the message of every error that another worker caused."""

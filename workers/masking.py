@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus
 from workers.messages import TaskFailure
 
 SHORTEST = 6
-"""Length in characters; shorter values are not masked, because they would match ordinary text."""
+"""Minimum length in characters; shorter values are not masked, because they would match ordinary text."""
 
 
 class Mask:
@@ -41,12 +41,12 @@ class Mask:
         summary, traceback, hint = map(self.text, (failure.summary, failure.traceback, failure.hint))
         return replace(failure, summary=summary, traceback=traceback, hint=hint)
 
-    def log(self, data: bytes, *, over: bool) -> bytes:
-        """Mask the next bytes of a log. Until it is `over`, a tail that may begin a secret is held back."""
-        if not self._names or not (data or over):
+    def log(self, data: bytes, *, ended: bool) -> bytes:
+        """Mask the next bytes of a log. Until the log has `ended`, a tail that may begin a secret is held back."""
+        if not self._names or not (data or ended):
             return data
         data = self._held_back + data
-        cut = len(data) if over else self._cut(data)
+        cut = len(data) if ended else self._cut(data)
         self._held_back = data[cut:]
         return self._bytes.sub(lambda found: f"[secret {self._names[found[0]]}]".encode(), data[:cut])
 
@@ -66,7 +66,7 @@ class Mask:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """Yield the value itself, quoted as in messages, JSON and URLs, in base64 (HTTP Basic), and each of its lines."""
+    """Yield the value as it is, quoted as in messages, JSON and URLs, in base64 (HTTP Basic), and each of its lines."""
     yield from (value, repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
     data = os.fsencode(value)
     yield from (quote(data, safe=""), quote_plus(data), quote(data))

@@ -1,6 +1,6 @@
-"""What the driver tells a replica: its task, its place in the group, and the legs to train. Frozen dataclasses.
+"""What the driver tells a replica: its task, its part in the worker group, and the legs to train. Frozen dataclasses.
 
-What a replica reports back is in `workers.news`. Neither module imports TensorFlow or Ray, so both sides can read them.
+`workers.news` holds what a replica reports back. Neither module imports TensorFlow or Ray, so both sides can use them.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from workers.settings import ReplicaSettings
 ROLLBACK = "rollback"
 """Stop reason of a leg that is repeated from an earlier snapshot: its end state is discarded."""
 PREEMPTED = "preempted"
-"""Stop reason of a leg whose machine is being taken back: only a checkpoint, written soon, matters."""
+"""Stop reason of a leg whose host is being taken back: it writes a checkpoint as soon as it can."""
 RESIZED = "resized"
 """Stop reason of a leg that continues in a group with more workers, from the checkpoint written at its end."""
 
 SMALL_BATCH_NORM, LARGE_BATCH_NORM = "gradient_square_small", "gradient_square_big"
-"""Names under which a step logs square norms of gradients: the mean over workers, and that of the workers' mean."""
+"""Names under which a step logs square norms of gradients: the mean of the workers' norms, and that of their mean."""
 
 
 class Task(NamedTuple):
     """One process of a worker group, named as TensorFlow names it: `worker:1`."""
 
     type: str
-    index: int  # type: ignore[assignment]  # TensorFlow's word; hides tuple.index, which nothing needs
+    index: int  # type: ignore[assignment]  # TensorFlow's word; hides tuple.index, which is not needed
 
     def __str__(self) -> str:
         return f"{self.type}:{self.index}"
 
 
 class FailureKind(StrEnum):
-    """Who has to act on a failure; decides the exit code and whether a new attempt makes sense."""
+    """Who has to act on a failure. Decides the exit code and whether another attempt makes sense."""
 
     USER = "user"  # the job's own code raised
-    SPEC = "spec"  # the job and the spec do not fit: unknown metric, uncompiled model, empty data
+    SPEC = "spec"  # the job and the spec do not fit together: unknown metric, uncompiled model, empty data
     ADDRESS_TAKEN = "address_taken"  # another process bound the reserved port before TensorFlow's server did
     PEER = "peer"  # another task of the group went away
     INFRASTRUCTURE = "infrastructure"  # this process died
@@ -62,7 +62,7 @@ class TaskFailure:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What one task is told when it starts; valid for every leg trained in the group."""
+    """What a task is told when it starts. Valid for every leg trained in the group."""
 
     task: Task
     settings: ReplicaSettings
@@ -71,7 +71,7 @@ class Assignment:
     gpus: float = 0.0
     target_metric: str | None = None
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Environment variables of the task; their values are masked in everything that is reported of it."""
+    """Environment variables of the task. Their values are masked in its log and failures."""
 
 
 class Taken(NamedTuple):
@@ -79,39 +79,39 @@ class Taken(NamedTuple):
 
     workers: int
     taken: tuple[int, ...]
-    """By each worker, of its own shard."""
+    """Batches that each worker took of its own shard."""
 
 
 Position = tuple[Taken, ...]
-"""What a run has trained on so far. After a change of the number of workers, the next entry counts within what the
-entries before it left over."""
+"""What a run has trained on so far: one entry for each stretch with the same number of workers. An entry counts within
+what the entries before it left over."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a leg continues; the snapshot itself goes to the leader alone."""
+    """Where a leg continues from. The snapshot itself goes to the leader only."""
 
     step: int
     samples: int
     clock: float
-    """Training clock when the leg is handed out, seconds: work that was lost has taken time as well."""
+    """Training clock in seconds when the leg is handed out; includes the time of work that was lost."""
     learning_rate_scale: float = 1.0
-    """Factor on the snapshot's learning rate, or on the leg's."""
+    """Factor on the snapshot's learning rate; without a snapshot, on the leg's."""
     schedule_scale: float = 1.0
-    """Factor on the learning-rate schedule that the snapshot was trained with: no variable holds it."""
+    """Factor on the learning-rate schedule that the snapshot was trained with, which no variable holds."""
     position: Position = ()
-    """Where every task opens its data."""
+    """Where every task starts to read its data."""
 
 
 @dataclass(frozen=True)
 class Checkpointing:
-    """Where a leg's checkpoints go, and how the best one is told; `ReplicaSettings` says when they are due."""
+    """Where a leg's checkpoints go, and how the best one is chosen. `ReplicaSettings` says when they are due."""
 
     destination: str
-    """The run's own folder: a local path, or a URI that `pyarrow.fs` knows."""
+    """The run's own folder: a local path, or a URI that `pyarrow.fs` understands."""
     workers: int
     metric: str = "val_loss"
-    """Metric that tells the best one."""
+    """Metric by which the best checkpoint is chosen."""
     maximize: bool = False
 
 
@@ -122,11 +122,11 @@ class Leg:
     run_id: str
     settings: ReplicaSettings
     directory: str | None = None
-    """The run's folder on the driver's host: relative names that callbacks write to are below it."""
+    """The run's folder on the driver's host. Relative paths that callbacks write to are below it."""
     number: int = 0
-    """Count of the group's legs: a stop that arrives between two legs must not end the wrong one."""
+    """Number of the leg in its group. A stop request that arrives between two legs must not end the wrong one."""
     attempt: int = 1
-    """Life of the worker group within this run, from 1; the fencing token of its checkpoints."""
+    """Number of the attempt within this run, from 1; the fencing token of its checkpoints."""
     start: Start | None = None
     """None for step 0 with the seed's initial weights."""
     checkpoints: Checkpointing | None = None

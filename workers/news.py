@@ -1,6 +1,6 @@
-"""What a replica reports: its state when it is polled, and in order everything that happened since the poll before.
+"""What a replica reports to a poll: its state, and everything that happened since the previous poll, in order.
 
-Failures are data, never exceptions: a replica that fails says so in its status, and the driver decides.
+Failures are data, never exceptions: a replica that fails reports it in its status, and the driver decides what to do.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class ReplicaState(StrEnum):
-    """The life of a replica, in order."""
+    """The states of a replica's life, in order."""
 
-    RESERVED = "reserved"  # holds an address; no process yet
+    RESERVED = "reserved"  # holds a port; has no process yet
     STARTING = "starting"  # the process imports, builds and compiles
     READY = "ready"  # waits for a leg, a snapshot to score, or (servers) for the chief
     TRAINING = "training"
@@ -33,15 +33,15 @@ class ReplicaState(StrEnum):
 
 @dataclass(frozen=True)
 class LegStarted:
-    """The group is compiled and loaded, and the training clock starts."""
+    """The group is compiled and its state is loaded; the training clock starts."""
 
     run_id: str
     total_steps: int
     global_batch: int
-    """Samples per counted step."""
+    """Samples of one counted step."""
     eval_every_steps: int
     shares: tuple[int, ...] = ()
-    """Samples of each step by worker, if they differ."""
+    """Samples of each step by worker, if they differ; else empty."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,15 @@ class StepBatch:
 
     run_id: str
     worker: int
-    """Worker that took the steps; 0 when all take them together."""
+    """Worker that took the steps; 0 if all workers took them together."""
     steps: IntArray
-    """Number of each update in the run, from 1; asynchronous ones are numbered as applied, so a worker's have gaps."""
+    """Number of each update in the run, from 1. Asynchronous ones are numbered as applied: a worker's have gaps."""
     clock: FloatArray
     """Training clock at the end of each step, seconds; interpolated within the call."""
     losses: FloatArray
     staleness: FloatArray | None
-    """Updates that others applied between this step's read of the weights and its own; None in lockstep modes."""
+    """Updates that other workers applied between this step's read of the weights and its update; None in lockstep
+    modes."""
     seconds: float
     """Wall time of the call."""
     logs: Mapping[str, float] = field(default_factory=dict)
@@ -66,7 +67,7 @@ class StepBatch:
 
 @dataclass(frozen=True)
 class CallTiming:
-    """Where one worker's time went in its latest calls, 100 ms or more of them. None is what cannot be measured."""
+    """How one worker spent its latest calls, 100 ms or more of them. None stands for what cannot be measured."""
 
     run_id: str
     worker: int
@@ -76,20 +77,20 @@ class CallTiming:
     clock: float
     """Training clock at the end, seconds."""
     seconds: float
-    """Duration of the calls; asynchronous: as the chief sees it."""
+    """Duration of the calls; in asynchronous modes, as the chief sees it."""
     busy: float | None
     """Seconds that the worker itself spent on the calls."""
     input_wait: float | None
     """Seconds of `busy` without a batch to compute on."""
     communication: float | None
-    """Seconds of `busy` in collectives, waiting for slower workers included."""
+    """Seconds of `busy` in collectives, including waits for slower workers."""
     snapshot: float
     """Seconds that this task spent taking snapshots since its last timing."""
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """When a snapshot was taken, in every unit that a comparison uses."""
+    """When a snapshot was taken: by steps, samples and training clock."""
 
     run_id: str
     step: int
@@ -117,7 +118,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Deciding:
-    """The leader's callbacks start or finish deciding: silence in between is the user's code, not a hang."""
+    """The leader's callbacks, or its wait for the last checkpoint, begin or end. Silence in between is not a hang."""
 
     run_id: str
     begins: bool
@@ -125,7 +126,7 @@ class Deciding:
 
 @dataclass(frozen=True)
 class CheckpointWritten:
-    """A checkpoint is safely stored."""
+    """A checkpoint is stored."""
 
     run_id: str
     attempt: int
@@ -137,7 +138,7 @@ class CheckpointWritten:
     size: int
     """Bytes, manifest included."""
     seconds: float
-    """From the snapshot's arrival to the checkpoint being safe."""
+    """From the snapshot's arrival to the stored checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -148,9 +149,9 @@ class CheckpointFailed:
     attempt: int
     step: int
     problem: str
-    """One line with the path and the bytes."""
+    """One line, with the path and the number of bytes."""
     fenced: bool = False
-    """A later attempt has taken over, so this one must end."""
+    """A later attempt has taken over the checkpoints, so this one must end."""
 
 
 @dataclass(frozen=True)
@@ -163,17 +164,17 @@ class LegFinished:
     seconds: float
     """Training clock at the last step."""
     stopped: str | None
-    """Why it ended before its budget: `target`, `timeout`, `interrupted`, `callback`; None if it used it up."""
+    """Why it ended early: `target`, `timeout`, `interrupted`, `callback`; None if it trained on all its samples."""
     optimizer_iterations: int
     phases: Mapping[str, float] = field(default_factory=dict)
     """Seconds by phase: `load`, `train`, `snapshot`, `callbacks`, `export`."""
     doubled_updates: int = 0
-    """Updates applied more often than scheduled, because a worker died after applying one."""
+    """Updates applied twice, because a worker died after applying one and its call ran again."""
 
 
 @dataclass(frozen=True)
 class GpuSample:
-    """One reading of a GPU; None is what could not be measured."""
+    """One reading of a GPU; None stands for what could not be measured."""
 
     uuid: str
     name: str | None
@@ -187,12 +188,12 @@ class GpuSample:
 
 @dataclass(frozen=True)
 class HostSample:
-    """One reading of what a replica uses; None is what could not be measured, with the reason in `notes`."""
+    """One reading of what a replica uses; None stands for what could not be measured, with the reason in `notes`."""
 
     time: float
     """Seconds since the epoch, on the replica's host."""
     cpu_percent: float | None
-    """Of the replica's process tree; 100 is one core."""
+    """CPU use of the replica's process tree; 100 is one core."""
     rss_bytes: int | None
     host_cpu_percent: float | None
     host_memory_percent: float | None
@@ -206,12 +207,12 @@ class HostSample:
 
 @dataclass(frozen=True)
 class Vitals:
-    """One cheap reading of a task's process, with every poll: tells a hung process from a slow one."""
+    """A cheap reading of a task's process with every poll, which tells a hung process from a slow one."""
 
     state: str
     """The kernel's letter: R running, S sleeping, D waiting for a disk, T stopped, Z dead."""
     cpu_seconds: float
-    """User and system time so far, over all threads."""
+    """User and system time of all threads so far."""
 
 
 News = (
@@ -235,12 +236,12 @@ class ReplicaStatus:
     task: Task
     state: ReplicaState
     news: tuple[News, ...] = ()
-    """What happened since the poll before, in order."""
+    """What happened since the previous poll, in order."""
     failure: TaskFailure | None = None
     pid: int | None = None
     log: bytes = b""
     """New bytes of the task's log."""
     preempted: bool = False
-    """The task received SIGTERM: its machine is being taken back."""
+    """The task received SIGTERM: its host is being taken back."""
     vitals: Vitals | None = None
-    """None where the kernel does not tell."""
+    """None if the kernel does not report them."""

@@ -1,8 +1,8 @@
-"""A snapshot: the whole training state in plain arrays, the one currency between modes.
+"""A snapshot: the whole training state as plain arrays, in the same form for every mode.
 
-Evaluation, checkpoints, restarts, and a change of mode or of the number of workers all go through it. Arrays
-are matched by position, not by name: Keras numbers layers per process (`dense`, `dense_1`, ...), so the same
-model built a second time has other names in the same order.
+Evaluations, checkpoints, restarts, and changes of mode or of the number of workers all use it. Arrays are matched by
+position, not by name: Keras numbers layers per process (`dense`, `dense_1`, ...), so the same model built a second time
+has other names in the same order.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CallbackMemory:
-    """What the leader's callbacks remember (`workers.training.callback_memory`): plain JSON, and arrays that it
-    refers to by number."""
+    """State of the leader's callbacks (`workers.training.callback_memory`): a JSON document, and the arrays that it
+    refers to by index."""
 
     document: Any
     arrays: tuple[npt.NDArray[Any], ...] = ()
@@ -29,24 +29,26 @@ class CallbackMemory:
 
 @dataclass(frozen=True)
 class Snapshot:
+    """The training state after `step` updates."""
+
     step: int
     samples: int
     clock: float
     weights: tuple[npt.NDArray[Any], ...]
-    """`model.variables`, in order: weights, statistics, and the states of random generators."""
+    """`model.variables` in order, without those of metrics: weights, statistics, states of random generators."""
     optimizer: tuple[npt.NDArray[Any], ...]
-    """`optimizer.variables`, in order, of the compiled optimizer and then of any other; `iterations` among them."""
+    """`optimizer.variables` in order, `iterations` included: the compiled optimizer's, then those of any others."""
     position: Position = ()
-    """What was taken of the data; empty where nobody asked, and at the beginning."""
+    """Batches taken of the data so far; empty at the start of a run, and before the training loop fills it in."""
     schedule_scale: float = 1.0
-    """Factor on the optimizer's learning-rate schedule, if it follows one."""
+    """Factor on the optimizer's learning-rate schedule, if it has one."""
     callbacks: CallbackMemory | None = None
-    """In snapshots that become checkpoints."""
+    """Only in snapshots that become checkpoints."""
 
     @property
     def nbytes(self) -> int:
         return sum(a.nbytes for a in (*self.weights, *self.optimizer))
 
     def is_finite(self) -> bool:
-        """Whether every float is; a snapshot that is not must never be kept or scored."""
+        """Whether all floats are finite; otherwise the snapshot must not be kept or scored."""
         return all(np.isfinite(a).all() for a in (*self.weights, *self.optimizer) if a.dtype.kind == "f")

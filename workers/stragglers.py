@@ -1,10 +1,10 @@
-"""Slow workers as an experimental condition: seeded, replayable draws of how long each step takes.
+"""Slow workers as an experimental condition: how much longer each step takes, drawn from a seed and replayable.
 
-A profile gives every worker and step a factor; before each step the worker sleeps `factor x step` seconds. It
-never burns CPU, so that more replicas than cores can be compared fairly. The synchronous time is then the sum over
-steps of the slowest worker's draw, plus what the steps themselves take;
-asynchronous workers are held up by nobody. In async the sleep comes between steps, not between a worker's read of
-the weights and its update, so a profile slows workers down without making their gradients staler.
+A profile gives every worker and step a factor; before each step the worker sleeps `factor x step` seconds. It sleeps
+instead of using CPU, so that more replicas than cores can be compared fairly. Synchronous training then takes the sum
+over steps of the slowest worker's sleep, plus the steps themselves (`orchestrator.verdict.scaling.sync_seconds`);
+asynchronous workers do not wait for each other. There the sleep comes between steps, not between a worker's read of the
+weights and its update, so a profile slows workers down without making their gradients staler.
 
 Profiles:
 
@@ -14,7 +14,7 @@ Profiles:
     lognormal:sigma=0.3                 steps vary, as they do on shared machines
     trace:path=draws.csv                factors from a file: a line per step, a column per worker; repeated
 
-All but `none` take `step=0.02`, the seconds of a step at factor 1.
+All but `none` accept `step=0.02`, the seconds of a step at factor 1.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 DEFAULT_STEP_SECONDS = 0.02
-"""Well above what a step of a small model takes: the draws, not the machine, then decide the pace."""
+"""Well above what a step of a small model takes, so that the profile, not the machine, decides the pace."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class Profile:
         "lognormal": {"sigma": None, "step": DEFAULT_STEP_SECONDS},
         "trace": {"step": DEFAULT_STEP_SECONDS},
     }
-    """Settings of each kind with their defaults; None where one has to be given."""
+    """Settings of each kind with their defaults; None if the setting is required."""
 
     @property
-    def paces(self) -> bool:
-        """Whether steps are slept out to a drawn length."""
+    def sleeps(self) -> bool:
+        """Whether workers sleep before their steps."""
         return self.kind != "none"
 
     def get(self, name: str) -> float:
@@ -61,15 +61,15 @@ class Profile:
 
     @classmethod
     def parse(cls, text: str) -> Profile:
-        """The profile that `text` describes.
+        """Parse `text`.
 
         Raises:
-            ProfileError: unknown kind or setting, a missing one, or a value out of range.
+            ProfileError: unknown kind, unknown or missing setting, or a value out of range.
         """
         kind, _, rest = text.strip().partition(":")
         if kind not in cls.FIELDS:
             raise ProfileError(f"there is no profile {kind!r}; profiles: {', '.join(cls.FIELDS)}")
-        wanted = cls.FIELDS[kind]
+        accepted = cls.FIELDS[kind]
         given: dict[str, float] = {}
         path = ""
         for part in filter(None, rest.split(",")):
@@ -77,14 +77,14 @@ class Profile:
             if kind == "trace" and name == "path":
                 path = value
                 continue
-            if name not in wanted:
-                raise ProfileError(f"{kind} has no setting {name!r}; it takes: {', '.join(wanted) or 'none'}")
+            if name not in accepted:
+                raise ProfileError(f"{kind} has no setting {name!r}; it takes: {', '.join(accepted) or 'none'}")
             if not re.fullmatch(r"[0-9.]+(e-?[0-9]+)?", value):
                 raise ProfileError(f"{name}={value!r} is not a number")
             given[name] = float(value)
         if kind == "trace" and not path:
             raise ProfileError("trace needs path=FILE")
-        settings = {name: given.get(name, default) for name, default in wanted.items()}
+        settings = {name: given.get(name, default) for name, default in accepted.items()}
         missing = [name for name, value in settings.items() if value is None]
         if missing:
             raise ProfileError(f"{kind} needs {', '.join(f'{name}=' for name in missing)}")
@@ -108,7 +108,7 @@ def _check_ranges(settings: dict[str, float]) -> None:
 
 
 class Pace:
-    """One worker's draws. The same profile, seed and worker give the same draws in every mode and run."""
+    """How long one worker sleeps before each step; the same for a profile, seed and worker in every mode and run."""
 
     _BLOCK = 1024
 
@@ -123,11 +123,11 @@ class Pace:
         self._trace = _read_trace(Path(profile.path), worker) if profile.kind == "trace" else None
 
     def seconds(self) -> float:
-        """How long this worker sleeps before its next step."""
+        """How long this worker sleeps before its next step. Draws the next factor."""
         return self.factor() * self._profile.get("step")
 
     def factor(self) -> float:
-        """The next draw: 1 is a step of ordinary length."""
+        """Draw the factor of the next step; 1 is an ordinary step."""
         if self._next == len(self._drawn):
             self._drawn, self._next = self._draw(), 0
         self._next += 1
@@ -156,20 +156,12 @@ def _read_trace(path: Path, worker: int) -> npt.NDArray[np.float64]:
     except (OSError, ValueError) as error:
         raise ProfileError(f"the trace {path} cannot be read: {error}") from None
     if table.size == 0 or not np.isfinite(table).all() or (table <= 0).any():
-        raise ProfileError(f"the trace {path} has to hold factors above 0, a line per step, a column per worker")
+        raise ProfileError(f"the trace {path} has to hold factors above 0, one line per step and one column per worker")
     column: npt.NDArray[np.float64] = table[:, worker % table.shape[1]]
     return column
 
 
 def pace_of(profile_text: str, seed: int, worker: int) -> Pace | None:
-    """The pace that a profile sets for one worker; None where it paces nobody."""
+    """The pace of one worker under a profile; None if the profile is `none`."""
     profile = Profile.parse(profile_text)
-    return Pace(profile, seed, worker) if profile.paces else None
-
-
-def draws(profile: Profile, seed: int, workers: int, steps: int) -> npt.NDArray[np.float64]:
-    """The seconds of the first `steps` steps of every worker: shape (steps, workers)."""
-    import numpy as np
-
-    paces = [Pace(profile, seed, worker) for worker in range(workers)]
-    return np.array([[pace.seconds() for pace in paces] for _ in range(steps)]).reshape(steps, workers)
+    return Pace(profile, seed, worker) if profile.sleeps else None

@@ -1,4 +1,8 @@
-"""What crosses the control socket between a supervisor and its task's process, beside `workers.messages`."""
+"""Commands and events on the control socket between a supervisor and its task's process.
+
+Commands go to the process, events come from it. Besides these, the socket carries the `Assignment`, `TaskFailure`s and
+the messages of `workers.news`.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +15,16 @@ from workers.snapshot import Snapshot
 
 @dataclass(frozen=True)
 class Train:
-    """Command, to trainers: run this leg. Answered by `LegStarted`, `StepBatch`es, ..., `Ready`."""
+    """Command to trainers: run this leg. Answered by `LegStarted`, `StepBatch`es, ..., `Ready`."""
 
     leg: Leg
     snapshot: Snapshot | None = None
-    """To the leader, where the leg starts from one."""
+    """For the leader only, if the leg starts from a snapshot."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Command, to the evaluator. Answered by an `Evaluation`."""
+    """Command to the evaluator: evaluate this snapshot. Answered by an `Evaluation`."""
 
     stamp: Stamp
     snapshot: Snapshot
@@ -28,7 +32,7 @@ class Score:
 
 @dataclass(frozen=True)
 class StopLeg:
-    """Command, to trainers: end the leg of that number at its next call; no other one, if it is over already."""
+    """Command to trainers: end leg number `leg` at its next call. Ignored if that leg has ended already."""
 
     reason: str
     leg: int
@@ -36,31 +40,31 @@ class StopLeg:
 
 @dataclass(frozen=True)
 class ReleaseAddress:
-    """Event: TensorFlow is about to bind the port; let go of it. Answered by `AddressReleased`."""
+    """Event: TensorFlow is about to bind the reserved port. Answered by `AddressReleased`."""
 
 
 @dataclass(frozen=True)
 class AddressReleased:
-    """Command: the port is free."""
+    """Command: the reserved port is free now."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """Event: waiting for a command; sent once everything paid once per group is done, and after each leg."""
+    """Event: the process waits for a command. Sent after the group's one-time preparation, and after each leg."""
 
 
 @dataclass(frozen=True)
 class SnapshotTaken:
-    """Event: what the supervisor is to do with a snapshot."""
+    """Event: a snapshot for the supervisor to score, to keep, or both."""
 
     stamp: Stamp
     snapshot: Snapshot
     score: bool = True
-    """Keep it until the driver asks for it, which has it scored."""
+    """Hold it until the driver fetches it and has it scored."""
     keep: bool = False
-    """Make a checkpoint of it."""
+    """Write it as a checkpoint."""
 
 
 @dataclass(frozen=True)
 class Preempted:
-    """Event: this process was told to end (SIGTERM), and goes on until it is stopped."""
+    """Event: this process received SIGTERM. It continues to train until it is stopped."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from orchestrator.errors import ClusterError
 from orchestrator.plan.topology import Addresses
+from workers.addresses import join, split
 from workers.messages import Task
 
 Ask = Callable[..., Any]
@@ -64,9 +65,9 @@ def reachable_addresses(addresses: Addresses, ask: Ask, answer: Callable[[Any], 
 
 
 def host(address: str) -> str:
-    """The part of `host:port` before the port; an IPv6 address keeps its brackets."""
-    return address.rpartition(":")[0]
+    """The part of `host:port` before the port."""
+    return split(address)[0]
 
 
 def _with_host(address: str, new_host: str | None) -> str:
-    return address if new_host is None else f"{new_host}:{address.rpartition(':')[2]}"
+    return address if new_host is None else join(new_host, split(address)[1])

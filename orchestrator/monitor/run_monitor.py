@@ -47,12 +47,12 @@ class RunMonitor:
 
     def restarted(self) -> None:
         """Training continues from a checkpoint, in another attempt."""
-        self._pace.goes_on()
-        self._detector.goes_back()
+        self._pace.restarted()
+        self._detector.rewound()
 
     def rolled_back(self) -> None:
         """Training repeats steps that it has made already."""
-        self._detector.goes_back()
+        self._detector.rewound()
 
     def finish(self) -> Iterator[Finding]:
         """The run ended: findings about its last steps."""

@@ -41,7 +41,7 @@ class Pace:
             yield from self._judge(timing.clock)
             self._recent.clear()
 
-    def goes_on(self) -> None:
+    def restarted(self) -> None:
         """Start over: training resumes from a checkpoint."""
         self._recent.clear()
         self._judged = None

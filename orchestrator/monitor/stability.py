@@ -36,7 +36,7 @@ FINDINGS_PER_KIND = 20
 
 
 class StabilityDetector:
-    """Judges the loss of one run in the order of arrival; `goes_back` must be called after a restart or rollback.
+    """Judges the loss of one run in the order of arrival; `rewound` must be called after a restart or rollback.
 
     The findings do not depend on how the stream is cut into calls. Async steps may be numbered out of order:
     numbers only name steps in findings, the order of arrival is the time axis. No value of a float makes it
@@ -46,9 +46,9 @@ class StabilityDetector:
     def __init__(self) -> None:
         self._found: Counter[str] = Counter()
         self._finished = False
-        self.goes_back()
+        self.rewound()
 
-    def goes_back(self) -> None:
+    def rewound(self) -> None:
         """Start over: training resumes from an earlier state, whose loss may be higher than the latest."""
         self._pending = _Columns([], [], [], [])
         self._rules: LossRules | None = None
@@ -59,7 +59,7 @@ class StabilityDetector:
 
     @property
     def jitter(self) -> float | None:
-        """Standard deviation of the detrended loss over its level, since the last `goes_back`; None before 88 steps.
+        """Standard deviation of the detrended loss over its level, since the last `rewound`; None before 88 steps.
 
         The local baseline of `loss_baseline` is subtracted, so swings slower than about 64 steps do not count.
         """

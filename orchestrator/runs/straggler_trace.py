@@ -18,7 +18,7 @@ def write_trace(path: Path, spec: RunSpec) -> None:
     a shorter column goes on with what would have come next.
     """
     profile = Profile.parse(spec.straggler)
-    if not profile.paces:
+    if not profile.sleeps:
         return
     taken = _steps_taken(path, spec)
     paces = [Pace(profile, spec.seed, worker) for worker in range(spec.workers)]

@@ -35,7 +35,7 @@ def describe_job(job: str, directory: str, params: Mapping[str, Any], *, here: b
         UsageError: a data file is missing.
         JobError: the user's module raised while it was imported.
     """
-    request = {"target": job, "directory": directory, "params": dict(params), "check_data": here}
+    request = {"job": job, "directory": directory, "params": dict(params), "check_data": here}
     answers = _ask_child(request)
     return _description(job, answers[0])
 

@@ -183,9 +183,7 @@ class RunSpec(ReplicaSettings):
 
     def _can_be_balanced(self) -> None:
         if not self.traits.balances:
-            raise SpecError(
-                "balance", f"does not work with mode {self.mode}, where fast workers take more batches anyway"
-            )
+            raise SpecError("balance", f"does not work with mode {self.mode}: leave it out")
         if self.gpus_per_worker:
             raise SpecError("balance", "does not work with GPUs, whose step cannot be timed from outside: leave it out")
         if self.sharding in ("file", "off"):

@@ -17,6 +17,7 @@ from orchestrator.store.documents import read_text
 from orchestrator.store.metrics import METRICS, Metrics
 from orchestrator.view.board import Board, Noted
 from orchestrator.view.outcome import outcome
+from workers.messages import Task
 from workers.modes.registry import MODES
 
 _CHUNK = 20_000
@@ -129,7 +130,8 @@ class Feed:
 
     def _serves(self, task: str) -> bool:
         """Whether `task` only lends its devices to a chief."""
-        return self._mode is not None and self._mode.chief and task.startswith(("worker", "ps"))
+        kind, _, index = task.partition(":")
+        return self._mode is not None and self._mode.serves(Task(kind, int(index)))
 
     def _gpus(self) -> None:
         newest: dict[str, list[tuple[float | None, int | None]]] = {}

@@ -1,4 +1,4 @@
-"""A run that is being written, for whoever watches it."""
+"""A run whose folder is still being written, for tests of what watches runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reserving a port until TensorFlow's server takes it over."""
+"""Ports that are reserved until TensorFlow's server binds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What crosses the wire is frozen, pickles, and is the same on the other side."""
+"""Every message between driver, supervisor and task is frozen and survives pickling."""
 
 from __future__ import annotations
 
@@ -99,21 +99,21 @@ def classes(module: ModuleType) -> set[type]:
     }
 
 
-def test_there_is_an_example_of_each() -> None:
+def test_there_is_an_example_of_each_message() -> None:
     assert {type(example) for example in EXAMPLES} == classes(messages) | classes(news) | classes(wire)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: type(example).__name__)
-def test_it_is_frozen_and_pickles(example: Any) -> None:
+def test_a_message_is_frozen_and_pickles(example: Any) -> None:
     assert dataclasses.is_dataclass(example)
     assert type(example).__dataclass_params__.frozen  # type: ignore[attr-defined]
     copy = pickle.loads(pickle.dumps(example))
     assert type(copy) is type(example)
-    assert repr(copy) == repr(example)  # arrays do not compare to one truth
+    assert repr(copy) == repr(example)  # `==` on arrays gives an array
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: type(example).__name__)
-def test_no_field_holds_what_only_one_side_has(example: Any) -> None:
+def test_fields_hold_plain_data(example: Any) -> None:
     """Plain values, lists, mappings, arrays and messages: no function, file, tensor or exception."""
     allowed = (type(None), bool, int, float, str, bytes, dict, list, tuple, np.ndarray)
     stack = [example]
@@ -137,13 +137,13 @@ def test_stamps_and_tasks_are_the_same_key_on_both_sides() -> None:
     assert dataclasses.replace(STAMP, final=False) != STAMP
 
 
-def test_states_and_kinds_are_words() -> None:
+def test_states_and_kinds_read_as_their_values() -> None:
     assert f"{ReplicaState.READY}" == "ready"
     assert f"{FailureKind.ADDRESS_TAKEN}" == "address_taken"
     assert pickle.loads(pickle.dumps(FailureKind.PEER)) is FailureKind.PEER
 
 
-def test_a_snapshot_knows_its_size_and_whether_it_can_be_kept() -> None:
+def test_a_snapshot_tells_its_size_and_whether_it_is_finite() -> None:
     assert SNAPSHOT.nbytes == 16 + 8
     assert SNAPSHOT.is_finite()
     for bad in (np.nan, np.inf):

@@ -1,4 +1,4 @@
-"""Profiles of slow workers: parsing, draws, replay."""
+"""Straggler profiles: parsing, and the sleeps that they draw and replay."""
 
 from __future__ import annotations
 
@@ -8,46 +8,47 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.sleeps import sleeps
 from workers.errors import ProfileError
-from workers.stragglers import Pace, Profile, draws, pace_of
+from workers.stragglers import Pace, Profile, pace_of
 
 pytestmark = pytest.mark.unit
 
 
-def test_a_persistent_straggler_is_slow_in_every_step_and_nobody_else_is() -> None:
-    table = draws(Profile.parse("persistent:worker=1,factor=4,step=0.01"), seed=0, workers=3, steps=2000)
+def test_a_persistent_straggler_is_slow_in_every_step_and_other_workers_never() -> None:
+    table = sleeps("persistent:worker=1,factor=4,step=0.01", seed=0, workers=3, steps=2000)
     np.testing.assert_allclose(table, np.tile([0.01, 0.04, 0.01], (2000, 1)))
 
 
 def test_transient_delays_come_as_often_as_they_should() -> None:
-    table = draws(Profile.parse("transient:p=0.05,factor=10"), seed=1, workers=4, steps=5000)
+    table = sleeps("transient:p=0.05,factor=10", seed=1, workers=4, steps=5000)
     assert set(np.round(np.unique(table / 0.02), 9)) == {1.0, 10.0}
     assert np.mean(table > 0.02) == pytest.approx(0.05, abs=0.01)
 
 
 def test_lognormal_factors_have_mean_one() -> None:
-    table = draws(Profile.parse("lognormal:sigma=0.3"), seed=2, workers=2, steps=20_000) / 0.02
+    table = sleeps("lognormal:sigma=0.3", seed=2, workers=2, steps=20_000) / 0.02
     assert table.mean() == pytest.approx(1.0, rel=0.01)
     assert np.log(table).std() == pytest.approx(0.3, rel=0.02)
 
 
 def test_the_same_seed_replays_and_workers_differ() -> None:
-    profile = Profile.parse("lognormal:sigma=0.3")
-    np.testing.assert_array_equal(draws(profile, 5, 2, 3000), draws(profile, 5, 2, 3000))
-    assert not np.array_equal(draws(profile, 5, 2, 10), draws(profile, 6, 2, 10))
-    first, second = draws(profile, 5, 2, 100).T
+    profile = "lognormal:sigma=0.3"
+    np.testing.assert_array_equal(sleeps(profile, 5, 2, 3000), sleeps(profile, 5, 2, 3000))
+    assert not np.array_equal(sleeps(profile, 5, 2, 10), sleeps(profile, 6, 2, 10))
+    first, second = sleeps(profile, 5, 2, 100).T
     assert not np.array_equal(first, second)
 
 
-def test_a_worker_draws_the_same_however_many_there_are() -> None:
-    profile = Profile.parse("transient:p=0.3,factor=2")
-    np.testing.assert_array_equal(draws(profile, 3, 8, 50)[:, :2], draws(profile, 3, 2, 50))
+def test_a_workers_sleeps_do_not_depend_on_the_number_of_workers() -> None:
+    profile = "transient:p=0.3,factor=2"
+    np.testing.assert_array_equal(sleeps(profile, 3, 8, 50)[:, :2], sleeps(profile, 3, 2, 50))
 
 
 def test_a_trace_is_replayed_and_repeated(tmp_path: Path) -> None:
     path = tmp_path / "draws.csv"
     path.write_text("1,4\n2,1\n")
-    table = draws(Profile.parse(f"trace:path={path},step=0.1"), seed=0, workers=2, steps=3)
+    table = sleeps(f"trace:path={path},step=0.1", seed=0, workers=2, steps=3)
     np.testing.assert_allclose(table, [[0.1, 0.4], [0.2, 0.1], [0.1, 0.4]])
 
 
@@ -80,9 +81,8 @@ def test_a_wrong_trace_is_refused(tmp_path: Path, content: str) -> None:
         Pace(Profile.parse(f"trace:path={path}"), 0, 0)
 
 
-def test_only_pacing_profiles_have_a_pace() -> None:
+def test_the_profile_none_has_no_pace() -> None:
     pace = pace_of("persistent:worker=0,factor=2,step=0.5", 0, 0)
     assert pace is not None
     assert pace.seconds() == 1.0
-    assert pace_of("none", 0, 0) is None
     assert pace_of("none", 0, 0) is None

@@ -125,7 +125,7 @@ class CheckpointStore:
                 samples=snapshot.samples,
                 clock=snapshot.clock,
                 schedule_scale=snapshot.schedule_scale,
-                position=tuple(Share(workers=dealt.workers, taken=dealt.taken) for dealt in position),
+                position=tuple(Share(workers=group.workers, taken=group.taken) for group in position),
                 score=score,
                 callbacks=None if snapshot.callbacks is None else snapshot.callbacks.document,
                 arrays=entries,

@@ -1,1 +1,1 @@
-"""From a job's dataset to the batches that each worker trains on."""
+"""Turns a job's dataset into the batches that each worker trains on."""

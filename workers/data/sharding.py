@@ -1,13 +1,13 @@
-"""Who gets which batch of the canonical stream, at the beginning and when training goes on from a checkpoint.
+"""Which worker gets which batch of the canonical stream, at the start of a run and after a checkpoint.
 
-A run's stream of batches never changes, whoever trains on it: batch i of it is the (i // n)-th of worker i mod n, for
-the n workers that the run began with. That is also so where the job takes its shards itself: the stream then is the
-first batch of every shard, the second of every shard, and so on.
+A run's stream of batches does not depend on its workers: batch i of it is the (i // n)-th batch of worker i mod n, for
+the n workers that the run began with. If the job shards its data itself, the stream is the first batch of every shard,
+then the second of every shard, and so on.
 
-When training goes on with as many workers, each skips what it took. With another number of them, what all workers
-before left over is the stream, and is group out anew. So no batch comes twice and none is lost, whatever was taken by
-whom (`Position`). Skipping reads what is skipped: a pipeline is repeated from its seed, and random transformations
-come out as they would have.
+If training continues with the same number of workers, each skips the batches that it took. With another number, the
+stream is what the previous workers left over, and it is sharded again. So no batch is repeated or lost, whichever
+workers took which batches (`Position`). Skipping reads what it skips: the pipeline is repeated from its seed, so random
+transformations give the same results.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ class Batches:
 
     dataset: tf.data.Dataset
     split: bool
-    """Whether it holds one worker's share already, or all batches."""
+    """Whether it is one worker's shard already, or all batches."""
 
 
 Make = Callable[[int, int], Batches]
-"""From the number of workers and the index of one of them to what it reads."""
+"""Makes the batches of one worker, from the number of workers and its index."""
 
 
 def share(make: Make, workers: int, index: int, position: Position = ()) -> tf.data.Dataset:
     """The batches of worker `index` of `workers`, after `position`."""
     if not position or (len(position) == 1 and position[0].workers == workers):
-        mine = make(workers, index)
-        dataset = mine.dataset if mine.split or workers == 1 else mine.dataset.shard(workers, index)
+        batches = make(workers, index)
+        dataset = batches.dataset if batches.split or workers == 1 else batches.dataset.shard(workers, index)
         return dataset.skip(position[0].taken[index]) if position else dataset
     stream = _stream(make, position[0].workers)
     for group in position[:-1]:
@@ -51,7 +51,7 @@ def share(make: Make, workers: int, index: int, position: Position = ()) -> tf.d
 
 
 def whole(make: Make, workers: int, position: Position = ()) -> tf.data.Dataset:
-    """All batches that a run of `workers` has left after `position`, in their order."""
+    """All batches that a run begun with `workers` has left after `position`, in order."""
     stream = _stream(make, position[0].workers if position else workers)
     for group in position:
         stream = _left_over(stream, group)
@@ -59,7 +59,7 @@ def whole(make: Make, workers: int, position: Position = ()) -> tf.data.Dataset:
 
 
 def taken_alone(position: Position, index: int) -> int:
-    """Batches that worker `index` skips where every worker reads the whole stream by itself."""
+    """Batches that worker `index` skips if every worker reads the whole stream."""
     return sum(group.taken[index] if index < group.workers else min(group.taken) for group in position)
 
 
@@ -70,7 +70,7 @@ def _stream(make: Make, workers: int) -> tf.data.Dataset:
     def piece(index: int) -> tf.data.Dataset:
         if tf.executing_eagerly():
             return make(workers, index).dataset
-        # A graph of its own, as the worker had: the seeds of unseeded operations depend on what is in the graph.
+        # In a graph of its own, as on the worker: seeds of unseeded operations depend on the graph's other operations.
         dataset: tf.data.Dataset = tf.function(lambda: make(workers, index).dataset)()
         return dataset
 
@@ -82,7 +82,7 @@ def _stream(make: Make, workers: int) -> tf.data.Dataset:
 
 
 def _left_over(stream: tf.data.Dataset, group: Taken) -> tf.data.Dataset:
-    """What the workers before did not take of `stream`, in its order."""
+    """The part of `stream` that the workers of `group` did not take, in order."""
     import tensorflow as tf
 
     least = min(group.taken)

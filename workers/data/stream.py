@@ -1,8 +1,8 @@
-"""From a job's dataset to the endless stream of full batches that a replica trains on.
+"""Turns a job's dataset into the endless stream of full batches that a replica trains on.
 
-One canonical stream exists per job and seed: the job's epochs one after another, cut into batches of
-`batch_size`, an epoch's rest joined with the next epoch's start. Batch i goes to worker i mod n. So no sample
-is lost or doubled, every step weighs the same, and any number of workers trains on the same stream.
+There is one canonical stream per job and seed: the job's epochs one after another, cut into batches of `batch_size`,
+with the rest of an epoch joined to the start of the next. Batch i goes to worker i mod n. So no sample is lost or
+repeated within an epoch, all steps weigh the same, and any number of workers trains on the same stream.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def training_stream(
 ) -> tf.data.Dataset:
     """Worker `shard_index`'s endless batches, each of exactly `settings.batch_size` samples.
 
-    `settings.sharding`: `auto` deals out whole batches unless the job takes its shard itself; `data` deals them out in
-    any case, and the job sees one shard; `file` has each worker read its own input files; `off` gives every worker the
-    whole stream. `position` is what the run has trained on so far: `workers.data.sharding`. With `shares`, one for each
-    worker, a worker gets so many samples of every step's `num_shards` batches; every worker reads all of them then.
+    `settings.sharding`: `auto` splits the stream by batches unless the job shards its data itself; `data` always splits
+    it by batches, and the job sees one shard; `file` has each worker read its own input files; `off` gives every worker
+    the whole stream. `position` is what the run has trained on so far (`workers.data.sharding`). With `shares`, one per
+    worker, each worker gets that many samples of every step's `num_shards` batches; each then reads all of them.
     """
     import tensorflow as tf
 
@@ -56,12 +56,12 @@ def training_stream(
 
 
 def without_tuner(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """`dataset` without tf.data's autotuner, unless it was asked for in so many words.
+    """Turn off tf.data's autotuner, unless the dataset's options turn it on explicitly.
 
-    The tuner looks at a pipeline after 10 ms, 20 ms, 40 ms and so on, up to every minute, in a thread that as often as
-    not sleeps on when the iterator is deleted; and deleting waits for it, with Python's lock held. The next run of a
-    comparison began up to 20 s late, the longer the run before had been. Without it AUTOTUNE means as many calls in
-    parallel as the task has threads, and a buffer that grows while it is found empty.
+    The tuner checks a pipeline after 10 ms, 20 ms, 40 ms and so on, up to every minute, in a thread that often is still
+    asleep when the iterator is deleted; and the deletion waits for it, with Python's lock held. The next run of a
+    comparison began up to 20 s late, the later the longer the previous run had been. Without the tuner, AUTOTUNE means
+    as many parallel calls as the task has threads, and a buffer that grows when it is found empty.
     """
     import tensorflow as tf
 
@@ -73,7 +73,7 @@ def without_tuner(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _rows(parts: tuple[Any, ...], first: int, last: int) -> Any:
-    """Samples `first` to `last` of a batch, which is one part or a tuple of them."""
+    """Samples `first` to `last` (exclusive) of a batch, which is one part or a tuple of parts."""
     import tensorflow as tf
 
     cut = tf.nest.map_structure(lambda part: part[first:last], parts)
@@ -81,18 +81,18 @@ def _rows(parts: tuple[Any, ...], first: int, last: int) -> Any:
 
 
 def _full_batches(job: Job, settings: ReplicaSettings, seed: int, num_shards: int, shard_index: int) -> Batches:
-    """The endless stream of full batches: all of it, or one worker's shard where the job or the files split it."""
+    """The endless stream of full batches: all of it, or one worker's shard if the job or its files split it."""
     import keras
     import tensorflow as tf
 
-    how, batch_size = settings.sharding, settings.batch_size
-    # Unseeded shuffles draw their seed from the global one: equal on every worker, they keep shards disjoint.
+    sharding_by, batch_size = settings.sharding, settings.batch_size
+    # Unseeded shuffles take their seed from the global one. It is the same on every worker, so shards stay disjoint.
     keras.utils.set_random_seed(seed)
-    mine = {"num_shards": num_shards, "shard_index": shard_index} if how == "auto" else {}
-    context = DataContext(batch_size, seed=seed, **mine)
+    shard = {"num_shards": num_shards, "shard_index": shard_index} if sharding_by == "auto" else {}
+    context = DataContext(batch_size, seed=seed, **shard)
     dataset = checked(job.train_dataset(context), "train_dataset")
     endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
-    if how == "file" and num_shards > 1:
+    if sharding_by == "file" and num_shards > 1:
         dataset = shard_by_file(dataset, num_shards, shard_index)
     if settings.cache:
         if endless:
@@ -102,15 +102,15 @@ def _full_batches(job: Job, settings: ReplicaSettings, seed: int, num_shards: in
         dataset = dataset.repeat()
     if not (endless and _batch_dimension(dataset) == batch_size):
         dataset = dataset.rebatch(batch_size, drop_remainder=True)
-    split = num_shards > 1 and (how == "file" or (how == "auto" and context.sharded_by_job))
+    split = num_shards > 1 and (sharding_by == "file" or (sharding_by == "auto" and context.sharded_by_job))
     return Batches(dataset, split=split)
 
 
 def shard_by_file(dataset: tf.data.Dataset, num_shards: int, shard_index: int) -> tf.data.Dataset:
-    """Every `num_shards`-th of the files that `dataset` reads, wherever in its pipeline it reads them.
+    """Take every `num_shards`-th of the files that `dataset` reads, wherever in its pipeline it reads them.
 
     Raises:
-        DataError: it reads no files through a reader of tf.data, or fewer than there are workers.
+        DataError: it reads no files with a reader of tf.data, or fewer than there are workers.
     """
     import tensorflow as tf
     from tensorflow.python.data.experimental.ops.distribute import _AutoShardDataset
@@ -123,7 +123,7 @@ def shard_by_file(dataset: tf.data.Dataset, num_shards: int, shard_index: int) -
             raise DataError(f"--sharding file: train_dataset reads fewer files than the {num_shards} workers.")
     except tf.errors.NotFoundError:
         raise DataError(
-            "--sharding file: train_dataset reads no files through a reader of tf.data (TFRecordDataset, "
+            "--sharding file: train_dataset reads no files with a reader of tf.data (TFRecordDataset, "
             "TextLineDataset, FixedLengthRecordDataset). Use --sharding data or auto."
         ) from None
     except tf.errors.InvalidArgumentError as error:
@@ -137,10 +137,10 @@ def shard_by_file(dataset: tf.data.Dataset, num_shards: int, shard_index: int) -
 
 
 def first_batch(dataset: tf.data.Dataset, name: str) -> Any:
-    """The first batch, checked to be one.
+    """The first batch of `dataset`.
 
     Raises:
-        DataError: the dataset is empty, or its elements are single samples.
+        DataError: the dataset is empty.
     """
     batch = next(iter(dataset.take(1)), None)
     if batch is None:
@@ -149,7 +149,7 @@ def first_batch(dataset: tf.data.Dataset, name: str) -> Any:
 
 
 def samples_per_epoch(job: Job, batch_size: int) -> int:
-    """Samples in one pass over the training data: what the job says, else what tf.data knows, else counted.
+    """Samples in one pass over the training data: as the job declares, else as tf.data knows, else counted.
 
     Raises:
         DataError: the dataset never ends, or is empty.
@@ -166,12 +166,12 @@ def samples_per_epoch(job: Job, batch_size: int) -> int:
     batches = int(dataset.cardinality())
     if batches == tf.data.INFINITE_CARDINALITY:
         raise DataError(
-            "train_dataset never ends, so there are no epochs: give the budget as --samples, and say in the job how "
-            "many samples its callbacks shall take for an epoch (samples_per_epoch = ...)."
+            "train_dataset never ends, so it has no epochs: use --samples, and set in the job how many samples its "
+            "callbacks count as an epoch (samples_per_epoch = ...)."
         )
     if batches > 1:
-        # Batches of one are as many as there are samples, unless the job batches in its own way: then the number
-        # does not follow the batch size.
+        # There are as many batches of one as samples, unless the job ignores the batch size: then the number of
+        # batches does not depend on it.
         samples, halves = int(make(1).cardinality()), int(make(2).cardinality())
         if samples > 1 and halves in (samples // 2, -(-samples // 2)):
             if batches == -(-samples // batch_size):
@@ -185,7 +185,11 @@ def samples_per_epoch(job: Job, batch_size: int) -> int:
 
 
 def checked(dataset: Any, name: str) -> tf.data.Dataset:
-    """`dataset`, if it is one and is batched; see `first_batch` for emptiness."""
+    """Return `dataset` if it is a batched `tf.data.Dataset`; `first_batch` checks that it is not empty.
+
+    Raises:
+        DataError: it is not a dataset, or not batched.
+    """
     import tensorflow as tf
 
     if not isinstance(dataset, tf.data.Dataset):
@@ -203,10 +207,10 @@ def checked(dataset: Any, name: str) -> tf.data.Dataset:
 
 
 def _weighted_by_class(dataset: tf.data.Dataset, weights: dict[int, float]) -> tf.data.Dataset:
-    """(x, y) to (x, y, sample weight by y), by the code that `fit(class_weight=...)` uses.
+    """Map (x, y) to (x, y, weight of y), with the code that `fit(class_weight=...)` uses.
 
     Raises:
-        DataError: the dataset has sample weights of its own, or no labels.
+        DataError: the dataset has sample weights already, or no labels.
     """
     import tensorflow as tf
     from keras.src.trainers.data_adapters.tf_dataset_adapter import make_class_weight_map_fn
@@ -214,7 +218,7 @@ def _weighted_by_class(dataset: tf.data.Dataset, weights: dict[int, float]) -> t
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) != 2 or len(tf.nest.flatten(spec[1])) != 1:
         raise DataError(
-            "class_weight is for datasets of (x, y) with one y: this one's elements are "
+            "class_weight is for datasets of (x, y) with one y, but this one's elements are "
             f"{_described(spec)}. Give the weights as a third part, (x, y, sample_weight), without class_weight."
         )
     return dataset.map(make_class_weight_map_fn(weights), num_parallel_calls=tf.data.AUTOTUNE)

@@ -1,1 +1,1 @@
-"""The user's Keras model: one training step, its optimizers, its state as arrays."""
+"""The job's Keras model: its training step, its optimizers, and its state as arrays."""

@@ -1,28 +1,29 @@
-"""An optimizer's learning rate: the variable that holds it, or the schedule that it follows."""
+"""An optimizer's learning rate, which is a variable or follows a schedule."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from workers.errors import LearningRateError
+from workers.model.optimizers import innermost
 
 if TYPE_CHECKING:
     import keras
 
 
 def scale_schedule(model: keras.Model, factor: float) -> bool:
-    """Have the optimizer's learning-rate schedule give `factor` times its own rates, if it follows one.
+    """Multiply the rates of the optimizer's learning-rate schedule, if it has one, by `factor`.
 
-    Whether it was anything else before; what was compiled with it has to be compiled anew then.
+    Returns whether that changed the schedule: functions compiled with it must then be compiled again.
     """
     import keras
 
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer = innermost(model.optimizer)
     schedule = getattr(optimizer, "_learning_rate", None)
     if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         return False
-    known, own = getattr(schedule, "regatta_scaled", (1.0, schedule))
-    if known == factor:
+    current, own = getattr(schedule, "regatta_scaled", (1.0, schedule))
+    if current == factor:
         return False
 
     class Scaled(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
@@ -40,10 +41,10 @@ def scale_schedule(model: keras.Model, factor: float) -> bool:
 
 
 def set_learning_rate(model: keras.Model, rate: float | None, scale: float) -> None:
-    """Give the optimizer `rate`, or its own, times `scale`.
+    """Set the optimizer's learning rate to `rate`, or its own, times `scale`.
 
     Raises:
-        LearningRateError: it follows a schedule, which holds its rates itself.
+        LearningRateError: the optimizer follows a schedule.
     """
     if rate is None and scale == 1.0:
         return
@@ -57,7 +58,6 @@ def set_learning_rate(model: keras.Model, rate: float | None, scale: float) -> N
 
 
 def learning_rate_variable(model: keras.Model) -> Any:
-    """The optimizer's learning rate, under any wrapping optimizer; None where it follows a schedule."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    variable = getattr(optimizer, "_learning_rate", None)
+    """The variable that holds the optimizer's learning rate; None if it follows a schedule."""
+    variable = getattr(innermost(model.optimizer), "_learning_rate", None)
     return variable if hasattr(variable, "assign") else None

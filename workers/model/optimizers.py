@@ -1,4 +1,4 @@
-"""A model's optimizers: the compiled one, and those that a custom `train_step` brings along (as GANs do)."""
+"""A model's optimizers: the compiled one, and those that a custom `train_step` uses besides (as GANs do)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def optimizers(model: keras.Model) -> list[keras.Optimizer]:
-    """The compiled optimizer, then every other that is an attribute of the model, in the order they were set."""
+    """The compiled optimizer, then all others that are attributes of the model, in the order they were set."""
     import keras
 
     others = [value for value in vars(model).values() if isinstance(value, keras.optimizers.Optimizer)]
@@ -17,20 +17,20 @@ def optimizers(model: keras.Model) -> list[keras.Optimizer]:
 
 
 def iterations(optimizer: keras.Optimizer) -> keras.Variable:
-    """The counter that learning-rate schedules and bias corrections read, under any wrapping optimizer."""
+    """The counter that learning-rate schedules and bias corrections read."""
     return innermost(optimizer)._iterations
 
 
 def innermost(optimizer: keras.Optimizer) -> keras.Optimizer:
-    """The one that updates variables, under any wrapping optimizer (loss scaling)."""
+    """The optimizer that updates variables, inside any wrapping optimizer (loss scaling)."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def build_optimizers(model: keras.Model, batch: Any) -> None:
-    """Create the variables of all optimizers, which Keras would do in the first step, where it is too late for us.
+    """Create the variables of all optimizers. Keras would do so in the first step, which is too late here.
 
-    Only the model's own step knows which variables a further optimizer is for: it is traced once, each optimizer
-    noting what it is given instead of applying it.
+    Only the model's own step knows which variables a further optimizer updates. It is traced once, while each optimizer
+    records what it is given instead of applying it.
     """
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
@@ -44,14 +44,14 @@ def build_optimizers(model: keras.Model, batch: Any) -> None:
 
 
 def _variables_of_each(model: keras.Model, batch: Any) -> dict[int, list[keras.Variable]]:
-    """By the optimizer's id, what one step of the model applies it to."""
+    """The variables that one step of the model updates with each optimizer, by the optimizer's id."""
     import tensorflow as tf
 
     from workers.model.scope import step_scope
 
     given: dict[int, list[keras.Variable]] = {}
 
-    def noting(optimizer: keras.Optimizer) -> Any:
+    def recording(optimizer: keras.Optimizer) -> Any:
         def apply(_: Any, trainable_variables: Any = None) -> None:
             given[id(optimizer)] = list(trainable_variables or ())
 
@@ -72,10 +72,10 @@ def _variables_of_each(model: keras.Model, batch: Any) -> dict[int, list[keras.V
 
     found = optimizers(model)
     for optimizer in found:
-        optimizer.apply = noting(optimizer)
+        optimizer.apply = recording(optimizer)
     try:
         step.get_concrete_function(batch)
     finally:
         for optimizer in found:
-            del optimizer.apply  # the class' own shows again
+            del optimizer.apply  # uncovers the class' own
     return given

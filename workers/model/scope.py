@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def step_scope(local: Iterable[tuple[keras.Variable, tf.Tensor]]) -> Any:
-    """A scope in which the `local` variables are plain tensors, starting at the values given.
+    """Return a scope in which the `local` variables are plain tensors, starting at the values given.
 
-    Built on `keras.StatelessScope`, which redirects reads and `assign`s of Keras variables. All others are
-    assigned directly, as outside of any scope. `get_current_value` answers for every variable because Keras'
-    weight regularisers read through it.
+    Built on `keras.StatelessScope`, which redirects reads and `assign`s of Keras variables. All other variables are
+    assigned directly, as outside any scope. `get_current_value` answers for every variable, because Keras' weight
+    regularisers read through it.
     """
     import keras
 

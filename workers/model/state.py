@@ -1,4 +1,4 @@
-"""The state of a Keras model and its optimizers as plain arrays, and back."""
+"""Converts the state of a Keras model and its optimizers to plain arrays and back."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 
 def state_variables(model: keras.Model) -> list[keras.Variable]:
-    """What a snapshot holds of the model: everything but metric variables, which live for one step only."""
+    """The variables of the model that a snapshot holds: all but those of metrics, which live for one step only."""
     metrics = {id(v) for v in model.metrics_variables}
     return [v for v in model.variables if id(v) not in metrics]
 
 
 def optimizer_variables(model: keras.Model) -> list[keras.Variable]:
+    """The variables of all optimizers of the model, in order."""
     return [variable for optimizer in optimizers(model) for variable in optimizer.variables]
 
 
 def read(model: keras.Model, *, step: int = 0, samples: int = 0, clock: float = 0.0) -> Snapshot:
-    """The state of `model` now, copied to this process."""
+    """Copy the current state of `model` to this process."""
     return Snapshot(
         step=step,
         samples=samples,
@@ -36,7 +37,7 @@ def read(model: keras.Model, *, step: int = 0, samples: int = 0, clock: float = 
 
 
 def to_numpy(variable: keras.Variable) -> npt.NDArray[Any]:
-    """The value as this process sees it; a mirrored variable's local copy (`int()` on one fails)."""
+    """The value of `variable` on this process; of a mirrored variable, its local copy (`int()` on one fails)."""
     import tensorflow as tf
 
     value = variable.value
@@ -45,7 +46,7 @@ def to_numpy(variable: keras.Variable) -> npt.NDArray[Any]:
 
 
 def load(model: keras.Model, snapshot: Snapshot) -> None:
-    """Put `model` into the state of `snapshot`; raises ValueError where they do not fit."""
+    """Put `model` into the state of `snapshot`; raises ValueError if they do not fit."""
     write(state_variables(model), snapshot.weights, "weights")
     write(optimizer_variables(model), snapshot.optimizer, "optimizer variables")
 
@@ -54,7 +55,7 @@ def write(variables: list[keras.Variable], arrays: tuple[npt.NDArray[Any], ...],
     """Assign `arrays` to `variables`, in order.
 
     Raises:
-        ValueError: they do not fit each other, naming the first variable that does not.
+        ValueError: a number or shape differs; names the first variable that does not fit.
     """
     if len(variables) != len(arrays):
         raise ValueError(f"the snapshot holds {len(arrays)} {what}, the model has {len(variables)}")

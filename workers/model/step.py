@@ -1,9 +1,9 @@
-"""One training step: `model.train_step` as the user's model has it, made safe to repeat on any replica.
+"""One training step: the model's own `train_step`, made to log its own loss and to run on any replica.
 
-Keras' `train_step` keeps running means in metric variables. That gives the mean since the epoch began instead
-of this step's loss, and under ParameterServerStrategy each update of one is a racy remote write. `StepScope`
-keeps chosen variables local to the step: they start from a given value, are updated as tensors, and are
-forgotten afterwards. Every other variable behaves as always, so a custom `train_step` works unchanged.
+Keras' `train_step` keeps running means in metric variables. They give the mean since the epoch began instead of this
+step's loss, and under ParameterServerStrategy each update of one is a racy remote write. `StepScope` keeps chosen
+variables local to the step: they start from a given value, are updated as tensors, and are forgotten afterwards. Every
+other variable behaves as usual, so a custom `train_step` works unchanged.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 
 class TrainStep:
-    """`model.train_step` as a function from a batch to one float vector, `names` telling what is in it."""
+    """`model.train_step` as a function from a batch to one float vector, whose entries are named by `names`."""
 
-    def __init__(self, model: keras.Model, also: Callable[[], Logs] = dict) -> None:
-        """`also`: what else is to be logged of a step, asked for when it has been traced."""
+    def __init__(self, model: keras.Model, more_logs: Callable[[], Logs] = dict) -> None:
+        """`more_logs` returns further values to log; called at the end of tracing a step."""
         self.model = model
-        self._also = also
+        self._more_logs = more_logs
         self._raised: Exception | None = None
         self.names: tuple[str, ...] = ()
-        """What the vector holds, `loss` first; known once the step has been traced."""
+        """Names of the logged values, `loss` first; known once the step has been traced."""
 
     def __call__(self, batch: Any, local: Iterable[tuple[keras.Variable, tf.Tensor]] = ()) -> tf.Tensor:
         """Take one step and return what it logged, for this batch alone. Call inside a `tf.function`."""
         import tensorflow as tf
 
-        # As Keras' own `fit` does: autograph would rewrite the user's code and blur their tracebacks.
-        return tf.autograph.experimental.do_not_convert(self._noting)(batch, local)
+        # As in Keras' own `fit`: AutoGraph would rewrite the user's code and obscure tracebacks.
+        return tf.autograph.experimental.do_not_convert(self._recording_errors)(batch, local)
 
-    def _noting(self, batch: Any, local: Iterable[tuple[keras.Variable, tf.Tensor]]) -> tf.Tensor:
+    def _recording_errors(self, batch: Any, local: Iterable[tuple[keras.Variable, tf.Tensor]]) -> tf.Tensor:
         try:
             return self._take(batch, local)
         except Exception as error:
@@ -52,9 +52,9 @@ class TrainStep:
 
     @contextmanager
     def traced(self) -> Iterator[None]:
-        """Around the tracing of a call: what the user's `train_step` raises leaves as it was raised.
+        """Re-raise what the user's `train_step` raises while a call is traced in this context.
 
-        Autograph would retell it as an error of its own, with the user's traceback as text.
+        AutoGraph would raise an error of its own, with the user's traceback as text.
         """
         try:
             yield
@@ -74,7 +74,7 @@ class TrainStep:
         if not isinstance(logs, dict) or "loss" not in _flat(logs):
             raise NoLossError(
                 f"{type(self.model).__name__}.train_step returned {_describe(logs)}; Regatta needs a dict with "
-                'the step\'s loss in it: return {"loss": loss, ...}'
+                'the step\'s loss: return {"loss": loss, ...}'
             )
         logs = _flat(logs)
         scalars = {name: tf.cast(value, tf.float32) for name, value in logs.items() if _is_scalar(value)}
@@ -83,13 +83,13 @@ class TrainStep:
                 f"the loss that {type(self.model).__name__}.train_step returned has shape {logs['loss'].shape}; "
                 "it has to be one number: take the mean over the batch"
             )
-        scalars |= self._also()
+        scalars |= self._more_logs()
         self.names = ("loss", *(name for name in scalars if name != "loss"))
         return tf.stack([scalars[name] for name in self.names])
 
 
 def _flat(logs: dict[str, Any]) -> dict[str, Any]:
-    """As Keras' own `fit` does: `{m.name: m.result() for m in self.metrics}` has a dict for all compiled metrics."""
+    """Flatten nested logs, as Keras' `fit` does: `{m.name: m.result() ...}` has a dict for all compiled metrics."""
     flat: dict[str, Any] = {}
     for name, value in logs.items():
         flat |= _flat(value) if isinstance(value, dict) else {name: value}
@@ -105,13 +105,13 @@ def _describe(logs: object) -> str:
 
 
 def make_model(job: Job, seed: int, batch: Any) -> keras.Model:
-    """The job's model, with every variable of it and its optimizer created as `fit` would before its first step.
+    """Build the job's model, with every variable of it and its optimizer created as `fit` would before its first step.
 
-    Keras numbers layers and metrics through (`auc`, `auc_1`): it begins anew here, so that all models that are built
-    in a process have the names that the first one has.
+    Keras numbers layers and metrics per process (`auc`, `auc_1`). The count restarts here, so that all models built in
+    a process have the names of the first one.
     """
     import keras
-    from keras.src.utils.naming import reset_uids  # beside `clear_session`, which would forget far more
+    from keras.src.utils.naming import reset_uids  # `clear_session` would reset far more
 
     reset_uids()
     keras.utils.set_random_seed(seed)
@@ -119,13 +119,13 @@ def make_model(job: Job, seed: int, batch: Any) -> keras.Model:
     try:
         build(model, batch)
     except Exception as error:
-        error.add_note(f"It was to be built for batches like {described(batch)}.")
+        error.add_note(f"Raised while the model was built for batches like {described(batch)}.")
         raise
     return model
 
 
 def described(batch: Any) -> str:
-    """Shapes and types: `(x (None, 8) float32, ...)`, as the batch is nested."""
+    """Describe a batch by dtypes and shapes, nested as it is: `(float32[32, 8], int64[32])`."""
     import tensorflow as tf
 
     def one(part: Any) -> str:

@@ -1,1 +1,1 @@
-"""Modes: how replicas combine their work. One file each, and one row in `workers.modes.registry`."""
+"""Modes, the ways in which replicas combine their work. Each has a file here and a row in `workers.modes.registry`."""

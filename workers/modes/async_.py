@@ -1,7 +1,7 @@
-"""Asynchronous: each worker reads the weights from the parameter servers and applies its gradients when ready.
+"""Asynchronous mode: each worker reads the weights from the parameter servers and applies its gradients when ready.
 
-The chief drives: it sends calls of k fused steps to whichever worker is free (`workers.modes.ps_workers`). Workers and
-parameter servers only run a TensorFlow server; what a call computes there is `workers.modes.async_steps`.
+The chief sends calls of k fused steps to free workers (`workers.modes.ps_workers`). Workers and parameter servers only
+run a TensorFlow server; what a call computes there is defined in `workers.modes.async_steps`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from workers.modes.async_steps import AsyncSteps
 from workers.modes.mode import Call, Decision
 from workers.modes.ps_workers import PsWorkers, current_worker
 from workers.modes.registry import traits
-from workers.modes.step_timer import StepTimer, known
+from workers.modes.step_timer import StepTimer, none_if_nan
 from workers.snapshot import Snapshot
 from workers.stragglers import Pace, pace_of
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class AsyncMode:
-    """The chief of an asynchronous group."""
+    """The chief of an asynchronous worker group."""
 
     leads = True
     batches_per_step = 1
@@ -77,7 +77,7 @@ class AsyncMode:
         self._element_spec = stream.element_spec
         with self._train_step.traced():
             self._steps = self._make_steps()
-        # One call for all of them: read one by one, 20 variables cost 100 ms.
+        # All in one call: one by one, reading 20 variables takes 100 ms.
         self._read_weights = tf.function(lambda: _values(state.state_variables(self.model)))
         self._read_optimizer = tf.function(lambda: _values(state.optimizer_variables(self.model)))
         self._open_data(seed)
@@ -119,7 +119,7 @@ class AsyncMode:
         return calls
 
     def snapshot(self, clock: float) -> Snapshot:
-        """Read while workers continue: each variable is whole, together they may be a few updates apart."""
+        """The state, read while workers continue: variables may be a few updates apart, but each is consistent."""
         step = int(self._counter.numpy())
         for optimizer in optimizers(self.model):
             iterations(optimizer).assign(step)
@@ -146,7 +146,7 @@ class AsyncMode:
         return AsyncSteps(self._strategy, self.model, self._train_step, self._counter, self._element_spec, timer)
 
     def _open_data(self, seed: int, position: Position = ()) -> None:
-        """New iterators, each on its worker, over that worker's shard, less what was taken of it."""
+        """Create an iterator on each worker, over the batches of its shard after `position`."""
         import tensorflow as tf
 
         functions = [
@@ -154,16 +154,16 @@ class AsyncMode:
             for worker in range(self._workers)
         ]
 
-        self._iterators = self._cluster.on_each(lambda: iter(functions[current_worker()]()))
+        self._iterators = self._cluster.create_on_each(lambda: iter(functions[current_worker()]()))
 
     def _warm_up(self) -> None:
-        """Run zero steps on every worker: functions are instantiated there and nothing is trained."""
-        self._cluster.once_on_each(lambda iterator: self._steps(iterator, 0), self._iterators)
+        """Run zero steps on every worker, which instantiates the functions there and trains nothing."""
+        self._cluster.run_on_each(lambda iterator: self._steps(iterator, 0), self._iterators)
 
     def _execute(self, iterator: Any, steps: int) -> None:
-        """Runs in the chief's dispatch thread for one worker.
+        """Run a call on one worker, from the chief's dispatch thread for it.
 
-        Results go to a queue instead of a RemoteValue, so that the chief takes them in order of completion and does
+        Results go to a queue instead of a RemoteValue, so that the chief receives them in order of completion and does
         not wait for a slow worker.
         """
         worker = current_worker()
@@ -173,7 +173,7 @@ class AsyncMode:
             time.sleep(sum(pace.seconds() for _ in range(steps)))
         slept = time.monotonic() - started
         logs, numbers, reads = self._steps(iterator, steps)
-        busy, waited = known(logs[0]), known(logs[1])
+        busy, waited = none_if_nan(logs[0]), none_if_nan(logs[1])
         self._completed.put(
             Call(
                 worker=worker,
@@ -188,7 +188,7 @@ class AsyncMode:
         )
 
     def _collect(self) -> list[Call]:
-        """At least one completed call if any is in flight, and all others that are complete."""
+        """Wait for one call if any is in flight; returns it and all others that have completed."""
         if not self._in_flight:
             return []
         calls = [self._cluster.get(self._completed)]

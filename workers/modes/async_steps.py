@@ -1,16 +1,16 @@
-"""The graph of k asynchronous steps: it runs on a worker, but for what reads and updates variables.
+"""The graph of k asynchronous steps. It runs on a worker, except for reads and updates of variables.
 
-Two facts shape this file. `keras.Variable.assign_add` is not atomic, so under concurrent workers
-`optimizer.iterations` loses counts: here a plain counter on the parameter servers is the truth, and Keras'
-`iterations` follows it inside every step. And operations on different variables are not ordered by themselves:
-the counter is read before the weights are, and drawn after the gradients are applied, so that the difference is the
-staleness of that update. The weights of a step are read in the same visit to the parameter servers that applies the
-step before, so that a step costs one round trip (docs/adr/0002-async-counter.md).
+Two facts determine its form. `keras.Variable.assign_add` is not atomic, so under concurrent workers
+`optimizer.iterations` loses counts: here a plain counter on the parameter servers counts updates, and Keras'
+`iterations` follows it inside every step. And operations on different variables are not ordered by themselves: control
+dependencies make a step read the counter before the weights, and increment it after the gradients are applied, so that
+the difference is the staleness of that update. The weights of a step are read in the same visit to the parameter
+servers that applies the step before, so that a step costs one round trip (docs/adr/0002-async-counter.md).
 
-TensorFlow cuts it into a part for each device, and has the parts send each other every value that crosses, and every
-"go on" where only the order crosses. Those messages are what a small step costs. Traced with care there are five per
-step: the gradients one way, weights and numbers the other; and three that keep the parts' loops in step. Where tracing
-a step is cheap, several are traced into one turn of the loop, to share the three.
+TensorFlow cuts the graph into a part for each device. The parts send each other every value that crosses devices, and a
+message without a value where only an order does. These messages are the cost of a small step. This graph needs five per
+step: the gradients one way, weights and numbers the other way, and three that keep the parts' loops together. If a step
+is small, several are traced into one iteration of the loop and share the three.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     State = tuple[tf.Tensor, tf.TensorArray, tf.TensorArray, tf.TensorArray, Messages]
 
 BLOCK = 4
-"""Steps in one turn of the loop, of a small step: 1.2 times the updates/s, for 1.7 s more before the first one."""
+"""Small steps in one iteration of the loop: 1.2 times the updates/s, for 1.7 s more before the first one."""
 _SMALL_STEP = 600
-"""Operations: that of a 64-256-10 MLP with Adam has some 250."""
+"""Largest number of operations of a small step; a step of a 64-256-10 MLP with Adam has about 250."""
 _NO_LIMIT = 2**62
 _CHIEF = "/job:chief/replica:0/task:0/device:CPU:0"
 
 
 class AsyncSteps:
-    """k fused steps; called in the dispatch thread of a worker, whose device is in scope."""
+    """Runs k fused steps; called in the dispatch thread of a worker, whose device is in scope."""
 
     def __init__(
         self,
@@ -58,12 +58,15 @@ class AsyncSteps:
         self._exchange = PsExchange(model, counter)
         self._iterations = [iterations(optimizer) for optimizer in optimizers(model)]
         self._operations = 0
-        """Of one step, once it is traced."""
+        """Number of operations of one step, once it is traced."""
         self._run = self._trace(element_spec)
 
     def __call__(self, iterator: Any, steps: int) -> list[np.ndarray[Any, Any]]:
-        """Run `steps` steps. What they logged, behind the seconds that all took and those they waited for input; the
-        number of each update; and how many updates each had seen."""
+        """Run `steps` steps.
+
+        Returns three arrays: the seconds that all steps took, those spent waiting for input, and then the steps' logs;
+        the number of each update; the number of updates applied when each step read the weights.
+        """
         import tensorflow as tf
 
         blocks = steps // BLOCK if self._is_small else 0
@@ -94,7 +97,7 @@ class AsyncSteps:
             )
             for n in tf.range(single):
                 state = self._step(iterator, n, state)
-            if self._is_small:  # known by now: one step is traced
+            if self._is_small:  # known by now, because a step has been traced
                 for block in tf.range(blocks):
                     for n in range(BLOCK):
                         state = self._step(iterator, single + BLOCK * block + n, state)
@@ -103,13 +106,13 @@ class AsyncSteps:
             logs = tf.cond(steps > 0, lambda: tf.reshape(rows.stack(), [-1]), lambda: tf.zeros([0]))
             taken = numbers.stack()
             spent = tf.cast(tf.stack([self._timer.now([taken]) - begun, waited]), tf.float32)
-            # Each output is a fetch of its own: the seconds lead the logs.
+            # Each output costs a fetch, so the seconds are put in front of the logs.
             return tf.concat([spent, logs], axis=0), taken, reads.stack()
 
         return run.get_concrete_function(tf.data.IteratorSpec(element_spec), tf.TensorSpec([2], tf.int32))
 
     def _step(self, iterator: Any, n: tf.Tensor, state: State) -> State:
-        """The `n`th step of the closure, from 0."""
+        """Trace step `n` of the call, counted from 0."""
         import tensorflow as tf
 
         waited, rows, numbers, reads, messages = state
@@ -117,16 +120,16 @@ class AsyncSteps:
         graph = tf.compat.v1.get_default_graph()
         before = len(graph.get_operations())
         applied = self._exchange.applied()
-        local = [(iteration, _cast_there(applied, iteration.dtype)) for iteration in self._iterations]
-        # Optimizers update variables in a `merge_call`, which TensorFlow runs in this thread, out of
-        # reach of the replica thread's scope: without one here Adam took each step for its first.
+        local = [(iteration, _cast_in_place(applied, iteration.dtype)) for iteration in self._iterations]
+        # Optimizers update variables in a `merge_call`, which TensorFlow runs in this thread, where the scope of
+        # the replica's thread does not apply. Without a scope here, Adam took each step for its first.
         with self._exchange.reading(messages), step_scope(local):
             row = self._strategy.run(self._train_step, args=(batch, local))
-        made = graph.get_operations()[before:]
-        self._operations = len(made)
-        updates = [operation for operation in made if _touches_variable(operation)]
+        operations = graph.get_operations()[before:]
+        self._operations = len(operations)
+        updates = [operation for operation in operations if _touches_variable(operation)]
         with tf.control_dependencies(updates or [row]):
-            # Atomic fetch-and-add. `assign_add` then a read would count others' updates in between.
+            # An atomic fetch-and-add. A read after `assign_add` would include updates of others in between.
             counted = tf.raw_ops.ResourceCountUpTo(resource=self._counter.handle, limit=_NO_LIMIT, T=tf.int64)
         following = self._exchange.fetch(counted)
         return (
@@ -138,8 +141,8 @@ class AsyncSteps:
         )
 
 
-def _cast_there(value: tf.Tensor, dtype: Any) -> tf.Tensor:
-    """Cast on the parameter server that has it, and where most optimizers need it."""
+def _cast_in_place(value: tf.Tensor, dtype: Any) -> tf.Tensor:
+    """Cast `value` on the parameter server that holds it, where most optimizers need it."""
     import tensorflow as tf
 
     with tf.device(value.device):

@@ -1,4 +1,4 @@
-"""Square norms of gradients before and after they are averaged over replicas: what the noise scale is made of."""
+"""Square norms of gradients before and after averaging over replicas, from which the noise scale is estimated."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 class SquareNorms:
-    """Of the step that is being traced; with several optimizers, of all their gradients together."""
+    """Square norms within the step that is being traced, over the gradients of all its optimizers together."""
 
     def __init__(self) -> None:
         self._small: list[tf.Tensor] = []
         self._big: list[tf.Tensor] = []
 
-    def note(self, own: Sequence[Any], mean: Sequence[Any]) -> None:
-        """This replica's gradients, and the mean over all replicas."""
+    def add(self, own: Sequence[Any], mean: Sequence[Any]) -> None:
+        """Add this replica's gradients, and their mean over all replicas."""
         self._small.append(_square_norm(own))
         self._big.append(_square_norm(mean))
 
     def take(self) -> dict[str, tf.Tensor]:
-        """The step's norms, to be logged beside its loss; nothing if no gradients were averaged in it."""
+        """Return the step's norms, to be logged with its loss; empty if the step averaged no gradients."""
         import tensorflow as tf
 
         small, big, self._small, self._big = self._small, self._big, [], []
@@ -34,6 +34,6 @@ class SquareNorms:
 def _square_norm(gradients: Sequence[Any]) -> tf.Tensor:
     import tensorflow as tf
 
-    # A sparse gradient may name a row twice: only as a dense one it has a norm.
+    # A sparse gradient may contain a row twice, so its norm is that of the dense gradient.
     dense = [tf.cast(tf.convert_to_tensor(g), tf.float32) for g in gradients if g is not None]
     return tf.add_n([tf.reduce_sum(tf.square(g)) for g in dense])

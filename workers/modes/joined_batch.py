@@ -1,12 +1,12 @@
-"""What makes a synchronous step of n replicas equal to one process' step on their joined batches.
+"""Makes a synchronous step of n replicas equal to one process' step on their joined batches.
 
-Every replica computes the mean loss of its own batch as if it were alone, and gradients and logs are averaged.
-Since batches are equally large, the mean of the means is the mean over the joined batch. This holds for any
-code: Keras' losses, a loss function that returns its batch's mean, `add_loss`, regularisers, a `train_step`
-written out by hand. What is a sum over the batch (`reduction="sum"`) is counted n times, so that its mean over
-replicas is the sum over the joined batch.
+Every replica computes the mean loss of its own batch as if it were alone, and gradients and logs are averaged. Batches
+have the same size, so the mean of the means is the mean over the joined batch. This holds for any code: Keras' losses,
+a loss function that returns its batch's mean, `add_loss`, regularisers, a hand-written `train_step`. A loss that is a
+sum over the batch (`reduction="sum"`) is multiplied by n, so that its mean over replicas is the sum over the joined
+batch.
 
-docs/exactness.md lists what has no such equality: batch statistics, dropout, masks, losses that couple samples.
+docs/exactness.md lists what is not equal: batch statistics, dropout, masks, losses that couple samples.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from workers.errors import UnsupportedOptimizerError
+from workers.model.optimizers import innermost
 
 if TYPE_CHECKING:
     import keras
@@ -24,23 +25,23 @@ if TYPE_CHECKING:
 
 @contextmanager
 def as_if_alone(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """While a step is traced, `num_replicas_in_sync` reads 1.
+    """Have `num_replicas_in_sync` read 1 while a step is traced.
 
-    Keras divides its own losses by it (`scale_loss_for_distribution`) and multiplies its own logs, and so does
-    code written after TensorFlow's tutorials; code after Keras' guides does not. Only one rule can serve them all.
+    Keras divides its own losses by it (`scale_loss_for_distribution`) and multiplies its own logs, as does code that
+    follows TensorFlow's tutorials; code that follows Keras' guides does not. Reading 1 makes all of them right.
     """
     kind = type(strategy)
     kind.num_replicas_in_sync = property(lambda _: 1)
     try:
         yield
     finally:
-        del kind.num_replicas_in_sync  # the base class' own shows again
+        del kind.num_replicas_in_sync  # uncovers the base class' own
 
 
-def count_sums_for_all(model: keras.Model, divisor: Callable[[], float]) -> None:
-    """Make the compiled losses with `reduction="sum"` count as often as gradients are divided; built models only.
+def multiply_sum_losses(model: keras.Model, divisor: Callable[[], float]) -> None:
+    """Multiply the compiled losses with `reduction="sum"` by what gradients are divided by; the model must be built.
 
-    `divisor` is asked when a step is traced.
+    `divisor` is called whenever a step is traced.
     """
     compiled = getattr(model, "_compile_loss", None)
     if compiled is None or not compiled.built:
@@ -52,13 +53,15 @@ def count_sums_for_all(model: keras.Model, divisor: Callable[[], float]) -> None
 
 
 def refuse_unsupported(optimizer: keras.Optimizer) -> None:
-    """Raises UnsupportedOptimizerError for what Keras cannot do under a strategy with several replicas.
+    """Refuse settings that Keras cannot use under a strategy with several replicas.
 
-    Both put the update into a conditional, where TensorFlow allows no meeting of replicas (`merge_call`).
+    Both put the update into a conditional, where TensorFlow does not permit a `merge_call`.
+
+    Raises:
+        UnsupportedOptimizerError: the optimizer has such a setting.
     """
-    innermost = getattr(optimizer, "inner_optimizer", optimizer)
     for setting in ("gradient_accumulation_steps", "ema_overwrite_frequency"):
-        value = getattr(innermost, setting, None)
+        value = getattr(innermost(optimizer), setting, None)
         if value:
             raise UnsupportedOptimizerError(
                 f"the optimizer's {setting}={value} does not work with several replicas in mode sync: Keras cannot do "

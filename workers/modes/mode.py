@@ -1,7 +1,7 @@
-"""What a mode is: one way of combining replicas, on one task of a group.
+"""The Protocol of a mode, and the values that modes and the training loop exchange.
 
-A mode builds the job's model under its strategy, runs k fused steps per call, and moves its whole state in and
-out as a `Snapshot`. It is all the training loop (`workers.training.loop`) knows of TensorFlow's strategies.
+A mode builds the job's model under its strategy, runs k fused steps per call, and loads and returns its whole state as
+a `Snapshot`. The training loop (`workers.training.loop`) deals with TensorFlow's strategies only through it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
-from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 from jobs.api import Job
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Consult(IntEnum):
-    """How often the leader's callbacks decide."""
+    """How often the leader's callbacks run: never, after every epoch, or after every call."""
 
     NEVER = 0
     EPOCHS = 1
@@ -35,15 +34,15 @@ class Consult(IntEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """What the leader wants of the next call; a mode makes every replica obey it at the same step."""
+    """What the leader wants from the next call. A mode applies it on every replica at the same step."""
 
     steps: int = 1
     stop: bool = False
     learning_rate: float | None = None
     rewritten: bool = False
-    """The leader has a new state, which every replica is to adopt."""
+    """The leader's callbacks changed its state, which every replica has to adopt."""
     consult: Consult = Consult.NEVER
-    """Read once, when a leg begins."""
+    """Used once, when a leg begins."""
 
 
 @dataclass(frozen=True)
@@ -60,21 +59,23 @@ class Call:
     """Monotonic seconds on this process' clock."""
     staleness: FloatArray | None = None
     busy: float | None = None
-    """Seconds the worker itself spent on the call; async: without the way to the chief and back."""
+    """Seconds that the worker itself spent on the call, without the way to a chief and back; None if not measured."""
     input_wait: float | None = None
-    """Of these, waiting for the next batch."""
+    """Seconds of `busy` spent waiting for the next batch; None if not measured."""
     communication: float | None = None
-    """Of these, in collectives. Null where TensorFlow does not let one see it, as everywhere here."""
+    """Seconds of `busy` spent in collectives; None if not measured."""
 
 
 @dataclass
 class Timed:
+    """Seconds that a phase took, known at its end."""
+
     seconds: float = 0.0
 
 
 @dataclass
 class Phases:
-    """Seconds spent per phase in this process, summed."""
+    """Sums the seconds that this process spends in each phase."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -83,7 +84,7 @@ class Phases:
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[Timed]:
-        """Add the time spent inside to `phase`; what is yielded holds it afterwards."""
+        """Add the time spent inside to `phase`; the yielded object has it afterwards."""
         timed, begun = Timed(), time.monotonic()
         try:
             yield timed
@@ -96,47 +97,49 @@ class Mode(Protocol):
     """One way of combining replicas, on one task of a group."""
 
     leads: bool
-    """Whether this task reports losses and takes snapshots (`worker:0` in sync, `chief:0` in async)."""
+    """Whether this task reports losses and takes snapshots."""
     batches_per_step: int
-    """Batches that make one counted step: all replicas' in sync, one in async."""
+    """Batches that one counted step consumes: one of every replica in lockstep modes, else one."""
     step: int
-    """Updates made in this leg, as far as this task knows."""
+    """Number of the latest update that this task knows of, counted since the run began."""
     model: keras.Model
     log_names: tuple[str, ...]
+    """Names of the columns of `Call.logs`."""
     doubled_updates: int
+    """Updates applied twice, because a worker died after applying one and its call ran again."""
     shares: tuple[int, ...]
-    """Samples of each step by worker, where they differ by request; empty else."""
+    """Samples of each step by worker, if they differ (`balance`); else empty."""
 
     def build(self) -> None:
-        """Strategy, model, optimizer and data of the first leg; compiles the step without taking one."""
+        """Create strategy, model, optimizer and data, and compile a step without taking one."""
 
     def scale_schedule(self, factor: float) -> None:
-        """From the next leg on, the optimizer's learning-rate schedule, if it follows one, gives `factor` times its
-        own rates. Every task must call it."""
+        """Multiply the rates of the optimizer's learning-rate schedule, if it has one, by `factor`. Every trainer
+        calls it before a leg begins."""
 
     def begin(self, start: Snapshot, seed: int) -> None:
-        """Load `start` everywhere and open fresh data for `seed`; every task returns when all are ready."""
+        """Load `start` on every replica, and open the data for `seed`. Every trainer returns when all are ready."""
 
     def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
-        """Run one call. Sync stops at step `boundary` exactly; async may pass it, never `total`.
+        """Run one call. Lockstep modes stop at step `boundary` exactly; others may pass it, but never `total`.
 
-        Returns what was completed, and the decision that holds for the call after.
+        Returns the completed calls, and the decision that holds for the next call.
         """
 
     def agree(self, wish: Decision) -> Decision:
-        """A call of no steps: when it returns, the leader's wish holds on every replica. Nothing is in flight."""
+        """Apply the leader's wish on every replica, without a step. Called by every trainer, with no call in flight."""
 
     def adopt(self, start: Snapshot | None) -> None:
-        """Put every replica into the leader's `start`; the others give None."""
+        """Put every replica into the leader's state `start`. Called by every trainer; all but the leader pass None."""
 
     def drain(self) -> Sequence[Call]:
-        """Wait for whatever is still in flight."""
+        """Wait for all calls in flight and return them."""
 
     def snapshot(self, clock: float) -> Snapshot:
-        """The whole state now. Sync: every task must call it, only the leader's counts."""
+        """The whole state now, at `clock` seconds of training. Called by the leader only."""
 
 
 def make_mode(assignment: Assignment, job: Job) -> Mode:
-    module, _, name = traits(assignment.settings.mode).implementation.partition(":")
-    mode: Mode = getattr(import_module(module), name)(assignment, job)
+    """Create the mode of `assignment` for its task."""
+    mode: Mode = traits(assignment.settings.mode).load()(assignment, job)
     return mode

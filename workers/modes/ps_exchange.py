@@ -1,9 +1,9 @@
-"""What an asynchronous step and the parameter servers send each other: one message there, one back.
+"""Packs what an asynchronous step and each parameter server send each other: one message there, one back.
 
-TensorFlow sends every variable that a step reads, and every gradient, in a message of its own, and for small models
+TensorFlow sends every variable that a step reads, and every gradient, as a message of its own, and for small models
 the number of messages is the cost of a step. Here each parameter server packs its small variables into one tensor,
-which the worker takes apart, and the worker packs its gradients likewise. Models, optimizers and the variables
-themselves stay as they are: reads are redirected while the step is traced, and gradients where Keras would reduce them.
+which the worker splits, and the worker packs its gradients in the same way. Models, optimizers and variables are not
+changed: reads are redirected while the step is traced, and gradients where Keras would reduce them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 SMALL_BYTES = 1 << 18
-"""A larger variable, or gradient, travels alone: there the bytes cost more than the message."""
+"""A larger variable or gradient is sent alone, because its bytes cost more than the message."""
 
 Messages = tuple["tf.Tensor", ...]
 _WORDS = 4
-"""Two int64 in words of float32."""
+"""Two int64 as float32 words."""
 
 
 class PsExchange:
@@ -35,20 +35,20 @@ class PsExchange:
 
         self._counter = counter
         self._written = False
-        # Others, such as statistics and states of random generators, may be written and read again within a step.
+        # Other variables, such as statistics and states of random generators, may be written and read within a step.
         held = [variable.value for variable in model.trainable_variables]
         small = [v for v in held if isinstance(v, CachingVariable) and _bytes(v) <= SMALL_BYTES]
         self._groups = list(_grouped(small, lambda v: (v.device, v.dtype.name)))
         near = (n for n, (v, *_) in enumerate(self._groups) if (v.device, v.dtype.name) == (counter.device, "float32"))
         self._carrier = next(near, None)
-        """Which group's message has the numbers in front: bits are bits."""
+        """Index of the group whose message starts with the two numbers, bitcast to float32."""
         for optimizer in optimizers(model):
             innermost(optimizer)._all_reduce_sum_gradients = self._push
 
     def fetch(self, counted: tf.Tensor | None = None) -> Messages:
-        """What a step starts from, as it travels: the number of updates applied, and then the weights.
+        """Read what a step starts from, packed as messages: first the number of updates applied, then the weights.
 
-        `counted`, the number before the update that this comes after, travels along.
+        The messages also carry `counted`, the count before the update after which this read happens.
         """
         import tensorflow as tf
 
@@ -72,12 +72,12 @@ class PsExchange:
         """The number of updates applied, on the parameter server that counts them."""
         import tensorflow as tf
 
-        # The variable's own `read_value` brings it to the worker at once, which costs a round trip to go on from there.
+        # The variable's own `read_value` brings the value to the worker first, which costs a round trip.
         with tf.device(self._counter.device):
             return tf.raw_ops.ReadVariableOp(resource=self._counter.handle, dtype=tf.int64)
 
     def numbers(self, messages: Messages) -> tuple[tf.Tensor, tf.Tensor]:
-        """Of the messages: the number `counted`, and that of the updates applied when the weights were read."""
+        """Unpack the two numbers: `counted`, and the number of updates applied when the weights were read."""
         import tensorflow as tf
 
         if self._carrier is None:
@@ -88,7 +88,7 @@ class PsExchange:
 
     @contextmanager
     def reading(self, messages: Messages) -> Iterator[None]:
-        """While traced in this scope, a replica reads variables from `messages` if they are there, until it writes."""
+        """Redirect a replica's reads to `messages` while it is traced in this scope, until it writes a variable."""
         import tensorflow as tf
 
         self._written = False
@@ -113,8 +113,8 @@ class PsExchange:
         read = self._reader(variable.get(), value)
 
         def convert(dtype: Any = None, name: Any = None, as_ref: bool = False) -> Any:
-            taken = read()
-            return taken if dtype is None or dtype.is_compatible_with(taken.dtype) else NotImplemented
+            current = read()
+            return current if dtype is None or dtype.is_compatible_with(current.dtype) else NotImplemented
 
         variable.value = variable.read_value = read
         variable._dense_var_to_tensor = convert
@@ -122,7 +122,7 @@ class PsExchange:
             setattr(variable, name, self._writer(getattr(variable.get(), name)))
 
     def _reader(self, variable: tf.Variable, value: tf.Tensor) -> Callable[[], tf.Tensor]:
-        """Gives `value` to a replica, for `variable`; optimizers, which update across replicas, see the variable."""
+        """Return a function that reads `value` in replica context, and `variable` elsewhere, as optimizers need it."""
         import tensorflow as tf
         from tensorflow.python.eager import record
         from tensorflow.python.ops.resource_variable_ops import variable_accessed
@@ -130,33 +130,33 @@ class PsExchange:
         def read() -> tf.Tensor:
             if self._written or tf.distribute.in_cross_replica_context():
                 return variable.read_value()
-            with value.graph.as_default():  # also from within a loop (RNNs), whose gradient ends at what it captures
+            with value.graph.as_default():  # also when read in a loop (RNNs), whose gradient ends at its captures
                 variable_accessed(variable)
-                taken = tf.identity(value)
-                # To a gradient tape this is the read of the variable itself.
-                record.record_operation("ReadVariableOp", [taken], [variable.handle], lambda upstream: [upstream])
-            return taken
+                copy = tf.identity(value)
+                # A gradient tape takes this for a read of the variable itself.
+                record.record_operation("ReadVariableOp", [copy], [variable.handle], lambda upstream: [upstream])
+            return copy
 
         return read
 
     def _writer(self, write: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(*args: Any, **kwargs: Any) -> Any:
+        def recorded(*args: Any, **kwargs: Any) -> Any:
             self._written = True
             return write(*args, **kwargs)
 
-        return noted
+        return recorded
 
     def _push(self, pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-        self._written = True  # as two optimizers do, one after the other: the second step reads what the first wrote
-        return sent_together(pairs)
+        self._written = True  # a step with two optimizers reads, for the second, what the first wrote
+        return packed_by_server(pairs)
 
 
 _READS = ("value", "read_value", "_dense_var_to_tensor")
 _WRITES = ("assign", "assign_add", "assign_sub")
 
 
-def sent_together(pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """The same gradients and variables, the small gradients brought to each parameter server in one piece."""
+def packed_by_server(pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """The same pairs of gradient and variable, with small gradients sent to each parameter server in one piece."""
     import tensorflow as tf
 
     pairs = list(pairs)

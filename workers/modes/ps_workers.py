@@ -1,4 +1,4 @@
-"""The workers of a parameter-server cluster, as the chief drives them through TensorFlow's ClusterCoordinator."""
+"""Runs functions on the workers of a parameter-server cluster, through TensorFlow's ClusterCoordinator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ERROR_CHECK_SECONDS = 0.5
 
 
 class PsWorkers:
-    """Runs functions on every worker, or on whichever is free."""
+    """Runs functions on every worker, or on the next free one. For the chief."""
 
     def __init__(self, strategy: tf.distribute.Strategy, count: int) -> None:
         import tensorflow as tf
@@ -26,42 +26,42 @@ class PsWorkers:
         self._count = count
         self._errors: queue.SimpleQueue[Exception] = queue.SimpleQueue()
 
-    def on_each(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """`function` run once on each worker, and again on one that returns after a failure; the per-worker results.
+    def create_on_each(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run `function` once on each worker, and again on one that returns after a failure.
 
-        TensorFlow keeps such errors inside of the resource until it is used; `get` raises them.
+        Returns the per-worker results. TensorFlow keeps its errors in the result until that is used; `get` raises them.
         """
 
         def guarded(*received: Any) -> Any:
             try:
                 return function(*received)
             except Exception as error:
-                if classify(error) is not FailureKind.PEER:  # TensorFlow itself waits for a lost worker
+                if classify(error) is not FailureKind.PEER:  # TensorFlow waits for a lost worker itself
                     self._errors.put(error)
                 raise
 
         return self._coordinator._create_per_worker_resources(guarded, args=arguments)
 
-    def once_on_each(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """As `on_each`, and wait until every worker has run `function`."""
+    def run_on_each(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Run `function` on each worker, and wait until all have run it."""
         done: queue.SimpleQueue[int] = queue.SimpleQueue()
 
-        def told(*received: Any) -> None:
+        def run(*received: Any) -> None:
             function(*received)
             done.put(current_worker())
 
-        self.on_each(told, *arguments)
-        waited_for = set(range(self._count))
-        while waited_for:  # a worker that was lost meanwhile, and came back, is told twice
-            waited_for.discard(self.get(done))
+        self.create_on_each(run, *arguments)
+        missing = set(range(self._count))
+        while missing:  # a worker that is lost and returns meanwhile runs it twice
+            missing.discard(self.get(done))
 
     def schedule(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Run `function` in the chief's dispatch thread of the next free worker, whose device is in scope there."""
-        # The public `schedule` takes graphs only; the queue behind it runs Python functions as well.
+        """Run `function` in the chief's dispatch thread for the next free worker, with its device in scope."""
+        # The public `schedule` accepts graphs only; the queue behind it also runs Python functions.
         self._coordinator._cluster.schedule(function, args=arguments, kwargs={})
 
     def get(self, source: queue.SimpleQueue[_T]) -> _T:
-        """The next item of `source`; raises what a function raised instead of waiting for ever."""
+        """Wait for the next item of `source`; raises what a function raised, instead of waiting forever."""
         while True:
             try:
                 return source.get(timeout=_ERROR_CHECK_SECONDS)
@@ -72,9 +72,9 @@ class PsWorkers:
 
 
 def current_worker() -> int:
-    """Index of the worker that the function in this dispatch thread runs on.
+    """Index of the worker whose dispatch thread this is.
 
-    TensorFlow's public `experimental_get_current_worker_index` answers inside of a graph only.
+    TensorFlow's public `experimental_get_current_worker_index` works only inside a graph.
     """
     from tensorflow.python.distribute.coordinator import coordinator_context
 

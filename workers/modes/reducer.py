@@ -1,7 +1,7 @@
-"""Values of all replicas brought together in few collectives.
+"""Sums and means over all replicas, in few collectives.
 
-Keras issues one all-reduce per variable, and for small models their number is the cost of a step: packed into
-one, a 64-256-10 MLP on two workers went from 527 to 822 steps/s.
+Keras issues one all-reduce per variable, and for small models their number is the cost of a step: with all of them
+packed into one, a 64-256-10 MLP on two workers went from 527 to 822 steps/s.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from workers.model.optimizers import innermost
 from workers.modes.gradient_norms import SquareNorms
 from workers.modes.shared_memory import SharedMemory
 from workers.modes.step_timer import StepTimer
@@ -18,22 +19,23 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-MOST_SURPLUS_BYTES = 1 << 17
-"""What a worker may receive for a gather beyond what a ring sends it: 1 ms at 1 Gbit/s, about a round trip's cost."""
+_MAX_SURPLUS_BYTES = 1 << 17
+"""Bytes that a gather may send a worker beyond those of a ring: 1 ms at 1 Gbit/s, about the cost of a round trip."""
 
 
 def average_gradients(
     optimizer: keras.Optimizer, divisor: Callable[[], float], reducer: Reducer, norms: SquareNorms | None = None
 ) -> None:
-    """Make `optimizer` work on the mean of all replicas' gradients, brought together in one collective per dtype.
+    """Make `optimizer` apply the mean of all replicas' gradients, computed in one collective per dtype.
 
-    `divisor` is asked when a step is traced: the number of replicas, or, where their batches differ, what this one's
-    gradient is divided by so that their sum is the mean over all samples. `norms` hears of both.
+    `divisor` is called whenever a step is traced. It returns what this replica's gradients are divided by, so that the
+    sum over replicas is the mean over all samples: the number of replicas, if their batches have the same size. `norms`
+    receives the gradients before and after.
 
-    Keras sums gradients over replicas, after clipping them and after looking for overflow (mixed precision), and
-    has every loss divided by the number of replicas beforehand. Here they are averaged first, so that clipping,
+    Keras sums gradients over replicas after clipping them and checking for overflow (mixed precision), and requires
+    every loss to be divided by the number of replicas beforehand. Here they are averaged first, so that clipping,
     accumulation and loss scaling see what one process would see on the joined batch, and replicas never disagree
-    on whether a step overflowed (each would then wait for a collective that the other never enters).
+    on whether a step overflowed (one would then wait in a collective that the other never enters).
     """
     apply = optimizer.apply
 
@@ -41,26 +43,26 @@ def average_gradients(
         own = list(grads)
         mean = reducer.mean(own, divisor())
         if norms is not None:
-            norms.note(own, mean)
+            norms.add(own, mean)
         apply(mean, trainable_variables)
 
     optimizer.apply = apply_mean
-    innermost = getattr(optimizer, "inner_optimizer", optimizer)
-    innermost._all_reduce_sum_gradients = list  # they are the same on every replica by now
+    innermost(optimizer)._all_reduce_sum_gradients = list  # gradients are the same on every replica by now
 
 
 class Reducer:
-    """Brings values of all replicas together. Its methods are called in replica context."""
+    """Sums and averages values of all replicas. Its methods are called in replica context."""
 
     def __init__(self, timer: StepTimer, memory: SharedMemory | None) -> None:
-        """`memory`: all other workers, if they share this one's memory."""
+        """`memory` is used instead of TensorFlow's collectives, if all workers share one."""
         self._timer = timer
         self._memory = memory
 
     def mean(self, gradients: list[Any], divisor: float) -> list[Any]:
-        """The mean of each gradient. None stays None; sparse ones (`IndexedSlices`) are reduced one by one.
+        """The mean of each gradient. None stays None; sparse gradients (`IndexedSlices`) are reduced one by one.
 
-        Divided first and summed then: the sum of scaled gradients could overflow where their mean does not.
+        Gradients are divided before they are summed, because the sum of scaled gradients may overflow when their mean
+        does not.
         """
         import tensorflow as tf
 
@@ -75,22 +77,22 @@ class Reducer:
         return means
 
     def sum(self, values: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Each tensor summed over all replicas, in one collective per dtype.
+        """Sum each tensor over all replicas, in one collective per dtype.
 
-        TensorFlow's collectives know no unsigned integers, which the states of random generators are: those travel as
+        TensorFlow's collectives do not support unsigned integers, such as states of random generators: they are sent as
         int64.
         """
         import tensorflow as tf
 
-        wire = [v if v.dtype.is_floating else tf.cast(v, tf.int64) for v in values]
-        totals: list[Any] = list(wire)
-        for dtype in dict.fromkeys(w.dtype for w in wire):
-            positions = [p for p, w in enumerate(wire) if w.dtype == dtype]
-            packed = tf.concat([tf.reshape(wire[p], [-1]) for p in positions], axis=0)
+        sent = [v if v.dtype.is_floating else tf.cast(v, tf.int64) for v in values]
+        totals: list[Any] = list(sent)
+        for dtype in dict.fromkeys(v.dtype for v in sent):
+            positions = [p for p, v in enumerate(sent) if v.dtype == dtype]
+            packed = tf.concat([tf.reshape(sent[p], [-1]) for p in positions], axis=0)
             total = self._sum(packed)
-            sizes = [wire[p].shape.num_elements() for p in positions]
+            sizes = [sent[p].shape.num_elements() for p in positions]
             for position, part in zip(positions, tf.split(total, sizes), strict=True):
-                totals[position] = tf.cast(tf.reshape(part, wire[position].shape), values[position].dtype)
+                totals[position] = tf.cast(tf.reshape(part, sent[position].shape), values[position].dtype)
         return totals
 
     def _sum(self, value: tf.Tensor) -> tf.Tensor:
@@ -104,11 +106,11 @@ class Reducer:
 
 
 def _sum_over_network(value: tf.Tensor) -> tf.Tensor:
-    """`value` summed over all replicas: by gathering everybody's where that takes fewer round trips.
+    """Sum `value` over all replicas, by a gather of all values if that takes fewer round trips.
 
-    TensorFlow's all-reduce between hosts goes around a ring twice, a gather once. Two workers send the same bytes
-    either way: on two cores the 64-256-10 MLP went from 576-705 to 610-958 steps/s, in turns. All add up in the same
-    order, so that they agree to the last bit.
+    TensorFlow's all-reduce between hosts goes around a ring twice, a gather once. With two workers both send the
+    same bytes: on two cores the 64-256-10 MLP went from 576-705 to 610-958 steps/s, measured in turns. All workers
+    add up in the same order, so their sums agree to the last bit.
     """
     import tensorflow as tf
 
@@ -116,7 +118,7 @@ def _sum_over_network(value: tf.Tensor) -> tf.Tensor:
     launchers: Any = getattr(getattr(replica.strategy.extended, "_cross_device_ops", None), "_launchers", ())
     workers = replica.num_replicas_in_sync
     surplus = value.shape.num_elements() * value.dtype.size * (workers - 1) * (workers - 2) / workers
-    if len(launchers) != 1 or "GPU" in launchers[0]._device or surplus > MOST_SURPLUS_BYTES:
+    if len(launchers) != 1 or "GPU" in launchers[0]._device or surplus > _MAX_SURPLUS_BYTES:
         total: tf.Tensor = replica.all_reduce(tf.distribute.ReduceOp.SUM, value)
         return total
     gathered = launchers[0]._all_gather(value[None], launchers[0]._options)

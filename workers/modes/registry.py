@@ -1,11 +1,13 @@
-"""The modes that exist, one row each. Driver and replicas read it; nothing else asks for a mode by its name.
+"""The registry of modes, one row each. Driver and replicas use it; no code elsewhere tests for a mode's name.
 
-A new mode is one file beside this one and one row here.
+A new mode is one file next to this one and one row in `MODES` (CONTRIBUTING.md, "Add a mode").
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 from workers.messages import Task
 
@@ -15,19 +17,24 @@ class ModeTraits:
     """What the rest of Regatta needs to know about a mode."""
 
     implementation: str
-    """`module:Class` of its `workers.modes.Mode`; imported by the tasks that train."""
+    """`module:Class` of its `workers.modes.mode.Mode`; imported by the tasks that train."""
     summary: str
-    """One line for people."""
+    """One line for the user."""
     chief: bool = False
-    """A chief trains, with workers that lend their devices and parameter servers that hold the weights. Otherwise
-    the workers train, and worker:0 leads."""
+    """A chief runs the training loop, on devices that workers lend it, with the weights on parameter servers. Otherwise
+    the workers run it, and worker:0 leads."""
     lockstep: bool = True
-    """Each counted step consumes one batch of every replica. Otherwise each worker's update counts as a step of its
-    own, has a staleness, and the other workers continue without a worker that is lost."""
+    """All workers take each step together, and it consumes one batch of every replica. Otherwise each worker's update
+    counts as a step and has a staleness, and the other workers continue without a lost worker."""
     balances: bool = False
-    """Can give faster workers a larger share of each step (`balance`)."""
+    """Supports `balance`: faster workers get a larger share of each step's samples."""
     calls_in_flight: int = 1
-    """Calls handed to each worker at a time."""
+    """Calls scheduled per worker at a time."""
+
+    def load(self) -> Any:
+        """Import and return the class of the mode."""
+        module, _, name = self.implementation.partition(":")
+        return getattr(import_module(module), name)
 
     @property
     def leader(self) -> Task:
@@ -40,10 +47,10 @@ class ModeTraits:
 
     def serves(self, task: Task) -> bool:
         """Whether `task` only runs a TensorFlow server."""
-        return self.chief and task != self.leader
+        return self.chief and task.type in ("worker", "ps")
 
     def replaceable(self, workers: int) -> tuple[Task, ...]:
-        """The tasks that training continues without until they are replaced."""
+        """The tasks without which training continues until they are replaced."""
         return _workers(workers) if not self.lockstep and workers > 1 else ()
 
     def tasks(self, workers: int, servers: int) -> tuple[Task, ...]:
@@ -74,7 +81,7 @@ MODES: dict[str, ModeTraits] = {
 
 
 def traits(mode: str) -> ModeTraits:
-    """The row of `mode`; raises KeyError if there is none."""
+    """Return the row of `mode`; raises KeyError if there is none."""
     return MODES[mode]
 
 

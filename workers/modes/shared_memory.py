@@ -1,15 +1,15 @@
-"""Sums over the workers of one host, through shared memory.
+"""Sums over workers on one host, through shared memory.
 
-TensorFlow's collectives send every gradient through gRPC, also between two processes of one machine: serialised,
-copied four times, and handed from thread to thread on either side. Here each worker writes its values where the
-others read them, and says so over a socket. docs/performance.md has what that brings.
+TensorFlow's collectives send every gradient through gRPC, even between two processes on one host: it is serialised,
+copied four times, and handed from thread to thread on both sides. Here each worker writes its values to memory that the
+others can read, and notifies them over a socket. docs/performance.md has the gain.
 
-Each pair of workers has a unix socket; each worker has a piece of memory with two slots, which it alone writes. A
-round is: write a slot, tell everybody, hear from everybody, add up all slots. Slots alternate, so that one round's
-messages are barrier enough: who is heard of in round n + 1 has read all of round n. All add up in the same order, so
-that they agree to the last bit.
+Each pair of workers has a unix socket; each worker has a memory with two slots, to which only it writes. A round is:
+write a slot, send a message to all peers, receive one from each, add up all slots. Slots alternate, so one message per
+round is a sufficient barrier: a peer that sends the message of round n + 1 has read all slots of round n. All workers
+add up in the same order, so their sums agree to the last bit.
 
-The kernel drops everything when a process ends, however it ends, and its peers hear of it at once.
+The kernel frees everything when a process ends, however it ends, and its peers notice at once.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from workers.addresses import split
 from workers.errors import BROKEN_OFF
 
 SLOT_BYTES = 1 << 22
-"""Larger values take several rounds. What fits into a core's cache and is worth a message is best."""
-_MEETING_SECONDS = 10.0
-_LOOK = struct.pack("ll", 4, 0)
-"""Seconds and microseconds between two looks at the process of a worker that is waited for."""
+"""Larger values take several rounds. Best is a slot that fits into a core's cache and is worth a message."""
+_CONNECT_SECONDS = 10.0
+_CHECK_INTERVAL = struct.pack("ll", 4, 0)
+"""Seconds and microseconds between two checks of the process of a worker that is waited for."""
 _STOPPED = ("T", "t")
 _ROUND = struct.Struct("<QQ")
 _RANK = struct.Struct("<I")
@@ -49,14 +49,18 @@ class _Peer:
     socket: socket.socket
     memory: mmap.mmap
 
-    def hear(self, size: int) -> bytes:
-        """Its next message, however long that takes; nothing if it has ended. Raises RuntimeError if it is stopped."""
+    def receive(self, size: int) -> bytes:
+        """Wait for the peer's next message; empty if its process has ended.
+
+        Raises:
+            RuntimeError: its process is stopped.
+        """
         before = None
         while True:
             try:
                 return self.socket.recv(size)
             except BlockingIOError:
-                now = _sign_of_life(self.pid)
+                now = _process_state(self.pid)
                 if now is not None and now == before and now[0] in _STOPPED:
                     raise RuntimeError(
                         f"{BROKEN_OFF}: worker:{self.rank} is stopped (SIGSTOP, or a debugger)"
@@ -65,7 +69,7 @@ class _Peer:
 
 
 class SharedMemory:
-    """The other workers of a group, all on this host."""
+    """Memory shared with all other workers of a group, which run on this host."""
 
     def __init__(self, rank: int, own: mmap.mmap, peers: Sequence[_Peer]) -> None:
         self._own = own
@@ -73,69 +77,70 @@ class SharedMemory:
         self._memories = [memory for _, memory in sorted([(rank, own), *((p.rank, p.memory) for p in peers)])]
         self._round = 0
         self.seconds = 0.0
-        """Spent in `sum` so far, waiting for slower workers included."""
+        """Seconds spent in `sum` so far, including waits for slower workers."""
 
     def sum(self, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Of everybody's `value`, which have one shape and type; all workers have to call it.
+        """Sum the `value`s of all workers, which have the same shape and type. All workers have to call it.
 
         Raises:
-            RuntimeError: another worker ended, or is elsewhere in its training; the message says `BROKEN_OFF`.
+            RuntimeError: another worker ended, was stopped, or called it with another size; the message contains
+                `BROKEN_OFF`.
         """
         entered = time.monotonic()
         total = np.empty_like(value)
-        mine, sums = value.reshape(-1), total.reshape(-1)
+        values, sums = value.reshape(-1), total.reshape(-1)
         length = SLOT_BYTES // value.itemsize
-        for start in range(0, mine.size, length):
-            self._sum(mine[start : start + length], sums[start : start + length])
+        for start in range(0, values.size, length):
+            self._sum(values[start : start + length], sums[start : start + length])
         self.seconds += time.monotonic() - entered
         return total
 
-    def _sum(self, mine: np.ndarray[Any, Any], total: np.ndarray[Any, Any]) -> None:
+    def _sum(self, values: np.ndarray[Any, Any], total: np.ndarray[Any, Any]) -> None:
         offset = self._round % 2 * SLOT_BYTES
-        slots = [np.ndarray(mine.shape, mine.dtype, memory, offset) for memory in self._memories]
-        np.ndarray(mine.shape, mine.dtype, self._own, offset)[:] = mine
-        self._barrier(_ROUND.pack(self._round, mine.nbytes))
+        slots = [np.ndarray(values.shape, values.dtype, memory, offset) for memory in self._memories]
+        np.ndarray(values.shape, values.dtype, self._own, offset)[:] = values
+        self._barrier(_ROUND.pack(self._round, values.nbytes))
         np.add(slots[0], slots[1], out=total)
         for slot in slots[2:]:
             np.add(total, slot, out=total)
         self._round += 1
 
     def _barrier(self, message: bytes) -> None:
-        """Tell everybody `message`, and hear the same from everybody."""
+        """Send `message` to all peers, and receive the same from each."""
         try:
             for peer in self._peers:
                 peer.socket.send(message)
             for peer in self._peers:
-                if (heard := peer.hear(len(message))) != message:
-                    what = "ended" if not heard else f"is at {heard!r}, this one at {message!r}"
+                if (received := peer.receive(len(message))) != message:
+                    what = "ended" if not received else f"is at {received!r}, this one at {message!r}"
                     raise RuntimeError(f"{BROKEN_OFF}: worker:{peer.rank} {what}")
         except OSError as error:
             raise RuntimeError(f"{BROKEN_OFF}: {error}") from error
 
     @classmethod
-    def meet(cls, rank: int, listener: socket.socket, addresses: Sequence[str]) -> SharedMemory | None:
-        """Connect this worker, `rank` of those at `addresses`, to all others, whose listeners exist already.
+    def connect(cls, rank: int, listener: socket.socket, addresses: Sequence[str]) -> SharedMemory | None:
+        """Connect worker `rank` of those at `addresses` to all others, whose listeners exist already.
 
-        None, for everybody, if one of them is not on this host after all, or not this user's.
+        Returns None on every worker if one of them is on another host or belongs to another user.
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(listener)
             try:
-                own, peers = _introduce(rank, listener, addresses, stack)
-                met = cls(rank, own, peers)
-                met._barrier(b"met")  # nobody says so before it has met everybody
+                own, peers = _connect_to_peers(rank, listener, addresses, stack)
+                connected = cls(rank, own, peers)
+                connected._barrier(b"met")  # a worker sends this only when it is connected to all others
             except (OSError, RuntimeError, ValueError):
                 return None
             stack.pop_all()
         listener.close()
         for peer in peers:
             peer.socket.settimeout(None)
-            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _LOOK)
-        return met
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _CHECK_INTERVAL)
+        return connected
 
 
 def listen(rank: int, addresses: Sequence[str]) -> socket.socket | None:
-    """Be there for the others; None where the workers at `addresses` ("host:port") are not all on one Linux host."""
+    """Listen for the other workers; None if those at `addresses` ("host:port") are not all on one Linux host."""
     if sys.platform != "linux" or len(addresses) < 2 or len({split(address)[0] for address in addresses}) > 1:
         return None
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -148,16 +153,16 @@ def listen(rank: int, addresses: Sequence[str]) -> socket.socket | None:
     return listener
 
 
-def _introduce(
+def _connect_to_peers(
     rank: int, listener: socket.socket, addresses: Sequence[str], stack: contextlib.ExitStack
 ) -> tuple[mmap.mmap, list[_Peer]]:
-    """Connects to those before, is connected to by those after."""
+    """Connect to the workers of lower rank, and accept connections from those of higher rank."""
     descriptor = os.memfd_create("regatta-gradients")
     try:
         os.ftruncate(descriptor, 2 * SLOT_BYTES)
         own = mmap.mmap(descriptor, 2 * SLOT_BYTES)
         peers = []
-        listener.settimeout(_MEETING_SECONDS)
+        listener.settimeout(_CONNECT_SECONDS)
         for other in range(len(addresses) - 1):
             if other < rank:
                 connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -166,25 +171,25 @@ def _introduce(
             else:
                 connection, _ = listener.accept()
                 stack.enter_context(connection)
-            peers.append(_greet(connection, rank, descriptor))
+            peers.append(_exchange_memory(connection, rank, descriptor))
     finally:
         os.close(descriptor)
     if {peer.rank for peer in peers} != set(range(len(addresses))) - {rank}:
-        raise ValueError("a worker is missing, or there twice")
+        raise ValueError("a worker is missing, or connected twice")
     return own, peers
 
 
-def _greet(connection: socket.socket, rank: int, descriptor: int) -> _Peer:
-    """Tell who this is, with its memory; hear who the other is, with its."""
-    connection.settimeout(_MEETING_SECONDS)
+def _exchange_memory(connection: socket.socket, rank: int, descriptor: int) -> _Peer:
+    """Send this worker's rank and memory, and receive the peer's."""
+    connection.settimeout(_CONNECT_SECONDS)
     pid, user, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     if user != os.getuid():
-        raise PermissionError(f"user {user} answered")
+        raise PermissionError(f"the peer belongs to user {user}")
     socket.send_fds(connection, [_RANK.pack(rank)], [descriptor])
     message, descriptors, _, _ = socket.recv_fds(connection, _RANK.size, 1)
     try:
         if len(message) != _RANK.size or not descriptors:
-            raise ValueError("what answered is no worker")
+            raise ValueError("the peer is not a worker")
         memory = mmap.mmap(descriptors[0], 2 * SLOT_BYTES, prot=mmap.PROT_READ)
         (other,) = _RANK.unpack(message)
         return _Peer(other, pid, connection, memory)
@@ -193,8 +198,8 @@ def _greet(connection: socket.socket, rank: int, descriptor: int) -> _Peer:
             os.close(received)
 
 
-def _sign_of_life(pid: int) -> tuple[str, str, str] | None:
-    """State and processor time of a process; None if it cannot be seen (a container of its own)."""
+def _process_state(pid: int) -> tuple[str, str, str] | None:
+    """State, user time and system time of a process; None if it is not visible (in another container)."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -203,5 +208,5 @@ def _sign_of_life(pid: int) -> tuple[str, str, str] | None:
 
 
 def _name(address: str) -> str:
-    """In the abstract name space, which is the network name space's: who shares it shares the ports as well."""
+    """An abstract socket's name. It belongs to the network namespace, as ports do."""
     return f"\0regatta-{os.getuid()}-{address}"

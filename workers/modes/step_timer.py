@@ -1,9 +1,9 @@
-"""Where a step's time goes, measured inside of the compiled call: waiting for input, and meeting other replicas.
+"""Times a step inside the compiled call: seconds waited for input, and seconds in collectives.
 
-A time stamp (`tf.timestamp`) says something only where it stands in the way: between what it comes after and what
-comes next. Stamps beside the computation were tried: they run whenever a thread is free, often after the step they
-were to time (docs/watch.md, "Where the time goes", has the figures). On a GPU the host queues steps far ahead of
-the device and its clock tells nothing about them, so there is no timing there, and the values are null.
+A timestamp (`tf.timestamp`) is meaningful only if the computation depends on it: it must run after one operation and
+before the next. Timestamps beside the computation were tried: they run whenever a thread is free, often after the step
+that they should time (docs/watch.md, "Where the time goes", has the figures). With a GPU, the host queues steps far
+ahead of the device, so that its clock says nothing about them: steps are not timed there, and the values are null.
 """
 
 from __future__ import annotations
@@ -17,87 +17,87 @@ if TYPE_CHECKING:
 
 
 class StepTimer:
-    """Times the steps of one compiled call. Off, it adds nothing to the graph and everything is NaN."""
+    """Times the steps of one compiled call. If disabled, it adds nothing to the graph and all times are NaN."""
 
     def __init__(self, enabled: bool) -> None:
         self.enabled = enabled
         self._collectives: list[tf.Tensor] = []
 
     def next(self, iterator: Any) -> tuple[Any, tf.Tensor]:
-        """The next batch, and the seconds until it was there.
+        """The next batch, and the seconds until it was available.
 
-        TensorFlow starts an iteration of the fused loop when the one before is done, so nothing is held up by the
-        stamps, and what is measured is time in which there was nothing to compute.
+        TensorFlow starts an iteration of the fused loop when the previous one has ended. So the timestamps delay
+        nothing, and they measure time in which there was nothing to compute.
         """
         import tensorflow as tf
 
         self._collectives.clear()
         if not self.enabled:
-            return next(iterator), unknown()
+            return next(iterator), nan()
         timed: tuple[Any, tf.Tensor] = tf.autograph.experimental.do_not_convert(self._next)(iterator)
         return timed
 
     def now(self, after: Sequence[tf.Tensor] = ()) -> tf.Tensor:
-        """A stamp, or NaN when timing is off."""
-        return now(after) if self.enabled else unknown()
+        """A timestamp after `after`, or NaN if timing is disabled."""
+        return now(after) if self.enabled else nan()
 
     def _next(self, iterator: Any) -> tuple[Any, tf.Tensor]:
         import tensorflow as tf
 
-        asked = now()
-        with tf.control_dependencies([asked]):
+        requested = now()
+        with tf.control_dependencies([requested]):
             batch = next(iterator)
-        there = now(tf.nest.flatten(batch, expand_composites=True))
-        return passed_after(there, batch), there - asked
+        received = now(tf.nest.flatten(batch, expand_composites=True))
+        return after_timestamp(received, batch), received - requested
 
     def collective(self, value: tf.Tensor, reduce: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-        """`reduce(value)`, and how long it took is added to what `communication` tells."""
+        """Return `reduce(value)`, and add its time to `communication`."""
         if not self.enabled:
             return reduce(value)
         entered = now([value])
-        total = reduce(passed_after(entered, value))
+        total = reduce(after_timestamp(entered, value))
         left = now([total])
         self._collectives.append(left - entered)
-        result: tf.Tensor = passed_after(left, total)
+        result: tf.Tensor = after_timestamp(left, total)
         return result
 
     def communication(self) -> tf.Tensor:
-        """Seconds in collectives since the batch came, waiting for slower replicas included.
+        """Seconds in collectives since the batch was available, including waits for slower replicas.
 
-        NaN where a collective was traced into a graph of its own (a conditional), out of reach from here.
+        NaN if a collective was traced into a graph of its own (a conditional), whose tensors cannot be used here.
         """
         import tensorflow as tf
 
-        taken, self._collectives = self._collectives, []
-        here = tf.compat.v1.get_default_graph()
-        if not self.enabled or any(seconds.graph is not here for seconds in taken):
-            return unknown()
-        return tf.add_n([tf.zeros([], tf.float64), *taken])
+        collectives, self._collectives = self._collectives, []
+        graph = tf.compat.v1.get_default_graph()
+        if not self.enabled or any(seconds.graph is not graph for seconds in collectives):
+            return nan()
+        return tf.add_n([tf.zeros([], tf.float64), *collectives])
 
 
 def now(after: Sequence[tf.Tensor] = ()) -> tf.Tensor:
-    """Seconds since the epoch, on this host's clock, once `after` is there."""
+    """Seconds since the epoch on this host's clock, once `after` has been computed."""
     import tensorflow as tf
 
     with tf.device("/device:CPU:0"), tf.control_dependencies(list(after)):
         return tf.timestamp()
 
 
-def passed_after(stamp: tf.Tensor, values: Any) -> Any:
-    """The same values, not before `stamp` was taken."""
+def after_timestamp(timestamp: tf.Tensor, values: Any) -> Any:
+    """The same `values`, available only after `timestamp` was taken."""
     import tensorflow as tf
 
-    with tf.control_dependencies([stamp]):
+    with tf.control_dependencies([timestamp]):
         return tf.nest.map_structure(tf.identity, values, expand_composites=True)
 
 
-def unknown() -> tf.Tensor:
-    """What is not measured, inside of a graph."""
+def nan() -> tf.Tensor:
+    """What is not measured, as a tensor."""
     import tensorflow as tf
 
     return tf.constant(math.nan, tf.float64)
 
 
-def known(seconds: float) -> float | None:
-    """A measured value as the rest of Regatta has it: None where there is none, and never below 0."""
+def none_if_nan(seconds: float) -> float | None:
+    """A measured time as Python has it: None instead of NaN, and never below 0."""
     return None if math.isnan(seconds) else max(0.0, float(seconds))

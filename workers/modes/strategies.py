@@ -1,4 +1,4 @@
-"""The TensorFlow strategy of a synchronous worker: the topology decides which."""
+"""Chooses the TensorFlow strategy of a synchronous worker, by the number of workers and devices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def synchronous_strategy(workers: int, devices_per_replica: int) -> tf.distribute.Strategy:
     """MultiWorkerMirroredStrategy for several workers, MirroredStrategy for one worker with several devices, and the
-    default strategy for one device. A model that spreads over its devices makes a worker one replica."""
+    default strategy for one device. If a model spreads over its worker's devices, the worker is one replica."""
     import tensorflow as tf
 
     spread = devices_per_replica > 1
@@ -24,7 +24,7 @@ def synchronous_strategy(workers: int, devices_per_replica: int) -> tf.distribut
 
 
 def _one_replica_each() -> tf.distribute.cluster_resolver.ClusterResolver:
-    """The cluster of TF_CONFIG, with one device of each worker in the strategy."""
+    """A resolver of TF_CONFIG's cluster that reports one device per worker."""
     import tensorflow as tf
 
     class OneReplicaEach(tf.distribute.cluster_resolver.TFConfigClusterResolver):  # type: ignore[misc]

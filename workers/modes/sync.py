@@ -1,4 +1,4 @@
-"""Synchronous: every replica takes each step together, and gradients are averaged by all-reduce."""
+"""Synchronous mode: all replicas take each step together, and gradients are averaged by all-reduce."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from workers.model import state
 from workers.model.learning_rate import scale_schedule
 from workers.model.optimizers import optimizers
 from workers.model.step import TrainStep, make_model
-from workers.modes.balance import MEASURED_STEPS, WARM_STEPS, shares
+from workers.modes.balance import MEASURED_STEPS, WARM_UP_STEPS, shares
 from workers.modes.gradient_norms import SquareNorms
-from workers.modes.joined_batch import count_sums_for_all, refuse_unsupported
+from workers.modes.joined_batch import multiply_sum_losses, refuse_unsupported
 from workers.modes.mode import Call, Decision
 from workers.modes.reducer import Reducer, average_gradients
 from workers.modes.shared_memory import SharedMemory, listen
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class SyncMode:
-    """One worker of a synchronous group; `worker:0` leads."""
+    """One worker of a synchronous worker group; `worker:0` leads."""
 
     doubled_updates = 0
 
@@ -72,14 +72,14 @@ class SyncMode:
         batch = first_batch(stream, "train_dataset")
         with self._strategy.scope():
             self.model: keras.Model = make_model(self._job, seed, batch)
-        # Without equal batches there are no two batch sizes to compare.
+        # The noise scale compares two batch sizes, which unequal shares do not have.
         norms = SquareNorms() if self._settings.gradient_noise and not self._settings.balance else None
         if self._replicas > 1:
             reducer = Reducer(self._timer, self._memory)
             for optimizer in optimizers(self.model):
                 refuse_unsupported(optimizer)
                 average_gradients(optimizer, self._divisor, reducer, norms)
-            count_sums_for_all(self.model, self._divisor)
+            multiply_sum_losses(self.model, self._divisor)
         self._train_step = TrainStep(self.model, norms.take if norms else dict)
         self._run = self._make_call()
         self._collect = self._make_collect()
@@ -90,27 +90,27 @@ class SyncMode:
             self._balance(seed)
 
     def _balance(self, seed: int) -> None:
-        """Measure how long this worker takes for an equal share, waiting for others left out, and cut shares anew."""
+        """Measure how long each worker takes for an equal share, without its waits for others, and set the shares."""
         import tensorflow as tf
 
         pace = pace_of(self._settings.straggler, seed, self._rank)
-        self._run(self._iterator, WARM_STEPS, Decision())
+        self._run(self._iterator, WARM_UP_STEPS, Decision())
         started = time.monotonic()
         if pace is not None:
             time.sleep(sum(pace.seconds() for _ in range(MEASURED_STEPS)))
         _, _, (_, communication) = self._run(self._iterator, MEASURED_STEPS, Decision())
         own = np.zeros(self._workers, np.float32)
         spent = time.monotonic() - started
-        own[self._rank] = math.nan if communication is None else spent - communication  # unknown: shares stay equal
-        (everybodys,) = self._collect([tf.constant(own)], tf.constant(1))
-        seconds = self._strategy.experimental_local_results(everybodys)[0].numpy()
+        own[self._rank] = math.nan if communication is None else spent - communication  # NaN: shares stay equal
+        (total,) = self._collect([tf.constant(own)], tf.constant(1))
+        seconds = self._strategy.experimental_local_results(total)[0].numpy()
         self.shares = shares(seconds.tolist(), self._workers * self._settings.batch_size)
         self._run = self._make_call()
         self._iterator = self._iterate(self._stream(seed))
         self._run(self._iterator, 0, Decision())
 
     def _divisor(self) -> float:
-        """What this worker's gradients and logs are divided by before all workers' are summed."""
+        """What this worker's gradients and logs are divided by, so that their sum over workers is a mean."""
         if not self.shares:
             return float(self._replicas)
         return sum(self.shares) / self.shares[self._rank]
@@ -125,14 +125,14 @@ class SyncMode:
         self.step = start.step
         self._agreed = None
         self._pace = pace_of(self._settings.straggler, seed, self._rank)
-        self._run(self._iterator, 0, Decision())  # no worker starts the clock before all are here
+        self._run(self._iterator, 0, Decision())  # the clock starts when all workers are ready
 
     def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
         steps = min((self._agreed or proposal).steps, boundary - self.step)
         started = time.monotonic()
         if self._pace is not None:
             drawn = sum(self._pace.seconds() for _ in range(steps))
-            time.sleep(drawn * self._replicas / self._divisor())  # for as many samples as it has
+            time.sleep(drawn * self._replicas / self._divisor())  # in proportion to this worker's share
         logs, self._agreed, (input_wait, communication) = self._run(self._iterator, steps, proposal)
         ended = time.monotonic()
         first = self.step + 1
@@ -169,11 +169,11 @@ class SyncMode:
         return state.read(self.model, step=self.step, samples=samples, clock=clock)
 
     def _share_memory(self, listener: socket.socket) -> SharedMemory | None:
-        """Shared memory with the other workers, if all of them are on this host."""
+        """Share memory with the other workers, if all of them are on this host."""
         if self._local_replicas > 1:
             listener.close()
             return None
-        memory = SharedMemory.meet(self._rank, listener, self._addresses)
+        memory = SharedMemory.connect(self._rank, listener, self._addresses)
         if memory is not None:
             say(f"{self._workers} workers on this host exchange gradients through shared memory")
         return memory
@@ -191,7 +191,7 @@ class SyncMode:
         return checked(stream, "train_dataset")
 
     def _iterate(self, stream: tf.data.Dataset) -> Any:
-        """One batch per local replica and step. A worker with one device needs no distributed iterator."""
+        """Iterate over one batch per local replica and step. A worker with one device needs no distributed iterator."""
         if self._local_replicas == 1:
             return iter(stream)
         return iter(self._strategy.distribute_datasets_from_function(lambda _: stream))
@@ -208,26 +208,26 @@ class SyncMode:
         )
 
     def _make_collect(self) -> Any:
-        """Sums values of all workers; those of a worker with `mine` = 0 count as zeros."""
+        """Compile a function that sums values over all workers; those with `contributes` = 0 add zeros."""
         import tensorflow as tf
 
         reducer = Reducer(StepTimer(enabled=False), self._memory)
 
         @tf.function
-        def collect(values: list[tf.Tensor], mine: tf.Tensor) -> Any:
-            masked = [tf.where(mine > 0, v, tf.zeros_like(v)) for v in values]
+        def collect(values: list[tf.Tensor], contributes: tf.Tensor) -> Any:
+            masked = [tf.where(contributes > 0, v, tf.zeros_like(v)) for v in values]
             return self._strategy.run(lambda: reducer.sum(masked))
 
         return collect
 
     def _copy_from_leader(self) -> None:
-        """Give every worker the leader's state, so that only the leader has to hold a snapshot."""
+        """Copy the leader's state to every worker, so that only the leader needs the snapshot."""
         import tensorflow as tf
 
         variables = [*state.state_variables(self.model), *state.optimizer_variables(self.model)]
-        mine = tf.constant(1 if self.leads else 0)
+        contributes = tf.constant(1 if self.leads else 0)
         per_replica = self._local_replicas
         values = [tf.constant(state.to_numpy(v)) for v in variables]
-        for variable, total in zip(variables, self._collect(values, mine), strict=True):
+        for variable, total in zip(variables, self._collect(values, contributes), strict=True):
             local = self._strategy.experimental_local_results(total)[0]
             variable.assign(tf.cast(local / per_replica if per_replica > 1 else local, variable.dtype))

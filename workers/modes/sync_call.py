@@ -1,7 +1,7 @@
 """The compiled call of a synchronous worker: k fused steps, then one collective.
 
 The collective carries the steps' losses and the leader's decision for the next call. Reducing losses once per call
-instead of once per step saves a collective per step, and every replica obeys the decision at the same step.
+instead of once per step saves a collective per step, and every replica applies the decision at the same step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from workers.model.step import TrainStep
 from workers.modes.joined_batch import as_if_alone
 from workers.modes.mode import Consult, Decision
-from workers.modes.step_timer import StepTimer, known
+from workers.modes.step_timer import StepTimer, none_if_nan
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -23,7 +23,7 @@ _DECISION_FIELDS = 6
 
 
 class SyncCall:
-    """Runs steps on this worker, together with all others."""
+    """Runs steps on this worker, together with all other workers."""
 
     def __init__(
         self,
@@ -36,8 +36,8 @@ class SyncCall:
         divisor: float,
         seconds_elsewhere: Callable[[], float],
     ) -> None:
-        """`divisor`: what this worker's logs are divided by before all workers' are summed. `seconds_elsewhere` reads
-        the time spent so far in collectives that `timer` does not see."""
+        """`divisor`: what this worker's logs are divided by before they are summed over workers. `seconds_elsewhere`
+        returns the time spent so far in collectives that `timer` does not measure."""
         self._strategy = strategy
         self._train_step = train_step
         self._leads = leads
@@ -47,7 +47,11 @@ class SyncCall:
     def __call__(
         self, iterator: Any, steps: int, proposal: Decision
     ) -> tuple[np.ndarray[Any, Any], Decision, tuple[float | None, float | None]]:
-        """What each step logged, the decision for the next call, and the seconds waited for input and for others."""
+        """Run `steps` steps.
+
+        Returns the logs of each step, the decision for the next call, and the seconds waited for input and spent in
+        collectives.
+        """
         import tensorflow as tf
 
         wish = _encode(proposal) if self._leads else np.zeros(_DECISION_FIELDS, np.float32)
@@ -57,7 +61,7 @@ class SyncCall:
         communication += self._seconds_elsewhere() - before
         width = max(1, len(self._train_step.names))
         rows = logs.numpy().reshape(-1, width).astype(np.float64)
-        return rows, _decode(decision.numpy()), (known(waited), known(communication))
+        return rows, _decode(decision.numpy()), (none_if_nan(waited), none_if_nan(communication))
 
     def _compiled(self, timer: StepTimer, divisor: float, workers: int) -> Any:
         import tensorflow as tf
@@ -91,7 +95,7 @@ class SyncCall:
 def _all_reduce(value: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
-    here = tf.identity(value)  # on this replica's device: the collective asks for one
+    here = tf.identity(value)  # the collective needs it on this replica's device
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, here)
 
 

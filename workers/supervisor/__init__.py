@@ -1,1 +1,1 @@
-"""What runs beside a task's process: never imports TensorFlow, always answers."""
+"""The supervisor of a task's process, and the zygote it is forked from. Never imports TensorFlow, so always answers."""

@@ -1,4 +1,4 @@
-"""The checkpoints of the leg that a supervisor's task leads: which snapshots are written, and what is reported."""
+"""Checkpoints of the leg that a supervisor's task leads: which snapshots are written, and what is reported."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from workers.news import CheckpointFailed, CheckpointWritten, Deciding, Evaluati
 from workers.wire import SnapshotTaken
 
 FLUSH_SECONDS = 120.0
-"""How long the end of a leg may wait for its last checkpoint."""
+"""How long a leg's end may wait for its last checkpoint."""
 CLOSE_SECONDS = 8.0
-"""How long the end of a task may wait for its best checkpoint; Ray ends the supervisor soon after."""
+"""How long a task's end may wait for its best checkpoint. Ray ends the supervisor soon after."""
 
 
 class CheckpointKeeper:
-    """One writer per leg, in a thread of its own. Does nothing for a leg without checkpoints."""
+    """Runs one checkpoint writer per leg, in a thread of its own. Does nothing for a leg without checkpoints."""
 
     def __init__(self, report: Callable[[News], None], fenced: Callable[[str], None]) -> None:
         """`fenced` is called when a later attempt has taken over the checkpoints."""
@@ -28,12 +28,12 @@ class CheckpointKeeper:
     def begin(self, leg: Leg) -> None:
         """Write checkpoints of `leg` from now on."""
         if self._writer is not None:
-            self._writer.close(0)  # it still writes what it has
+            self._writer.close(0)  # does not wait, but what is queued is still written
         self._leg = leg
         self._writer = Writer(leg, leg.checkpoints, self._written) if leg.checkpoints else None
 
     def take(self, taken: SnapshotTaken) -> None:
-        """Write a snapshot, or remember it until its score tells whether it is the best."""
+        """Write a snapshot, or hold it until its score tells whether it is the best."""
         if self._writer is None:
             return
         if taken.score:
@@ -42,12 +42,12 @@ class CheckpointKeeper:
             self._writer.submit(taken.snapshot)
 
     def scored(self, evaluation: Evaluation) -> None:
-        """Take in the score of a snapshot."""
+        """Pass on the score of a snapshot."""
         if self._writer is not None:
             self._writer.scored(evaluation)
 
     def flush(self, finished: LegFinished) -> None:
-        """Wait for the last checkpoint of a leg that ended: the driver hears of the end when it is written."""
+        """Wait for the last checkpoint of a leg that ended; the end is reported to the driver after that."""
         if self._writer is None or self._leg is None:
             return
         self._report(Deciding(finished.run_id, begins=True))  # the wait is not a hang, however long it takes

@@ -1,7 +1,7 @@
-"""Lazy imports: modules that run only when an attribute of theirs is first used.
+"""Lazy imports: a module runs only when one of its attributes is first used.
 
 `import keras` imports Matplotlib, scikit-learn and OpenCV where they are installed, for `keras.visualization` and
-`keras.wrappers` alone. Those Keras modules are made lazy, not the packages: a job that imports Matplotlib itself gets
+`keras.wrappers` only. Those Keras modules are made lazy, not the packages: a job that imports Matplotlib itself gets
 the real one.
 
 Measured on 2 cores, in ten pairs, `zygote.preload` with and without: 3.6 s of processor time instead of 4.1 s (median
@@ -11,10 +11,10 @@ difference 0.5 s) and 26 MiB less; where scikit-learn, OpenCV and pandas are ins
 `importlib.util.LazyLoader` does not serve here. It runs a module at the first access to *any* attribute, and AutoGraph
 reads `__file__` of every entry of `sys.modules` for every function it converts (`_fix_linecache_record` in
 https://github.com/tensorflow/tensorflow/blob/v2.21.0/tensorflow/python/autograph/pyct/inspect_utils.py): each replica
-would then import Matplotlib for itself. Here the attributes that the import system sets do not count as use.
+would then import Matplotlib. Here the attributes that the import system sets do not count as uses.
 
-Left alone: pandas, whose classes Keras needs while it is imported; `requests` and `scipy.sparse`, which TensorFlow's
-own copy of Keras imports from.
+Not made lazy: pandas, whose classes Keras needs while it is imported; `requests` and `scipy.sparse`, from which
+TensorFlow's own copy of Keras imports.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _running = threading.RLock()
 
 
 def import_lazily(*names: str) -> None:
-    """Make later imports of these modules lazy; those that are imported already stay as they are.
+    """Make later imports of these modules lazy. Modules that are imported already stay as they are.
 
-    A module that is not installed raises ImportError as ever, when it is imported; what an installed one raises while
-    it runs is raised by the first use, and by the next again.
+    A module that is not installed raises ImportError when it is imported, as usual. What an installed module raises
+    while it runs is raised by its first use, and again by the next.
     """
     sys.meta_path.insert(0, _LazyFinder(names))
 
@@ -76,7 +76,7 @@ class _LazyLoader(Loader):
 
 
 class _LazyModule(ModuleType):
-    """A module that runs when an attribute is used that the import system has not set."""
+    """A module that runs when an attribute that the import system has not set is used."""
 
     __lazy_loader__: Loader
 
@@ -98,7 +98,7 @@ class _LazyModule(ModuleType):
 
 
 def _run(module: _LazyModule) -> None:
-    """Run the module unless it has run. Other threads wait; uses by the module itself find what it has so far."""
+    """Run the module unless it has run. Other threads wait; the module itself sees what it has defined so far."""
     with _running:
         loader = module.__dict__.pop("__lazy_loader__", None)
         if loader is None:
@@ -115,5 +115,5 @@ def _run(module: _LazyModule) -> None:
 
 
 def _is_special(name: str) -> bool:
-    """Whether the import system sets it, or tools look for it in every module; `import *` begins with `__all__`."""
+    """Whether the import system sets `name`, or tools look it up in every module. `import *` begins with `__all__`."""
     return name.startswith("__") and name.endswith("__") and name != "__all__"

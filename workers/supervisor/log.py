@@ -1,4 +1,4 @@
-"""A task's log: written by its process through an open descriptor, read here piece by piece, masked."""
+"""A task's log: its process writes to an open descriptor, the supervisor reads it piece by piece and masks secrets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BYTES_PER_POLL = 1 << 20
 
 
 class TaskLog:
-    """An unnamed file: the descriptors keep it, so nothing is left behind however the task ends."""
+    """A log in an unlinked file, of which nothing is left behind however the task ends."""
 
     def __init__(self, path: Path, mask: Mask) -> None:
         self._file = path.open("wb+")
@@ -23,8 +23,8 @@ class TaskLog:
         return self._file.fileno()
 
     def new_bytes(self, *, ended: bool) -> bytes:
-        """What was written since the last call, secrets masked; the end of a possible secret is held back until the
-        process has `ended`."""
+        """Return what was written since the last call, with secrets masked. A tail that may begin a secret is held back
+        until the process has `ended`."""
         data = os.pread(self._file.fileno(), BYTES_PER_POLL, self._read)
         self._read += len(data)
-        return self._mask.log(data, over=not data and ended)
+        return self._mask.log(data, ended=ended and not data)

@@ -1,4 +1,4 @@
-"""Starting and ending a replica's process: forked from the host's zygote, or spawned afresh."""
+"""Starts and ends a replica's process: forked from the host's zygote, or spawned as a new interpreter."""
 
 from __future__ import annotations
 
@@ -19,19 +19,25 @@ from workers.session import MAX_REQUEST, SESSION_MARK, python_environment, sessi
 
 
 class Process(Protocol):
+    """A replica's process."""
+
     @property
     def pid(self) -> int | None:
-        """None while it is not known yet."""
+        """None until it is known."""
 
     def kill(self) -> None:
-        """End it at once, with its children."""
+        """End the process and its children at once."""
 
     def wait(self, seconds: float) -> int | None:
-        """The exit code, negative for the signal that ended it; None if it still runs after `seconds`."""
+        """Wait up to `seconds` for the exit code, negative for a signal; None if the process still runs."""
 
 
 def start_zygote(session: str) -> socket.socket:
-    """A connection to this host's zygote for `session`, started if there is none; keeps it alive while open."""
+    """Connect to this host's zygote for `session`, starting it if necessary. It stays alive while a connection is open.
+
+    Raises:
+        OSError: the zygote did not start.
+    """
     directory = session_directory(session)
     path = directory / "zygote.sock"
     with (directory / "zygote.lock").open("w") as lock:
@@ -50,7 +56,7 @@ def start_zygote(session: str) -> socket.socket:
                 env=python_environment()
                 | {SESSION_MARK: session, "OPENBLAS_NUM_THREADS": "1", "KERAS_BACKEND": "tensorflow"},
             )
-        # Reaped by a thread of its own, or it would stay as a zombie while this process lives.
+        # A thread reaps it; otherwise it would stay a zombie while this process lives.
         threading.Thread(target=process.wait, daemon=True).start()
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and process.returncode is None:
@@ -72,7 +78,7 @@ def _connect(path: Path) -> socket.socket | None:
 
 
 class ForkedProcess:
-    """A replica forked from the zygote. Ordering it returns at once, however busy the zygote is."""
+    """A replica forked from the zygote. The constructor returns at once, however busy the zygote is."""
 
     def __init__(self, session: str, env: dict[str, str], cwd: str, control: socket.socket, log: int) -> None:
         request = json.dumps({"env": env, "cwd": cwd}).encode()
@@ -99,7 +105,7 @@ class ForkedProcess:
         return self._exit
 
     def _receive(self, seconds: float) -> bool:
-        """Take in one answer of the zygote's; False when there is none."""
+        """Receive one message from the zygote; False if there is none within `seconds`."""
         if self._exit is not None:
             return False
         self._zygote.settimeout(seconds)
@@ -109,7 +115,7 @@ class ForkedProcess:
             return False
         except OSError:
             message = b""
-        # No message: the zygote went away, and by its parent-death signal the replica with it.
+        # The connection closed: the zygote ended, and the kernel killed the replica with it (parent-death signal).
         answer = json.loads(message) if message else {"exit": -signal.SIGKILL}
         self._pid = answer.get("pid", self._pid)
         self._exit = answer.get("exit")
@@ -117,7 +123,7 @@ class ForkedProcess:
 
 
 class SpawnedProcess:
-    """A replica in a fresh interpreter: where forking is not available, or not yet trusted (GPUs)."""
+    """A replica in a new interpreter, where forking is not available or not yet trusted (GPUs)."""
 
     def __init__(self, env: dict[str, str], cwd: str, control: socket.socket, log: int) -> None:
         self._process = subprocess.Popen(
@@ -133,7 +139,7 @@ class SpawnedProcess:
         self.pid: int | None = self._process.pid
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):  # what it started may outlive it
+        with contextlib.suppress(ProcessLookupError):  # children that outlive it are killed as well
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def wait(self, seconds: float) -> int | None:
@@ -143,9 +149,9 @@ class SpawnedProcess:
 
 
 def start(session: str, env: dict[str, str], cwd: str, control: socket.socket, log: int, *, gpus: float) -> Process:
-    """Start a replica's process, in `cwd` where that exists; `control` and `log` are handed over to it.
+    """Start a replica's process, in `cwd` if that exists, with the descriptors `control` and `log`.
 
-    Replicas with GPUs are spawned: forking leaves CUDA untouched on paper, but that was never seen on hardware.
+    Replicas with GPUs are spawned: in theory a fork does not touch CUDA, but that was never tested on hardware.
     """
     if sys.platform == "linux" and gpus == 0:
         return ForkedProcess(session, env, cwd, control, log)

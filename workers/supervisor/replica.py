@@ -1,7 +1,7 @@
-"""A replica's supervisor: a plain class that holds one task's address, process, log and news.
+"""The supervisor of a replica: a plain class that holds one task's address, process, log and news.
 
-It runs in a Ray actor, or in the driver for the local backend, and never imports TensorFlow, so that it answers while
-the task's process computes, hangs or is stopped. See docs/adr/0001-supervised-processes.md.
+It runs in a Ray actor, or in the driver for the local backend. It never imports TensorFlow, so it answers while the
+task's process computes, hangs or is stopped. See docs/adr/0001-supervised-processes.md.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from workers.supervisor.checkpoint_keeper import CheckpointKeeper
 from workers.supervisor.log import TaskLog
 from workers.task.runtime import environment
 from workers.telemetry.interfaces import address_on, interfaces, reachable_from_outside
-from workers.telemetry.oom import MemoryWitness
+from workers.telemetry.oom import OomEvidence
 from workers.telemetry.sampler import Sampler
 from workers.telemetry.vitals import vitals
 from workers.wire import AddressReleased, Preempted, Ready, ReleaseAddress, Score, SnapshotTaken, StopLeg, Train
 
 
 class Replica:
-    """One task. Every method returns at once, except `unreachable` and `stop`, which wait for others."""
+    """Supervises one task. Every method returns at once, except `unreachable` and `stop`, which wait for others."""
 
     def __init__(self, task: Task, session: str, host: str = "127.0.0.1", interface: str | None = None) -> None:
         self._task = task
@@ -50,20 +50,20 @@ class Replica:
         self._checkpoints = CheckpointKeeper(self._report, self._fenced)
         self._process: processes.Process | None = None
         self._sampler = Sampler(self._pid)
-        self._memory = MemoryWitness()
+        self._oom_evidence = OomEvidence()
         self._stopping = False
         self._reservation: Reservation | None = None
         self._log: TaskLog | None = None
         self._mask = Mask({})
 
     def reserve(self) -> str:
-        """Hold a port on this host; returns `host:port`, where this task's peers will reach it."""
+        """Hold a port on this host; returns the `host:port` at which peers will reach this task."""
         host = address_on(self._interface, interfaces()) if self._interface else self._host
         self._reservation = Reservation(host)
         return self._reservation.address
 
     def other_addresses(self) -> tuple[str, ...]:
-        """The reserved port at this host's other interfaces, where peers might reach it as well."""
+        """The reserved port on this host's other interfaces, through which peers might reach it as well."""
         if self._reservation is None:
             return ()
         held = self._reservation
@@ -71,32 +71,32 @@ class Replica:
         return tuple(address for address in addresses if address != held.address)
 
     def unreachable(self, addresses: Sequence[str]) -> tuple[str, ...]:
-        """The `addresses` of peers that this host cannot connect to. Takes seconds if there are any."""
+        """Return the `addresses` of peers that this host cannot connect to. Takes seconds if there are any."""
         return unreachable(addresses)
 
     def start(self, assignment: Assignment) -> None:
-        """Start the task's process. Later polls report what becomes of it."""
+        """Start the task's process. Later polls report what happens to it."""
         folder = session_directory(self._session)
-        mine, theirs = socket.socketpair()
+        own_end, task_end = socket.socketpair()
         env = python_environment() | environment(assignment)
         self._mask = Mask(assignment.secrets)
         self._log = TaskLog(folder / f"{self._task.type}-{self._task.index}-{os.getpid()}-{id(self)}.log", self._mask)
         self._state = ReplicaState.STARTING
         try:
-            with theirs:
+            with task_end:
                 self._process = processes.start(
                     self._session,
                     env,
                     assignment.settings.directory,
-                    theirs,
+                    task_end,
                     self._log.fileno(),
                     gpus=assignment.gpus,
                 )
         except OSError as error:
             self._fail(FailureKind.INFRASTRUCTURE, f"its process could not be started: {error}")
             return
-        self._memory.look(None)
-        self._connection = Connection(mine.detach())
+        self._oom_evidence.read(None)
+        self._connection = Connection(own_end.detach())
         self._connection.send(assignment)
         threading.Thread(target=self._listen, name=f"regatta-{self._task}", daemon=True).start()
         if assignment.settings.monitor:
@@ -104,35 +104,38 @@ class Replica:
             self._sampler.start()
 
     def train(self, leg: Leg, snapshot: Snapshot | None = None) -> None:
+        """Train `leg`, from `snapshot` if this task leads and the leg starts from one."""
         self._state = ReplicaState.TRAINING
         self._leg = leg
         self._send(Train(leg, snapshot))
 
     def score(self, stamp: Stamp, snapshot: Snapshot) -> None:
+        """Evaluate `snapshot`; for the evaluator only."""
         self._send(Score(stamp, snapshot))
 
     def scored(self, evaluation: Evaluation) -> None:
-        """Take in the score of one of this task's snapshots."""
+        """Receive the score of one of this task's snapshots, by which the best checkpoint is chosen."""
         self._checkpoints.scored(evaluation)
 
     def preempt(self) -> None:
-        """Report with the next poll that this task's machine is being taken back."""
+        """Report with the next poll that this task's host is being taken back."""
         self._preempted = True
 
     def request_stop(self, reason: str, leg: int) -> None:
-        """End the leg of that number at its next call."""
+        """End leg number `leg` at its next call."""
         self._send(StopLeg(reason, leg))
 
     def take_snapshot(self, stamp: Stamp) -> Snapshot:
-        """Hand over a snapshot that a status announced; it is forgotten here."""
+        """Hand over a snapshot that a status announced, and forget it."""
         with self._lock:
             return self._snapshots.pop(stamp)
 
     def poll(self) -> ReplicaStatus:
+        """Return the task's state and everything that happened since the previous poll."""
         pid = self._pid()
         samples = self._sampler.drain()
-        if samples:  # once a second at most: a look takes a quarter of a millisecond
-            self._memory.look(pid, samples)
+        if samples:  # at most once a second: a reading takes a quarter of a millisecond
+            self._oom_evidence.read(pid, samples)
         with self._lock:
             news, self._news = self._news, []
             ended = self._state in (ReplicaState.FAILED, ReplicaState.EXITED)
@@ -164,16 +167,16 @@ class Replica:
     def _listen(self) -> None:
         try:
             while True:
-                self._hear(self._connection.recv())
+                self._handle(self._connection.recv())
         except (EOFError, OSError):
             self._report_exit()
-        except Exception as error:  # noqa: BLE001 - or polls would wait for a thread that is gone
-            self._fail(FailureKind.INFRASTRUCTURE, f"what its process sent could not be read: {error!r}")
+        except Exception as error:  # noqa: BLE001 - reported, or polls would wait forever for a dead thread
+            self._fail(FailureKind.INFRASTRUCTURE, f"a message from its process could not be read: {error!r}")
 
-    def _hear(self, event: Any) -> None:
+    def _handle(self, event: Any) -> None:
         match event:
             case ReleaseAddress():
-                if self._reservation is not None:  # a replacement holds none, and takes the lost task's port
+                if self._reservation is not None:  # a replacement has none: it binds the lost task's port
                     self._reservation.release()
                 self._send(AddressReleased())
             case Preempted():
@@ -198,12 +201,12 @@ class Replica:
                 self._report(event)
 
     def _report(self, news: News) -> None:
-        """Have the next poll tell `news`; from any thread."""
+        """Add `news` to the next poll's status. Thread-safe."""
         with self._lock:
             self._news.append(news)
 
     def _fenced(self, problem: str) -> None:
-        """A later attempt has taken over: this one must not go on."""
+        """End the task: a later attempt has taken over the checkpoints."""
         self._fail(FailureKind.INFRASTRUCTURE, problem)
         if self._process is not None:
             self._process.kill()
@@ -216,13 +219,13 @@ class Replica:
         self._state = ReplicaState.FAILED if self._failure else ReplicaState.EXITED
 
     def _report_death(self, code: int | None) -> None:
-        """The process ended without saying why."""
-        killed = self._memory.explain(code)
-        if killed is None:
+        """Report a process that ended without sending a failure."""
+        kill = self._oom_evidence.explain(code)
+        if kill is None:
             self._fail(FailureKind.INFRASTRUCTURE, f"its process {_describe_exit(code)}")
             return
-        kind = FailureKind.MEMORY if killed.for_memory else FailureKind.INFRASTRUCTURE
-        self._fail(kind, f"its process {killed.summary}", killed.hint)
+        kind = FailureKind.MEMORY if kill.out_of_memory else FailureKind.INFRASTRUCTURE
+        self._fail(kind, f"its process {kill.summary}", kill.hint)
 
     def _fail(self, kind: FailureKind, summary: str, hint: str = "") -> None:
         self._take_failure(TaskFailure(self._task, kind, summary, hint=hint))
@@ -233,7 +236,7 @@ class Replica:
             self._state = ReplicaState.FAILED
 
     def _send(self, command: Any) -> None:
-        with contextlib.suppress(OSError):  # the process is gone; `poll` tells
+        with contextlib.suppress(OSError):  # the process has ended, which `poll` reports
             self._connection.send(command)
 
 

@@ -1,15 +1,15 @@
-"""One process per host that has imported TensorFlow, and forks a replica in milliseconds when asked.
+"""The zygote: one process per host that has imported TensorFlow and forks replicas in milliseconds.
 
 `import tensorflow, keras` costs 3-7 CPU-seconds and 500 MB in every process. Here it is paid once per host:
-measured on 2 cores, a forked replica is at its strategy 0.1 s after the order, and shares the imported pages.
+measured on 2 cores, a forked replica creates its strategy 0.1 s after the request, and shares the imported pages.
 Forking is safe because importing starts no thread (OPENBLAS_NUM_THREADS=1 holds NumPy back too) and touches no
 device; both are checked by a test. The zygote itself never runs a TensorFlow operation.
 
-Wire: a SOCK_SEQPACKET unix socket. A client sends one JSON request with two file descriptors (the replica's
+Protocol: a SOCK_SEQPACKET unix socket. A client sends one JSON request with two file descriptors (the replica's
 control socket, its log) and gets `{"pid": n}`, later `{"exit": status}`. When the client's end closes or is
-shut down, for whatever reason, its replica is killed: nothing outlives its supervisor. With no client left,
-the zygote kills what else bears the session's mark, and ends: where the driver itself was killed, Ray's agents
-would otherwise stay for a minute (they try to tell a head that is gone).
+shut down, for whatever reason, its replica is killed: no replica outlives its supervisor. When no client is left,
+the zygote kills all other processes with the session's mark, and ends: if the driver itself was killed, Ray's agents
+would otherwise stay for a minute (they try to reach a head that is gone).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 class Zygote:
-    """The serving side."""
+    """The server's side of the socket."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -50,7 +50,7 @@ class Zygote:
         self._clients: set[socket.socket] = set()
 
     def serve(self) -> None:
-        self._listener.bind(str(self._path))  # before the import, so that clients can queue up meanwhile
+        self._listener.bind(str(self._path))  # before the import, so that clients can connect meanwhile
         self._listener.listen(256)
         wake_read, wake_write = socket.socketpair()
         wake_read.setblocking(False)
@@ -71,7 +71,7 @@ class Zygote:
                     with contextlib.suppress(BlockingIOError):
                         wake_read.recv(4096)
                 else:
-                    self._hear(source)
+                    self._serve_client(source)
             self._reap()
             if self._clients:
                 last_busy = time.monotonic()
@@ -83,7 +83,7 @@ class Zygote:
         self._clients.add(client)
         self._selector.register(client, selectors.EVENT_READ)
 
-    def _hear(self, client: socket.socket) -> None:
+    def _serve_client(self, client: socket.socket) -> None:
         try:
             message, descriptors, _, _ = socket.recv_fds(client, MAX_REQUEST, 2)
         except OSError:
@@ -98,22 +98,22 @@ class Zygote:
             print(f"cannot fork a replica: {error}", file=sys.stderr)  # noqa: T201 - the zygote's log
             for descriptor in descriptors:
                 os.close(descriptor)
-            self._tell(client, {"exit": 1})
+            self._send(client, {"exit": 1})
             return
         if pid == 0:
             self._become_replica(zygote, json.loads(message), *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         self._children[pid] = client
-        self._tell(client, {"pid": pid})
+        self._send(client, {"pid": pid})
 
     def _drop(self, client: socket.socket) -> None:
-        """The client is gone, or wants its replica gone: kill it, and say so when it is."""
+        """Kill the replica of a client that has closed or shut down its end; `_reap` answers when it has ended."""
         self._selector.unregister(client)
-        mine = [pid for pid, owner in self._children.items() if owner is client]
-        for pid in mine:
+        replicas = [pid for pid, owner in self._children.items() if owner is client]
+        for pid in replicas:
             kill_group(pid)
-        if not mine:
+        if not replicas:
             self._close(client)
 
     def _reap(self) -> None:
@@ -123,9 +123,9 @@ class Zygote:
                 return
             client = self._children.pop(pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)  # what the replica itself had started
+                os.killpg(pid, signal.SIGKILL)  # the replica's own children
             shutil.rmtree(self._temporary(pid), ignore_errors=True)
-            self._tell(client, {"exit": os.waitstatus_to_exitcode(status)})
+            self._send(client, {"exit": os.waitstatus_to_exitcode(status)})
             with contextlib.suppress(KeyError):
                 self._selector.unregister(client)
             self._close(client)
@@ -134,12 +134,12 @@ class Zygote:
         self._clients.discard(client)
         client.close()
 
-    def _tell(self, client: socket.socket, message: dict[str, int]) -> None:
+    def _send(self, client: socket.socket, message: dict[str, int]) -> None:
         with contextlib.suppress(OSError):
             client.send(json.dumps(message).encode())
 
     def _temporary(self, pid: int) -> Path:
-        """A replica's folder for temporary files: autograph leaves one per function it converts."""
+        """A replica's folder for temporary files: AutoGraph leaves one per function it converts."""
         return self._path.parent / f"tmp-{pid}"
 
     def _become_replica(self, zygote: int, request: dict[str, Any], control: int, log: int) -> NoReturn:
@@ -173,7 +173,7 @@ class Zygote:
 
 
 def sweep(session: str | None) -> None:
-    """Kill every process, but this one, that was started with the mark of `session` in its environment."""
+    """Kill every other process that was started with the mark of `session` in its environment."""
     if not session:
         return
     mark = f"{SESSION_MARK}={session}".encode()
@@ -184,7 +184,7 @@ def sweep(session: str | None) -> None:
 
 
 def preload() -> None:
-    """Import what every replica needs, and nothing that starts a thread or opens a device."""
+    """Import what every replica needs, without starting a thread or opening a device."""
     import_lazily(*PLOTTING_AND_WRAPPERS)
 
     import keras  # noqa: F401
@@ -193,14 +193,16 @@ def preload() -> None:
     import workers.task.main
     import workers.training.evaluator
     import workers.training.loop  # noqa: F401
-    from workers.modes import async_, sync  # noqa: F401
+    from workers.modes.registry import MODES
 
+    for mode in MODES.values():
+        mode.load()
     gc.collect()
-    gc.freeze()  # a collection in a replica would write to, and so copy, every shared page
+    gc.freeze()  # a collection in a replica would write to every shared page, and so copy it
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when `parent` ends (Linux); it may have ended already."""
+    """Have the kernel kill this process when `parent` ends (Linux), and exit if it has ended already."""
     import ctypes
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -209,7 +211,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def kill_group(leader: int) -> None:
-    """Kill a replica and what it started; by its own pid first, as it may not lead its group yet."""
+    """Kill a replica and its children: first by its pid, because it may not lead its process group yet."""
     for kill in (os.kill, os.killpg):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             kill(leader, signal.SIGKILL)

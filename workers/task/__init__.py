@@ -1,1 +1,1 @@
-"""A task's own process."""
+"""The process of a task, in which TensorFlow runs."""

@@ -1,7 +1,7 @@
-"""The process of one task: takes commands from its supervisor, sends events back.
+"""The process of one task: takes commands from its supervisor and sends events back.
 
-Three roles: a *trainer* (every sync worker, the async chief) trains legs; a *server* (async worker, ps) lends
-its devices to the chief; the *evaluator* scores snapshots. Whatever goes wrong leaves as a `TaskFailure`.
+A task has one of three roles. A *trainer* (every sync worker, the async chief) trains legs; a *server* (async worker,
+ps) lends its devices to the chief; the *evaluator* scores snapshots. Any error is sent as a `TaskFailure`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from workers.wire import AddressReleased, Preempted, Ready, ReleaseAddress, Stop
 
 
 class Wire:
-    """Both directions of the control socket. The supervisor's end closing ends this process."""
+    """Both directions of the control socket. This process ends when the supervisor's end closes."""
 
     def __init__(self, descriptor: int) -> None:
         self._connection: Any = Connection(descriptor)
@@ -43,7 +43,7 @@ class Wire:
             try:
                 command = self._connection.recv()
             except (EOFError, OSError):
-                os._exit(0)  # the supervisor is gone, and nobody is left to work for
+                os._exit(0)  # the supervisor has ended
             if isinstance(command, StopLeg):
                 self.on_stop(command.reason, command.leg)
             else:
@@ -53,11 +53,11 @@ class Wire:
 def main(descriptor: int) -> int:
     """Run the task whose control socket is `descriptor`; returns its exit code."""
     wire = Wire(descriptor)
-    _hear_of_preemption(wire)
+    _report_sigterm(wire)
     sys.argv = [f"regatta {wire.assignment.task}"]
     try:
         _run(wire)
-    except BaseException as error:  # noqa: BLE001 - reported to the driver, as data
+    except BaseException as error:  # noqa: BLE001 - reported to the driver as data
         failure = describe(error, wire.assignment)
         print(failure.traceback or failure.summary, file=sys.stderr, flush=True)  # noqa: T201 - the task's log
         wire.send(failure)
@@ -65,11 +65,11 @@ def main(descriptor: int) -> int:
     return 0
 
 
-def _hear_of_preemption(wire: Wire) -> None:
-    """SIGTERM is passed on, and training goes on until the driver has the leg stopped and its checkpoint written.
+def _report_sigterm(wire: Wire) -> None:
+    """Report SIGTERM as a preemption; training continues until the driver stops the leg and its checkpoint is written.
 
-    The main thread sits in TensorFlow and runs no handler for as long as a call takes: a thread of its own reads the
-    signal's number from a pipe, where the kernel's side of the handler puts it.
+    While the main thread is inside a call of TensorFlow, it runs no signal handler. So a thread reads the signal's
+    number from a pipe, to which Python's C-level handler writes it at once.
     """
 
     def listen() -> None:
@@ -80,18 +80,18 @@ def _hear_of_preemption(wire: Wire) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    _hold_sigterm()
+    _ignore_sigterm()
     threading.Thread(target=listen, name="regatta-preemption", daemon=True).start()
-    # What a job forks ends when it is told to, as always.
-    os.register_at_fork(after_in_child=_end_when_told)
+    # Processes that the job forks end on SIGTERM, as usual.
+    os.register_at_fork(after_in_child=_restore_sigterm)
 
 
-def _hold_sigterm() -> None:
-    """TensorFlow's coordination service puts a handler of its own in the place of this one when it starts."""
+def _ignore_sigterm() -> None:
+    """Install a handler that does nothing. TensorFlow's coordination service replaces it when it starts."""
     signal.signal(signal.SIGTERM, lambda *_: None)
 
 
-def _end_when_told() -> None:
+def _restore_sigterm() -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -119,7 +119,7 @@ def _train(wire: Wire) -> None:
     wire.on_stop = trainer.request_stop
     _release_address(wire)
     trainer.prepare()
-    _hold_sigterm()
+    _ignore_sigterm()
     wire.send(Ready())
     for command in _commands(wire):
         train(trainer, command.leg, command.snapshot)
@@ -154,7 +154,7 @@ def _serve(wire: Wire) -> None:
         config=settings,
     )
     wire.send(Ready())
-    threading.Event().wait()  # a TensorFlow server cannot be stopped: it ends with its process
+    threading.Event().wait()  # a TensorFlow server cannot be stopped; it ends with its process
 
 
 def _commands(wire: Wire) -> Iterator[Any]:
@@ -165,7 +165,7 @@ def _commands(wire: Wire) -> Iterator[Any]:
 def _release_address(wire: Wire) -> None:
     wire.send(ReleaseAddress())
     if not isinstance(wire.commands.get(), AddressReleased):
-        raise RuntimeError("a command came before the address was released")
+        raise RuntimeError("a command arrived before the address was released")
 
 
 def _load_job(settings: ReplicaSettings) -> Job:

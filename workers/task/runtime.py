@@ -1,4 +1,4 @@
-"""What a replica's process is set up with before TensorFlow does anything in it."""
+"""Settings of a task's process: environment variables, threads, devices and dtype policy."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from workers.messages import Assignment
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Clusters of operations instead of whole functions, because a step also holds what XLA cannot compile:
-# collectives between workers, and reads and updates of variables on parameter servers.
+# Auto-clustering instead of compiling whole functions, because XLA cannot compile all of a step: not collectives
+# between workers, and not reads and updates of variables on parameter servers.
 _XLA_FLAGS = "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"
 
 _FEWEST_INTER_OP_THREADS = 2
 
 
 def environment(assignment: Assignment) -> dict[str, str]:
-    """Environment variables of the task's process, on top of what its supervisor has."""
+    """Environment variables of the task's process, in addition to its supervisor's."""
     return {
         "TF_CONFIG": json.dumps(assignment.tf_config),
         "KERAS_BACKEND": "tensorflow",
@@ -37,18 +37,20 @@ def _xla_flags() -> dict[str, str]:
 
 
 def inter_op_threads() -> int:
-    """As many as TensorFlow would make, one for each core that the process may use; but never a single one.
+    """Number of inter-op threads: one for each core that the process may use, as TensorFlow does, but at least two.
 
     An asynchronous server with one thread stops answering: a step waits for a message that this thread would have to
-    send. Said in any case, as TensorFlow looks at the cores later, when somebody may have pinned the process.
+    send. The number is always set, because TensorFlow counts the cores later, when the process may have been pinned.
     """
     return max(_FEWEST_INTER_OP_THREADS, len(os.sched_getaffinity(0)))
 
 
 def session_settings(assignment: Assignment) -> tf.compat.v1.ConfigProto:
-    """Of every task's process. Threads that have nothing to do sleep at once where a task has one core: spinning they
-    would keep it from those that carry the messages they wait for (64-256-10 MLP, two workers: 1.06 to 1.13 times the
-    steps/s)."""
+    """TensorFlow's session settings for every task's process.
+
+    On a task with one core, idle threads sleep at once: spinning, they would take the core from the threads that carry
+    the messages they wait for (64-256-10 MLP, two workers: 1.06 to 1.13 times the steps/s).
+    """
     import tensorflow as tf
 
     settings = tf.compat.v1.ConfigProto()
@@ -57,19 +59,19 @@ def session_settings(assignment: Assignment) -> tf.compat.v1.ConfigProto:
 
 
 def configure_tensorflow(assignment: Assignment) -> None:
-    """Settings that must precede TensorFlow's first operation in this process."""
+    """Apply the settings that must precede TensorFlow's first operation in this process."""
     import keras
     import tensorflow as tf
     from tensorflow.python.eager import context
 
-    # Read at import: wrong only if the user's own keras.json says otherwise.
+    # Keras chose it at import; it can only be another one if the user's own keras.json says so.
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(f"Keras runs on {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
     keras.config.set_dtype_policy(assignment.settings.dtype_policy)
     threads = max(1, round(assignment.cpus))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads())
-    # What TensorFlow begins its own settings with; it has no public name for this one.
+    # TensorFlow starts its own settings from this one; it has no public name.
     context.context()._config = session_settings(assignment)
     if assignment.gpus == 0:
         tf.config.set_visible_devices([], "GPU")

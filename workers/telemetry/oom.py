@@ -28,7 +28,7 @@ _LAG_SECONDS = 3.0
 class Kill:
     """Explanation of a process' end by SIGKILL."""
 
-    for_memory: bool
+    out_of_memory: bool
     summary: str
     hint: str
 
@@ -39,7 +39,7 @@ class _Count:
     kills: int
 
 
-class MemoryWitness:
+class OomEvidence:
     """Reads the kernel's counts of out-of-memory kills while a process lives, and explains its end by SIGKILL."""
 
     def __init__(
@@ -58,7 +58,7 @@ class MemoryWitness:
         self._rss: int | None = None
         self._limit: int | None = None
 
-    def look(self, pid: int | None, samples: Iterable[HostSample] = ()) -> None:
+    def read(self, pid: int | None, samples: Iterable[HostSample] = ()) -> None:
         """Read the counts while the process lives.
 
         Frequent calls make it unlikely that another process' end in between is taken for evidence.

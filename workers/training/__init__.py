@@ -1,1 +1,1 @@
-"""The training loop, the same for every mode, and what happens around it."""
+"""The training loop, which is the same for every mode, with its callbacks, schedules, reports and the evaluator."""

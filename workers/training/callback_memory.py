@@ -1,7 +1,7 @@
-"""What callbacks remember, as plain data: `EarlyStopping.wait`, `ReduceLROnPlateau.best`, a history of lists.
+"""State of callbacks as plain data: `EarlyStopping.wait`, `ReduceLROnPlateau.best`, the lists of `History`.
 
-Numbers, texts, lists, mappings and arrays among a callback's attributes are kept, everything else is not: files,
-functions and models are made anew when training goes on. Nothing is pickled.
+Attributes that are numbers, strings, lists, mappings or arrays are kept. Everything else (files, functions, models) is
+not, and the callbacks create it again when training continues. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -17,63 +17,63 @@ from workers.snapshot import CallbackMemory
 if TYPE_CHECKING:
     import keras
 
-_NOT_THEIRS = ("model", "_model", "params", "validation_data")
-"""Given to every callback by Keras, anew each time."""
-_DEEPEST = 20
+_SET_BY_KERAS = ("model", "_model", "params", "validation_data")
+"""Attributes that Keras sets on every callback whenever training begins."""
+_MAX_DEPTH = 20
 
 
-class _Unplain(Exception):  # noqa: N818 - nobody's error: the attribute is left out
+class _NotPlain(Exception):  # noqa: N818 - not an error: the attribute is left out
     pass
 
 
 def remember(callbacks: Sequence[keras.callbacks.Callback], steps: Sequence[Mapping[str, float]]) -> CallbackMemory:
-    """What `callbacks` hold, and what the `steps` of the epoch under way logged."""
+    """Save the state of `callbacks`, and what the `steps` of the current epoch logged."""
     arrays: list[np.ndarray[Any, Any]] = []
-    told = []
+    saved = []
     for callback in callbacks:
         attributes = {}
         for name, value in vars(callback).items():
-            if name not in _NOT_THEIRS:
+            if name not in _SET_BY_KERAS:
                 count = len(arrays)
                 try:
                     attributes[name] = _plain(value, arrays)
-                except _Unplain:
+                except _NotPlain:
                     del arrays[count:]
-        told.append({"class": type(callback).__name__, "attributes": attributes})
+        saved.append({"class": type(callback).__name__, "attributes": attributes})
     names = list(steps[-1]) if steps else []
     logged = np.array([[step[name] for name in names] for step in steps], np.float64)
     arrays.append(logged.reshape(len(steps), len(names)))
-    return CallbackMemory({"callbacks": told, "logs": {"names": names, "rows": len(arrays) - 1}}, tuple(arrays))
+    return CallbackMemory({"callbacks": saved, "logs": {"names": names, "rows": len(arrays) - 1}}, tuple(arrays))
 
 
 def recall(memory: CallbackMemory, callbacks: Sequence[keras.callbacks.Callback]) -> list[dict[str, float]]:
-    """Give `callbacks` back what they held; returns what the steps of the epoch under way logged.
+    """Restore the state of `callbacks`; returns what the steps of the current epoch logged.
 
-    A callback that the job has changed since, or that stands in another place now, begins anew.
+    A callback of another class than the one saved at its index, because the job has changed, starts afresh.
 
     Raises:
-        ValueError: `memory` is not what `remember` makes.
+        ValueError: `memory` does not have the form that `remember` writes.
     """
     try:
-        for callback, told in zip(callbacks, memory.document["callbacks"], strict=False):
-            if told["class"] != type(callback).__name__:
+        for callback, saved in zip(callbacks, memory.document["callbacks"], strict=False):
+            if saved["class"] != type(callback).__name__:
                 continue
-            for name, value in told["attributes"].items():
-                if name not in _NOT_THEIRS and not callable(getattr(callback, name, None)):
+            for name, value in saved["attributes"].items():
+                if name not in _SET_BY_KERAS and not callable(getattr(callback, name, None)):
                     setattr(callback, name, _value(value, memory.arrays, 0))
         names, rows = memory.document["logs"]["names"], memory.arrays[memory.document["logs"]["rows"]]
         return [dict(zip(names, row, strict=True)) for row in rows.tolist()]
     except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ValueError(f"what the checkpoint tells of callbacks is not in Regatta's form: {error!r}") from None
+        raise ValueError(f"the checkpoint's state of callbacks is not in Regatta's form: {error!r}") from None
 
 
 def _plain(value: Any, arrays: list[np.ndarray[Any, Any]], depth: int = 0) -> Any:
-    """As JSON: lists and the simple types stand for themselves, everything else is a mapping with one key."""
-    if depth > _DEEPEST:
-        raise _Unplain
+    """Encode `value` as JSON: lists and simple types as they are, everything else as a mapping with one key."""
+    if depth > _MAX_DEPTH:
+        raise _NotPlain
     if isinstance(value, np.ndarray | np.generic):
         if value.dtype.kind not in "biufc":
-            raise _Unplain
+            raise _NotPlain
         arrays.append(np.asarray(value))
         return {"array" if isinstance(value, np.ndarray) else "number": len(arrays) - 1}
     if value is None or type(value) in (bool, str):
@@ -87,12 +87,13 @@ def _plain(value: Any, arrays: list[np.ndarray[Any, Any]], depth: int = 0) -> An
         return items if type(value) is list else {"tuple": items}
     if type(value) is dict:
         return {"dict": [[_plain(k, arrays, depth + 1), _plain(v, arrays, depth + 1)] for k, v in value.items()]}
-    raise _Unplain
+    raise _NotPlain
 
 
 def _value(plain: Any, arrays: Sequence[np.ndarray[Any, Any]], depth: int) -> Any:
-    if depth > 2 * _DEEPEST:
-        raise ValueError("what the checkpoint tells of callbacks is nested too deeply")
+    """Decode what `_plain` encoded."""
+    if depth > 2 * _MAX_DEPTH:
+        raise ValueError("the checkpoint's state of callbacks is nested too deeply")
     if isinstance(plain, list):
         return [_value(item, arrays, depth + 1) for item in plain]
     if not isinstance(plain, dict):
@@ -109,4 +110,4 @@ def _value(plain: Any, arrays: Sequence[np.ndarray[Any, Any]], depth: int) -> An
             return tuple(_value(item, arrays, depth + 1) for item in inner)
         case "dict" if not rest:
             return {_value(key, arrays, depth + 1): _value(item, arrays, depth + 1) for key, item in inner}
-    raise ValueError("what the checkpoint tells of callbacks is not in Regatta's form")
+    raise ValueError("the checkpoint's state of callbacks is not in Regatta's form")

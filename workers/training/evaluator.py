@@ -1,4 +1,4 @@
-"""The evaluator: scores snapshots in a process of its own, so that training never waits for it."""
+"""The evaluator scores snapshots in a process of its own, so that training never waits for an evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workers.snapshot import Snapshot
 
 
 class Evaluator:
-    """The job's model, outside of any strategy, and its evaluation data."""
+    """Holds the job's model, outside any strategy, and its evaluation data."""
 
     def __init__(self, assignment: Assignment, job: Job) -> None:
         self._settings = assignment.settings
@@ -23,11 +23,11 @@ class Evaluator:
         self._job = job
 
     def prepare(self) -> None:
-        """Build the model and score its untrained weights once: compiles, and shows which metrics there are.
+        """Build the model and score its untrained weights once, which compiles it and shows which metrics it reports.
 
         Raises:
             UnknownMetricError: the target's metric is not among them.
-            DataError: the evaluation data are empty or not batched.
+            DataError: the evaluation dataset is empty or not batched.
         """
         import tensorflow as tf
 
@@ -46,6 +46,7 @@ class Evaluator:
             )
 
     def score(self, stamp: Stamp, snapshot: Snapshot) -> Evaluation:
+        """Evaluate the weights of `snapshot` on the whole evaluation set."""
         started = time.monotonic()
         state.write(state.state_variables(self._model), snapshot.weights, "weights")
         metrics = self._evaluate()

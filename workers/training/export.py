@@ -1,4 +1,4 @@
-"""What a leg leaves behind in its run's folder: the final weights, and what the job adds to them."""
+"""Writes a leg's final weights to the run's folder, and what the job adds to them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FINAL_WEIGHTS = "checkpoints/final.weights.h5"
 
 
 def run_folder(directory: str | None) -> Path | None:
-    """The run's folder as this host has it; None for a leg that leaves nothing.
+    """The run's folder on this host; None for a leg without one.
 
-    On a cluster the leader may sit on another host than the driver, and without a shared file system its folder of
-    this name is not the driver's. It is made here all the same, so that nothing is lost; where that is not allowed,
-    a temporary folder takes its place. The task's log says so.
+    On a cluster the leader may run on another host than the driver. Without a shared file system, the folder of this
+    name there is not the driver's. It is created anyway, so that nothing is lost; if that is not permitted, a temporary
+    folder replaces it. The task's log says so.
     """
     if directory is None:
         return None
@@ -33,14 +33,14 @@ def run_folder(directory: str | None) -> Path | None:
     try:
         folder.mkdir(parents=True)
     except OSError:
-        # Not in this process' own folder for temporary files, which goes when it ends.
+        # Not in this process' own folder for temporary files, which is deleted when it ends.
         folder = Path(tempfile.mkdtemp(prefix="regatta-run-", dir=os.environ.get("TMPDIR", "/tmp")))  # noqa: S108
     say(f"the run's folder {directory} is not on this host; callbacks and the final weights go to {folder} here")
     return folder
 
 
-def leave(job: Job, model: keras.Model, final: Snapshot, folder: Path) -> None:
-    """Write the final weights, and let the job add what it wants; `model` is put into the final state."""
+def export(job: Job, model: keras.Model, final: Snapshot, folder: Path) -> None:
+    """Load `final` into `model`, write its weights, and call the job's `after_training`."""
     if not final.is_finite():
         say(f"the final weights are not finite: no {FINAL_WEIGHTS} is written")
         return

@@ -1,6 +1,6 @@
 """The training loop: one leg of a run, in any mode.
 
-The loop knows budgets, clocks, snapshots and when to stop; the mode knows how replicas combine their work.
+The loop handles the number of steps, clocks, snapshots and when to stop; the mode combines the replicas' work.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from workers.news import Deciding, LegStarted
 from workers.snapshot import Snapshot
 from workers.stragglers import Profile
 from workers.training.callbacks import Callbacks
-from workers.training.export import leave, run_folder
+from workers.training.export import export, run_folder
 from workers.training.progress import Progress
 from workers.training.reports import LegReports
 from workers.training.schedule import CallTuner, CheckpointSchedule, Epochs
@@ -28,28 +28,28 @@ _DEFAULT_EVALUATIONS = 20
 
 
 def train(trainer: Trainer, leg: Leg, snapshot: Snapshot | None = None) -> None:
-    """Train `leg`. The leader gets the `snapshot` that `leg.start` describes; None at step 0, and on other tasks."""
+    """Train `leg`. `snapshot` is the one that `leg.start` describes, on the leader only; None at step 0."""
     trainer.begin(leg)
     _LegRun(trainer, leg, snapshot).run()
 
 
 class _LegRun:
-    """One leg, from its initial weights to its last snapshot."""
+    """Runs one leg, from its initial weights to its last snapshot."""
 
     def __init__(self, trainer: Trainer, leg: Leg, snapshot: Snapshot | None) -> None:
         self._clock = LegClock()
-        self._snapshot_given = snapshot
+        self._start_snapshot = snapshot
         self._trainer = trainer
         self._mode = trainer.mode
         self._leg = leg
         self._phases = Phases()
-        # A paced step is slept out one by one.
-        paced = Profile.parse(leg.settings.straggler).paces
-        self._tuner = CallTuner(1 if paced else leg.settings.steps_per_call)
+        # Workers sleep before each single step.
+        sleeps = Profile.parse(leg.settings.straggler).sleeps
+        self._tuner = CallTuner(1 if sleeps else leg.settings.steps_per_call)
         self._callbacks: Callbacks | None = None
-        """The leader's; the other replicas obey its decisions."""
+        """On the leader only; the other replicas follow its decisions."""
         self._epochs: Epochs | None = None
-        """Counted if callbacks want to be called at their ends."""
+        """Counted only if there are callbacks."""
 
     def run(self) -> None:
         mode, plan = self._mode, self._begin()
@@ -64,7 +64,7 @@ class _LegRun:
             end = plan.total_steps if self._epochs is None else min(plan.total_steps, self._epochs.end)
             wish = Decision(steps=self._tuner.steps, stop=self._trainer.stop is not None)
             calls, decision = mode.advance(wish, min(next_snapshot, self._checkpoints.boundary, end), end)
-            decision = self._take_in(calls, consult, decision)
+            decision = self._process(calls, consult, decision)
             scored = next_snapshot <= mode.step < plan.total_steps
             if scored:
                 next_snapshot += every * math.ceil((mode.step + 1 - next_snapshot) / every)
@@ -77,14 +77,14 @@ class _LegRun:
             if mode.step < plan.total_steps:
                 keep = self._checkpoints.due(mode.step)
                 if keep:
-                    # A checkpoint counts every update that is in its weights: nothing is in flight while it is taken.
-                    # A snapshot that is only scored may be read while workers continue.
-                    decision = self._take_in(mode.drain(), consult, decision)
+                    # A checkpoint counts every update that is in its weights, so nothing may be in flight while it is
+                    # taken. A snapshot that is only scored may be read while workers continue.
+                    decision = self._process(mode.drain(), consult, decision)
                 self._snapshot(score=scored, keep=keep)
         self._end(plan)
 
-    def _take_in(self, calls: Sequence[Call], consult: Consult, decision: Decision) -> Decision:
-        """Report completed calls; returns the decision that holds from now on."""
+    def _process(self, calls: Sequence[Call], consult: Consult, decision: Decision) -> Decision:
+        """Report completed calls and run batch hooks; returns the decision that holds from now on."""
         for call in calls:
             self._report(call)
             self._tuner.observe(len(call.steps), call.ended - call.started)
@@ -93,7 +93,7 @@ class _LegRun:
         return decision
 
     def _begin(self) -> LegStarted:
-        """Everything that comes before the clock starts; returns the plan."""
+        """Prepare everything that comes before the clock starts; returns the plan."""
         trainer, mode, leg = self._trainer, self._mode, self._leg
         start, settings = leg.start or Start(0, 0, 0.0), leg.settings
         workers = max(1, len(trainer.assignment.tf_config.get("cluster", {}).get("worker", ())))
@@ -104,15 +104,15 @@ class _LegRun:
         self._checkpoints = CheckpointSchedule(every, seconds or None, start.step, plan.global_batch)
         self._model = initial_model(trainer.job, settings)
         mode.scale_schedule(start.schedule_scale)
-        mode.begin(resume(self._model, start, self._snapshot_given), settings.seed)
+        mode.begin(resume(self._model, start, self._start_snapshot), settings.seed)
         if mode.leads:
             self._folder = trainer.job.run_directory = run_folder(leg.directory)
             self._callbacks = Callbacks(trainer.job, self._model, settings.batch_size, prefetch=settings.prefetch)
             if self._callbacks.consult:
                 self._epochs = self._count_epochs()
                 first = Epochs(trainer.samples_per_epoch(), plan.global_batch)
-                remembered = self._snapshot_given.callbacks if self._snapshot_given else None
-                self._callbacks.start_at(self._epochs.number, first.end, remembered)
+                memory = self._start_snapshot.callbacks if self._start_snapshot else None
+                self._callbacks.start_at(self._epochs.number, first.end, memory)
         self._clock.start_at(None)
         self._phases.add("load", self._clock.origin - self._clock.created)
         return plan
@@ -139,7 +139,7 @@ class _LegRun:
         return LegStarted(self._leg.run_id, total, global_batch, steps, self._mode.shares)
 
     def _consult(self, ask: Callable[[Callbacks], Decision]) -> Decision:
-        """Have the leader's callbacks decide, and every replica obey before the next step. The clock stands still."""
+        """Run the leader's callbacks, and apply their decision to every replica. The training clock stands still."""
         with self._clock.paused(), self._phases.timed("callbacks"):
             wish = self._decide(ask)
             stop = wish.stop or self._trainer.stop is not None
@@ -149,7 +149,7 @@ class _LegRun:
         return decision
 
     def _decide(self, ask: Callable[[Callbacks], Decision]) -> Decision:
-        """What the callbacks want; the driver is told, because it would take a long silence for a hang."""
+        """Run the leader's callbacks. The driver is told, because it would take a long silence for a hang."""
         if self._callbacks is None or self._callbacks.consult is Consult.NEVER:
             return Decision() if self._callbacks is None else ask(self._callbacks)
         self._trainer.send(Deciding(self._leg.run_id, begins=True))
@@ -161,7 +161,7 @@ class _LegRun:
     def _report(self, call: Call) -> None:
         self._reports.call(call, together=traits(self._leg.settings.mode).lockstep)
         if self._callbacks is not None:
-            self._callbacks.note(call, self._mode.log_names)
+            self._callbacks.add_logs(call, self._mode.log_names)
 
     def _snapshot(self, *, score: bool, keep: bool, final: bool = False) -> Snapshot | None:
         if not self._mode.leads or not (score or keep):
@@ -173,11 +173,11 @@ class _LegRun:
         mode = self._mode
         for call in mode.drain():
             self._report(call)
-        self._reports.rest()
+        self._reports.flush()
         stop = self._trainer.stop if mode.step < plan.total_steps else None
         continues = stop in (PREEMPTED, RESIZED)
         keeps = self._leg.checkpoints is not None and self._trainer.stop != ROLLBACK
-        # A run that continues from this checkpoint has not reached the end that the callbacks are told of below.
+        # Taken before `on_train_end`, because a run that continues from this checkpoint has not reached its end.
         self._snapshot(score=False, keep=keeps and (self._epochs is not None or continues))
         if self._epochs is not None:
             self._consult(lambda callbacks: Decision() if continues else callbacks.finish(self._reports.state()))
@@ -185,7 +185,7 @@ class _LegRun:
             final = self._snapshot(score=True, keep=keeps and self._epochs is None, final=True)
             if final is not None and self._folder is not None:
                 with self._phases.timed("export"):
-                    leave(self._trainer.job, self._model, final, self._folder)
+                    export(self._trainer.job, self._model, final, self._folder)
         if mode.leads:
             stopped = None if mode.step >= plan.total_steps else self._trainer.stop or "callback"
             self._reports.finished(stopped)

@@ -1,7 +1,7 @@
-"""How far a leg has come: samples by step, and the batches that each worker took.
+"""Progress of a leg: samples by step, and the batches that each worker took.
 
-A run may continue with another number of workers than it began with. A step then holds more or fewer samples than
-the steps before, so samples are counted from where the leg started, not as a multiple of steps.
+A run may continue with another number of workers than it began with. Its steps then hold more or fewer samples than
+the steps before, so samples are counted from the leg's start, not as a multiple of steps.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from workers.messages import Position, Start, Taken
 
 
 class Progress:
-    """Counts of one leg, on top of what it continues from."""
+    """Counts samples and batches of one leg, in addition to those before it."""
 
     def __init__(self, start: Start, workers: int, batches_per_step: int, batch_size: int) -> None:
-        """`batches_per_step` make one counted step."""
+        """One counted step consumes `batches_per_step` batches."""
         self._start = start
         self._taken = [0] * workers
         self._batches_per_step = batches_per_step
@@ -26,12 +26,12 @@ class Progress:
         return self._start.samples + (step - self._start.step) * self.global_batch
 
     def total_steps(self, samples: int) -> int:
-        """The step that completes a budget of `samples`."""
+        """The step that completes `samples` training samples."""
         rest = max(0, samples - self._start.samples)
         return max(1, self._start.step + math.ceil(rest / self.global_batch))
 
-    def took(self, worker: int | None, steps: int) -> None:
-        """`worker` took `steps` more; None if all workers took them together."""
+    def add_steps(self, worker: int | None, steps: int) -> None:
+        """Count `steps` more steps of `worker`; None if all workers took them together."""
         if worker is not None:
             self._taken[worker] += steps
             return
@@ -40,7 +40,7 @@ class Progress:
 
     @property
     def position(self) -> Position:
-        """Batches taken of the stream since the run began."""
+        """Batches taken from the stream since the run began."""
         before, workers = self._start.position, len(self._taken)
         if before and before[-1].workers == workers:
             taken = tuple(old + new for old, new in zip(before[-1].taken, self._taken, strict=True))

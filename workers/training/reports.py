@@ -1,4 +1,4 @@
-"""What a training task reports of its leg: steps, timings, snapshots, and its end."""
+"""Reports of a training task about its leg: steps, timings, snapshots, and its end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workers.wire import SnapshotTaken
 
 
 class LegReports:
-    """Counts and reports of one leg. Only the leader's steps and snapshots are sent."""
+    """Counts and reports the calls of one leg. Only the leader sends steps and snapshots."""
 
     def __init__(self, leg: Leg, mode: Mode, progress: Progress, clock: LegClock, phases: Phases, send: Send) -> None:
         self._leg = leg
@@ -31,38 +31,39 @@ class LegReports:
         self._timer = CallTimer(leg.run_id, clock)
 
     def call(self, call: Call, *, together: bool) -> None:
-        """Report one call; `together` if all workers took its steps."""
+        """Report one call. `together`: all workers took its steps."""
         self._clock.call_ended(call.ended)
-        self._progress.took(None if together else call.worker, len(call.steps))
+        self._progress.add_steps(None if together else call.worker, len(call.steps))
         if self._mode.leads and len(call.steps):
             self._send(step_batch(self._leg.run_id, call, self._mode.log_names, self._clock.origin))
         self._timings(self._timer.add(call))
 
-    def rest(self) -> None:
-        """Report timings that are still held."""
-        self._timings(self._timer.rest())
+    def flush(self) -> None:
+        """Report the timings that are not reported yet."""
+        self._timings(self._timer.flush())
         self._phases.add("train", self._clock.seconds)
 
     def state(self) -> Snapshot:
-        """The whole state now, with everything that it is counted by."""
+        """The whole state now, with its samples and its position in the data."""
         taken = self._mode.snapshot(self._clock.seconds)
         scale = self._leg.start.schedule_scale if self._leg.start else 1.0
         samples = self._progress.samples(taken.step)
         return replace(taken, samples=samples, position=self._progress.position, schedule_scale=scale)
 
     def snapshot(self, memory: CallbackMemory | None, *, score: bool, keep: bool, final: bool = False) -> Snapshot:
-        """Have the leader's state scored, or kept as a checkpoint with the callbacks' `memory`, or both."""
+        """Send the leader's state to be scored, or kept as a checkpoint with the callbacks' `memory`, or both."""
         with self._phases.timed("snapshot") as timed:
             taken = self.state()
             if keep:
                 taken = replace(taken, callbacks=memory)
-        self._timer.snapshot(timed.seconds)
+        self._timer.add_snapshot(timed.seconds)
         if taken.is_finite():
             stamp = Stamp(self._leg.run_id, taken.step, taken.samples, taken.clock, final)
             self._send(SnapshotTaken(stamp, taken, score, keep))
         return taken
 
     def finished(self, stopped: str | None) -> None:
+        """Report the leg's end; `stopped` is why it ended early."""
         mode = self._mode
         self._send(
             LegFinished(
@@ -84,7 +85,7 @@ class LegReports:
 
 
 def step_batch(run_id: str, call: Call, names: Sequence[str], start: float) -> StepBatch:
-    """One call as the driver sees it; clocks within a call are interpolated, as TensorFlow reports none."""
+    """Convert one call for the driver. Clocks within the call are interpolated, because TensorFlow reports none."""
     ends = np.linspace(call.started, call.ended, len(call.steps) + 1)[1:] - start
     means = call.logs.mean(axis=0)
     return StepBatch(

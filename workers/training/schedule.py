@@ -1,4 +1,4 @@
-"""When something is due in a leg: the next checkpoint, the end of an epoch, the end of a call."""
+"""Schedules within a leg: when a checkpoint is due, when an epoch ends, how many steps a call has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MAX_GROWTH = 4.0
 
 
 class CheckpointSchedule:
-    """When checkpoints are due: by samples, at the same step on every replica; by seconds, on the leader's clock."""
+    """When checkpoints are due: by samples, at the same step on every replica, and by seconds on the leader's clock."""
 
     def __init__(
         self,
@@ -21,7 +21,7 @@ class CheckpointSchedule:
         global_batch: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """One checkpoint every so many samples, and every so many seconds; None for neither. The leg starts at
+        """A checkpoint is due after `every` samples and after `seconds`; None turns either off. The leg starts at
         `step`, and a step takes `global_batch` samples."""
         self._clock = clock
         self._seconds = seconds
@@ -31,11 +31,11 @@ class CheckpointSchedule:
         self.start()
 
     def start(self) -> None:
-        """Count seconds from now."""
+        """Start counting seconds now."""
         self._at = None if self._seconds is None else self._clock() + self._seconds
 
     def due(self, step: int) -> bool:
-        """Whether a checkpoint is due at `step`; if so, the next one is an interval away."""
+        """Whether a checkpoint is due at `step`. If so, the next one is due an interval later."""
         by_step = step >= self.boundary
         if by_step and self._every is not None:
             self.boundary = self._every * (step // self._every + 1)
@@ -46,16 +46,16 @@ class CheckpointSchedule:
 
 
 class Epochs:
-    """Counts epochs, the same way on every replica.
+    """Counts epochs, in the same way on every replica.
 
-    The stream joins an epoch's rest with the next epoch's start, so an epoch ends with the step that takes its last
+    The stream joins the rest of an epoch with the start of the next, so an epoch ends with the step that takes its last
     sample. An epoch shorter than a step counts as one step.
     """
 
     def __init__(self, samples: int, global_batch: int, step: int = 0, taken: int | None = None) -> None:
-        """`samples` per epoch, `global_batch` per step; training continues from `step`.
+        """`samples` per epoch and `global_batch` per step; training continues from `step`.
 
-        `taken` samples were trained on until then; None if each step before held `global_batch` as well.
+        `taken` samples were trained on before; None if every step before took `global_batch` as well.
         """
         self._samples = max(samples, global_batch)
         self._global_batch = global_batch
@@ -71,10 +71,9 @@ class Epochs:
 
 
 class CallTuner:
-    """How many steps to fuse into a call: grows until a call takes about 100 ms.
+    """Chooses how many steps to fuse into a call: their number grows until a call takes about 100 ms.
 
-    Fusing is the largest single gain in speed; a call much longer than this would make stopping, progress and
-    snapshots coarse.
+    Fusing is the largest single gain in speed. Much longer calls would delay stopping, progress and snapshots.
     """
 
     def __init__(self, fixed: int | None) -> None:
@@ -82,7 +81,7 @@ class CallTuner:
         self.steps = fixed or 1
 
     def observe(self, steps: int, seconds: float) -> None:
-        """A call of `steps` took `seconds`."""
+        """Take into account that a call of `steps` took `seconds`."""
         if self._fixed or steps < self.steps:  # a call cut short at a boundary says nothing about longer ones
             return
         ideal = steps * TARGET_CALL_SECONDS / max(seconds, 1e-6)

@@ -1,4 +1,4 @@
-"""Where a leg starts: the model as the job builds it, with the leg's seed, outside of any strategy."""
+"""The state that a leg starts from, in the job's model built with the leg's seed outside any strategy."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def initial_model(job: Job, settings: ReplicaSettings) -> keras.Model:
-    """The model every mode starts from for the leg's seed: the same weights in every mode and on every worker.
+    """Build the model with the leg's seed: it has the same weights in every mode and on every worker.
 
-    Built once more, on this process' CPU. The compiled model of the group takes its values over, so a further seed
-    costs no further compilation. On the leader it goes on as the model that callbacks see, and that is exported.
+    It is a second model, on this process' CPU. The group's compiled model copies its values, so that another seed needs
+    no compilation. On the leader it is also the model that callbacks see and that is exported.
     """
     import tensorflow as tf
 
@@ -35,9 +35,9 @@ def initial_model(job: Job, settings: ReplicaSettings) -> keras.Model:
 
 
 def resume(model: keras.Model, start: Start, snapshot: Snapshot | None) -> Snapshot:
-    """Put `model` where a leg goes on from, at the learning rate it goes on with, and return that state.
+    """Put `model` into the state that a leg continues from, learning rate included, and return that state.
 
-    Without a snapshot the arrays are the seed's own: at step 0, and on tasks that take theirs from the leader.
+    Without a snapshot, its arrays are those of the seed: at step 0, and on tasks that copy the leader's.
     """
     if snapshot is not None:
         state.load(model, snapshot)

@@ -1,4 +1,4 @@
-"""A leg's training clock, and where the time of its workers' calls went."""
+"""A leg's training clock, and timings of its workers' calls."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from contextlib import contextmanager
 from workers.modes.mode import Call
 from workers.news import CallTiming
 
-LEAST_SECONDS = 0.1
-"""Calls are summed up until they took this long: short ones are not reported one by one."""
+MIN_SECONDS = 0.1
+"""Calls are summed up until they took this long, so that short ones are not reported one by one."""
 
 
 class LegClock:
-    """Seconds of training, on this process' monotonic clock; it stands still while callbacks decide."""
+    """Counts seconds of training on this process' monotonic clock; it stands still while callbacks run."""
 
     def __init__(self) -> None:
         self.created = time.monotonic()
         self.start_at(0.0)
 
     def start_at(self, clock: float | None) -> None:
-        """Start at 0 (None), or at `clock` when the leg was handed out: preparing it took time as well."""
+        """Start at 0 now (None), or at `clock` at the time this object was created: preparing a resumed leg counts."""
         now = time.monotonic()
         self.origin = now if clock is None else self.created - clock
         self._last = now
 
     def call_ended(self, at: float) -> None:
-        """A call ended at monotonic second `at`."""
+        """Advance the clock to a call's end at monotonic second `at`."""
         self._last = max(self._last, at)
 
     @property
     def seconds(self) -> float:
-        """Training clock at the end of the last call."""
+        """Training clock at the end of the latest call."""
         return self._last - self.origin
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """The clock stands still inside."""
+        """Stop the clock inside."""
         begun = time.monotonic()
         try:
             yield
@@ -49,33 +49,33 @@ class LegClock:
 
 
 class CallTimer:
-    """Takes in calls, and hands out one `CallTiming` per worker for every `LEAST_SECONDS` of them."""
+    """Sums up calls into one `CallTiming` per worker for every `MIN_SECONDS` of them."""
 
     def __init__(self, run_id: str, clock: LegClock) -> None:
         self._run_id = run_id
         self._clock = clock
-        self._open: dict[int, list[Call]] = {}
+        self._pending: dict[int, list[Call]] = {}
         self._snapshot = 0.0
 
-    def snapshot(self, seconds: float) -> None:
-        """This task spent `seconds` on a snapshot."""
+    def add_snapshot(self, seconds: float) -> None:
+        """Count `seconds` that this task spent on a snapshot."""
         self._snapshot += seconds
 
     def add(self, call: Call) -> Iterator[CallTiming]:
-        """Timings that are due now that `call` ended."""
-        calls = self._open.setdefault(call.worker, [])
+        """Add a call; yields a timing if its worker has one due."""
+        calls = self._pending.setdefault(call.worker, [])
         if len(call.steps):
             calls.append(call)
-        if sum(c.ended - c.started for c in calls) >= LEAST_SECONDS:
+        if sum(c.ended - c.started for c in calls) >= MIN_SECONDS:
             yield self._sum_up(call.worker)
 
-    def rest(self) -> Iterator[CallTiming]:
-        """Timings that were not handed out yet, at the end of the leg."""
-        for worker in [worker for worker, calls in self._open.items() if calls]:
+    def flush(self) -> Iterator[CallTiming]:
+        """Yield the timings that are not due yet, at the end of the leg."""
+        for worker in [worker for worker, calls in self._pending.items() if calls]:
             yield self._sum_up(worker)
 
     def _sum_up(self, worker: int) -> CallTiming:
-        calls, self._open[worker] = self._open[worker], []
+        calls, self._pending[worker] = self._pending[worker], []
         snapshot, self._snapshot = self._snapshot, 0.0
         return CallTiming(
             run_id=self._run_id,
@@ -92,6 +92,6 @@ class CallTimer:
 
 
 def _total(values: Iterator[float | None]) -> float | None:
-    """Their sum; None if one of them is not known."""
+    """Sum of `values`; None if one of them is None."""
     total = math.fsum(math.nan if value is None else value for value in values)
     return None if math.isnan(total) else total

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.local_runs import Trained, train
-from workers.stragglers import Profile, draws
+from tests.sleeps import sleeps
 
 STEPS, BATCH = 60, 32
 
@@ -31,7 +31,7 @@ def seconds(run: Trained) -> float:
 
 def test_the_sum_of_the_slowest_draws_predicts_the_time_of_sync() -> None:
     profile = "lognormal:sigma=0.5,step=0.05"
-    predicted = draws(Profile.parse(profile), seed=0, workers=2, steps=STEPS).max(axis=1).sum()
+    predicted = sleeps(profile, seed=0, workers=2, steps=STEPS).max(axis=1).sum()
     # What the steps themselves take: the same run with draws so short that they do not matter.
     overhead = seconds(trained("sync", "lognormal:sigma=0.5,step=0.001"))
     measured = seconds(trained("sync", profile))
@@ -44,7 +44,7 @@ def test_the_sum_of_the_slowest_draws_predicts_the_time_of_sync() -> None:
 def test_async_is_not_held_up_by_a_slow_worker() -> None:
     profile = "persistent:worker=1,factor=5,step=0.04"
     sync, asynchronous = trained("sync", profile), trained("async", profile)
-    table = draws(Profile.parse(profile), seed=0, workers=2, steps=1)[0]
+    table = sleeps(profile, seed=0, workers=2, steps=1)[0]
     assert seconds(sync) >= STEPS * table.max()
     assert seconds(asynchronous) < 0.5 * seconds(sync)
     # Two workers share the updates: 1/0.04 + 1/0.2 of them a second.

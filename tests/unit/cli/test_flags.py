@@ -62,7 +62,7 @@ def test_help_is_grouped_shows_defaults_and_fits(command: str) -> None:
     said = " ".join(text.split())
     assert "--batch-size" in said
     assert "Samples per batch and replica." in said
-    assert "--checkpoint-seconds <float> Seconds between checkpoints; 0 for none by time. Default: 30." in said
+    assert "--checkpoint-seconds <float> Seconds between checkpoints; 0 turns this off. Default: 30." in said
 
 
 def test_a_field_is_added_by_one_edit() -> None:

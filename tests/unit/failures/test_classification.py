@@ -1,4 +1,4 @@
-"""From an exception in a replica to whose fault it is, and what its owner reads."""
+"""From an exception in a replica to whose fault it is, and to what the user reads."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def test_a_users_error_is_one_line_and_their_traceback(tmp_path: Path) -> None:
     assert failure.traceback.endswith("ValueError: first line\n\nsecond line\n")
 
 
-def test_frames_of_ours_before_the_users_are_left_out() -> None:
-    """As from inside `workers`: our frames come first, the user's follow."""
+def test_regattas_frames_before_the_users_are_left_out() -> None:
+    """Raises from user code that `workers` calls: its frames come first, the user's follow."""
     from workers.training.schedule import CallTuner
 
     class Mine:
@@ -110,7 +110,7 @@ def test_frames_of_ours_before_the_users_are_left_out() -> None:
         CallTuner(None).observe(Mine(), 1.0)  # type: ignore[arg-type]
     caught.value.__traceback__ = caught.value.__traceback__.tb_next  # type: ignore[union-attr]  # this test's frame
     shown = user_traceback(caught.value)
-    assert "tuner.py" not in shown
+    assert "schedule.py" not in shown
     assert "__mul__" in shown
 
 
@@ -118,17 +118,17 @@ def test_an_error_that_was_never_raised_has_no_frames() -> None:
     assert user_traceback(KeyError("x")) == "Traceback (most recent call last):\nKeyError: 'x'\n"
 
 
-def test_what_is_wrong_with_the_spec_is_said_without_a_traceback() -> None:
+def test_a_failure_of_the_spec_has_no_traceback() -> None:
     failure = describe(DataError("train_dataset is empty: it yields no batch at all."), ASSIGNMENT)
     assert failure.summary == "train_dataset is empty: it yields no batch at all."
     assert failure.traceback == ""
 
 
 @pytest.mark.parametrize("error", [ValueError(), ValueError(""), ValueError(" \n ")])
-def test_an_error_without_words(error: ValueError) -> None:
+def test_an_error_without_a_message(error: ValueError) -> None:
     assert describe(error, ASSIGNMENT).summary == "ValueError: no message"
 
 
-def test_no_memory_on_the_device_has_a_hint() -> None:
+def test_a_device_out_of_memory_has_a_hint() -> None:
     assert "--batch-size" in describe(ResourceExhaustedError("OOM"), ASSIGNMENT).hint
     assert describe(ValueError("OOM"), ASSIGNMENT).hint == ""

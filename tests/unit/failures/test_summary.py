@@ -1,10 +1,10 @@
-"""The line that says what went wrong, out of messages as TensorFlow 2.21 and Keras 3.15 write them."""
+"""The line that says what went wrong, picked from messages as TensorFlow 2.21 and Keras 3.15 write them."""
 
 from __future__ import annotations
 
 import pytest
 
-from workers.failures import brief, essence
+from workers.failures import failure_summary, without_repetitions
 
 pytestmark = pytest.mark.unit
 
@@ -70,12 +70,12 @@ Additional GRPC error information from remote target /job:worker/replica:0/task:
         ("Exception encountered when calling X.call().", "Exception encountered when calling X.call()."),
     ],
 )
-def test_essence(message: str, line: str) -> None:
-    assert essence(message) == line
+def test_the_summary_is_the_line_that_says_what_went_wrong(message: str, line: str) -> None:
+    assert failure_summary(message) == line
 
 
-def test_what_another_task_repeats_is_left_out() -> None:
-    assert brief(REMOTE).endswith("(1) INVALID_ARGUMENT:  Received a label value of 12")
-    assert brief(GRAPH) == GRAPH
+def test_repetitions_in_a_message_from_another_task_are_left_out() -> None:
+    assert without_repetitions(REMOTE).endswith("(1) INVALID_ARGUMENT:  Received a label value of 12")
+    assert without_repetitions(GRAPH) == GRAPH
     stack = GRAPH[GRAPH.index("Detected") : GRAPH.index("Received")]
-    assert brief(GRAPH.replace(stack, stack * 3)) == GRAPH
+    assert without_repetitions(GRAPH.replace(stack, stack * 3)) == GRAPH

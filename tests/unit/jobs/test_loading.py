@@ -99,7 +99,7 @@ def test_a_module_is_searched_in_the_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("job", "said"),
     [
         ("digit", "did you mean 'digits'?"),
         ("digit", "path/file.py:Class or module:Class"),
@@ -116,19 +116,19 @@ def test_a_module_is_searched_in_the_directory(tmp_path: Path) -> None:
         ("json:dumps", "'dumps' is not a subclass"),
     ],
 )
-def test_a_job_that_is_not_found_is_explained(tmp_path: Path, target: str, said: str) -> None:
+def test_a_job_that_is_not_found_is_explained(tmp_path: Path, job: str, said: str) -> None:
     (tmp_path / "mine.py").write_text(ONE_JOB)
     (tmp_path / "two.py").write_text("from jobs.api import Job\nclass A(Job): ...\nclass B(Job): ...\n")
     (tmp_path / "none.py").write_text("from jobs.api import Job\nvalue = 3\n")
     with pytest.raises(JobNotFound, match=re.escape(said.format(here=tmp_path))):
-        load_job_class(target, str(tmp_path))
+        load_job_class(job, str(tmp_path))
 
 
-@pytest.mark.parametrize("target", ["not_importable.py", "not_importable:Mine"])
-def test_the_users_own_import_error_passes_through(tmp_path: Path, target: str) -> None:
+@pytest.mark.parametrize("job", ["not_importable.py", "not_importable:Mine"])
+def test_the_users_own_import_error_passes_through(tmp_path: Path, job: str) -> None:
     (tmp_path / "not_importable.py").write_text("import no_such_library")
     with pytest.raises(ModuleNotFoundError, match="no_such_library"):
-        load_job_class(target, str(tmp_path))
+        load_job_class(job, str(tmp_path))
 
 
 class Lenient(Job):

@@ -1,4 +1,4 @@
-"""How a step's samples are dealt to workers of uneven speed, and what a comparison makes of `--balance`."""
+"""Shares of a step's samples for workers of different speeds, and `--balance` in specs and comparisons."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.mark.parametrize(
-    ("seconds", "samples", "dealt"),
+    ("seconds", "samples", "expected"),
     [
         ([1, 1], 64, (32, 32)),
         ([1, 4], 64, (51, 13)),
@@ -29,20 +29,20 @@ pytestmark = pytest.mark.unit
         ([math.nan, 1], 63, (32, 31)),
     ],
 )
-def test_shares(seconds: list[float], samples: int, dealt: tuple[int, ...]) -> None:
-    assert shares(seconds, samples) == dealt
+def test_shares_are_proportional_to_speed(seconds: list[float], samples: int, expected: tuple[int, ...]) -> None:
+    assert shares(seconds, samples) == expected
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=16), st.integers(1, 64))
-def test_nobody_is_left_out_and_nothing_is_left_over(seconds: list[float], batch: int) -> None:
-    dealt = shares(seconds, batch * len(seconds))
-    assert sum(dealt) == batch * len(seconds)
-    assert min(dealt) >= 1
-    both = list(zip(seconds, dealt, strict=True))
+def test_every_worker_gets_a_share_and_all_samples_are_shared(seconds: list[float], batch: int) -> None:
+    found = shares(seconds, batch * len(seconds))
+    assert sum(found) == batch * len(seconds)
+    assert min(found) >= 1
+    both = list(zip(seconds, found, strict=True))
     assert all(a >= b for s, a in both for t, b in both if s < t)
 
 
-def test_a_comparison_gets_one_variant_more() -> None:
+def test_balance_adds_a_variant_to_a_comparison() -> None:
     spec = CompareSpec.make({"job": "digits", "balance": True})
     assert list(spec.variants) == ["sync", "sync --balance", "async"]
     assert [spec.variant(name, 0).balance for name in spec.variants] == [False, True, False]
@@ -58,11 +58,11 @@ def test_a_comparison_gets_one_variant_more() -> None:
 @pytest.mark.parametrize(
     ("fields", "word"),
     [
-        ({"mode": "async"}, "more batches anyway"),
+        ({"mode": "async"}, "mode async"),
         ({"gpus_per_worker": 1}, "GPUs"),
         ({"sharding": "off"}, "sharding off"),
     ],
 )
-def test_what_cannot_be_balanced(fields: dict[str, object], word: str) -> None:
+def test_specs_that_cannot_be_balanced_are_refused(fields: dict[str, object], word: str) -> None:
     with pytest.raises(SpecError, match=rf"^balance: .*{word}"):
         RunSpec.make({"job": "digits", "balance": True} | fields)

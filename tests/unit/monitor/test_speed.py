@@ -99,7 +99,7 @@ def test_batches_skipped_by_a_restart_are_no_slow_input() -> None:
     assert found(Pace(), skipping + after) == []
     pace = Pace()
     assert found(pace, run(30, [1.0, 1.0])) == []
-    pace.goes_on()
+    pace.restarted()
     assert found(pace, skipping + after) == []
 
 

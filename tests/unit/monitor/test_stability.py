@@ -143,7 +143,7 @@ def test_a_loss_that_is_higher_after_going_back_is_no_divergence(back: int) -> N
 
     detector = StabilityDetector()
     assert feed(detector, 1, falling) == []
-    detector.goes_back()
+    detector.rewound()
     assert feed(detector, back + 1, falling[back:]) == []
     rising = falling[-1] * np.exp(np.arange(200) / 50)
     assert "divergence" in feed(detector, 1201, rising)

@@ -9,8 +9,8 @@ import pytest
 
 from orchestrator.runs.straggler_trace import TRACE, write_trace
 from orchestrator.spec.run import RunSpec
+from tests.sleeps import sleeps
 from tests.unit.run_being_written import Writing
-from workers.stragglers import Profile, draws
 
 pytestmark = pytest.mark.unit
 
@@ -28,9 +28,9 @@ def test_the_file_is_a_trace_of_what_was_drawn(tmp_path: Path) -> None:
     first = (tmp_path / TRACE).read_text().splitlines()[0]
     assert first == f"# {PROFILE}, seed 3: factors of a step's length, the first of them used: worker:0 7, worker:1 7"
     written = np.loadtxt(tmp_path / TRACE, delimiter=",", ndmin=2)
-    np.testing.assert_array_equal(written * 0.01, draws(Profile.parse(PROFILE), 3, 2, 7))
-    replayed = draws(Profile.parse(f"trace:path={tmp_path / TRACE},step=0.01"), 99, 2, 7)
-    np.testing.assert_array_equal(replayed, draws(Profile.parse(PROFILE), 3, 2, 7))
+    np.testing.assert_array_equal(written * 0.01, sleeps(PROFILE, 3, 2, 7))
+    replayed = sleeps(f"trace:path={tmp_path / TRACE},step=0.01", 99, 2, 7)
+    np.testing.assert_array_equal(replayed, sleeps(PROFILE, 3, 2, 7))
 
 
 def test_none_without_draws(tmp_path: Path) -> None:

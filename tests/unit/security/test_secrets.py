@@ -41,7 +41,7 @@ MULTILINE = "-----BEGIN KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQ\n-----END KEY----
 )
 def test_every_form_is_masked(said: str) -> None:
     mask = Mask({"HUB": VALUE})
-    for masked in (mask.text(said), mask.log(said.encode(), over=True).decode()):
+    for masked in (mask.text(said), mask.log(said.encode(), ended=True).decode()):
         assert "[secret HUB]" in masked
         assert "wörd" not in masked
         assert "1/2" not in masked
@@ -60,7 +60,7 @@ def test_each_line_of_a_multiline_secret_is_masked(said: str) -> None:
 
 def test_without_secrets_nothing_changes() -> None:
     mask = Mask({})
-    assert mask.log(b"\xff any", over=False) == b"\xff any"
+    assert mask.log(b"\xff any", ended=False) == b"\xff any"
     assert mask.text("any\ud800") == "any\ud800"
     assert Mask({"A": "canary"}).text("\ud800 canary") == "\ud800 [secret A]"
 
@@ -75,7 +75,7 @@ def test_a_log_in_pieces_reveals_no_secret(parts: list[str], data: st.DataObject
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=6)))
     pieces = [log[a:b] for a, b in zip([0, *cuts], [*cuts, len(log)], strict=True)]
     mask = Mask(SECRETS)
-    masked = b"".join([*(mask.log(piece, over=False) for piece in pieces), mask.log(b"", over=True)])
+    masked = b"".join([*(mask.log(piece, ended=False) for piece in pieces), mask.log(b"", ended=True)])
     assert not any(value.encode() in masked for value in SECRETS.values())
     if not any(value.encode() in log for value in SECRETS.values()):
         assert masked == log
@@ -83,13 +83,13 @@ def test_a_log_in_pieces_reveals_no_secret(parts: list[str], data: st.DataObject
 
 def test_a_possible_beginning_of_a_secret_is_held_back() -> None:
     mask = Mask({"A": "canary-5d1c"})
-    assert mask.log(b"see cana", over=False) == b"see "
-    assert mask.log(b"", over=False) == b""
-    assert mask.log(b"ries sing", over=False) == b"canaries sing"
-    assert mask.log(b" canary-5d1", over=False) == b" "
-    assert mask.log(b"c!", over=False) == b"[secret A]!"
-    assert mask.log(b"canary", over=False) == b""
-    assert mask.log(b"", over=True) == b"canary"
+    assert mask.log(b"see cana", ended=False) == b"see "
+    assert mask.log(b"", ended=False) == b""
+    assert mask.log(b"ries sing", ended=False) == b"canaries sing"
+    assert mask.log(b" canary-5d1", ended=False) == b" "
+    assert mask.log(b"c!", ended=False) == b"[secret A]!"
+    assert mask.log(b"canary", ended=False) == b""
+    assert mask.log(b"", ended=True) == b"canary"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Lazy modules: they run at their first use, once, and behave as others do."""
+"""Lazy modules run once, at their first use, and then behave like other modules."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def runs() -> int:
     return len(sys.modules["lazily"].runs)
 
 
-def test_it_runs_once_at_its_first_use(write: Callable[[str], ModuleType]) -> None:
+def test_a_module_runs_once_at_its_first_use(write: Callable[[str], ModuleType]) -> None:
     module = write("value = 7")
     assert importlib.import_module(NAME) is module is sys.modules["lazily"].imported
     assert runs() == 0
@@ -52,7 +52,7 @@ def test_it_runs_once_at_its_first_use(write: Callable[[str], ModuleType]) -> No
         _ = module.other
 
 
-def test_what_tools_read_of_every_module_is_no_use(write: Callable[[str], ModuleType]) -> None:
+def test_attributes_that_tools_read_of_every_module_do_not_run_it(write: Callable[[str], ModuleType]) -> None:
     """AutoGraph reads `__file__` of all of `sys.modules`, `warnings` looks for a registry."""
     module = write("value = 7")
     assert module.__file__ is not None
@@ -93,7 +93,7 @@ def test_a_module_that_fails_raises_at_each_use(write: Callable[[str], ModuleTyp
     assert runs() == 2
 
 
-def test_threads_wait_until_it_has_run(write: Callable[[str], ModuleType]) -> None:
+def test_threads_wait_until_the_module_has_run(write: Callable[[str], ModuleType]) -> None:
     module = write("import time\ntime.sleep(0.05)\nvalue = 7")
     seen: list[int] = []
     threads = [threading.Thread(target=lambda: seen.append(module.value)) for _ in range(8)]

@@ -1,4 +1,4 @@
-"""Replicas' processes, forked by a zygote that preloads nothing, so that TensorFlow stays out of it."""
+"""Processes of replicas, forked by a zygote that preloads nothing, so without TensorFlow."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ import workers.task
 from workers.supervisor import zygote
 
 def main(control):
-    # In place of training: run the code that comes through the control socket.
+    # Instead of training, run the code that arrives through the control socket.
     import socket
     code = socket.socket(fileno=control).recv(65536).decode()
     return eval(compile(code, "replica", "exec"), {"control": control}) or 0
@@ -48,14 +48,14 @@ zygote.Zygote(Path(sys.argv[1])).serve()
 
 
 class Host:
-    """One host's zygote, and replicas in it that run what they are told."""
+    """One host's zygote, and replicas forked from it that run the code they are sent."""
 
     def __init__(self, session: str, idle: float, fork: float) -> None:
         self.session = session
         self.socket = session_directory(session) / "zygote.sock"
         command = [sys.executable, "-P", "-c", ZYGOTE, str(self.socket), str(idle), str(fork)]
         env = process.python_environment()
-        env.pop(zygote.SESSION_MARK, None)  # whoever runs these tests is not to be swept away
+        env.pop(zygote.SESSION_MARK, None)  # the zygote must not kill the processes of a session that runs these tests
         self.zygote = subprocess.Popen(command, env=env, start_new_session=True)
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self.controls: list[socket.socket] = []
@@ -73,14 +73,13 @@ class Host:
         return replica
 
     def start_many(self, count: int) -> tuple[list[ForkedProcess], list[int]]:
-        """Replicas that are up and stay so, and their pids."""
+        """Replicas that run until they are killed, and their pids."""
         started = [self.start("import time; print('up', flush=True); time.sleep(60)") for _ in range(count)]
         until(lambda: self.said().count("up") == count)
         return started, [until(lambda replica=replica: replica.pid) for replica in started]
 
     def said(self) -> str:
-        self.log.seek(0)
-        return self.log.read().decode()
+        return os.pread(self.log.fileno(), 1 << 20, 0).decode()  # replicas write at the file's own, shared offset
 
     def close(self) -> None:
         for replica in self.replicas:
@@ -97,13 +96,13 @@ class Host:
 def until(found: Callable[[], Any], seconds: float = 10.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (answer := found()):
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.005)
     return answer
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process ended, reaped or not."""
+    """Whether a process has ended, reaped or not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
@@ -112,7 +111,7 @@ def is_gone(pid: int) -> bool:
 
 @pytest.fixture
 def short_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Temporary files in a folder of their own, after pytest has made its; a socket's path has to be short."""
+    """A folder for temporary files with a short path, as a socket needs; pytest's own are too long."""
     with tempfile.TemporaryDirectory(prefix="regatta-test-") as folder:
         monkeypatch.setattr(tempfile, "tempdir", folder)
         yield Path(folder)
@@ -123,7 +122,7 @@ def new_host(short_folder: Path) -> Iterator[Callable[..., Host]]:
     hosts: list[Host] = []
 
     def make(idle: float = 30.0, fork: float = 0.0) -> Host:
-        """`idle`: seconds without a client after which it ends; `fork`: seconds a fork takes to come up."""
+        """`idle`: seconds without a client after which the zygote ends; `fork`: seconds a fork takes to come up."""
         hosts.append(Host(f"s{len(hosts)}", idle, fork))
         return hosts[-1]
 
@@ -147,7 +146,7 @@ def test_a_replica_gets_its_environment_folder_log_and_control(host: Host, tmp_p
     )
 
 
-def test_a_folder_that_is_gone_is_no_reason_not_to_start(host: Host) -> None:
+def test_a_replica_starts_without_its_folder_if_that_is_gone(host: Host) -> None:
     assert host.start("pass", cwd="/no/such/folder").wait(10) == 0
 
 
@@ -161,7 +160,7 @@ def test_a_folder_that_is_gone_is_no_reason_not_to_start(host: Host) -> None:
         ("import os; os.kill(os.getpid(), 9)", -signal.SIGKILL),
     ],
 )
-def test_how_a_replica_ended(host: Host, code: str, exit_code: int) -> None:
+def test_the_exit_code_tells_how_a_replica_ended(host: Host, code: str, exit_code: int) -> None:
     replica = host.start(code)
     assert replica.wait(10) == exit_code
     assert replica.wait(0) == exit_code
@@ -169,7 +168,7 @@ def test_how_a_replica_ended(host: Host, code: str, exit_code: int) -> None:
     assert replica.wait(0) == exit_code
 
 
-def test_a_replica_that_runs_has_a_pid_and_no_exit_code(host: Host) -> None:
+def test_a_running_replica_has_a_pid_and_no_exit_code(host: Host) -> None:
     replica = host.start()
     pid = until(lambda: replica.pid)
     assert replica.wait(0.01) is None
@@ -190,7 +189,7 @@ def test_a_replica_is_killed_with_its_children(host: Host) -> None:
     until(lambda: is_gone(child))
 
 
-def test_a_supervisor_that_goes_away_takes_its_replica_along(host: Host) -> None:
+def test_a_replica_ends_with_its_supervisor(host: Host) -> None:
     replicas, (gone, stays) = host.start_many(2)
     replicas[0]._zygote.close()
     until(lambda: is_gone(gone))
@@ -198,8 +197,8 @@ def test_a_supervisor_that_goes_away_takes_its_replica_along(host: Host) -> None
     assert replicas[1].wait(0) is None
 
 
-def test_killing_before_the_replica_is_there(host: Host) -> None:
-    os.kill(host.zygote.pid, signal.SIGSTOP)  # as if it was busy importing
+def test_a_replica_can_be_killed_before_it_is_forked(host: Host) -> None:
+    os.kill(host.zygote.pid, signal.SIGSTOP)  # as if it were busy importing
     replica = host.start()
     replica.kill()
     os.kill(host.zygote.pid, signal.SIGCONT)
@@ -208,7 +207,7 @@ def test_killing_before_the_replica_is_there(host: Host) -> None:
     assert is_gone(replica.pid)
 
 
-def test_killing_while_the_replica_comes_up(new_host: Callable[..., Host]) -> None:
+def test_a_replica_can_be_killed_while_it_comes_up(new_host: Callable[..., Host]) -> None:
     replica = new_host(fork=0.3).start()
     pid = until(lambda: replica.pid)
     replica.kill()
@@ -224,26 +223,26 @@ def test_many_replicas_at_once(host: Host) -> None:
     assert len({replica.pid for replica in replicas}) == 40
 
 
-def test_a_replica_holds_nothing_of_the_others(host: Host) -> None:
-    """Or a supervisor's death would go unnoticed: its sockets would still be open somewhere."""
+def test_a_replica_inherits_no_sockets_of_the_others(host: Host) -> None:
+    """Otherwise a supervisor's death would go unnoticed: its sockets would still be open in another process."""
     _, pids = host.start_many(5)
     folders = [Path(f"/proc/{pid}/fd") for pid in pids]
     sockets = [sum(str(link.readlink()).startswith("socket:") for link in folder.iterdir()) for folder in folders]
-    assert len(set(sockets)) == 1, "the last one started holds more than the first"
+    assert len(set(sockets)) == 1, "the replica started last holds more than the first"
 
 
-def test_when_the_zygote_is_killed_so_is_every_replica(host: Host) -> None:
+def test_replicas_end_with_their_zygote(host: Host) -> None:
     replicas, pids = host.start_many(3)
     host.zygote.kill()
     assert [replica.wait(10) for replica in replicas] == [-signal.SIGKILL] * 3
     until(lambda: all(map(is_gone, pids)))
 
 
-def test_the_zygote_ends_when_nobody_needs_it(new_host: Callable[..., Host]) -> None:
+def test_the_zygote_ends_without_clients(new_host: Callable[..., Host]) -> None:
     host = new_host(idle=0.1)
     replica = host.start("pass")
     assert replica.wait(10) == 0
-    time.sleep(0.3)  # longer than it may idle, with a client there
+    time.sleep(0.3)  # longer than it may be idle, but with a client
     assert host.zygote.poll() is None
     host.client.close()
     host.zygote.wait(10)
@@ -251,15 +250,15 @@ def test_the_zygote_ends_when_nobody_needs_it(new_host: Callable[..., Host]) -> 
     assert not host.socket.exists()
 
 
-def test_interrupting_the_terminal_does_not_reach_the_zygote(host: Host) -> None:
-    assert host.start("pass").wait(10) == 0  # it has come as far as serving
+def test_ctrl_c_does_not_end_the_zygote(host: Host) -> None:
+    assert host.start("pass").wait(10) == 0  # the zygote serves
     os.kill(host.zygote.pid, signal.SIGINT)
     replica = host.start("import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_DFL)")
     assert replica.wait(10) == 0
     assert host.said() == "True\n"
 
 
-def test_clients_that_ask_for_nothing(host: Host) -> None:
+def test_clients_may_leave_without_a_request(host: Host) -> None:
     clients = [process._connect(host.socket) for _ in range(20)]
     for client in clients:
         assert client is not None
@@ -275,7 +274,7 @@ def test_an_environment_that_is_too_large_is_refused(host: Host) -> None:
     assert replica.wait(10) == 1
 
 
-def test_a_session_is_one_zygote(host: Host) -> None:
+def test_a_session_has_one_zygote(host: Host) -> None:
     with start_zygote(host.session) as one, start_zygote(host.session) as two:
         peers = [
             int.from_bytes(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], sys.byteorder)
@@ -284,19 +283,19 @@ def test_a_session_is_one_zygote(host: Host) -> None:
     assert peers == [host.zygote.pid] * 2
 
 
-def test_a_zygote_that_cannot_start_says_where_to_look(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zygote_that_cannot_start_names_its_log(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(OSError, match=r"did not start; see .*zygote\.log"):
         start_zygote("broken")
 
 
-def test_only_the_owner_can_read_a_session(short_folder: Path) -> None:
+def test_only_the_owner_can_read_a_sessions_folder(short_folder: Path) -> None:
     path = session_directory("mine")
     assert path.stat().st_mode & 0o777 == 0o700
     assert session_directory("mine") == path
 
 
-def test_our_packages_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_regattas_packages_come_first_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     assert process.python_environment()["PYTHONPATH"] == f"{ROOT}{os.pathsep}/somewhere"
     monkeypatch.delenv("PYTHONPATH")
@@ -304,10 +303,12 @@ def test_our_packages_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def spawn(folder: Path, code: str, cwd: str) -> tuple[SpawnedProcess, Path]:
-    """As for GPUs: a fresh interpreter, here with a package `workers` that holds another task."""
-    (folder / "workers").mkdir()
-    (folder / "workers" / "__init__.py").touch()  # a namespace package would lose to an installed one
-    (folder / "workers" / "task.py").write_text(code)
+    """Spawn a process, as for GPUs, that finds a package `workers` whose task runs `code`."""
+    task = folder / "workers" / "task"
+    task.mkdir(parents=True)
+    for package in (task.parent, task):
+        (package / "__init__.py").touch()  # a namespace package would lose to an installed one
+    (task / "main.py").write_text(code)
     mine, theirs = socket.socketpair()
     log = folder / "log"
     with mine, theirs, log.open("wb") as file:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from workers.news import HostSample
-from workers.telemetry.oom import MemoryWitness
+from workers.telemetry.oom import OomEvidence
 from workers.telemetry.vitals import vitals
 
 pytestmark = pytest.mark.unit
@@ -39,8 +39,8 @@ class Kernel:
         (folder / counter).write_text(f"low 0\noom_kill_disable 0\noom_kill {kills}\n")
         (folder / maximum).write_text(limit)
 
-    def witness(self) -> MemoryWitness:
-        return MemoryWitness(self.proc, self.cgroups)
+    def evidence(self) -> OomEvidence:
+        return OomEvidence(self.proc, self.cgroups)
 
 
 @pytest.fixture
@@ -55,70 +55,70 @@ def sample(rss: int | None) -> HostSample:
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_kill_in_the_cgroup(kernel: Kernel, version: int) -> None:
     kernel.group(version, 2, "3221225472\n")
-    witness = kernel.witness()
-    witness.look(7, [sample(3 << 29), sample(None)])
+    evidence = kernel.evidence()
+    evidence.read(7, [sample(3 << 29), sample(None)])
     kernel.group(version, 3, "3221225472\n")
     (kernel.proc / "7" / "cgroup").unlink()
-    kill = witness.explain(KILLED)
+    kill = evidence.explain(KILLED)
     assert kill is not None
-    assert kill.for_memory
+    assert kill.out_of_memory
     assert "it used 1.50 GiB, shared pages included, and the limit of its cgroup or host is 3.0 GiB" in kill.summary
     assert "--batch-size" in kill.hint
 
 
 def test_a_process_that_ends_some_time_after_the_kill(kernel: Kernel) -> None:
     now = [100.0]
-    witness = MemoryWitness(kernel.proc, kernel.cgroups, lambda: now[0])
+    evidence = OomEvidence(kernel.proc, kernel.cgroups, lambda: now[0])
     for second in range(20):
         now[0] = 100.0 + second
         kernel.write("vmstat", f"oom_kill {int(second >= 18)}\n")
-        witness.look(7)
-    kill = witness.explain(KILLED)
+        evidence.read(7)
+    kill = evidence.explain(KILLED)
     assert kill is not None
-    assert kill.for_memory
+    assert kill.out_of_memory
     for second in range(20, 30):  # too long ago: another process was killed
         now[0] = 100.0 + second
-        witness.look(7)
-    kill = witness.explain(KILLED)
+        evidence.read(7)
+    kill = evidence.explain(KILLED)
     assert kill is not None
-    assert not kill.for_memory
+    assert not kill.out_of_memory
 
 
 def test_a_kill_on_the_host(kernel: Kernel) -> None:
     kernel.write("vmstat", "pgfault 12\noom_kill 0\n")
-    witness = kernel.witness()
-    witness.look(7)
+    evidence = kernel.evidence()
+    evidence.read(7)
     kernel.write("vmstat", "pgfault 13\noom_kill 1\n")
-    kill = witness.explain(137)
+    kill = evidence.explain(137)
     assert kill is not None
-    assert kill.for_memory
+    assert kill.out_of_memory
     assert kill.summary == "was killed by the kernel: out of memory"
 
 
 def test_a_kill_by_another_process(kernel: Kernel) -> None:
     kernel.write("vmstat", "oom_kill 4\n")
-    witness = kernel.witness()
-    witness.look(7, [sample(1 << 30)])
-    kill = witness.explain(KILLED)
+    evidence = kernel.evidence()
+    evidence.read(7, [sample(1 << 30)])
+    kill = evidence.explain(KILLED)
     assert kill is not None
-    assert not kill.for_memory
+    assert not kill.out_of_memory
     assert kill.summary == "was killed by SIGKILL"
     assert "another process sent the signal" in kill.hint
 
 
 def test_a_kernel_without_counts_leaves_both_causes_open(kernel: Kernel) -> None:
-    witness = kernel.witness()
-    witness.look(7, [sample(1 << 30)])
-    kill = witness.explain(KILLED)
+    evidence = kernel.evidence()
+    evidence.read(7, [sample(1 << 30)])
+    kill = evidence.explain(KILLED)
     assert kill is not None
-    assert not kill.for_memory
+    assert not kill.out_of_memory
     assert "1.00 GiB" in kill.summary
     assert "Unless a process sent the signal" in kill.hint
 
 
 @pytest.mark.parametrize("code", [None, 0, 1, -signal.SIGTERM, -signal.SIGSEGV])
 def test_other_exit_codes_are_not_explained(kernel: Kernel, code: int | None) -> None:
-    assert kernel.witness().explain(code) is None
+    assert kernel.evidence().explain(code) is None
 
 
 def test_vitals(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What checkpoints keep of callbacks."""
+"""The state of callbacks that checkpoints keep."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ pytestmark = pytest.mark.unit
 
 
 class Waiting:
-    """As Keras' EarlyStopping holds it."""
+    """A callback with the attributes of Keras' EarlyStopping."""
 
     def __init__(self) -> None:
         self.wait, self.best = 3, 0.25
 
 
 @pytest.mark.parametrize("steps", [[], [{"loss": 0.5, "mae": 0.1}, {"loss": 0.25, "mae": 0.2}]])
-def test_what_was_held_and_logged_comes_back(steps: list[dict[str, float]]) -> None:
-    """Also where an epoch has just begun, and no step was logged yet."""
-    held: Any = Waiting()
-    memory = remember([held], steps)
-    held.wait, held.best = 0, 1.0
-    assert recall(memory, [held]) == steps
-    assert (held.wait, held.best) == (3, 0.25)
+def test_attributes_and_logs_are_restored(steps: list[dict[str, float]]) -> None:
+    """Also when an epoch has just begun, and no step was logged yet."""
+    callback: Any = Waiting()
+    memory = remember([callback], steps)
+    callback.wait, callback.best = 0, 1.0
+    assert recall(memory, [callback]) == steps
+    assert (callback.wait, callback.best) == (3, 0.25)

@@ -26,9 +26,8 @@ def clock(origin: float) -> LegClock:
 
 def test_short_calls_share_a_timing() -> None:
     timer = CallTimer("r", clock(1000.0))
-    timings = [t for i in range(100) for t in timer.add(call(0, i + 1, 1, 1000 + i * 0.012, 0.012))] + list(
-        timer.rest()
-    )
+    timings = [t for i in range(100) for t in timer.add(call(0, i + 1, 1, 1000 + i * 0.012, 0.012))]
+    timings += timer.flush()
     assert sum(one.steps for one in timings) == 100
     assert len(timings) == 12  # every ninth call fills a tenth of a second
     assert timings[0].steps == 9
@@ -39,11 +38,11 @@ def test_short_calls_share_a_timing() -> None:
     assert timings[-1].clock == pytest.approx(100 * 0.012)
 
 
-def test_each_worker_has_its_timings_and_each_snapshot_counts_once() -> None:
+def test_each_worker_has_its_own_timings_and_each_snapshot_counts_once() -> None:
     running = clock(0.0)
     timer = CallTimer("r", running)
     assert [t.worker for t in timer.add(call(0, 1, 10, 0.0, 0.2))] == [0]
-    timer.snapshot(0.5)
+    timer.add_snapshot(0.5)
     one, two = *timer.add(call(1, 11, 10, 0.0, 0.2)), *timer.add(call(0, 21, 10, 0.2, 0.2))
     assert (one.worker, one.snapshot, two.worker, two.snapshot) == (1, 0.5, 0, 0.0)
     running.origin += 10.0
@@ -53,4 +52,4 @@ def test_each_worker_has_its_timings_and_each_snapshot_counts_once() -> None:
 
 def test_a_call_without_steps_has_no_timing() -> None:
     timer = CallTimer("r", clock(0.0))
-    assert list(timer.add(call(0, 1, 0, 0.0, 0.5))) == list(timer.rest()) == []
+    assert list(timer.add(call(0, 1, 0, 0.0, 0.5))) == list(timer.flush()) == []
