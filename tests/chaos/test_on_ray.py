@@ -82,8 +82,8 @@ class Command:
         os.kill(pids[0], signal.SIGKILL)
 
     def kill_a_supervisor(self) -> None:
-        seats = [pid for pid, command in marked(self._mark).items() if command.startswith("ray::_Seat")]
-        os.kill(max(seats), signal.SIGKILL)
+        actors = [pid for pid, command in marked(self._mark).items() if command.startswith("ray::ReplicaActor")]
+        os.kill(max(actors), signal.SIGKILL)
 
     def failure(self) -> tuple[int, str]:
         """Exit code and what was said."""
