@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.planning import plan_where
-from orchestrator.comparison.resume import is_comparison, remaining, stored_comparison
+from orchestrator.comparison.resume import remaining, stored_comparison
 from orchestrator.comparison.schedule import assemble, schedule
 from orchestrator.control.preemption import Preempted
 from orchestrator.report import write_reports
@@ -21,6 +21,7 @@ from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.resolve import complete_comparison, complete_run
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RESULT, claim_directory, new_id, write_comparison, write_comparison_spec
+from orchestrator.store.folders import is_comparison
 
 RUNS = Path("runs")
 

@@ -15,13 +15,9 @@ from orchestrator.runs.resume import last_checkpoint
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.validation import validated
-from orchestrator.spec.yaml import read_yaml
-from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT, check_not_driven, load_result
+from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT, check_not_driven
+from orchestrator.store.folders import load_comparison_spec, load_result
 from orchestrator.store.metrics import METRICS
-
-
-def is_comparison(path: Path) -> bool:
-    return (path / COMPARISON_SPEC).exists()
 
 
 def stored_comparison(path: Path, changes: Mapping[str, Any]) -> CompareSpec:
@@ -34,9 +30,8 @@ def stored_comparison(path: Path, changes: Mapping[str, Any]) -> CompareSpec:
         raise UsageError(f"The comparison in {path} is finished, so there is nothing to resume: see its report.md.")
     if changes.get("workers") is not None:
         raise UsageError("workers: what a comparison compares cannot be changed half-way. Start another one.")
-    values = read_yaml(path / COMPARISON_SPEC)
+    values = load_comparison_spec(path)
     run = values.pop("run", None)
-    values.pop("directory", None)  # put there by the reader of specs, for a run's
     if not isinstance(run, dict):
         raise UsageError(f"{path / COMPARISON_SPEC} is not the spec of a comparison.")
     base = RunSpec.make(run | {key: value for key, value in changes.items() if value is not None})

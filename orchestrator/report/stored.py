@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +13,17 @@ from typing import Any
 from orchestrator.errors import UsageError
 from orchestrator.report.recovery import recover
 from orchestrator.results import Comparison, RunResult
-from orchestrator.store.directory import (
-    COMPARISON,
-    COMPARISON_SPEC,
-    PLAN,
-    RESULT,
-    SPEC,
+from orchestrator.store.directory import COMPARISON, PLAN, RESULT
+from orchestrator.store.documents import read_text
+from orchestrator.store.folders import (
+    is_comparison,
+    is_run,
     load_comparison,
+    load_comparison_spec,
     load_environment,
     load_result,
+    load_spec,
 )
-from orchestrator.store.documents import read_text
 from orchestrator.store.metrics import METRICS, Metrics
 
 UNREADABLE = (sqlite3.Error, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
@@ -117,7 +117,7 @@ def load_run(path: Path) -> StoredRun:
     Raises:
         UsageError: it is not the folder of a run, or a file in it cannot be read.
     """
-    spec, plan = _yaml(path / SPEC), _json(path / PLAN)
+    spec, plan = _spec(load_spec, path), _json(path / PLAN)
     result = load_result(path) if (path / RESULT).is_file() else recover(path, spec, plan)
     return StoredRun(result, path, spec, plan, load_environment(path))
 
@@ -130,16 +130,8 @@ def stored_comparison(path: Path) -> Comparison | None:
 def stored_margin(path: Path) -> float | None:
     """What the comparison in folder `path` counts as equal accuracies; null when it does not say."""
     stored = stored_comparison(path)
-    margin = stored.margin if stored is not None else _yaml(path / COMPARISON_SPEC).get("margin")
+    margin = stored.margin if stored is not None else _spec(load_comparison_spec, path).get("margin")
     return float(margin) if isinstance(margin, int | float) and 0 < margin < 1 else None
-
-
-def is_run(path: Path) -> bool:
-    return any((path / name).is_file() for name in (RESULT, SPEC))
-
-
-def is_comparison(path: Path) -> bool:
-    return (path / COMPARISON).is_file() or any(map(is_run, (path / "runs").glob("*")))
 
 
 def run_folders(path: Path) -> list[Path]:
@@ -164,11 +156,8 @@ def _json(path: Path) -> Mapping[str, Any]:
     return read if isinstance(read, dict) else {}
 
 
-def _yaml(path: Path) -> Mapping[str, Any]:
-    from orchestrator.spec import yaml
-
+def _spec(load: Callable[[Path], Mapping[str, Any]], path: Path) -> Mapping[str, Any]:
     try:
-        read = yaml.load(read_text(path))
-    except (OSError, ValueError):
+        return load(path)
+    except UsageError:
         return {}
-    return read if isinstance(read, dict) else {}

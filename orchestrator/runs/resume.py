@@ -11,8 +11,8 @@ from orchestrator.errors import UsageError
 from orchestrator.runs.checkpoints import Resumed, checkpointing
 from orchestrator.runs.execution import Planned
 from orchestrator.spec.run import RunSpec
-from orchestrator.spec.yaml import read_yaml
-from orchestrator.store.directory import RESULT, SPEC, check_not_driven, load_result
+from orchestrator.store.directory import RESULT, check_not_driven
+from orchestrator.store.folders import load_result, load_spec
 from orchestrator.store.metrics import METRICS, Metrics
 from workers.checkpoints.errors import CheckpointError
 from workers.checkpoints.store import CheckpointStore, none_usable, open_storage
@@ -42,9 +42,7 @@ def stored_spec(path: Path, changes: Mapping[str, Any]) -> tuple[RunSpec, str]:
     Raises:
         UsageError: there is none, or it is not one.
     """
-    if not (path / SPEC).is_file():
-        raise UsageError(f"{path} holds no {SPEC}: it is not the folder of a run that was started.")
-    values = read_yaml(path / SPEC) | {key: value for key, value in changes.items() if value is not None}
+    values = load_spec(path) | {key: value for key, value in changes.items() if value is not None}
     spec = RunSpec.make(values)
     return spec, spec.run_id or path.name
 

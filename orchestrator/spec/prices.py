@@ -18,9 +18,9 @@ def parse_prices(text: str) -> dict[str, float]:
     such task, instead of its CPUs and GPUs.
     """
     if text.endswith((".yaml", ".yml")):
-        from orchestrator.spec.yaml import read_yaml
+        from orchestrator.spec.yaml import read_mapping
 
-        values = {key: value for key, value in read_yaml(Path(text)).items() if key != "directory"}
+        values = read_mapping(Path(text))
     else:
         values = dict(part.partition("=")[::2] for part in text.split(",") if part.strip())
     return check_prices(values)

@@ -16,7 +16,7 @@ from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.job_description import JobDescription, describe_job
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.validation import shown
-from orchestrator.spec.yaml import read_yaml
+from orchestrator.spec.yaml import read_mapping
 
 _BUDGETS = ("samples", "epochs")
 _Spec = TypeVar("_Spec", RunSpec, CompareSpec)
@@ -50,7 +50,7 @@ def _complete_variants(spec: CompareSpec) -> CompareSpec:
 def _resolve(
     make: Callable[[Mapping[str, Any]], _Spec], job: str, flags: Mapping[str, Any], kind: type[RunSpec]
 ) -> _Spec:
-    given = _given_by(job)
+    given = _fields_of(job)
     wanted = {key: value for key, value in flags.items() if value is not None}
     wanted["params"] = {**_params(given), **wanted.get("params", {})}
     kind.check_names({key: given[key] for key in given if key not in kind.COMPARE_ONLY})
@@ -90,10 +90,15 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return kept | dict(over)
 
 
-def _given_by(job: str) -> dict[str, Any]:
-    if job.endswith((".yaml", ".yml")):
-        return read_yaml(Path(job))
-    return {"job": job, "directory": os.getcwd()}  # noqa: PTH109 - kept as the user's shell has it
+def _fields_of(reference: str) -> dict[str, Any]:
+    """Fields given by a job reference: those of a spec file, whose `directory` is relative to the file, or the job."""
+    if not reference.endswith((".yaml", ".yml")):
+        return {"job": reference, "directory": os.getcwd()}  # noqa: PTH109 - as the user's shell shows it
+    path = Path(reference)
+    values = read_mapping(path)
+    if isinstance(folder := values.setdefault("directory", ""), str):
+        values["directory"] = str(path.resolve().parent / folder)
+    return values
 
 
 def _params(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,18 +81,18 @@ def _place(mark: Any) -> str:
 
 
 MAX_SPEC_BYTES = 1 << 18
-"""Read in two seconds; the YAML of a comparison of fifty variants and a thousand seeds is a tenth of it."""
+"""Parsed within two seconds; the YAML of a comparison of fifty variants and a thousand seeds is a tenth of this."""
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A spec file's mapping; job paths in it, and its `directory`, are relative to it.
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file: a spec, or prices.
 
     Raises:
-        UsageError: there is no such file, it is too large, or it is not plain YAML.
+        UsageError: the file does not exist, is too large, or is not a mapping in plain YAML.
     """
     try:
         if path.is_fifo():
-            raise OSError("it is a pipe, whose other end would be waited for")
+            raise OSError("it is a pipe, and reading it would block")
         with path.open("rb") as file:
             data = file.read(MAX_SPEC_BYTES + 1)
         if len(data) > MAX_SPEC_BYTES:
@@ -107,7 +107,5 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{path} is not a spec in plain YAML: {error}") from None
     if not isinstance(values, dict):
-        raise UsageError(f"{path} has to hold fields and their values, such as `job: digits`.")
-    if isinstance(folder := values.setdefault("directory", ""), str):
-        values["directory"] = str(path.resolve().parent / folder)
+        raise UsageError(f"{path} must contain fields and their values, such as `job: digits`.")
     return values

@@ -17,7 +17,8 @@ from orchestrator.control.coordinator import Tick
 from orchestrator.errors import UsageError
 from orchestrator.runs.execution import NullWatcher
 from orchestrator.runs.resume import take_up
-from orchestrator.store.directory import RunStore, load_result
+from orchestrator.store.directory import RunStore
+from orchestrator.store.folders import load_result
 from tests.integration.recorded_runs import Launched, rows
 from workers.checkpoints.manifest import ARRAYS
 from workers.checkpoints.storage import LocalStorage
@@ -137,7 +138,7 @@ def test_a_run_without_any_begins_anew(run: Path) -> None:
 
 def test_a_run_whose_driver_lives_is_left_alone(run: Path) -> None:
     store = RunStore(run, reopen=True)
-    with pytest.raises(UsageError, match=f"still alive \\(pid {os.getpid()} on"):
+    with pytest.raises(UsageError, match=f"still running \\(pid {os.getpid()} on"):
         take_up(run, {})
     store.close()
     take_up(run, {})

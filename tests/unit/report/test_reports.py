@@ -17,7 +17,8 @@ from orchestrator.report.joining import study
 from orchestrator.report.markdown import escape, markdown
 from orchestrator.report.terminal import print_comparison, print_run
 from orchestrator.results import Comparison, FailureRecord, Finding, ModeResults, RunResult, Stability
-from orchestrator.store.directory import load_comparison, write_comparison
+from orchestrator.store.directory import write_comparison
+from orchestrator.store.folders import load_comparison
 from orchestrator.verdict import judge, summarize
 from tests.unit.simulated_runs import a_run, some_runs
 from tests.unit.stored_runs import store_comparison, store_run

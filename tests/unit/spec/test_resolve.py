@@ -16,7 +16,7 @@ from orchestrator.errors import JobError, SpecError, UsageError
 from orchestrator.spec import resolve as module
 from orchestrator.spec.resolve import JobDescription, describe_job, resolve_comparison, resolve_run
 from orchestrator.spec.run import RunSpec
-from orchestrator.spec.yaml import MAX_SPEC_BYTES, read_yaml
+from orchestrator.spec.yaml import MAX_SPEC_BYTES, read_mapping
 
 Write = Callable[[str], Path]
 DEFAULTS = {"batch_size": 16, "samples": 500, "target": "val_accuracy>=0.9"}
@@ -143,9 +143,9 @@ def test_a_wrong_field_is_refused_before_the_job_is_loaded(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "has to hold fields"),
-        ("digits", "has to hold fields"),
-        ("- job", "has to hold fields"),
+        ("", "must contain fields"),
+        ("digits", "must contain fields"),
+        ("- job", "must contain fields"),
         ("job: !!python/object/apply:os.system ['touch pwned']", "tags are not allowed"),
         ("job: !!python/name:os.system", "tags are not allowed"),
         ("job: digits\nparams: {hidden: !mine 3}", "!mine: tags are not allowed (line 2, column 18)"),
@@ -171,7 +171,7 @@ def test_a_wrong_field_is_refused_before_the_job_is_loaded(
 )
 def test_hostile_files(write: Write, tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UsageError, match=re.escape(said)) as caught:
-        read_yaml(write(text))
+        read_mapping(write(text))
     assert str(tmp_path / "spec.yaml") in caught.value.message
     assert "\n" not in caught.value.message
     assert len(caught.value.message) < 600
@@ -194,7 +194,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         ("a\0b.yaml", "null byte"),
     ]:
         with pytest.raises(UsageError, match=said):
-            read_yaml(tmp_path / name)
+            read_mapping(tmp_path / name)
 
 
 SNIPPETS = st.sampled_from([
@@ -210,7 +210,7 @@ def test_any_file_is_a_mapping_of_text_or_refused(tmp_path: Path, content: bytes
     path = tmp_path / "any.yaml"
     path.write_bytes(content)
     try:
-        values = read_yaml(path)
+        values = read_mapping(path)
     except UsageError:
         return
     assert all(isinstance(key, str) for key in values)
