@@ -100,7 +100,7 @@ def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
     from orchestrator.control import preemption
     from orchestrator.view.live import LiveView
 
-    preemption.listen()
+    preemption.install_handler()
     try:
         with LiveView(console(stderr=True), quiet=quiet, verbose=verbose) as view:
             yield view

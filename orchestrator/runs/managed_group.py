@@ -107,7 +107,7 @@ class ManagedGroup:
             return
         (plan,) = evaluator.plans
         evaluator.move(plan.task, self.bundles.elsewhere(plan, {host.id for host in gone}))
-        self.coordinator.moved(plan.task)
+        self.coordinator.task_moved(plan.task)
 
 
 def rules(spec: RunSpec) -> Rules:
