@@ -21,7 +21,7 @@ _LOG = logging.getLogger("regatta")
 class Sink(Protocol):
     """One place that a run's news goes to. All in the driver's thread: no call may take long."""
 
-    def hear(self, status: ReplicaStatus) -> None:
+    def observe(self, status: ReplicaStatus) -> None:
         """What a poll brought."""
 
     def found(self, finding: Finding) -> None: ...
@@ -37,8 +37,8 @@ class Sinks:
         self._sinks = list(sinks)
         self._store = store
 
-    def hear(self, status: ReplicaStatus) -> None:
-        self._each(lambda sink: sink.hear(status))
+    def observe(self, status: ReplicaStatus) -> None:
+        self._each(lambda sink: sink.observe(status))
 
     def found(self, finding: Finding) -> None:
         self._each(lambda sink: sink.found(finding))

@@ -40,7 +40,7 @@ class MLflow:
         self._began = time.time()
         self._client, self._experiment = connect(spec.mlflow)
 
-    def hear(self, status: ReplicaStatus) -> None:
+    def observe(self, status: ReplicaStatus) -> None:
         """All is read from the store, in the end."""
 
     def found(self, finding: Finding) -> None: ...

@@ -42,7 +42,7 @@ class RayMetrics:
         self._metrics: dict[str, Any] | None = None
         self._leg: LegStarted | None = None
 
-    def hear(self, status: ReplicaStatus) -> None:
+    def observe(self, status: ReplicaStatus) -> None:
         for news in status.news:
             match news:
                 case LegStarted():

@@ -52,7 +52,7 @@ class TensorBoard:
         self._put(self._began, [], file_version="brain.Event:2")
         self._text("spec", _as_markdown(spec.resolved()))
 
-    def hear(self, status: ReplicaStatus) -> None:
+    def observe(self, status: ReplicaStatus) -> None:
         for news in status.news:
             match news:
                 case LegStarted():

@@ -61,7 +61,7 @@ def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
 def opened(path: Path, mode: str = "sync", **fields: Any) -> TensorBoard:
     path.mkdir(exist_ok=True)
     board = TensorBoard(RunSpec.make({"job": "digits", "mode": mode, **fields}), path)
-    board.hear(status(leg_started=LegStarted("r", 1000, 64, 100)))
+    board.observe(status(leg_started=LegStarted("r", 1000, 64, 100)))
     return board
 
 
@@ -72,8 +72,10 @@ def closed(board: TensorBoard) -> None:
 
 def test_losses_evaluations_and_speed_over_samples(tmp_path: Path) -> None:
     board = opened(tmp_path)
-    board.hear(status(batches=(batch(1, 20, 0.0, 2.0, accuracy=0.1), batch(21, 20, 0.2, 1.0, accuracy=0.3))))
-    board.hear(status(evaluations=Evaluation(Stamp("r", 40, 2560, 0.4), {"val_loss": 0.5, "val_accuracy": 0.9}, 0.1)))
+    board.observe(status(batches=(batch(1, 20, 0.0, 2.0, accuracy=0.1), batch(21, 20, 0.2, 1.0, accuracy=0.3))))
+    board.observe(
+        status(evaluations=Evaluation(Stamp("r", 40, 2560, 0.4), {"val_loss": 0.5, "val_accuracy": 0.9}, 0.1))
+    )
     closed(board)
     found = scalars(tmp_path)
     assert found["train/loss"] == [(20 * 64, 2.0), (40 * 64, 1.0)]
@@ -88,7 +90,7 @@ def test_losses_evaluations_and_speed_over_samples(tmp_path: Path) -> None:
 def test_short_calls_make_one_point_together(tmp_path: Path) -> None:
     board = opened(tmp_path)
     for step in range(100):
-        board.hear(status(batches=batch(step + 1, 1, step * 0.005, float(step))))
+        board.observe(status(batches=batch(step + 1, 1, step * 0.005, float(step))))
     closed(board)
     points = scalars(tmp_path)["train/loss"]
     assert 4 <= len(points) <= 6
@@ -97,7 +99,7 @@ def test_short_calls_make_one_point_together(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_not_finite_is_shown_as_such(tmp_path: Path) -> None:
     board = opened(tmp_path)
-    board.hear(status(batches=batch(1, 20, 0.0, math.nan)))
+    board.observe(status(batches=batch(1, 20, 0.0, math.nan)))
     closed(board)
     assert math.isnan(scalars(tmp_path)["train/loss"][0][1])
 
@@ -107,11 +109,11 @@ def test_utilisation_of_every_task_once_training_began(tmp_path: Path) -> None:
     sample = HostSample(123.0, 71.0, 1 << 30, 1.0, 1.0, 2 << 20, 4 << 20, None, None, (gpu,))
     nothing = HostSample(124.0, None, None, None, None, None, None, None, None)
     early = TensorBoard(RunSpec.make({"job": "digits"}), tmp_path)
-    early.hear(status(samples=sample))
+    early.observe(status(samples=sample))
     closed(early)
     assert scalars(tmp_path) == {}
     board = opened(tmp_path / "run")
-    board.hear(status(samples=(sample, nothing)))
+    board.observe(status(samples=(sample, nothing)))
     closed(board)
     assert {tag: values[0][1] for tag, values in scalars(tmp_path / "run").items()} == {
         "utilization/cpu_percent/worker:0": 71.0,
@@ -126,7 +128,7 @@ def test_utilisation_of_every_task_once_training_began(tmp_path: Path) -> None:
 def test_staleness_as_a_histogram(tmp_path: Path) -> None:
     board = opened(tmp_path, "async")
     for i in range(50):
-        board.hear(status(batches=batch(1 + 10 * i, 10, i * 0.1, 1.0, stale=float(i % 3))))
+        board.observe(status(batches=batch(1 + 10 * i, 10, i * 0.1, 1.0, stale=float(i % 3))))
     closed(board)
     histograms = [v.histo for e in events(tmp_path) for v in e.summary.value if v.tag == "staleness/updates"]
     assert len(histograms) == 3, "every two seconds of training, and the rest"
@@ -139,7 +141,7 @@ def test_staleness_as_a_histogram(tmp_path: Path) -> None:
 
 def test_a_very_stale_update_gets_into_the_last_bucket(tmp_path: Path) -> None:
     board = opened(tmp_path, "async")
-    board.hear(status(batches=(batch(1, 10, 0.0, 1.0, stale=0.0), batch(11, 1, 0.2, 1.0, stale=5000.0))))
+    board.observe(status(batches=(batch(1, 10, 0.0, 1.0, stale=0.0), batch(11, 1, 0.2, 1.0, stale=5000.0))))
     closed(board)
     (histogram,) = (v.histo for e in events(tmp_path) for v in e.summary.value if v.tag == "staleness/updates")
     assert len(histogram.bucket) < 40
@@ -166,10 +168,10 @@ def test_it_can_be_read_while_the_run_is_on(tmp_path: Path, monkeypatch: pytest.
     now = [0.0]
     monkeypatch.setattr("orchestrator.sinks.tensorboard.time.monotonic", lambda: now[0])
     board = opened(tmp_path)
-    board.hear(status(batches=batch(1, 20, 0.0, 2.0)))
+    board.observe(status(batches=batch(1, 20, 0.0, 2.0)))
     assert "train/loss" not in scalars(tmp_path)
     now[0] = 2.5
-    board.hear(status(batches=batch(21, 20, 0.2, 1.0)))
+    board.observe(status(batches=batch(21, 20, 0.2, 1.0)))
     assert len(scalars(tmp_path)["train/loss"]) == 2
     closed(board)
 
@@ -190,7 +192,7 @@ from tests.unit.sinks.test_tensorboard import batch, closed, opened, status
 for mode in ("sync", "async"):
     board = opened(Path(sys.argv[1], mode), mode)
     stale = None if mode == "sync" else 1.0
-    board.hear(status(batches=(batch(1, 20, 0.0, 2.0, stale=stale), batch(21, 20, 0.2, 1.0, stale=stale))))
+    board.observe(status(batches=(batch(1, 20, 0.0, 2.0, stale=stale), batch(21, 20, 0.2, 1.0, stale=stale))))
     closed(board)
 print(sorted({{"tensorflow", "keras"}} & set(sys.modules)))
 """
