@@ -124,10 +124,10 @@ class Recorder:
             self._failures.append(record)
             self._store.event(attempt, "failure", failure.task, failure=failure.kind, summary=failure.summary)
 
-    def found(self, finding: Finding) -> None:
+    def add_finding(self, finding: Finding) -> None:
         """Record a finding, with the action taken."""
         self._findings.append(finding)
-        self._sinks.found(finding)
+        self._sinks.add_finding(finding)
         self._store.event(
             self._attempts,
             "finding",

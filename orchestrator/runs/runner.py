@@ -145,7 +145,7 @@ class Runner:
             self._recorder.tick(self._attempt(group), tick)
             for finding in self._monitor.observe(tick.statuses):
                 action = group.coordinator.react(finding)
-                self._recorder.found(finding.model_copy(update={"action": action}))
+                self._recorder.add_finding(finding.model_copy(update={"action": action}))
             self._watcher.training(tick)
             for failure in tick.replaced:
                 self._tell(f"{failure.task}: {failure.summary}; it is replaced while the others continue")
@@ -199,7 +199,7 @@ class Runner:
 
     def _write(self, status: Status, reason: str, ended: orders.Ended | None) -> RunResult:
         for finding in self._monitor.finish():
-            self._recorder.found(finding)
+            self._recorder.add_finding(finding)
         result = self._recorder.result(status, reason, ended, self._monitor)
         self._store.close()
         write_trace(self._store.path, self.spec)

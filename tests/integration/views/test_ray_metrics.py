@@ -42,7 +42,7 @@ for mode in ("sync", "async"):
         CallTiming(mode, 0, 4, 4, 1.0, 0.1, 0.1, 0.02, 0.01, 0.0),
         Evaluation(Stamp(mode, 1, 64, 1.0), {"val_accuracy": 0.9}, 0.1),
         HostSample(1.0, 50.0, 1000, 1.0, 1.0, 10.0, 20.0, None, None, (gpu,)))))
-    sink.found(Finding(kind="nan", symptom="x", action="rolled back to step 5"))
+    sink.add_finding(Finding(kind="nan", symptom="x", action="rolled back to step 5"))
 port = ray.nodes()[0]["MetricsExportPort"]
 deadline = time.monotonic() + 60
 while time.monotonic() < deadline:

@@ -60,39 +60,39 @@ def bundles_on(cluster: Cluster, on: list[int], **fields: Any) -> GroupBundles:
     )
 
 
-def hosts(bundles: GroupBundles) -> list[str]:
-    assert len(bundles.bundles) == len(bundles.plans)
-    return [bundle.host.name for bundle in bundles.bundles]
+def hosts(group: GroupBundles) -> list[str]:
+    assert len(group.bundles) == len(group.plans)
+    return [bundle.host.name for bundle in group.bundles]
 
 
 def test_without_min_workers_a_lost_host_ends_the_run() -> None:
     cluster = Cluster(9, 9, 9)
-    bundles = bundles_on(cluster, [0, 1, 2], min_workers=None)
-    bundles.lose([])
+    group = bundles_on(cluster, [0, 1, 2], min_workers=None)
+    group.lose([])
     with pytest.raises(HostLostError, match=r"host1.*regatta resume.*--min-workers"):
-        bundles.lose(cluster.lose(1))
+        group.lose(cluster.lose(1))
 
 
 def test_workers_on_lost_hosts_are_left_out_until_the_hosts_return() -> None:
     cluster = Cluster(0, 0, 0)
-    bundles = bundles_on(cluster, [0, 1, 2])
-    bundles.lose(cluster.lose(1))
-    assert hosts(bundles) == ["host0", "host2"]
-    assert [str(plan.task) for plan in bundles.plans] == ["worker:0", "worker:1"]
-    bundles.grow()
-    assert bundles.workers == 2
+    group = bundles_on(cluster, [0, 1, 2])
+    group.lose(cluster.lose(1))
+    assert hosts(group) == ["host0", "host2"]
+    assert [str(plan.task) for plan in group.plans] == ["worker:0", "worker:1"]
+    group.grow()
+    assert group.workers == 2
     cluster.lost.clear()
-    bundles.grow()
-    assert hosts(bundles) == ["host0", "host2", "host1"]
-    bundles.grow()
-    assert bundles.workers == 3
+    group.grow()
+    assert hosts(group) == ["host0", "host2", "host1"]
+    group.grow()
+    assert group.workers == 3
 
 
 def test_free_resources_on_other_hosts_are_used_immediately() -> None:
     cluster = Cluster(1, 0, 0)
-    bundles = bundles_on(cluster, [0, 1, 2])
-    bundles.lose(cluster.lose(1, 2))
-    assert hosts(bundles) == ["host0", "host0"]
+    group = bundles_on(cluster, [0, 1, 2])
+    group.lose(cluster.lose(1, 2))
+    assert hosts(group) == ["host0", "host0"]
     alone = bundles_on(cluster := Cluster(5, 0, 0), [0, 1, 2], placement="one-per-host")
     alone.lose(cluster.lose(1, 2))
     assert hosts(alone) == ["host0"]
@@ -100,11 +100,11 @@ def test_free_resources_on_other_hosts_are_used_immediately() -> None:
 
 def test_a_new_host_can_replace_a_lost_one() -> None:
     cluster = Cluster(0, 0)
-    bundles = bundles_on(cluster, [0, 1], workers=2, placement="one-per-host")
-    bundles.lose(cluster.lose(1))
+    group = bundles_on(cluster, [0, 1], workers=2, placement="one-per-host")
+    group.lose(cluster.lose(1))
     cluster.room[7] = 4
-    bundles.grow()
-    assert hosts(bundles) == ["host0", "host7"]
+    group.grow()
+    assert hosts(group) == ["host0", "host7"]
 
 
 def test_too_few_workers_are_refused() -> None:
@@ -116,9 +116,9 @@ def test_too_few_workers_are_refused() -> None:
 def test_chief_and_ps_move_or_the_run_ends() -> None:
     fields: dict[str, Any] = {"mode": "async", "workers": 2, "ps": 1}
     cluster = Cluster(0, 0, 1)
-    bundles = bundles_on(cluster, [0, 1, 0, 1], **fields)
-    bundles.lose(cluster.lose(1))
-    assert hosts(bundles) == ["host0", "host2", "host0"]
+    group = bundles_on(cluster, [0, 1, 0, 1], **fields)
+    group.lose(cluster.lose(1))
+    assert hosts(group) == ["host0", "host2", "host0"]
     cluster = Cluster(0, 0)
     with pytest.raises(HostLostError, match="ps:0"):
         bundles_on(cluster, [0, 1, 0, 1], **fields).lose(cluster.lose(1))
@@ -128,21 +128,21 @@ def test_chief_and_ps_move_or_the_run_ends() -> None:
 def test_hosts_come_and_go(data: st.DataObject) -> None:
     """There are never more workers than in the spec, none on a lost host, and no bundle is used twice."""
     cluster = Cluster(*data.draw(st.lists(st.integers(0, 2), min_size=3, max_size=3)))
-    bundles = bundles_on(cluster, [0, 1, 2], min_workers=1)
+    group = bundles_on(cluster, [0, 1, 2], min_workers=1)
     for _ in range(data.draw(st.integers(1, 8))):
         if data.draw(st.booleans()):
             gone = data.draw(st.sets(st.sampled_from(sorted(cluster.room)), max_size=2))
             try:
-                bundles.lose(cluster.lose(*gone))
+                group.lose(cluster.lose(*gone))
             except HostLostError:
-                assert bundles.workers == 0
+                assert group.workers == 0
                 return
         else:
             cluster.lost -= data.draw(st.sets(st.sampled_from(sorted(cluster.room))))
-            bundles.grow()
-        assert 1 <= bundles.workers <= 3
-        assert not {int(bundle.host.id) for bundle in bundles.bundles} & cluster.lost
-        assert len({id(bundle) for bundle in bundles.bundles}) == len(bundles.bundles) == len(bundles.plans)
+            group.grow()
+        assert 1 <= group.workers <= 3
+        assert not {int(bundle.host.id) for bundle in group.bundles} & cluster.lost
+        assert len({id(bundle) for bundle in group.bundles}) == len(group.bundles) == len(group.plans)
 
 
 def test_plans_of_another_number_of_workers() -> None:

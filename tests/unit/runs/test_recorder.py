@@ -69,11 +69,11 @@ class Run:
         statuses = [status(task, *in_order(**news))]
         self.recorder.tick(attempt, Tick(Training("r"), statuses))
         for finding in self.monitor.observe(statuses):
-            self.recorder.found(finding)
+            self.recorder.add_finding(finding)
 
     def result(self, end: Ended | None, how: Any = "succeeded", reason: str = "budget") -> RunResult:
         for finding in self.monitor.finish():
-            self.recorder.found(finding)
+            self.recorder.add_finding(finding)
         result = self.recorder.result(how, reason, end, self.monitor)
         self.store.close()
         assert (

@@ -1,4 +1,4 @@
-"""The event files hold what the run told, as TensorBoard's own reader finds it, and no TensorFlow wrote them."""
+"""Event files contain a run's news, as read by TensorBoard's own reader, and are written without TensorFlow."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def batch(first: int, steps: int, clock: float, loss: float, *, stale: float | N
 
 
 def events(run: Path) -> Iterator[Event]:
-    """Every record of the run's one event file."""
+    """Every record of the run's only event file."""
     (file,) = (run / "tensorboard").glob("events.out.tfevents.*")
     data = file.read_bytes()
     while data:
@@ -87,7 +87,7 @@ def test_losses_evaluations_and_speed_over_samples(tmp_path: Path) -> None:
     assert walls[1] - walls[0] == pytest.approx(0.2), "wall time is the training clock"
 
 
-def test_short_calls_make_one_point_together(tmp_path: Path) -> None:
+def test_short_calls_share_one_point(tmp_path: Path) -> None:
     board = opened(tmp_path)
     for step in range(100):
         board.observe(status(batches=batch(step + 1, 1, step * 0.005, float(step))))
@@ -97,14 +97,14 @@ def test_short_calls_make_one_point_together(tmp_path: Path) -> None:
     assert points[-1][0] == 100 * 64
 
 
-def test_a_loss_that_is_not_finite_is_shown_as_such(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_written_unchanged(tmp_path: Path) -> None:
     board = opened(tmp_path)
     board.observe(status(batches=batch(1, 20, 0.0, math.nan)))
     closed(board)
     assert math.isnan(scalars(tmp_path)["train/loss"][0][1])
 
 
-def test_utilisation_of_every_task_once_training_began(tmp_path: Path) -> None:
+def test_utilization_of_every_task_is_written_once_training_started(tmp_path: Path) -> None:
     gpu = GpuSample("GPU-1", "H100", 88.0, 2 << 30, 4 << 30, None, 300.0, 60.0)
     sample = HostSample(123.0, 71.0, 1 << 30, 1.0, 1.0, 2 << 20, 4 << 20, None, None, (gpu,))
     nothing = HostSample(124.0, None, None, None, None, None, None, None, None)
@@ -125,7 +125,7 @@ def test_utilisation_of_every_task_once_training_began(tmp_path: Path) -> None:
     }
 
 
-def test_staleness_as_a_histogram(tmp_path: Path) -> None:
+def test_staleness_is_a_histogram(tmp_path: Path) -> None:
     board = opened(tmp_path, "async")
     for i in range(50):
         board.observe(status(batches=batch(1 + 10 * i, 10, i * 0.1, 1.0, stale=float(i % 3))))
@@ -139,7 +139,7 @@ def test_staleness_as_a_histogram(tmp_path: Path) -> None:
     assert scalars(tmp_path)["staleness/mean"][0][1] == pytest.approx(1, abs=0.1)
 
 
-def test_a_very_stale_update_gets_into_the_last_bucket(tmp_path: Path) -> None:
+def test_a_very_stale_update_is_in_the_last_bucket(tmp_path: Path) -> None:
     board = opened(tmp_path, "async")
     board.observe(status(batches=(batch(1, 10, 0.0, 1.0, stale=0.0), batch(11, 1, 0.2, 1.0, stale=5000.0))))
     closed(board)
@@ -148,9 +148,9 @@ def test_a_very_stale_update_gets_into_the_last_bucket(tmp_path: Path) -> None:
     assert (sum(histogram.bucket), histogram.max, histogram.bucket[-1]) == (11, 5000.0, 1)
 
 
-def test_spec_findings_and_outcome_as_text(tmp_path: Path) -> None:
+def test_spec_findings_and_outcome_are_text(tmp_path: Path) -> None:
     board = opened(tmp_path, params={"a|b": "x\ny"})
-    board.found(Finding(kind="nan", symptom="the loss is nan", evidence="0.5 before", action="stopped"))
+    board.add_finding(Finding(kind="nan", symptom="the loss is nan", evidence="0.5 before", action="stopped"))
     closed(board)
     texts = {
         value.tag: value.tensor.string_val[0].decode()
@@ -164,7 +164,7 @@ def test_spec_findings_and_outcome_as_text(tmp_path: Path) -> None:
     assert texts["outcome"] == "succeeded: budget"
 
 
-def test_it_can_be_read_while_the_run_is_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_can_be_read_while_the_run_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("orchestrator.sinks.tensorboard.time.monotonic", lambda: now[0])
     board = opened(tmp_path)
@@ -198,7 +198,7 @@ print(sorted({{"tensorflow", "keras"}} & set(sys.modules)))
 """
 
 
-def test_tensorboard_itself_reads_both_modes_and_nobody_needs_tensorflow(tmp_path: Path) -> None:
+def test_tensorboard_reads_both_modes_and_tensorflow_is_not_needed(tmp_path: Path) -> None:
     root = str(Path(__file__).parents[3])
     writing = [sys.executable, "-c", WRITING.format(root=root), tmp_path]
     wrote = subprocess.run(writing, capture_output=True, text=True, check=True)
