@@ -13,16 +13,9 @@ from typing import Any
 from orchestrator.errors import UsageError
 from orchestrator.report.recovery import recover, samples_per_step
 from orchestrator.results import Comparison, RunResult
-from orchestrator.store.directory import (
-    COMPARISON,
-    PLAN,
-    RESULT,
-    SPEC,
-    load_comparison,
-    load_environment,
-    load_result,
-)
+from orchestrator.store.directory import COMPARISON, PLAN, RESULT, SPEC
 from orchestrator.store.documents import read_text
+from orchestrator.store.folders import is_run, load_comparison, load_environment, load_result
 from orchestrator.store.metrics import METRICS, Metrics
 
 UNREADABLE = (sqlite3.Error, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
@@ -95,10 +88,10 @@ def stored_comparison(path: Path) -> Comparison | None:
 
 def run_folders(path: Path) -> list[Path]:
     """Folders of the runs of the comparison in folder `path`; `path` alone if it is a run's; empty if neither."""
-    runs = sorted(folder for folder in (path / "runs").glob("*") if _is_run(folder))
+    runs = sorted(folder for folder in (path / "runs").glob("*") if is_run(folder))
     if runs or (path / COMPARISON).is_file():
         return runs
-    return [path] if _is_run(path) else []
+    return [path] if is_run(path) else []
 
 
 def read_mapping(path: Path) -> Mapping[str, Any]:
@@ -111,7 +104,3 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return read if isinstance(read, dict) else {}
-
-
-def _is_run(path: Path) -> bool:
-    return any((path / name).is_file() for name in (RESULT, SPEC))

@@ -11,9 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import UsageError
-from orchestrator.store.directory import RESULT, SPEC, load_result
-from orchestrator.store.documents import read_text
+from orchestrator.store.directory import RESULT
+from orchestrator.store.folders import load_result, load_spec
 from orchestrator.store.metrics import METRICS, Metrics
 from orchestrator.view.board import Board, Noted
 from orchestrator.view.outcome import outcome
@@ -30,7 +29,7 @@ class Feed:
     def __init__(self, run: Path) -> None:
         """Raises UsageError when `run` is not the folder of a run."""
         self.run = run
-        spec = _spec(run)
+        spec = load_spec(run)
         self.board = Board(
             run_id=str(spec.get("run_id") or run.name),
             job=str(spec.get("job", "")),
@@ -167,18 +166,6 @@ class Feed:
         elif self.driver_is_gone():
             self.board.phase = "interrupted"
             self.board.outcome = "its driver ended without writing a result"
-
-
-def _spec(run: Path) -> dict[str, Any]:
-    from orchestrator.spec import yaml
-
-    try:
-        spec = yaml.load(read_text(run / SPEC))
-    except FileNotFoundError:
-        raise UsageError(f"{run} is not the folder of a run: it holds no {SPEC}.") from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{run / SPEC} cannot be read: {error}") from None
-    return spec if isinstance(spec, dict) else {}
 
 
 def _alive(pid: int, host: str) -> bool:

@@ -134,7 +134,7 @@ def test_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not the folder of a run or a comparison"):
         current_run(tmp_path)
     (tmp_path / "spec.yaml").write_text("{")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="not a spec in plain YAML"):
         Feed(tmp_path)
 
 
