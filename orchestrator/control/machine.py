@@ -12,10 +12,8 @@ from dataclasses import dataclass, field, replace
 from orchestrator.cluster.worker_group import SnapshotHandle
 from orchestrator.control import events, orders
 from orchestrator.control.deadlines import LegDeadlines
-from orchestrator.control.events import Event
 from orchestrator.control.failure_policy import FailurePolicy
 from orchestrator.control.hangs import HangLimits, HangWatch
-from orchestrator.control.orders import Order
 from orchestrator.control.recent_snapshots import RecentSnapshots
 from orchestrator.control.replacements import Replacements
 from orchestrator.control.rollback import Rollback
@@ -67,7 +65,7 @@ class Machine:
         """Snapshots that are not scored yet."""
         return self._awaited
 
-    def advance(self, event: Event, now: float) -> list[Order]:
+    def advance(self, event: events.Event, now: float) -> list[orders.Order]:
         """Process an event at monotonic time `now`; returns the orders that follow, in sequence."""
         match event:
             case events.Polled():
@@ -104,7 +102,7 @@ class Machine:
         self._replacements = Replacements(self._rules.policy)
         self.state = Launching(frozenset(event.tasks))
 
-    def _begin(self, event: events.LegOrdered, now: float) -> list[Order]:
+    def _begin(self, event: events.LegOrdered, now: float) -> list[orders.Order]:
         self._leg += 1
         self._deadlines = LegDeadlines(event.deadline)
         scorers = frozenset(self._evaluators)
@@ -117,19 +115,19 @@ class Machine:
         self._keep_awaited(state.pending)
         self._snapshots.clear()
         self._hangs.leg_begins(now)
-        decided: list[Order] = [orders.Train(self._leg)]
+        decided: list[orders.Order] = [orders.Train(self._leg)]
         if before is not None and before.stopping not in (None, ROLLBACK):
             decided += self._stop(str(before.stopping))
         return decided
 
-    def _polled(self, event: events.Polled, now: float) -> list[Order]:
+    def _polled(self, event: events.Polled, now: float) -> list[orders.Order]:
         self._snapshots.forget()
         hung = self._hangs.observe(event.statuses, now)
         if isinstance(self.state, Failing):
             hung = (*hung, *self._hangs.stopped())
         statuses = (*event.statuses, *(ReplicaStatus(f.task, ReplicaState.FAILED, failure=f) for f in hung))
         self.state, effects = next_state(self.state, statuses, now)
-        decided: list[Order] = [*map(orders.Score, effects.score), *self._record(statuses, effects.score, now)]
+        decided: list[orders.Order] = [*map(orders.Score, effects.score), *self._record(statuses, effects.score, now)]
         new = tuple(failure for failure in effects.to_replace if self._replacements.is_new(failure))
         decided.append(orders.Report(self.state, statuses, new))
         if effects.stop is not None:
@@ -142,7 +140,7 @@ class Machine:
                 decided += self._replace_task(task, now)
         return [*decided, *self._outcome(statuses, event.sigterm, now)]
 
-    def _record(self, statuses: Sequence[ReplicaStatus], new: Sequence[Stamp], now: float) -> list[Order]:
+    def _record(self, statuses: Sequence[ReplicaStatus], new: Sequence[Stamp], now: float) -> list[orders.Order]:
         """Update what is known about the leg, so that it outlives an attempt that breaks."""
         if isinstance(self.state, Training):
             self._training = self.state
@@ -159,7 +157,7 @@ class Machine:
             return []
         return [orders.ReportScore(n) for status in statuses for n in status.news if isinstance(n, Evaluation)]
 
-    def _outcome(self, statuses: Sequence[ReplicaStatus], sigterm: bool, now: float) -> list[Order]:
+    def _outcome(self, statuses: Sequence[ReplicaStatus], sigterm: bool, now: float) -> list[orders.Order]:
         """The outcome, if the leg or the attempt ended with this poll, and the orders before it."""
         match self.state:
             case Broken(cause, failures):
@@ -180,7 +178,7 @@ class Machine:
                 return [*decided, ending] if ending else decided
         return []
 
-    def _end(self, training: Training, now: float) -> Order:
+    def _end(self, training: Training, now: float) -> orders.Order:
         self.state, self._training = Idle(), None
         self._hangs.leg_ends()
         finished = training.finished
@@ -193,7 +191,7 @@ class Machine:
         unstable = not training.reached and finished.stopped is not None and finished.stopped == self._rollback.stopped
         return orders.Ended(finished, training.plan, training.reached, training.last, training.stopping, unstable)
 
-    def _launching(self, state: Launching, statuses: Sequence[ReplicaStatus], now: float) -> list[Order]:
+    def _launching(self, state: Launching, statuses: Sequence[ReplicaStatus], now: float) -> list[orders.Order]:
         if any(status.preempted for status in statuses):
             return [orders.Preempt()]
         if state.deadline is None or now <= state.deadline:
@@ -206,17 +204,13 @@ class Machine:
         ]
         if late:
             return [self._after_failure(late[0], tuple(late), now)]
-        return [
-            orders.Abort(
-                ClusterError(
-                    f"Not all tasks were ready in time; missing: {listed}. Their logs show how far they got. "
-                    "A model that takes long to compile needs a larger --launch-timeout; a task that is silent is "
-                    "on a host that cannot be reached."
-                )
-            )
-        ]
+        error = ClusterError(
+            f"Not all tasks were ready in time; missing: {listed}. Their logs show how far they got. A model that "
+            "takes long to compile needs a larger --launch-timeout; a silent task is on a host that cannot be reached."
+        )
+        return [orders.Abort(error)]
 
-    def _after_failure(self, cause: TaskFailure, failures: tuple[TaskFailure, ...], now: float) -> Order:
+    def _after_failure(self, cause: TaskFailure, failures: tuple[TaskFailure, ...], now: float) -> orders.Order:
         """Decide whether another attempt follows one that broke."""
         decision = self.progress.decide(cause, self._rules.policy)
         if decision.again and self._run_deadline is not None and now > self._run_deadline:
@@ -231,7 +225,7 @@ class Machine:
             self.progress.checkpoint = None  # the run must not continue from checkpoints of before the rollback
         return rollback
 
-    def _stop(self, reason: str) -> list[Order]:
+    def _stop(self, reason: str) -> list[orders.Order]:
         """Stop the current leg, unless it has ended or is stopping for another reason."""
         state = self.state
         if not isinstance(state, Training) or state.finished or state.stopping:
@@ -239,14 +233,14 @@ class Machine:
         self.state = self._training = replace(state, stopping=reason)
         return [orders.StopLeg(reason, self._leg)]
 
-    def _react(self, finding: Finding, now: float) -> list[Order]:
+    def _react(self, finding: Finding, now: float) -> list[orders.Order]:
         reason = self._rollback.reason(finding)
         decided = [] if reason is None else self._stop(reason)
         if reason is None or not decided:
             return [orders.ActionTaken("warned")]
         return [*decided, orders.ActionTaken(self._rollback.leg_stopped(reason, finding, self._snapshots, now))]
 
-    def _replace_task(self, task: Task, now: float) -> list[Order]:
+    def _replace_task(self, task: Task, now: float) -> list[orders.Order]:
         self._hangs.replaced(task, now)
         again = self._awaited.items() if task in self._evaluators else ()
         return [orders.ReplaceTask(task), *(orders.ScoreAgain(stamp, handle) for stamp, handle in again)]

@@ -76,7 +76,7 @@ def load_run(path: Path) -> StoredRun:
     Raises:
         UsageError: the folder is not a run's, or a file in it cannot be read.
     """
-    spec, plan = read_mapping(path / SPEC), read_mapping(path / PLAN)
+    spec, plan = mapping_or_empty(path / SPEC), mapping_or_empty(path / PLAN)
     result = load_result(path) if (path / RESULT).is_file() else recover(path, spec, plan)
     return StoredRun(result, path, spec, plan, load_environment(path))
 
@@ -94,7 +94,7 @@ def run_folders(path: Path) -> list[Path]:
     return [path] if is_run(path) else []
 
 
-def read_mapping(path: Path) -> Mapping[str, Any]:
+def mapping_or_empty(path: Path) -> Mapping[str, Any]:
     """The mapping in YAML or JSON file `path`; empty if there is none."""
     from orchestrator.spec import yaml
 

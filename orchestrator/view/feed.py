@@ -67,12 +67,12 @@ class Feed:
 
     def _read(self) -> None:
         board = self.board
-        for row in self._new("events", "kind, task, detail"):
-            self._event(*row)
-        for row in self._new("calls", "last_step, steps, clock, logs"):
-            self._call(*row)
-        for row in self._new("timings", "worker, last_step, steps, clock, busy, input_wait"):
-            self._timing(*row)
+        for event in self._new("events", "kind, task, detail"):
+            self._event(*event)
+        for call in self._new("calls", "last_step, steps, clock, logs"):
+            self._call(*call)
+        for timing in self._new("timings", "worker, last_step, steps, clock, busy, input_wait"):
+            self._timing(*timing)
         for (metrics,) in self._new("evaluations", "metrics"):
             board.evaluation = json.loads(metrics)
         for task, cpu, rss, sent, received, notes in self._new(

@@ -142,7 +142,7 @@ def test_where_tasks_would_go_and_why_not(three: Three) -> None:
 
 @pytest.mark.slow
 def test_hosts_that_die_and_one_that_comes(three: Three) -> None:
-    """With --min-workers the run goes on without the first, grows when there is another, and names who is missing
+    """With --min-workers the run continues without the first, grows when there is another, and names who is missing
     when too few are left. Last: the cluster is not what it was after it."""
     folder = three.folder / "killed"
     child = subprocess.Popen(

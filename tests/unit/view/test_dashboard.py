@@ -118,7 +118,9 @@ BOARDS = st.builds(
     step=st.integers(0, 10**12),
     clock=st.floats(0, 1e9),
     evaluation=st.dictionaries(st.text(max_size=30), st.floats(), max_size=4),
-    findings=st.lists(st.builds(FindingLine, st.text(max_size=9), st.text(max_size=200), st.text(max_size=30)), max_size=9),
+    findings=st.lists(
+        st.builds(FindingLine, st.text(max_size=9), st.text(max_size=200), st.text(max_size=30)), max_size=9
+    ),
     notes=st.lists(st.text(max_size=200), max_size=3),
     outcome=st.none() | st.text(max_size=200),
 )
