@@ -46,7 +46,7 @@ class MLflow:
     def add_finding(self, finding: Finding) -> None: ...
 
     def close(self, result: RunResult) -> None:
-        tags = {"regatta.job": result.job, "regatta.variant": result.variant or result.mode}
+        tags = {"regatta.job": result.job, "regatta.variant": result.variant_name}
         tags["regatta.status"] = f"{result.status}: {result.stop_reason}"
         begun = int(self._began * 1000)
         run = self._client.create_run(self._experiment, begun, tags, run_name=self._run_id).info.run_id

@@ -35,7 +35,7 @@ class LiveView(AbstractContextManager["LiveView"]):
         self._quiet = quiet
         self._verbose = verbose
         self._live: Live | None = None
-        self._status = "starting Ray"
+        self._status = "starting"
         self._feeds: dict[str, Feed] = {}
         self._labels: dict[str, str] = {}
         self._current: str | None = None
@@ -100,7 +100,7 @@ class LiveView(AbstractContextManager["LiveView"]):
         feed = self._feeds.pop(result.run_id, None)
         if feed is not None:
             feed.close()
-        self._print(f"{result.variant or result.mode} seed {result.seed}: {outcome(result)}")
+        self._print(f"{result.variant_name} seed {result.seed}: {outcome(result)}")
         for finding in result.stability.findings:
             if self._verbose or finding.action != "warned":
                 self._print(f"  {finding.kind} at step {finding.step}: {finding.symptom} ({finding.action})")

@@ -62,7 +62,7 @@ def assert_refused(said: Said, *words: str) -> None:
     """One paragraph that names field, value and what is allowed; nothing else; exit 2."""
     assert said.code == 2, said
     assert said.out == ""
-    lines = [line for line in said.err.splitlines() if line != "starting Ray"]
+    lines = [line for line in said.err.splitlines() if line != "starting"]
     assert len(lines) == 1, said.err
     assert lines[0].startswith("regatta: ")
     for word in words:

@@ -254,7 +254,7 @@ def test_lines_where_there_is_no_terminal(tmp_path: Path, monkeypatch: pytest.Mo
     shown.run_ended(result(Finding(kind="nan", step=3, symptom="bad", action="stopped"), Finding(kind="s", symptom="")))
     shown.__exit__()
     lines = text(console).splitlines()
-    assert lines[0] == "starting Ray"
+    assert lines[0] == "starting"
     assert lines[1:3] == ["launching: 2 tasks not ready, 1 building"] * 2, "at once, and ten seconds later"
     training = [line for line in lines if " samples (" in line]
     assert len(training) == 3
