@@ -16,7 +16,7 @@ from orchestrator.runs.checkpoints import check_destination
 from orchestrator.runs.execution import Execution, Planned, Schedule
 from orchestrator.runs.resume import take_up
 from orchestrator.runs.runner import Watcher
-from orchestrator.spec import secrets
+from orchestrator.spec import secrets, trust
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.resolve import complete_comparison, complete_run
 from orchestrator.spec.run import RunSpec
@@ -44,6 +44,7 @@ def run(spec: RunSpec, watcher: Watcher | None = None, *, resolved: bool = False
     """
     spec = spec if resolved else complete_run(spec)
     secrets.values(spec.env_secrets)  # which have to be there before anything is
+    trust.remember(spec)
     path = _folder(spec, spec.label)
     run_id = spec.run_id or path.name
     check_destination(spec, run_id, path)
@@ -101,6 +102,7 @@ def compare(spec: CompareSpec, watcher: Watcher | None = None, *, resolved: bool
     spec = spec if resolved else complete_comparison(spec)
     for name in spec.variants:
         secrets.values(spec.variant(name, spec.seeds[0]).env_secrets)
+    trust.remember(spec.run)
     path = _folder(spec.run, "compare")
     write_comparison_spec(path, spec.model_dump(mode="json"))
     results: list[RunResult] = []

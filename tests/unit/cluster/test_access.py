@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cluster import access
+from orchestrator.cluster import access, token
 from orchestrator.errors import ClusterError, UsageError
 
 pytestmark = pytest.mark.unit
@@ -66,15 +66,15 @@ def test_no_cluster_answers() -> None:
 
 
 def test_where_tokens_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert access.token() is None
+    assert token.token() is None
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("of home\n")
-    assert access.token() == "of home"
+    assert token.token() == "of home"
     (tmp_path / "named").write_text("of a file")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "named"))
-    assert access.token() == "of a file"
+    assert token.token() == "of a file"
     monkeypatch.setenv("RAY_AUTH_TOKEN", "of the variable")
-    assert access.token() == "of the variable"
+    assert token.token() == "of the variable"
 
 
 @pytest.mark.parametrize(
