@@ -74,7 +74,7 @@ def token_for(host: str) -> str | None:
         ClusterError: it is known to be for other hosts.
     """
     known = token()
-    if known is None or "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
+    if known is None or os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
         return known
     hosts = trust.token_hosts(known)
     if hosts and name_of(host) not in hosts:
