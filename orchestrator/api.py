@@ -7,43 +7,44 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.planning import plan_where
-from orchestrator.comparison.resume import is_comparison, remaining, stored_comparison
+from orchestrator.comparison.resume import remaining_runs, stored_comparison
 from orchestrator.comparison.schedule import assemble, schedule
 from orchestrator.control.preemption import Preempted
 from orchestrator.report import write_reports
 from orchestrator.results import Comparison, RunResult
 from orchestrator.runs.checkpoints import check_destination
 from orchestrator.runs.execution import Execution, Planned, Schedule
-from orchestrator.runs.resume import take_up
+from orchestrator.runs.resume import plan_resume
 from orchestrator.runs.runner import Watcher
 from orchestrator.spec import secrets, trust
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.resolve import complete_comparison, complete_run
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RESULT, claim_directory, new_id, write_comparison, write_comparison_spec
+from orchestrator.store.folders import is_comparison
 
 RUNS = Path("runs")
 
 
 def plan(spec: RunSpec) -> dict[str, Any]:
-    """Tasks, hosts, resources, TF_CONFIG of each, and budget of a run; starts nothing."""
+    """The plan of a run: its tasks with hosts, resources and TF_CONFIG, and its budget. Starts nothing."""
     return plan_where(complete_run(spec))
 
 
 def run(spec: RunSpec, watcher: Watcher | None = None, *, resolved: bool = False) -> RunResult:
-    """Train one run to its end and return its result, which is also in its folder.
+    """Train one run and return its result, which is also stored in its folder.
 
-    Fields that `spec` does not set take the job's own defaults, and its params are validated, unless it is
-    `resolved` already (`orchestrator.spec.resolve.resolve_run`).
+    Fields that are not set take the job's defaults, and params are validated, unless the spec is already `resolved`
+    (`orchestrator.spec.resolve.resolve_run`).
 
     Raises:
-        UsageError, SpecError: spec, job or folder are wrong (the run may have started, if only the job's code
-            could show it).
-        JobError: the job's own code raised.
+        UsageError, SpecError: the spec, job or folder is wrong. The run may have started, if only running the job's
+            code could show it.
+        JobError: the job's code raised.
         ClusterError: Ray or a machine failed.
     """
     spec = spec if resolved else complete_run(spec)
-    secrets.values(spec.env_secrets)  # which have to be there before anything is
+    secrets.values(spec.env_secrets)  # raises before anything is started if one is missing
     trust.remember(spec)
     path = _folder(spec, spec.label)
     run_id = spec.run_id or path.name
@@ -52,11 +53,11 @@ def run(spec: RunSpec, watcher: Watcher | None = None, *, resolved: bool = False
 
 
 def _train(planned: Planned, watcher: Watcher | None) -> RunResult:
-    def only() -> Any:
+    def schedule_one() -> Schedule:
         results.append((yield planned))
 
     results: list[RunResult] = []
-    Execution(planned.spec.timeout, watcher).run([planned], only())
+    Execution(planned.spec.timeout, watcher).run([planned], schedule_one())
     return results[0]
 
 
@@ -66,29 +67,29 @@ def resume(
     watcher: Watcher | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> RunResult | Comparison:
-    """Take up the run, or the comparison, in folder `path` again; `changes` are to fields of its spec.
+    """Continue the run, or the comparison, in folder `path`; `changes` replace fields of its spec.
 
-    `tell` hears where it goes on.
+    `tell` is called with a line that says where each run continues.
 
     Raises:
-        UsageError: there is nothing to resume, its driver is alive, or no checkpoint of it can be trusted; and as
-            `run` does.
+        UsageError: there is nothing to resume, the driver is still running, or no checkpoint can be trusted.
+            Other errors as for `run`.
     """
-    return resumed(path, changes or {}, tell)(watcher)
+    return prepare_resume(path, changes or {}, tell)(watcher)
 
 
-def resumed(
+def prepare_resume(
     path: Path, changes: Mapping[str, Any], tell: Callable[[str], None]
 ) -> Callable[[Watcher | None], RunResult | Comparison]:
-    """The part of `resume` that starts nothing, and the rest of it as a function."""
+    """Do the part of `resume` that starts nothing; returns a function that does the rest."""
     if is_comparison(path):
         spec = stored_comparison(path, changes)
         results: list[RunResult] = []
-        firsts, rest = remaining(spec, path, results, tell)
-        return lambda watcher: _compare(spec, path, firsts, rest, results, watcher)
-    planned, whence = take_up(path, changes)
+        first_runs, rest = remaining_runs(spec, path, results, tell)
+        return lambda watcher: _compare(spec, path, first_runs, rest, results, watcher)
+    planned, start = plan_resume(path, changes)
     secrets.values(planned.spec.env_secrets)
-    tell(f"{planned.run_id} goes on {whence}.")
+    tell(f"{planned.run_id} continues {start}.")
 
     def train(watcher: Watcher | None) -> RunResult:
         (path / RESULT).unlink(missing_ok=True)
@@ -98,7 +99,7 @@ def resumed(
 
 
 def compare(spec: CompareSpec, watcher: Watcher | None = None, *, resolved: bool = False) -> Comparison:
-    """Train every variant and seed, and judge; as `run` otherwise. Finished runs stay in the folder."""
+    """Train every variant with every seed, and compare them. Errors as for `run`; finished runs stay in the folder."""
     spec = spec if resolved else complete_comparison(spec)
     for name in spec.variants:
         secrets.values(spec.variant(name, spec.seeds[0]).env_secrets)
@@ -112,16 +113,16 @@ def compare(spec: CompareSpec, watcher: Watcher | None = None, *, resolved: bool
 def _compare(
     spec: CompareSpec,
     path: Path,
-    firsts: Sequence[Planned],
+    first_runs: Sequence[Planned],
     runs: Schedule,
     results: Sequence[RunResult],
     watcher: Watcher | None,
 ) -> Comparison:
     execution = Execution(spec.run.timeout, watcher)
-    if firsts:  # of a comparison that is resumed, all runs may be done
-        execution.run(firsts, runs)
+    if first_runs:
+        execution.run(first_runs, runs)
     else:
-        list(runs)
+        list(runs)  # resumed after all runs were done: collects their results
     if any(result.status == "preempted" for result in results):
         raise Preempted
     comparison = assemble(path.name, spec, results)

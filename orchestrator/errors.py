@@ -1,17 +1,17 @@
-"""The error tree. Every error a user can cause is one of these, and knows its exit code.
+"""The error tree. Every error that is shown to a user is one of these, and has an exit code.
 
     RegattaError
-    ├── UsageError            2   wrong flag, spec, file or environment
-    │   └── SpecError         2   a field of the spec: names it, its value, and what is allowed
+    ├── UsageError            2   a flag, spec, file or environment variable is wrong
+    │   └── SpecError         2   a field of the spec is wrong: names it, its value, and what is allowed
     ├── JobError              3   the user's training code raised
     ├── Interrupted         130   Ctrl-C
-    ├── WantedBack            0   SIGTERM: the machine is wanted back, and the run can be resumed
-    └── ClusterError          4   Ray or the machines failed
-        ├── ResourcesError    2   the cluster cannot offer what was asked: the spec has to change
-        ├── HostLostError     4   a host went away that tasks have their places on
-        └── TaskDiedError          4   a replica's process ended without saying why
+    ├── Terminated            0   SIGTERM: the machine is about to be taken away, and the run can be resumed
+    └── ClusterError          4   Ray or a machine failed
+        ├── ResourcesError    2   the cluster does not have the requested resources
+        ├── HostLostError     4   a host of the run was lost
+        └── TaskDiedError     4   a replica's process ended without an error of its own
 
-A message is one paragraph: what happened, to which field or task, where its log is, what to try.
+A message is one paragraph: what happened, to which field or task, where its log is, and what to try.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class RegattaError(Exception):
 
 
 class UsageError(RegattaError):
-    """The command, the spec, a file or the environment is wrong; nothing was started."""
+    """A flag, the spec, a file or the environment is wrong; nothing was started."""
 
     exit_code = 2
 
@@ -48,7 +48,7 @@ class SpecError(UsageError):
 
 
 class JobError(RegattaError):
-    """The user's own code raised in a task; `traceback` is theirs."""
+    """The user's training code raised; `traceback` is that of their error."""
 
     exit_code = 3
 
@@ -61,14 +61,14 @@ class JobError(RegattaError):
         return type(self), (self.message, self.traceback, self.log)
 
 
-class Interrupted(RegattaError):  # noqa: N818 - not an error of anybody's
-    """The user ended the command."""
+class Interrupted(RegattaError):  # noqa: N818 - an event rather than an error
+    """The user ended the command with Ctrl-C."""
 
     exit_code = 130
 
 
-class WantedBack(RegattaError):  # noqa: N818 - not an error of anybody's
-    """The command was told to end by whoever lends the machine."""
+class Terminated(RegattaError):  # noqa: N818 - an event rather than an error
+    """SIGTERM ended the command; the run can be resumed."""
 
     exit_code = 0
 
@@ -78,14 +78,14 @@ class ClusterError(RegattaError):
 
 
 class ResourcesError(ClusterError):
-    """The cluster has not got what the topology needs."""
+    """The cluster does not have the resources that the run needs."""
 
     exit_code = 2
 
 
 class HostLostError(ClusterError):
-    """A host is gone on which tasks of the run have their places."""
+    """A host of the run was lost, and the run cannot continue without it."""
 
 
 class TaskDiedError(ClusterError):
-    """A replica's process ended without an exception of its own."""
+    """A replica's process died, hung or was killed."""

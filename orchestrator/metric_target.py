@@ -1,4 +1,4 @@
-"""What ends a run early: `val_accuracy>=0.95`."""
+"""`MetricTarget`: the bound on a metric that ends a run early."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TARGET = re.compile(r"\s*([A-Za-z_][\w/.-]*)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*
 
 
 class MetricTarget(BaseModel):
-    """What ends a run early: `val_accuracy>=0.95`."""
+    """A bound on a metric, such as `val_accuracy>=0.95`; an evaluation that meets it ends the run."""
 
     model_config = ConfigDict(frozen=True)
     metric: str
@@ -21,6 +21,7 @@ class MetricTarget(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> MetricTarget:
+        """The target that `text` describes. Raises ValueError if it is not one."""
         match = _TARGET.fullmatch(text)
         if match is None:
             raise ValueError("write it as METRIC>=NUMBER, for example val_accuracy>=0.95 (or <=, >, <)")
@@ -38,5 +39,5 @@ class MetricTarget(BaseModel):
         }[self.op]
 
     def __str__(self) -> str:
-        """As typed, to the last digit: `parse` of it gives the same target."""
+        """Text from which `parse` returns the same target."""
         return f"{self.metric}{self.op}{str(self.value).removesuffix('.0')}"

@@ -13,7 +13,7 @@ from orchestrator.cli import main as cli
 from orchestrator.errors import RegattaError
 from orchestrator.spec import trust
 from orchestrator.spec.run import is_run_id
-from orchestrator.spec.yaml import read_yaml
+from orchestrator.spec.yaml import read_mapping
 from orchestrator.submit import transfer
 from orchestrator.submit.jobs_api import SPEC
 
@@ -32,7 +32,7 @@ def main(command: str, run_id: str, *rest: str) -> None:
             sys.exit(f"regatta: {error.message}")
         return
     # The user has confirmed what the spec gives away, on the machine that it was submitted from.
-    confirmed = trust.as_flags(read_yaml(Path(SPEC)) | {"address": None})
+    confirmed = trust.as_flags(read_mapping(Path(SPEC)) | {"address": None})
     given = ["--run-id", run_id, "--out", str(folder), "--address", "auto", *confirmed]
     sys.argv = ["regatta", command, SPEC, *given, *rest]
     cli.main()

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError
-from orchestrator.store.directory import COMPARISON, RESULT, find_runs, load_comparison, load_result
+from orchestrator.store.directory import COMPARISON, RESULT
+from orchestrator.store.folders import find_runs, is_comparison, load_comparison, load_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,11 +62,10 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
 
 def list_runs(root: Path) -> list[dict[str, str]]:
     """Path, kind and outcome of every run and comparison in `root`, oldest first."""
-    return [{"path": str(path), "kind": _kind(path), "outcome": _outcome(path)} for path in find_runs(root)]
-
-
-def _kind(path: Path) -> str:
-    return "comparison" if (path / COMPARISON).exists() or (path / "runs").is_dir() else "run"
+    return [
+        {"path": str(path), "kind": "comparison" if is_comparison(path) else "run", "outcome": _outcome(path)}
+        for path in find_runs(root)
+    ]
 
 
 def _outcome(path: Path) -> str:

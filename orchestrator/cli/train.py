@@ -12,7 +12,7 @@ import typer
 from orchestrator.cli.flags import Job, Json, Modes, Quiet, Vary, Verbose, to_fields, with_spec_flags
 from orchestrator.cli.grouped_help import GroupedCommand
 from orchestrator.cli.terminal import console, finish, say
-from orchestrator.errors import Interrupted, WantedBack
+from orchestrator.errors import Interrupted, Terminated
 from orchestrator.spec.run import RunSpec
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def resume(
     from orchestrator.report.terminal import print_run
     from orchestrator.results import RunResult
 
-    train = api.resumed(path, changes, lambda text: None if quiet else say(text, err=True))
+    train = api.prepare_resume(path, changes, lambda text: None if quiet else say(text, err=True))
     with _view(quiet, verbose) as view:
         result = train(view)
     if isinstance(result, RunResult):
@@ -100,15 +100,16 @@ def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
     from orchestrator.control import preemption
     from orchestrator.view.live import LiveView
 
-    preemption.listen()
+    preemption.install_handler()
     try:
         with LiveView(console(stderr=True), quiet=quiet, verbose=verbose) as view:
             yield view
     except KeyboardInterrupt:
         raise Interrupted("interrupted; everything it started is stopped.") from None
     except preemption.Preempted:
-        raise WantedBack(
-            "received SIGTERM; everything it started is stopped. `regatta resume` and its folder continue it."
+        raise Terminated(
+            "received SIGTERM; all processes it started were stopped. `regatta resume` with the run's folder continues "
+            "it."
         ) from None
 
 

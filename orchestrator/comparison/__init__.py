@@ -1,1 +1,1 @@
-"""Several runs of one job: paired, interleaved and judged."""
+"""Comparisons: several runs of one job, paired, interleaved and judged."""

@@ -1,4 +1,4 @@
-"""A comparison that is resumed in its own folder: the runs that are done, and those that are not."""
+"""Resumes a comparison in its folder: keeps the runs that are done, and continues or starts the others."""
 
 from __future__ import annotations
 
@@ -11,46 +11,41 @@ from orchestrator.comparison.schedule import schedule
 from orchestrator.errors import UsageError
 from orchestrator.results import RunResult
 from orchestrator.runs.execution import Planned, Schedule
-from orchestrator.runs.resume import last_checkpoint
+from orchestrator.runs.resume import find_start
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.validation import validated
-from orchestrator.spec.yaml import read_yaml
-from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT, check_not_driven, load_result
+from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT, check_not_driven
+from orchestrator.store.folders import load_comparison_spec, load_result
 from orchestrator.store.metrics import METRICS
 
 
-def is_comparison(path: Path) -> bool:
-    return (path / COMPARISON_SPEC).exists()
-
-
 def stored_comparison(path: Path, changes: Mapping[str, Any]) -> CompareSpec:
-    """The spec that the comparison in folder `path` was started with, with `changes` to what is not compared.
+    """The spec of the comparison in folder `path`, with `changes` to fields that are not compared.
 
     Raises:
-        UsageError: it is finished, or its spec is not one.
+        UsageError: the comparison is finished, or its spec cannot be read.
     """
     if (path / COMPARISON).exists():
         raise UsageError(f"The comparison in {path} is finished, so there is nothing to resume: see its report.md.")
     if changes.get("workers") is not None:
-        raise UsageError("workers: what a comparison compares cannot be changed half-way. Start another one.")
-    values = read_yaml(path / COMPARISON_SPEC)
+        raise UsageError("workers: a comparison cannot be resumed with another number. Start a new comparison.")
+    values = load_comparison_spec(path)
     run = values.pop("run", None)
-    values.pop("directory", None)  # put there by the reader of specs, for a run's
     if not isinstance(run, dict):
         raise UsageError(f"{path / COMPARISON_SPEC} is not the spec of a comparison.")
     base = RunSpec.make(run | {key: value for key, value in changes.items() if value is not None})
     return validated(CompareSpec, values | {"run": base})
 
 
-def remaining(
+def remaining_runs(
     spec: CompareSpec, path: Path, results: list[RunResult], tell: Callable[[str], None]
 ) -> tuple[list[Planned], Schedule]:
-    """As `compare.schedule`, less the runs that are done; their results are appended to `results` as they are."""
-    firsts: dict[str, Planned] = {}
+    """Like `schedule`, without the runs that are done, whose stored results are appended to `results`."""
+    first_runs: dict[str, Planned] = {}
     for planned, done in _walk(schedule(spec, path, [])[1]):
-        if done is None and planned.spec.variant_name not in firsts:
-            firsts[planned.spec.variant_name] = _taken_up(planned, tell)
+        if done is None and planned.spec.variant_name not in first_runs:
+            first_runs[planned.spec.variant_name] = _resume(planned, tell)
 
     def rest() -> Schedule:
         whole = schedule(spec, path, results)[1]
@@ -58,18 +53,18 @@ def remaining(
         while planned is not None:
             result = _done(planned)
             if result is None:
-                again = firsts.get(planned.spec.variant_name)
-                result = yield again if again and again.run_id == planned.run_id else _taken_up(planned, tell)
+                first = first_runs.get(planned.spec.variant_name)
+                result = yield first if first and first.run_id == planned.run_id else _resume(planned, tell)
             try:
                 planned = whole.send(result)
             except StopIteration:
                 return
 
-    return list(firsts.values()), rest()
+    return list(first_runs.values()), rest()
 
 
 def _walk(whole: Schedule) -> Iterator[tuple[Planned, RunResult | None]]:
-    """All runs, and the results of those that are done. A run that is to come is taken for failed, for now."""
+    """All runs of a schedule, with the results of those that are done; the schedule is told that the others failed."""
     planned = next(whole, None)
     while planned is not None:
         done = _done(planned)
@@ -85,19 +80,19 @@ def _walk(whole: Schedule) -> Iterator[tuple[Planned, RunResult | None]]:
 
 
 def _done(planned: Planned) -> RunResult | None:
-    """The result of a run that came to its end; one that was broken off has not."""
+    """The result of a run that is done; None if it failed, was interrupted, or has no result."""
     if not (planned.path / RESULT).exists():
         return None
     result = load_result(planned.path)
-    over = result.status == "succeeded" or (result.status == "stopped" and result.stop_reason != "interrupted")
-    return result if over else None
+    done = result.status == "succeeded" or (result.status == "stopped" and result.stop_reason != "interrupted")
+    return result if done else None
 
 
-def _taken_up(planned: Planned, tell: Callable[[str], None]) -> Planned:
+def _resume(planned: Planned, tell: Callable[[str], None]) -> Planned:
     if not (planned.path / METRICS).exists():
-        return planned  # it was not begun
+        return planned  # it was never started
     check_not_driven(planned.path)
-    resumed, whence = last_checkpoint(planned.spec, planned.run_id, planned.path)
-    tell(f"{planned.run_id} goes on {whence}.")
+    resumed, start = find_start(planned.spec, planned.run_id, planned.path)
+    tell(f"{planned.run_id} continues {start}.")
     (planned.path / RESULT).unlink(missing_ok=True)
     return replace(planned, claimed=True, resumed=resumed)

@@ -1,4 +1,4 @@
-"""Plans the runs of a comparison, finds learning rates if asked to, and puts results together."""
+"""Schedules the runs of a comparison, tunes learning rates on request, and assembles the results."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from orchestrator.spec.run import RunSpec
 from orchestrator.text import plural
 
 LEARNING_RATE_SCALES = (1.0, 0.3, 3.0)
-"""The grid of `--tune-lr`, times the job's own rate; the job's own first, which wins ties."""
+"""The grid of `--tune-lr`, as factors on the job's learning rate; the first wins ties."""
 
 TUNING_SEED_OFFSET = 1_000_003
-"""Far from any seed that is scored."""
+"""Offset of the tuning seed, far from any seed that is scored."""
 
 
 def schedule(spec: CompareSpec, path: Path, results: list[RunResult]) -> tuple[list[Planned], Schedule]:
-    """The first run of each variant, and all runs in order; scored results are appended to `results`.
+    """The first run of each variant, and the schedule of all runs, which appends scored results to `results`.
 
-    Seeds are the outer loop, so that the variants take turns (ABAB): a machine that drifts hurts all of them.
+    Seeds are the outer loop, so that variants take turns (ABAB) and drift of the machine affects all of them.
     """
     tuning = {name: _tuning_runs(spec, name, path) for name in spec.variants} if spec.tune_lr else {}
     seed = spec.seeds[0]
     scored = [_scored(spec.variant(name, seed), path) for name in spec.variants]
-    firsts = [runs[0] for runs in tuning.values()] or scored
+    first_runs = [runs[0] for runs in tuning.values()] or scored
 
     def plan() -> Schedule:
         scales = {}
@@ -44,11 +44,11 @@ def schedule(spec: CompareSpec, path: Path, results: list[RunResult]) -> tuple[l
                 scale = run.learning_rate_scale * scales.get(name, 1.0)
                 results.append((yield _scored(run.model_copy(update={"learning_rate_scale": scale}), path)))
 
-    return firsts, plan()
+    return first_runs, plan()
 
 
 def best(outcomes: Sequence[RunResult]) -> int:
-    """The position of the run to follow: soonest at the target, else the best at the end of the equal budget."""
+    """Index of the best run: the first to reach the target, else the best at the end of the equal budget."""
 
     def rank(result: RunResult) -> tuple[float, ...]:
         failed = result.status == "failed"

@@ -1,1 +1,1 @@
-"""Polls a worker group, decides, and has the decision carried out."""
+"""Controls a worker group: polls it, decides what to do, and carries it out."""

@@ -1,4 +1,4 @@
-"""The control loop: polls a worker group, hands what it heard to the machine, and carries out the machine's orders."""
+"""The control loop: polls a worker group, passes what it reports to the machine, and carries out the orders."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from workers.news import ReplicaStatus
 
 SHORTEST_WAIT, WAIT_GROWTH = 0.02, 1.3
 LONG_WAIT, LONGEST_WAIT = 0.25, 0.5
-"""Seconds between two polls of a leg that has lasted a second, and of one that has lasted 20. Polls of every 60 ms took
-a quarter of a core from a pair of workers on two cores, in the driver and the supervisors."""
+"""Seconds between polls after a second of a leg, and after 20 seconds. Polling every 60 ms took a quarter of a core
+from two workers on two cores, in the driver and the supervisors."""
 WAIT_PER_SECOND = LONGEST_WAIT / 20
-"""A long leg's end is noticed late by a fortieth of the leg at most."""
+"""Growth of the wait with a leg's duration: its end is noticed late by a fortieth of the leg at most."""
 WAIT_PER_TASK = 0.02
-"""In large groups the longest wait grows with their size, so that the driver's load does not."""
+"""Growth of the longest wait with the number of tasks, so that the driver's load does not grow."""
 
 
 @dataclass(frozen=True)
 class Tick:
-    """One turn of the loop, for listeners: store, live view, monitor."""
+    """One iteration of the loop, for listeners: store, live view, monitor."""
 
     state: State
     statuses: Sequence[ReplicaStatus]
     replaced: tuple[TaskFailure, ...] = ()
-    """Failures that the group survives: their tasks are replaced."""
+    """New failures that the group survives, because their tasks are replaced."""
 
 
 Listener = Callable[[Tick], None]
 
 
 class Coordinator:
-    """Drives one group, and the evaluator that it may share with others, through launch and legs.
+    """Drives one worker group, and its evaluator, which other groups may share, through launch and legs.
 
-    When an attempt breaks, another group may take its place (`renew`); snapshots still to be scored are kept.
+    When an attempt breaks, another group may replace it (`renew`); unscored snapshots are kept.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Coordinator:
         return self._machine.progress
 
     def renew(self, group: WorkerGroup) -> None:
-        """From now on drive `group`, which is to be launched; its number of workers may differ from the last one's."""
+        """Drive `group` from now on, which is not launched yet; it may have another number of workers."""
         self._group = group
         workers = sum(task.type == "worker" for task in group.tasks)
         self._trainers = self._mode.trainers(workers)
@@ -79,7 +79,7 @@ class Coordinator:
         self._advance(events.Launched(group.tasks, self._evaluator.tasks, replaceable, self._mode.calls_in_flight))
 
     def launch(self, assign: Assign) -> None:
-        """Order all tasks to start; `await_ready` waits for them."""
+        """Start all tasks; `await_ready` waits for them."""
         self._group.launch(assign)
 
     def begin_run(self, began: events.RunBegan) -> None:
@@ -87,11 +87,11 @@ class Coordinator:
         self._advance(began)
 
     def await_ready(self, deadline: float, listen: Listener) -> Outcome:
-        """Until every task of the group, and the evaluator, is ready for a leg, or the attempt broke."""
+        """Wait until every task, including the evaluator, is ready for a leg, or the attempt broke."""
         self._advance(events.ReadyAwaited(deadline))
         wait = SHORTEST_WAIT
         while True:
-            if (outcome := self._turn(wait, listen)) is not None:
+            if (outcome := self._poll(wait, listen)) is not None:
                 return outcome
             wait = 2 * SHORTEST_WAIT
 
@@ -103,41 +103,41 @@ class Coordinator:
         listen: Listener,
         snapshot: SnapshotHandle | None = None,
     ) -> Outcome:
-        """Train one leg to its end, from `snapshot` if `leg.start` says so, and score all its snapshots."""
+        """Train one leg to its end, starting from `snapshot` if `leg.start` is set, and score all its snapshots."""
         lost = frozenset(stamp for stamp, handle in self._machine.awaited.items() if not self._group.holds(handle))
-        wait, begun = SHORTEST_WAIT, self._clock()
-        with preemption.worth_saving():
-            for order in self._machine.advance(events.LegOrdered(leg.run_id, target, deadline, lost), begun):
+        wait, started = SHORTEST_WAIT, self._clock()
+        with preemption.deferred():
+            for order in self._machine.advance(events.LegOrdered(leg.run_id, target, deadline, lost), started):
                 if isinstance(order, orders.Train):
                     self._group.train(replace(leg, number=order.number), self._trainers, snapshot)
                 else:
                     self._carry_out(order, listen)
-            while (outcome := self._turn(wait, listen)) is None:
-                wait = min(self._longest_wait(self._clock() - begun), wait * WAIT_GROWTH)
+            while (outcome := self._poll(wait, listen)) is None:
+                wait = min(self._longest_wait(self._clock() - started), wait * WAIT_GROWTH)
         return outcome
 
     def stop(self, reason: str) -> None:
-        """End the leg under way, unless it ends already for another reason."""
-        self._advance(events.StopWanted(reason))
+        """Stop the current leg, unless it has ended or is stopping for another reason."""
+        self._advance(events.StopRequested(reason))
 
     def react(self, finding: Finding) -> str:
-        """Do what is to be done about `finding`; returns it as `Finding.action` tells it."""
+        """React to `finding`; returns the action taken, for `Finding.action`."""
         decided = self._machine.advance(events.FindingMade(finding), self._clock())
         for order in decided:
             self._carry_out(order, _ignore)
-        return next(order.action for order in decided if isinstance(order, orders.Acted))
+        return next(order.action for order in decided if isinstance(order, orders.ActionTaken))
 
     def launch_failed(self, failure: TaskFailure) -> Outcome:
-        """Another attempt could not be launched: whether to try once more."""
+        """Decide whether to retry after an attempt could not be launched."""
         (outcome,) = self._machine.advance(events.LaunchFailed(failure), self._clock())
         return outcome  # type: ignore[return-value]  # the machine answers this event with an outcome
 
-    def moved(self, task: Task) -> None:
-        """`task` has another bundle, its host being lost: start it there."""
-        self._advance(events.Moved(task))
+    def task_moved(self, task: Task) -> None:
+        """Start `task` in its new bundle, after its host was lost."""
+        self._advance(events.TaskMoved(task))
 
-    def _turn(self, wait: float, listen: Listener) -> Outcome | None:
-        """One poll; returns how the leg, or the attempt, ended, if it did."""
+    def _poll(self, wait: float, listen: Listener) -> Outcome | None:
+        """Poll once; returns the outcome if the leg or the attempt ended."""
         statuses = [*self._group.poll(wait), *self._evaluator.poll(0)]
         outcome: Outcome | None = None
         for order in self._machine.advance(events.Polled(statuses, preemption.requested()), self._clock()):
@@ -157,10 +157,10 @@ class Coordinator:
             case orders.Score(stamp):
                 handle = self._group.snapshot(self._mode.leader, stamp)
                 self._evaluator.score(self._evaluator.tasks[0], stamp, handle)
-                self._advance(events.SnapshotHeld(stamp, handle))
+                self._advance(events.SnapshotSent(stamp, handle))
             case orders.ScoreAgain(stamp, handle):
                 self._evaluator.score(self._evaluator.tasks[0], stamp, handle)
-            case orders.TellScore(evaluation):
+            case orders.ReportScore(evaluation):
                 self._group.scored(self._mode.leader, evaluation)
             case orders.StopLeg(reason, number):
                 self._group.request_stop(reason, number, self._trainers)
@@ -174,7 +174,7 @@ class Coordinator:
             self._carry_out(order, _ignore)
 
     def _longest_wait(self, seconds: float) -> float:
-        """Between two polls of a leg that has lasted `seconds`."""
+        """The longest wait between polls of a leg that has lasted `seconds`."""
         by_age = min(LONGEST_WAIT, WAIT_PER_SECOND * seconds)
         return max(LONG_WAIT, by_age, WAIT_PER_TASK * len(self._group.tasks))
 

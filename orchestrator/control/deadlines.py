@@ -1,4 +1,4 @@
-"""How long a leg may take to end once it was told to: its time is over, or its machine is being taken back."""
+"""Deadlines of a leg that has to end, because of its timeout or because its machine is about to be taken away."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from orchestrator.errors import ClusterError
 from workers.messages import PREEMPTED
 
 STOP_GRACE_SECONDS = 15.0
-"""How long a leg may take to end after its timeout, before its group is given up."""
+"""Seconds that a leg may take to end after its timeout, before its group is given up."""
 PREEMPTION_GRACE_SECONDS = 25.0
-"""How long a leg may take to write its checkpoint and end. Kubernetes and Slurm kill 30 s after the signal."""
+"""Seconds that a leg may take to write its checkpoint and end. Kubernetes and Slurm kill 30 s after the signal."""
 
 
 class LegDeadlines:
-    """One leg's. Times are monotonic seconds."""
+    """The deadlines of one leg, in monotonic seconds."""
 
-    def __init__(self, deadline: float | None) -> None:
-        self._deadline = deadline
-        self._gives_up: float | None = None
-        self._saves_until: float | None = None
+    def __init__(self, timeout_at: float | None) -> None:
+        self._timeout_at = timeout_at
+        self._abort_at: float | None = None
+        self._preempt_at: float | None = None
 
     def check(self, state: State, now: float) -> bool | Abort | Preempt:
-        """True once, when the leg's time has just run out and it has to be told; an outcome when it was told, and did
-        not end in time."""
+        """True once, when the timeout has passed and the leg has to be stopped; an outcome if it does not end in time
+        after that."""
         training = state if isinstance(state, Training) else None
         if training and training.stopping == PREEMPTED:
-            self._saves_until = self._saves_until or now + PREEMPTION_GRACE_SECONDS
-            if now > self._saves_until:
+            self._preempt_at = self._preempt_at or now + PREEMPTION_GRACE_SECONDS
+            if now > self._preempt_at:
                 return Preempt()
-        if self._deadline is not None and now > self._deadline and self._gives_up is None:
-            self._gives_up = now + STOP_GRACE_SECONDS
+        if self._timeout_at is not None and now > self._timeout_at and self._abort_at is None:
+            self._abort_at = now + STOP_GRACE_SECONDS
             return not (training and (training.stopping or training.finished))
         if training and training.finished:
-            return False  # trained in time; its last snapshots are being scored
-        if self._gives_up is not None and now > self._gives_up:
+            return False  # it trained in time, and its last snapshots are being scored
+        if self._abort_at is not None and now > self._abort_at:
             return Abort(
                 ClusterError(
-                    f"The timeout passed, and the tasks did not stop within {STOP_GRACE_SECONDS:.0f} s of being "
-                    "asked to; they were ended. A single call that takes longer than that needs --steps-per-call 1."
+                    f"The timeout passed, and the tasks did not stop within {STOP_GRACE_SECONDS:.0f} s, so they were "
+                    "killed. If a single call takes that long, use --steps-per-call 1."
                 )
             )
         return False

@@ -1,7 +1,7 @@
-"""What can happen to a worker group.
+"""Events of a worker group.
 
-Every event goes into `orchestrator.control.machine.Machine.advance`, and every order (`orchestrator.control.orders`)
-comes out of it: nothing else decides. The coordinator turns polls into events and carries out the orders.
+The coordinator passes each event to `orchestrator.control.machine.Machine.advance`, which returns the orders
+(`orchestrator.control.orders`) that the coordinator carries out. Decisions are made nowhere else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.cluster.worker_group import SnapshotHandle
-from orchestrator.control.recent_snapshots import Policy
+from orchestrator.control.rollback import Policy
 from orchestrator.metric_target import MetricTarget
 from orchestrator.results import Finding
 from workers.messages import Task, TaskFailure
@@ -19,31 +19,31 @@ from workers.news import ReplicaStatus, Stamp
 
 @dataclass(frozen=True)
 class Launched:
-    """A group was ordered to start: the first attempt, or another one."""
+    """A worker group is being started, for the first or for another attempt."""
 
     tasks: tuple[Task, ...]
     evaluators: tuple[Task, ...]
     replaceable: frozenset[Task] = frozenset()
-    """Tasks that training continues without until they are replaced; each takes calls of its own."""
+    """Tasks without which training continues until they are replaced; each runs calls of its own."""
     calls_in_flight: int = 1
-    """Calls handed to each replaceable task at a time."""
+    """Calls scheduled on each replaceable task at a time."""
 
 
 @dataclass(frozen=True)
 class RunBegan:
-    """The group trains another run: its retry budget is whole, and it was not rolled back yet."""
+    """The group trains another run, which has its full retry budget and has not been rolled back."""
 
     run_id: str
     on_instability: Policy = "warn"
     deadline: float | None = None
     """Monotonic seconds at which training is stopped."""
     clock: float | None = None
-    """Training clock of a run that is resumed, in seconds."""
+    """Training clock of a resumed run, in seconds."""
 
 
 @dataclass(frozen=True)
 class ReadyAwaited:
-    """From now on every task has to report that it is ready, before `deadline` (monotonic seconds)."""
+    """Every task has to report that it is ready before `deadline` (monotonic seconds)."""
 
     deadline: float
 
@@ -57,12 +57,12 @@ class LegOrdered:
     deadline: float | None = None
     """Monotonic seconds at which the leg is stopped."""
     lost: frozenset[Stamp] = frozenset()
-    """Snapshots still to be scored that were lost with their leader."""
+    """Unscored snapshots that were lost with their leader."""
 
 
 @dataclass(frozen=True)
 class Polled:
-    """What all tasks reported."""
+    """All tasks were polled."""
 
     statuses: Sequence[ReplicaStatus]
     sigterm: bool = False
@@ -70,30 +70,30 @@ class Polled:
 
 
 @dataclass(frozen=True)
-class SnapshotHeld:
-    """A snapshot is on its way to the evaluator."""
+class SnapshotSent:
+    """A snapshot was sent to the evaluator."""
 
     stamp: Stamp
     handle: SnapshotHandle
 
 
 @dataclass(frozen=True)
-class StopWanted:
-    """The leg is to end: there are hosts for more workers, say."""
+class StopRequested:
+    """The leg is to end, for example because there are hosts for more workers."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class FindingMade:
-    """The monitor found something about the loss."""
+    """The monitor found a problem with the loss."""
 
     finding: Finding
 
 
 @dataclass(frozen=True)
-class Moved:
-    """A task has another bundle, its host being lost."""
+class TaskMoved:
+    """A task was moved to another bundle, because its host was lost."""
 
     task: Task
 
@@ -111,9 +111,9 @@ Event = (
     | ReadyAwaited
     | LegOrdered
     | Polled
-    | SnapshotHeld
-    | StopWanted
+    | SnapshotSent
+    | StopRequested
     | FindingMade
-    | Moved
+    | TaskMoved
     | LaunchFailed
 )

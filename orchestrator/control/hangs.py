@@ -1,9 +1,9 @@
-"""Finds out which task hangs: TensorFlow waits for a stopped or unreachable peer without end. Pure.
+"""Detects hung tasks, because TensorFlow waits without end for a peer that is stopped or unreachable. Pure.
 
-Silence alone proves nothing: a slow step, a long evaluation by a callback or a compilation are silent too. A task is
-declared hung when nothing came from it for longer than its limit (the larger of a setting and 5 times the slowest
-percent of its calls) and what its supervisor sees of the process fits: it is stopped, its supervisor does not answer,
-or it has used no processor time meanwhile. One that computes is slow, not hung, until ten times the limit has passed.
+A lack of progress alone proves nothing: a slow step, a long evaluation in a callback and a compilation report nothing
+either. A task counts as hung if it made no progress for longer than its limit (the larger of a setting and 5 times the
+slowest percent of its calls), and its process is stopped, its supervisor does not answer, or it has used no CPU time
+meanwhile. A task that computes counts as slow, and as hung only after ten times the limit.
 """
 
 from __future__ import annotations
@@ -22,209 +22,208 @@ FIRST_CALL_SECONDS = 120.0
 _CALLS_PER_LIMIT = 5.0
 _REMEMBERED_CALLS = 300
 _IDLE_SHARE = 0.05
-"""Of one core. A TensorFlow process that waits for its peers uses 0.7 % in sync and less in async (measured)."""
+"""CPU share of one core below which a process is idle. A TensorFlow process that waits for its peers uses 0.7 % in sync
+mode and less in async mode (measured)."""
 _ANSWER_SECONDS = 10.0
-"""A supervisor may take this long to answer, or to be made, however short the limits are."""
-_PATIENCE_WITH_THE_BUSY = 10.0
+"""Seconds that a supervisor may always take to start or to answer, however short the limits are."""
+_BUSY_FACTOR = 10.0
+"""How many times the limit a process that computes may take."""
 _STOPPED = ("T", "t")
 
 
 class _Sign(StrEnum):
-    """What a hang looks like from outside, the clearest first."""
+    """Why a task counts as hung, the most certain reason first."""
 
     GONE = "its supervisor does not answer"
     STOPPED = "its process is stopped (SIGSTOP, or a debugger)"
     IDLE = "its process waits without computing"
-    BUSY = "its process computes, but nothing comes of it"
+    BUSY = "its process computes without making progress"
 
 
 @dataclass
-class _Known:
-    """What was heard of one task."""
+class _Vitals:
+    """What is known about one task's process."""
 
-    heard: float
-    """When its supervisor last answered."""
-    letter: str | None = None
-    looks: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=4096))
+    last_answer: float
+    """Time of its supervisor's last answer."""
+    process_state: str | None = None
+    """The state letter in /proc."""
+    cpu_readings: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=4096))
     """Times and CPU seconds."""
 
 
 @dataclass
-class _Source:
-    """One stream of progress, and the tasks that have to be alive for it."""
+class _Progress:
+    """The progress of one or several tasks, all of which have to be alive for it."""
 
     tasks: tuple[Task, ...]
     since: float | None
-    """When it last moved; None while nothing is expected of it."""
-    first: bool = True
-    """Whether nothing has come yet: buffers fill, graphs are placed."""
-    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_CALLS))
+    """Time of the last progress; None while no progress is expected."""
+    in_first_call: bool = True
+    """No call has ended yet: buffers fill, and graphs are placed."""
+    call_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_CALLS))
+    calls_of_others: int = 0
+    """Calls that other workers completed since the last call of this one."""
 
-    missed: int = 0
-    """Calls that others completed since this one's last."""
+    def made(self, now: float, call_seconds: float | None = None) -> None:
+        self.since, self.calls_of_others = now, 0
+        if call_seconds is not None:
+            self.in_first_call = False
+            self.call_seconds.append(call_seconds)
 
-    def moved(self, now: float, seconds: float | None = None) -> None:
-        self.since, self.missed = now, 0
-        if seconds is not None:
-            self.first = False
-            self.seconds.append(seconds)
-
-    def slowest(self) -> float:
-        """The 99th percentile of its calls, in seconds."""
-        ordered = sorted(self.seconds)
+    def slowest_call(self) -> float:
+        """The 99th percentile of call durations, in seconds."""
+        ordered = sorted(self.call_seconds)
         return ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))] if ordered else 0.0
 
 
 @dataclass(frozen=True)
 class HangLimits:
-    """The least silence, in seconds, after which a task is examined."""
+    """The shortest time without progress, in seconds, after which a task may count as hung."""
 
     hang_seconds: float = HANG_SECONDS
     """Within a leg."""
     first_call_seconds: float = FIRST_CALL_SECONDS
-    """Before a leg's first call has ended."""
+    """Before the first call of a leg has ended."""
 
 
 class HangWatch:
-    """Examines every poll of one group and its evaluator."""
+    """Examines every poll of one worker group and its evaluator."""
 
     def __init__(self, group: Launched, limits: HangLimits, now: float) -> None:
         self._hang_seconds = limits.hang_seconds
         self._first_seconds = max(limits.first_call_seconds, limits.hang_seconds)
         self._calls_in_flight = group.calls_in_flight
-        self._known = {task: _Known(now) for task in (*group.tasks, *group.evaluators)}
-        self._group = _Source(group.tasks, None)
-        self._deciding = False
-        """Whether the leader's callbacks are at work: how long they may take is the user's affair."""
-        self._evaluator = _Source(group.evaluators, None)
-        self._workers: dict[int, _Source] = {task.index: _Source((task,), None) for task in group.replaceable}
-
-    def limit(self, task: Task) -> float:
-        """Seconds of silence after which `task` is looked at."""
-        worker = self._workers.get(task.index) if task.type == "worker" else None
-        return self._limit(worker or (self._evaluator if task in self._evaluator.tasks else self._group))
+        self._vitals = {task: _Vitals(now) for task in (*group.tasks, *group.evaluators)}
+        self._group = _Progress(group.tasks, None)
+        self._in_callbacks = False
+        """The leader runs callbacks, which may take as long as the user's code does."""
+        self._evaluator = _Progress(group.evaluators, None)
+        self._workers: dict[int, _Progress] = {task.index: _Progress((task,), None) for task in group.replaceable}
 
     def leg_begins(self, now: float) -> None:
-        for source in (self._group, *self._workers.values()):
-            source.since, source.first = now, True
-        self._deciding = False
+        for progress in (self._group, *self._workers.values()):
+            progress.since, progress.in_first_call = now, True
+        self._in_callbacks = False
 
     def leg_ends(self) -> None:
-        for source in (self._group, *self._workers.values()):
-            source.since = None
+        for progress in (self._group, *self._workers.values()):
+            progress.since = None
 
     def replaced(self, task: Task, now: float) -> None:
         """`task` was started again."""
-        self._known[task] = _Known(now)
-        source = self._evaluator if task in self._evaluator.tasks else self._workers.get(task.index)
-        if source is not None and source.since is not None:
-            source.since, source.first, source.missed = now, True, 0
+        self._vitals[task] = _Vitals(now)
+        progress = self._evaluator if task in self._evaluator.tasks else self._workers.get(task.index)
+        if progress is not None and progress.since is not None:
+            progress.since, progress.in_first_call, progress.calls_of_others = now, True, 0
 
     def scores_awaited(self, count: int, now: float) -> None:
-        """How many snapshots the evaluator has still to score."""
+        """The evaluator has `count` snapshots left to score."""
         if count == 0:
             self._evaluator.since = None
         elif self._evaluator.since is None:
             self._evaluator.since = now
 
     def observe(self, statuses: Iterable[ReplicaStatus], now: float) -> tuple[TaskFailure, ...]:
-        """Take in a poll; returns the tasks that hang, the likeliest cause first."""
+        """Process a poll; returns failures of the tasks that hang, the likeliest cause first."""
         for status in statuses:
-            self._hear(status, now)
-        return (*self._check(self._group, now), *self._silent_workers(now), *self._check(self._evaluator, now))
+            self._record(status, now)
+        return (*self._check(self._group, now), *self._check_workers(now), *self._check(self._evaluator, now))
 
     def stopped(self) -> tuple[TaskFailure, ...]:
-        """Tasks whose process is stopped: why their peers went away, and said only that."""
-        return tuple(_failure(task, _Sign.STOPPED) for task, known in self._known.items() if known.letter in _STOPPED)
+        """Failures of the tasks whose process is stopped, which explain why their peers lost them."""
+        return tuple(
+            _failure(task, _Sign.STOPPED) for task, seen in self._vitals.items() if seen.process_state in _STOPPED
+        )
 
     def suspects(self, tasks: Iterable[Task], now: float) -> tuple[TaskFailure, ...]:
-        """Those of `tasks` that are gone, stopped or idle, in this order: asked when a launch takes too long."""
+        """Failures of those `tasks` that are gone, stopped or idle, in this order, when a launch takes too long."""
         signs = [(task, sign) for task in tasks if (sign := self._sign(task, now, self._hang_seconds)) is not None]
         return tuple(_failure(task, sign) for wanted in _Sign for task, sign in signs if sign is wanted)
 
-    def _hear(self, status: ReplicaStatus, now: float) -> None:
-        known = self._known.get(status.task)
-        if known is None:
+    def _record(self, status: ReplicaStatus, now: float) -> None:
+        seen = self._vitals.get(status.task)
+        if seen is None:
             return
-        known.heard = now
+        seen.last_answer = now
         if status.vitals is not None:
-            known.letter = status.vitals.state
-            if not known.looks or now - known.looks[-1][0] >= 0.25:
-                known.looks.append((now, status.vitals.cpu_seconds))
+            seen.process_state = status.vitals.state
+            if not seen.cpu_readings or now - seen.cpu_readings[-1][0] >= 0.25:
+                seen.cpu_readings.append((now, status.vitals.cpu_seconds))
         for news in status.news:
             match news:
                 case StepBatch():
-                    self._called(news, now)
+                    self._call_ended(news, now)
                 case Evaluation():
-                    self._evaluator.moved(now, news.seconds)
+                    self._evaluator.made(now, news.seconds)
                 case LegStarted() | SnapshotReady():
-                    self._group.moved(now)
+                    self._group.made(now)
                 case Deciding():
-                    self._deciding = news.begins
-                    for source in (self._group, *self._workers.values()):
-                        source.since = now
+                    self._in_callbacks = news.begins
+                    for progress in (self._group, *self._workers.values()):
+                        progress.since = now
 
-    def _called(self, batch: StepBatch, now: float) -> None:
-        self._group.moved(now, batch.seconds)
+    def _call_ended(self, batch: StepBatch, now: float) -> None:
+        self._group.made(now, batch.seconds)
         for index, worker in self._workers.items():
             if index == batch.worker:
-                worker.moved(now, batch.seconds)
+                worker.made(now, batch.seconds)
             else:
-                worker.missed += 1
+                worker.calls_of_others += 1
 
-    def _clear_limit(self, source: _Source) -> float:
-        """Seconds after which a process that is stopped, or gone, is not waited for any more."""
-        return max(self._hang_seconds, _CALLS_PER_LIMIT * source.slowest())
+    def _certain_limit(self, progress: _Progress) -> float:
+        """Seconds without progress after which a stopped or unreachable process counts as hung."""
+        return max(self._hang_seconds, _CALLS_PER_LIMIT * progress.slowest_call())
 
-    def _limit(self, source: _Source) -> float:
-        """Seconds after which a process that does nothing is not waited for either."""
-        return max(self._clear_limit(source), self._first_seconds if source.first else 0.0)
+    def _idle_limit(self, progress: _Progress) -> float:
+        """Seconds without progress after which an idle process counts as hung."""
+        return max(self._certain_limit(progress), self._first_seconds if progress.in_first_call else 0.0)
 
-    def _silent_workers(self, now: float) -> list[TaskFailure]:
-        """Independent workers that nothing comes from while others train on."""
+    def _check_workers(self, now: float) -> list[TaskFailure]:
+        """Failures of independent workers that make no progress while others do."""
         found: list[TaskFailure] = []
-        if self._group.since is None or now - self._group.since > self._limit(self._group):
+        if self._group.since is None or now - self._group.since > self._idle_limit(self._group):
             return found
-        for source in self._workers.values():
-            may_have_missed = self._calls_in_flight * len(self._workers)  # there may have been none for it to take
-            if source.missed > may_have_missed:
-                found += self._check(source, now)
+        for progress in self._workers.values():
+            in_flight = self._calls_in_flight * len(self._workers)  # all of these may have gone to other workers
+            if progress.calls_of_others > in_flight:
+                found += self._check(progress, now)
         return found
 
-    def _check(self, source: _Source, now: float) -> list[TaskFailure]:
-        """The tasks to blame for the silence of `source`; none while it is short, or while one computes."""
-        if source.since is None or now - source.since < self._clear_limit(source):
+    def _check(self, progress: _Progress, now: float) -> list[TaskFailure]:
+        """Failures of the tasks that prevent `progress`; none before its limit, or while a task computes."""
+        if progress.since is None or now - progress.since < self._certain_limit(progress):
             return []
-        silent = now - source.since
-        signs = {task: self._sign(task, now, silent) for task in source.tasks}
-        # Tasks that wait for one that is stopped, or gone, are idle as well.
+        silent = now - progress.since
+        signs = {task: self._sign(task, now, silent) for task in progress.tasks}
+        # Tasks that wait for a stopped or unreachable one are idle as well.
         for wanted in (_Sign.GONE, _Sign.STOPPED, None):
             blamed = [task for task, sign in signs.items() if sign is wanted]
             if wanted is not None and blamed:
                 return [_failure(task, wanted, silent) for task in blamed]
-        if silent < self._limit(source) or (self._deciding and source is not self._evaluator):
+        if silent < self._idle_limit(progress) or (self._in_callbacks and progress is not self._evaluator):
             return []
         if not blamed:
             return [_failure(task, _Sign.IDLE, silent) for task in signs]
-        if silent < _PATIENCE_WITH_THE_BUSY * self._limit(source):
+        if silent < _BUSY_FACTOR * self._idle_limit(progress):
             return []
         return [_failure(task, _Sign.BUSY, silent) for task in blamed]
 
     def _sign(self, task: Task, now: float, seconds: float) -> _Sign | None:
-        """What is wrong with a task that was silent for `seconds`; None for one that is, or may be, at work."""
-        known = self._known[task]
-        if now - known.heard >= max(self._hang_seconds, _ANSWER_SECONDS):
+        """Why `task`, which made no progress for `seconds`, may be hung; None if it computes, or may compute."""
+        seen = self._vitals[task]
+        if now - seen.last_answer >= max(self._hang_seconds, _ANSWER_SECONDS):
             return _Sign.GONE
-        if known.letter in _STOPPED:
+        if seen.process_state in _STOPPED:
             return _Sign.STOPPED
-        looks = [look for look in known.looks if look[0] >= now - seconds]
-        if len(looks) < 2 or looks[-1][0] - looks[0][0] < self._hang_seconds / 2:
+        readings = [reading for reading in seen.cpu_readings if reading[0] >= now - seconds]
+        if len(readings) < 2 or readings[-1][0] - readings[0][0] < self._hang_seconds / 2:
             return None
-        share = (looks[-1][1] - looks[0][1]) / (looks[-1][0] - looks[0][0])
+        share = (readings[-1][1] - readings[0][1]) / (readings[-1][0] - readings[0][0])
         return _Sign.IDLE if share < _IDLE_SHARE else None
 
 
 def _failure(task: Task, sign: _Sign, silent: float | None = None) -> TaskFailure:
-    hint = "`py-spy dump --pid PID` on its host shows what every thread is waiting for, when it happens again."
+    hint = "If it happens again, `py-spy dump --pid PID` on its host shows what each thread waits for."
     summary = str(sign) if silent is None else f"no progress for {silent:.0f} s, and {sign}"
     return TaskFailure(task, FailureKind.HUNG, summary, hint=hint)

@@ -1,7 +1,7 @@
 """The state machine of one worker group, over all its attempts and runs: events in, orders out.
 
-Nothing else decides. `advance` neither waits nor talks to anything; it is told the time with every event. What is
-known of the leg outlives an attempt that breaks, so that nothing that was found out is lost.
+All decisions are made here. `advance` neither waits nor communicates, and gets the time with every event. What is
+known about a leg outlives an attempt that breaks, so that no score is lost.
 """
 
 from __future__ import annotations
@@ -12,15 +12,23 @@ from dataclasses import dataclass, field, replace
 from orchestrator.cluster.worker_group import SnapshotHandle
 from orchestrator.control import events, orders
 from orchestrator.control.deadlines import LegDeadlines
-from orchestrator.control.events import Event
 from orchestrator.control.failure_policy import FailurePolicy
 from orchestrator.control.hangs import HangLimits, HangWatch
-from orchestrator.control.orders import Order
 from orchestrator.control.recent_snapshots import RecentSnapshots
 from orchestrator.control.replacements import Replacements
 from orchestrator.control.rollback import Rollback
 from orchestrator.control.run_progress import RunProgress
-from orchestrator.control.states import Broken, Failing, Idle, Launching, Over, State, Training, moved, scored
+from orchestrator.control.states import (
+    Broken,
+    Completed,
+    Failing,
+    Idle,
+    Launching,
+    State,
+    Training,
+    next_state,
+    with_scores,
+)
 from orchestrator.errors import ClusterError
 from orchestrator.results import Finding
 from workers.messages import PREEMPTED, ROLLBACK, FailureKind, Task, TaskFailure
@@ -36,15 +44,15 @@ class Rules:
 
 
 class Machine:
-    """Decides for one worker group and the evaluator that it may share with others."""
+    """Decides for one worker group and its evaluator, which other groups may share."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._leg = 0
         self._training: Training | None = None
-        """What is known of the leg, also while another attempt is launched."""
+        """What is known about the leg, also while another attempt is launched."""
         self._awaited: dict[Stamp, SnapshotHandle] = {}
-        """Snapshots that the evaluator has not scored yet: its death costs none of them."""
+        """Snapshots that are not scored yet; kept here, they survive the evaluator."""
         self._snapshots: RecentSnapshots[SnapshotHandle] = RecentSnapshots()
         self._rollback = Rollback("warn")
         self._deadlines = LegDeadlines(None)
@@ -54,11 +62,11 @@ class Machine:
 
     @property
     def awaited(self) -> Mapping[Stamp, SnapshotHandle]:
-        """Snapshots that are still to be scored."""
+        """Snapshots that are not scored yet."""
         return self._awaited
 
-    def advance(self, event: Event, now: float) -> list[Order]:
-        """Take in what happened at monotonic time `now`; returns what is to be done, in order."""
+    def advance(self, event: events.Event, now: float) -> list[orders.Order]:
+        """Process an event at monotonic time `now`; returns the orders that follow, in sequence."""
         match event:
             case events.Polled():
                 return self._polled(event, now)
@@ -69,22 +77,22 @@ class Machine:
                 self._run_deadline = event.deadline
                 self.progress = RunProgress(event.run_id, event.clock, now)
             case events.ReadyAwaited():
-                everything = frozenset([*self._group, *self._evaluators])
-                self.state = Launching(everything, event.deadline, replaceable=frozenset(self._evaluators))
+                tasks = frozenset([*self._group, *self._evaluators])
+                self.state = Launching(tasks, event.deadline, replaceable=frozenset(self._evaluators))
             case events.LegOrdered():
                 return self._begin(event, now)
-            case events.SnapshotHeld():
+            case events.SnapshotSent():
                 self._awaited[event.stamp] = event.handle
                 if self._rollback.policy == "rollback":
                     self._snapshots.add(event.stamp, event.handle)
-            case events.StopWanted():
+            case events.StopRequested():
                 return self._stop(event.reason)
             case events.FindingMade():
                 return self._react(event.finding, now)
-            case events.Moved():
-                return self._replaced(event.task, now)
+            case events.TaskMoved():
+                return self._replace_task(event.task, now)
             case events.LaunchFailed():
-                return [self._after(event.failure, (event.failure,), now)]
+                return [self._after_failure(event.failure, (event.failure,), now)]
         return []
 
     def _launched(self, event: events.Launched, now: float) -> None:
@@ -94,7 +102,7 @@ class Machine:
         self._replacements = Replacements(self._rules.policy)
         self.state = Launching(frozenset(event.tasks))
 
-    def _begin(self, event: events.LegOrdered, now: float) -> list[Order]:
+    def _begin(self, event: events.LegOrdered, now: float) -> list[orders.Order]:
         self._leg += 1
         self._deadlines = LegDeadlines(event.deadline)
         scorers = frozenset(self._evaluators)
@@ -104,61 +112,61 @@ class Machine:
             pending = before.pending & self._awaited.keys() - event.lost
             state = replace(state, pending=pending, reached=before.reached, last=before.last)
         self.state = state
-        self._await_only(state.pending)
+        self._keep_awaited(state.pending)
         self._snapshots.clear()
         self._hangs.leg_begins(now)
-        decided: list[Order] = [orders.Train(self._leg)]
+        decided: list[orders.Order] = [orders.Train(self._leg)]
         if before is not None and before.stopping not in (None, ROLLBACK):
             decided += self._stop(str(before.stopping))
         return decided
 
-    def _polled(self, event: events.Polled, now: float) -> list[Order]:
+    def _polled(self, event: events.Polled, now: float) -> list[orders.Order]:
         self._snapshots.forget()
         hung = self._hangs.observe(event.statuses, now)
         if isinstance(self.state, Failing):
             hung = (*hung, *self._hangs.stopped())
         statuses = (*event.statuses, *(ReplicaStatus(f.task, ReplicaState.FAILED, failure=f) for f in hung))
-        self.state, moves = moved(self.state, statuses, now)
-        decided: list[Order] = [*map(orders.Score, moves.score), *self._keep_books(statuses, moves.score, now)]
-        spared = tuple(failure for failure in moves.spared if self._replacements.is_new(failure))
-        decided.append(orders.Report(self.state, statuses, spared))
-        if moves.stop is not None:
-            decided.append(orders.StopLeg(moves.stop, self._leg))
-        for failure in moves.spared:
+        self.state, effects = next_state(self.state, statuses, now)
+        decided: list[orders.Order] = [*map(orders.Score, effects.score), *self._record(statuses, effects.score, now)]
+        new = tuple(failure for failure in effects.to_replace if self._replacements.is_new(failure))
+        decided.append(orders.Report(self.state, statuses, new))
+        if effects.stop is not None:
+            decided.append(orders.StopLeg(effects.stop, self._leg))
+        for failure in effects.to_replace:
             if not self._replacements.order(failure, now):
                 self.state = Broken(failure, (failure,))
         if not isinstance(self.state, Broken):
-            for task in self._replacements.due(now):
-                decided += self._replaced(task, now)
+            for task in self._replacements.take_due(now):
+                decided += self._replace_task(task, now)
         return [*decided, *self._outcome(statuses, event.sigterm, now)]
 
-    def _keep_books(self, statuses: Sequence[ReplicaStatus], new: Sequence[Stamp], now: float) -> list[Order]:
-        """What is known of the leg, so that it outlives an attempt that breaks."""
+    def _record(self, statuses: Sequence[ReplicaStatus], new: Sequence[Stamp], now: float) -> list[orders.Order]:
+        """Update what is known about the leg, so that it outlives an attempt that breaks."""
         if isinstance(self.state, Training):
             self._training = self.state
-        elif isinstance(self.state, Over):
+        elif isinstance(self.state, Completed):
             self._training = self.state.training
         elif self._training is not None:
-            self._training = scored(self._training, statuses)
-        self._replacements.hear(statuses)
-        self.progress.hear(statuses, now)
+            self._training = with_scores(self._training, statuses)
+        self._replacements.observe(statuses)
+        self.progress.observe(statuses, now)
         pending = self._training.pending if self._training else frozenset()
-        self._await_only(pending)
+        self._keep_awaited(pending)
         self._hangs.scores_awaited(len(self._awaited.keys() | set(new)), now)
-        if not isinstance(self.state, Training | Over):
+        if not isinstance(self.state, Training | Completed):
             return []
-        return [orders.TellScore(n) for status in statuses for n in status.news if isinstance(n, Evaluation)]
+        return [orders.ReportScore(n) for status in statuses for n in status.news if isinstance(n, Evaluation)]
 
-    def _outcome(self, statuses: Sequence[ReplicaStatus], sigterm: bool, now: float) -> list[Order]:
-        """How the attempt, or the leg, ended with this poll; nothing if it did not."""
+    def _outcome(self, statuses: Sequence[ReplicaStatus], sigterm: bool, now: float) -> list[orders.Order]:
+        """The outcome, if the leg or the attempt ended with this poll, and the orders before it."""
         match self.state:
             case Broken(cause, failures):
-                leaving = self._training is not None and self._training.stopping == PREEMPTED
-                # The last checkpoint is all that counts then, and there is no reason to launch another attempt.
-                return [orders.Preempt() if sigterm or leaving else self._after(cause, failures, now)]
+                preempted = self._training is not None and self._training.stopping == PREEMPTED
+                # When preempted, the last checkpoint is all that counts, and another attempt would be pointless.
+                return [orders.Preempt() if sigterm or preempted else self._after_failure(cause, failures, now)]
             case Idle():
                 return [orders.Ready()]
-            case Over(training):
+            case Completed(training):
                 return [self._end(training, now)]
             case Launching():
                 return self._launching(self.state, statuses, now)
@@ -170,20 +178,20 @@ class Machine:
                 return [*decided, ending] if ending else decided
         return []
 
-    def _end(self, training: Training, now: float) -> Order:
+    def _end(self, training: Training, now: float) -> orders.Order:
         self.state, self._training = Idle(), None
         self._hangs.leg_ends()
         finished = training.finished
         if finished is None:
-            raise RuntimeError("a leg is over without having finished")
-        rollback = self._due_rollback(finished, now)
-        # A snapshot from before the trouble, scored meanwhile, may have reached the target.
+            raise RuntimeError("a leg is completed without having finished")
+        rollback = self._take_rollback(finished, now)
+        # A snapshot from before the instability may have reached the target and been scored only now.
         if rollback is not None and not training.reached:
             return rollback
         unstable = not training.reached and finished.stopped is not None and finished.stopped == self._rollback.stopped
         return orders.Ended(finished, training.plan, training.reached, training.last, training.stopping, unstable)
 
-    def _launching(self, state: Launching, statuses: Sequence[ReplicaStatus], now: float) -> list[Order]:
+    def _launching(self, state: Launching, statuses: Sequence[ReplicaStatus], now: float) -> list[orders.Order]:
         if any(status.preempted for status in statuses):
             return [orders.Preempt()]
         if state.deadline is None or now <= state.deadline:
@@ -195,51 +203,47 @@ class Machine:
             for f in self._hangs.suspects(missing, now)
         ]
         if late:
-            return [self._after(late[0], tuple(late), now)]
-        return [
-            orders.Abort(
-                ClusterError(
-                    f"Not all tasks were ready in time; missing: {listed}. Their logs say how far they came. "
-                    "A model that takes long to compile needs a larger --launch-timeout; a task that is silent sits "
-                    "on a host that cannot be reached."
-                )
-            )
-        ]
+            return [self._after_failure(late[0], tuple(late), now)]
+        error = ClusterError(
+            f"Not all tasks were ready in time; missing: {listed}. Their logs show how far they got. A model that "
+            "takes long to compile needs a larger --launch-timeout; a silent task is on a host that cannot be reached."
+        )
+        return [orders.Abort(error)]
 
-    def _after(self, cause: TaskFailure, failures: tuple[TaskFailure, ...], now: float) -> Order:
-        """Whether another attempt follows one that broke."""
+    def _after_failure(self, cause: TaskFailure, failures: tuple[TaskFailure, ...], now: float) -> orders.Order:
+        """Decide whether another attempt follows one that broke."""
         decision = self.progress.decide(cause, self._rules.policy)
         if decision.again and self._run_deadline is not None and now > self._run_deadline:
-            return orders.GiveUp(cause, failures, "The timeout has passed, so it is not tried again.")
+            return orders.GiveUp(cause, failures, "The timeout has passed, so there is no retry.")
         if not decision.again:
             return orders.GiveUp(cause, failures, decision.reason)
-        return orders.Relaunch(cause, failures, decision.wait, self._due_rollback(None, now))
+        return orders.Relaunch(cause, failures, decision.wait, self._take_rollback(None, now))
 
-    def _due_rollback(self, finished: LegFinished | None, now: float) -> orders.RollBack | None:
-        rollback = self._rollback.due(finished, now)
+    def _take_rollback(self, finished: LegFinished | None, now: float) -> orders.RollBack | None:
+        rollback = self._rollback.take(finished, now)
         if rollback is not None:
-            self.progress.checkpoint = None  # those before it are not to be continued from
+            self.progress.checkpoint = None  # the run must not continue from checkpoints of before the rollback
         return rollback
 
-    def _stop(self, reason: str) -> list[Order]:
-        """End the leg under way; nothing if it ended, or is about to, for another reason."""
+    def _stop(self, reason: str) -> list[orders.Order]:
+        """Stop the current leg, unless it has ended or is stopping for another reason."""
         state = self.state
         if not isinstance(state, Training) or state.finished or state.stopping:
             return []
         self.state = self._training = replace(state, stopping=reason)
         return [orders.StopLeg(reason, self._leg)]
 
-    def _react(self, finding: Finding, now: float) -> list[Order]:
-        reason = self._rollback.wanted(finding)
+    def _react(self, finding: Finding, now: float) -> list[orders.Order]:
+        reason = self._rollback.reason(finding)
         decided = [] if reason is None else self._stop(reason)
         if reason is None or not decided:
-            return [orders.Acted("warned")]
-        return [*decided, orders.Acted(self._rollback.stops(reason, finding, self._snapshots, now))]
+            return [orders.ActionTaken("warned")]
+        return [*decided, orders.ActionTaken(self._rollback.leg_stopped(reason, finding, self._snapshots, now))]
 
-    def _replaced(self, task: Task, now: float) -> list[Order]:
+    def _replace_task(self, task: Task, now: float) -> list[orders.Order]:
         self._hangs.replaced(task, now)
         again = self._awaited.items() if task in self._evaluators else ()
         return [orders.ReplaceTask(task), *(orders.ScoreAgain(stamp, handle) for stamp, handle in again)]
 
-    def _await_only(self, pending: frozenset[Stamp]) -> None:
+    def _keep_awaited(self, pending: frozenset[Stamp]) -> None:
         self._awaited = {stamp: handle for stamp, handle in self._awaited.items() if stamp in pending}

@@ -1,4 +1,4 @@
-"""What is to be done about what happened to a worker group. The last ones, the outcomes, end a leg or an attempt."""
+"""Orders of the machine to the coordinator. Those marked as outcomes end a leg or an attempt."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from workers.news import Evaluation, LegFinished, LegStarted, ReplicaStatus, Sta
 
 @dataclass(frozen=True)
 class Train:
-    """Have the trainers train the leg, as number `number` of the group."""
+    """Start the leg in the trainers, as leg `number` of the group."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Score:
-    """Hand the leader's snapshot to the evaluator, and tell the machine its handle (`SnapshotHeld`)."""
+    """Send the leader's snapshot to the evaluator, and report its handle to the machine (`SnapshotSent`)."""
 
     stamp: Stamp
 
 
 @dataclass(frozen=True)
 class ScoreAgain:
-    """Hand a snapshot to an evaluator that was replaced."""
+    """Send a snapshot to an evaluator that was replaced."""
 
     stamp: Stamp
     handle: SnapshotHandle
 
 
 @dataclass(frozen=True)
-class TellScore:
-    """Tell the leader, which keeps checkpoints, how good one of its snapshots is."""
+class ReportScore:
+    """Report the score of a snapshot to the leader, which keeps the best checkpoint."""
 
     evaluation: Evaluation
 
 
 @dataclass(frozen=True)
 class StopLeg:
-    """Have the trainers end leg `number` at their next call."""
+    """Have the trainers end leg `number` before their next call."""
 
     reason: str
     number: int = 0
@@ -50,24 +50,24 @@ class StopLeg:
 
 @dataclass(frozen=True)
 class ReplaceTask:
-    """Start a failed task again, in its old bundle; the others continue meanwhile."""
+    """Start a failed task again in its bundle, while the others continue."""
 
     task: Task
 
 
 @dataclass(frozen=True)
 class Report:
-    """Show the poll to listeners."""
+    """Pass the poll to the listener."""
 
     state: State
     statuses: tuple[ReplicaStatus, ...]
     replaced: tuple[TaskFailure, ...] = ()
-    """Failures that the group survives, reported for the first time."""
+    """Failures that the group survives and that were not reported before."""
 
 
 @dataclass(frozen=True)
-class Acted:
-    """What was done about a finding, as `Finding.action` tells it."""
+class ActionTaken:
+    """The action taken on a finding, for `Finding.action`."""
 
     action: str
 
@@ -79,7 +79,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Ended:
-    """Outcome: the leg ended, and all its snapshots are scored."""
+    """Outcome: the leg has ended, and all its snapshots are scored."""
 
     finished: LegFinished
     plan: LegStarted | None
@@ -88,7 +88,7 @@ class Ended:
     last: Evaluation | None
     """The evaluation of the latest snapshot."""
     stopping: str | None
-    """Why the driver ordered the end, if it did."""
+    """The driver's reason for stopping the leg; None if it ended by itself."""
     unstable: bool = False
     """The leg was stopped because of an unstable loss."""
 
@@ -104,7 +104,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class RollBack:
-    """Outcome: the leg continues from an earlier snapshot, or from the beginning (None), at a lower learning rate."""
+    """Outcome: the run continues from an earlier snapshot, or from step 0 (None), at a lower learning rate."""
 
     start: Start
     snapshot: SnapshotHandle | None
@@ -123,7 +123,7 @@ class Relaunch:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """Outcome: the attempt broke, and another one is not worth it; `reason` says why, for a person."""
+    """Outcome: the attempt broke, and is not retried; `reason` says why, in a sentence for the user."""
 
     cause: TaskFailure
     failures: tuple[TaskFailure, ...]
@@ -132,15 +132,15 @@ class GiveUp:
 
 @dataclass(frozen=True)
 class Abort:
-    """Outcome: the run fails with `error`, whatever its tasks do."""
+    """Outcome: the run fails with `error`."""
 
     error: RegattaError
 
 
 @dataclass(frozen=True)
 class Preempt:
-    """Outcome: the machine is being taken back, and there is no time to end the leg."""
+    """Outcome: the machine is about to be taken away, and there is no time to end the leg."""
 
 
 Outcome = Ready | Ended | RollBack | Relaunch | GiveUp | Abort | Preempt
-Order = Train | Score | ScoreAgain | TellScore | StopLeg | ReplaceTask | Report | Acted | Outcome
+Order = Train | Score | ScoreAgain | ReportScore | StopLeg | ReplaceTask | Report | ActionTaken | Outcome

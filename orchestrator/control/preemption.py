@@ -1,7 +1,8 @@
-"""SIGTERM to the driver: the machine is wanted back, and there is a little time.
+"""SIGTERM to the driver: the machine is about to be taken away, and there is a little time to save.
 
-While a leg trains, the signal is a wish: the coordinator sees it (`requested`), has the leg stopped and its
-checkpoint written. At any other time there is nothing to save, and it ends the command at once, as a second one does.
+While a leg trains, the signal only sets a flag (`requested`): the coordinator polls it, stops the leg, and waits for
+its checkpoint. At any other time there is nothing to save, and the signal ends the command at once, as does a second
+signal at any time.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from types import FrameType
 
 
 class Preempted(BaseException):
-    """The command was told to end. Like KeyboardInterrupt it is nobody's error, and passes `except Exception`."""
+    """Raised by SIGTERM. Like KeyboardInterrupt it is not an error, and passes through `except Exception`."""
 
 
 class _Signal:
     def __init__(self) -> None:
         self.requested = False
-        self.saving = 0
+        self.deferrals = 0
 
     def arrived(self, _signum: int, _frame: FrameType | None) -> None:
         again, self.requested = self.requested, True
-        if again or not self.saving:
+        if again or not self.deferrals:
             raise Preempted
 
 
@@ -31,21 +32,21 @@ _signal = _Signal()
 
 
 def requested() -> bool:
-    """Whether the signal has come."""
+    """Whether SIGTERM has arrived."""
     return _signal.requested
 
 
-def listen() -> None:
-    """From now on SIGTERM is heard, by this process' main thread."""
+def install_handler() -> None:
+    """Handle SIGTERM from now on; only the main thread may call this."""
     _signal.requested = False
     signal.signal(signal.SIGTERM, _signal.arrived)
 
 
 @contextmanager
-def worth_saving() -> Iterator[None]:
-    """In here the first signal only makes `requested` true: whoever is in here looks at it, and ends soon."""
-    _signal.saving += 1
+def deferred() -> Iterator[None]:
+    """While this context is open, a first SIGTERM only sets `requested`, which the caller has to poll."""
+    _signal.deferrals += 1
     try:
         yield
     finally:
-        _signal.saving -= 1
+        _signal.deferrals -= 1

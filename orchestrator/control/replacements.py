@@ -1,4 +1,4 @@
-"""Which tasks are replaced while the others continue, and when. Pure: no processes, no clock."""
+"""Decides which failed tasks are replaced while the others continue, and when. Pure."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from workers.news import Evaluation, ReplicaState, ReplicaStatus, StepBatch
 class _Account:
     budget: RetryBudget = field(default_factory=RetryBudget)
     due: float | None = None
-    """When the task is to be started; None when it was."""
+    """Monotonic seconds at which to start the task; None once it was started."""
     ready: bool = True
-    """The task was ready since it was last started; what it did before may be reported late."""
+    """The task was ready since its last start. Until then, its reports are late ones from before."""
     back: bool = True
-    """The task has done some work since it was ready."""
+    """The task has worked since it was ready."""
 
 
 class Replacements:
-    """Decides with the policy, with a retry budget per task.
+    """Applies the failure policy, with a retry budget per task.
 
-    A task's budget is refilled when the task worked again after it was replaced, and the run got further meanwhile.
+    A task's budget is refilled once the replaced task has worked and the run has made progress.
     """
 
     def __init__(self, policy: FailurePolicy) -> None:
@@ -32,8 +32,8 @@ class Replacements:
         self._accounts: dict[Task, _Account] = {}
         self._step = 0
 
-    def hear(self, statuses: Iterable[ReplicaStatus]) -> None:
-        """Take in a poll: which tasks work again, and how far the run is."""
+    def observe(self, statuses: Iterable[ReplicaStatus]) -> None:
+        """Process a poll: which tasks work again, and which step the run has reached."""
         for status in statuses:
             if status.state is ReplicaState.READY and status.task in self._accounts:
                 self._accounts[status.task].ready = self._accounts[status.task].due is None
@@ -46,12 +46,12 @@ class Replacements:
                         self._worked(status.task)
 
     def is_new(self, failure: TaskFailure) -> bool:
-        """No replacement was ordered for this failure yet."""
+        """Whether no replacement is ordered for this failure yet."""
         account = self._accounts.get(failure.task)
         return account is None or account.due is None
 
     def order(self, failure: TaskFailure, now: float) -> bool:
-        """Order a replacement at monotonic time `now`; False when that was tried too often."""
+        """Order a replacement at monotonic time `now`; returns False if the task was replaced too often."""
         account = self._accounts.setdefault(failure.task, _Account())
         if account.due is not None:
             return True
@@ -62,8 +62,8 @@ class Replacements:
             account.due = now + decision.wait
         return decision.again
 
-    def due(self, now: float) -> list[Task]:
-        """Tasks to start now; each is given once."""
+    def take_due(self, now: float) -> list[Task]:
+        """Tasks to start now; each is returned once."""
         ready = [task for task, account in self._accounts.items() if account.due is not None and account.due <= now]
         for task in ready:
             self._accounts[task].due = None

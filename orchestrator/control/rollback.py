@@ -1,15 +1,38 @@
-"""What is done about an unstable loss, in one run: warn, stop, or roll back once to a snapshot from before it."""
+"""Reacts to an unstable loss in one run: warn, stop, or roll back once to a snapshot from before it.
+
+Only a loss that does not recover by itself requires a reaction: NaN or infinity, and divergence. A spike is over when
+it is reported, and a plateau, an oscillation or overfitting is for the user to judge.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from orchestrator.cluster.worker_group import SnapshotHandle
 from orchestrator.control.orders import RollBack
-from orchestrator.control.recent_snapshots import LEARNING_RATE_FACTOR, Policy, RecentSnapshots, named, reaction
+from orchestrator.control.recent_snapshots import RecentSnapshots
 from orchestrator.results import Finding
 from workers.messages import ROLLBACK, Start
 from workers.news import LegFinished, Stamp
+
+Policy = Literal["warn", "stop", "rollback"]
+
+ACTED_ON = ("nan", "divergence")
+LEARNING_RATE_FACTOR = 0.5
+"""Factor on the learning rate after a rollback."""
+
+
+def reaction(policy: Policy, finding: Finding, *, rolled_back: bool) -> Policy:
+    """What to do about `finding`. A run is rolled back once; if it becomes unstable again, it is stopped."""
+    if finding.kind not in ACTED_ON:
+        return "warn"
+    return "stop" if policy == "rollback" and rolled_back else policy
+
+
+def stop_reason(finding: Finding) -> str:
+    """The stop reason that names `finding`: `divergence at step 812`."""
+    return finding.kind if finding.step is None else f"{finding.kind} at step {finding.step}"
 
 
 @dataclass(frozen=True)
@@ -18,7 +41,7 @@ class _Ordered:
     at: float
     """Monotonic seconds."""
     stamp: Stamp | None
-    """Of the snapshot to go back to; None for the beginning."""
+    """Stamp of the snapshot to roll back to; None for the beginning of the run."""
     snapshot: SnapshotHandle | None
 
 
@@ -32,15 +55,15 @@ class Rollback:
         self.stopped: str | None = None
         """Stop reason, if an unstable loss stopped the run."""
 
-    def wanted(self, finding: Finding) -> str | None:
-        """Reason to stop the leg because of `finding`; None if it is only a warning."""
-        reaction_ = reaction(self.policy, finding, rolled_back=self._rolled_back)
-        if reaction_ == "warn":
+    def reason(self, finding: Finding) -> str | None:
+        """Reason to stop the leg because of `finding`; None if a warning suffices."""
+        wanted = reaction(self.policy, finding, rolled_back=self._rolled_back)
+        if wanted == "warn":
             return None
-        return ROLLBACK if reaction_ == "rollback" else named(finding)
+        return ROLLBACK if wanted == "rollback" else stop_reason(finding)
 
-    def stops(self, reason: str, finding: Finding, snapshots: RecentSnapshots[SnapshotHandle], now: float) -> str:
-        """The leg is being stopped for `reason`, which `wanted` gave; returns what was done, for people."""
+    def leg_stopped(self, reason: str, finding: Finding, snapshots: RecentSnapshots[SnapshotHandle], now: float) -> str:
+        """The leg is being stopped for `reason`; returns the action taken, for `Finding.action`."""
         if reason != ROLLBACK:
             self.stopped = reason
             return "stopped"
@@ -49,10 +72,10 @@ class Rollback:
         self._rolled_back = True
         return f"rolled back to step {stamp.step if stamp else 0}"
 
-    def due(self, finished: LegFinished | None, now: float) -> RollBack | None:
-        """The rollback that was ordered, at the leg's end, or when the attempt broke before (None); given once.
+    def take(self, finished: LegFinished | None, now: float) -> RollBack | None:
+        """The ordered rollback, returned once: when the leg has `finished`, or when the attempt broke before (None).
 
-        The training clock does not stand still while a run is put back.
+        The training clock keeps running while a run is rolled back.
         """
         ordered, self._ordered = self._ordered, None
         if ordered is None:

@@ -1,4 +1,4 @@
-"""How far a run has come, over all its attempts: its training clock, its last checkpoint, its retry budget."""
+"""A run's progress over all its attempts: its training clock, last checkpoint and retry budget."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from workers.news import CheckpointWritten, LegStarted, ReplicaStatus, StepBatch
 
 
 class RunProgress:
-    """One run. Times are monotonic seconds, unless they are the training clock's."""
+    """Progress of one run. `now` is in monotonic seconds, `clock` in seconds of the training clock."""
 
     def __init__(self, run_id: str, clock: float | None, now: float) -> None:
-        """`clock`: where the training clock of a run that is resumed continues."""
+        """`clock` is the time at which the training clock of a resumed run continues."""
         self.run_id = run_id
         self._budget = RetryBudget()
         self._reading = None if clock is None else (clock, now)
-        """What the training clock showed, and when."""
+        """The last reading of the training clock, and the monotonic time of that reading."""
         self.checkpoint: int | None = None
-        """Step of the latest checkpoint since the group was launched, or the run was rolled back."""
+        """Step of the latest checkpoint since the group was launched or the run was rolled back."""
 
-    def hear(self, statuses: Iterable[ReplicaStatus], now: float) -> None:
-        """Take in a poll of the run's leg."""
+    def observe(self, statuses: Iterable[ReplicaStatus], now: float) -> None:
+        """Process a poll of the run's leg."""
         for news in (news for status in statuses for news in status.news):
             match news:
                 case LegStarted(run_id=self.run_id) if self._reading is None:
@@ -34,11 +34,11 @@ class RunProgress:
                     self._budget = self._budget.after_progress(news.step)
 
     def training_clock(self, now: float) -> float:
-        """Seconds; time lost by a failure counts as much as time spent training."""
+        """The training clock in seconds; it includes time lost by failures."""
         return 0.0 if self._reading is None else self._reading[0] + now - self._reading[1]
 
     def decide(self, failure: TaskFailure, policy: FailurePolicy) -> Decision:
-        """Whether another attempt is worth it, and after how many seconds; its cost is booked."""
+        """Decide whether to retry, and charge the retry budget."""
         decision = policy.decide(failure, self._budget)
         self._budget = decision.budget
         return decision

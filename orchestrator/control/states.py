@@ -1,13 +1,13 @@
-"""The states of a worker group, each carrying its data, and the legal moves between them.
+"""The states of a worker group, each carrying its data, and the transitions between them.
 
-    Launching ──all ready──▶ Idle ──train──▶ Training ──budget, target, stop──▶ (scoring) ──all scored──▶ Over
+    Launching ──all ready──▶ Idle ──train──▶ Training ──budget, target, stop──▶ (scoring) ──all scored──▶ Completed
         └────────────┬─────────────────────────┴────────────────────────────────────┘
                      └──a task failed──▶ Failing ──cause known, or grace over──▶ Broken
 
-A task that the others do not need (the evaluator, an asynchronous worker) is replaced in place, without leaving the
-state. Any other failure ends this attempt; `orchestrator.control.failure_policy` says whether another one is worth it.
+A task that the others do not need (the evaluator, an asynchronous worker) is replaced while the group stays in its
+state. Any other failure ends this attempt; `orchestrator.control.failure_policy` decides whether another one follows.
 
-`moved` is pure: from a state and what a poll brought, to the next state and what follows from it.
+`next_state` is pure: from a state and a poll, it computes the next state and the effects to carry out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CAUSES = (
     FailureKind.INFRASTRUCTURE,
     FailureKind.PEER,
 )
-"""Likeliest cause first: a task that lost its peer says so after the peer that failed did."""
+"""Kinds of failure, the likeliest cause first: a task reports a lost peer after that peer has failed."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Launching:
     waiting: frozenset[Task]
     """Tasks that are not ready yet."""
     deadline: float | None = None
-    """Monotonic seconds by which all have to be; None while nothing waits for them."""
+    """Monotonic seconds by which all must be ready; None before the coordinator waits for them."""
     seen: Mapping[Task, ReplicaState] = field(default_factory=dict)
-    """The last state of every task."""
+    """The last reported state of every task."""
     replaceable: frozenset[Task] = frozenset()
     replacing: frozenset[Task] = frozenset()
-    """Failed, ordered to be replaced, and not heard of since."""
+    """Failed tasks whose replacement was ordered and has not reported yet."""
 
 
 @dataclass(frozen=True)
@@ -58,117 +58,123 @@ class Idle:
 
 @dataclass(frozen=True)
 class Training:
-    """A leg is under way, or over and its snapshots are still being scored (`finished` is set)."""
+    """A leg is training, or it has ended and its snapshots are being scored (`finished` is set)."""
 
     run_id: str
     target: MetricTarget | None = None
     plan: LegStarted | None = None
     finished: LegFinished | None = None
     pending: frozenset[Stamp] = frozenset()
-    """Snapshots whose score is awaited."""
+    """Snapshots that are not scored yet."""
     reached: Evaluation | None = None
     """The earliest evaluation that met the target."""
     last: Evaluation | None = None
-    """The evaluation of the latest snapshot so far."""
+    """The evaluation of the latest snapshot that is scored."""
     stopping: str | None = None
+    """Reason for which the leg was told to stop."""
     replaceable: frozenset[Task] = frozenset()
-    """Tasks that training goes on without until they are back."""
+    """Tasks without which training continues until they are replaced."""
     scorers: frozenset[Task] = frozenset()
-    """Who is still needed when the last step is made: the evaluator."""
+    """Tasks that are still needed after the last step: the evaluator."""
     replacing: frozenset[Task] = frozenset()
-    """Failed, ordered to be replaced, and not heard of since."""
+    """Failed tasks whose replacement was ordered and has not reported yet."""
 
 
 @dataclass(frozen=True)
 class Failing:
+    """The attempt has failed, and its cause may not be known yet."""
+
     since: float
+    """Monotonic seconds."""
     failures: tuple[TaskFailure, ...]
     replaceable: frozenset[Task] = frozenset()
-    """Tasks whose failures are not the cause, unless they are of a kind that no replacement cures."""
+    """Tasks whose failures are not the cause, unless replacing the task would not cure them."""
 
 
 @dataclass(frozen=True)
 class Broken:
+    """The attempt has ended because of `cause`."""
+
     cause: TaskFailure
     failures: tuple[TaskFailure, ...] = field(default=())
 
 
 @dataclass(frozen=True)
-class Over:
-    """The leg ended, and nothing is left to be scored."""
+class Completed:
+    """The leg has ended, and its snapshots are scored."""
 
     training: Training
 
 
-State = Launching | Idle | Training | Over | Failing | Broken
+State = Launching | Idle | Training | Completed | Failing | Broken
 
 
 @dataclass(frozen=True)
-class Moves:
-    """What follows from a move, for the machine to order."""
+class Effects:
+    """What follows from a transition, for the machine to order."""
 
     score: tuple[Stamp, ...] = ()
     """Snapshots to hand to the evaluator."""
     stop: str | None = None
     """Reason to end the leg."""
-    spared: tuple[TaskFailure, ...] = ()
-    """Failures to mend by replacing their tasks."""
+    to_replace: tuple[TaskFailure, ...] = ()
+    """Failures whose tasks are to be replaced."""
 
 
-def moved(state: State, statuses: Sequence[ReplicaStatus], now: float) -> tuple[State, Moves]:
-    """The next state after a poll at monotonic time `now`, and what follows from it."""
+def next_state(state: State, statuses: Sequence[ReplicaStatus], now: float) -> tuple[State, Effects]:
+    """The next state after a poll at monotonic time `now`, and the effects."""
     failures = tuple(status.failure for status in statuses if status.failure)
     if isinstance(state, Failing):
-        _, blamed = _sort(failures, state.replaceable)
-        return _weigh(replace(state, failures=_join(state.failures, blamed)), now), Moves()
-    spared: tuple[TaskFailure, ...] = ()
+        _, fatal = _split(failures, state.replaceable)
+        return _diagnose(replace(state, failures=_merge(state.failures, fatal)), now), Effects()
+    to_replace: tuple[TaskFailure, ...] = ()
     if isinstance(state, Launching | Training):
-        state, failures, spared = _spare(state, failures, statuses)
-    if failures and not isinstance(state, Broken | Over):
-        spareable = state.replaceable if isinstance(state, Launching | Training) else frozenset()
-        return _weigh(Failing(now, failures, spareable), now), Moves()
+        state, failures, to_replace = _tolerate(state, failures, statuses)
+    if failures and not isinstance(state, Broken | Completed):
+        replaceable = state.replaceable if isinstance(state, Launching | Training) else frozenset()
+        return _diagnose(Failing(now, failures, replaceable), now), Effects()
     if isinstance(state, Launching):
         seen = {**state.seen, **{status.task: status.state for status in statuses}}
         ready = {status.task for status in statuses if status.state is ReplicaState.READY}
-        waiting = (state.waiting | {failure.task for failure in spared}) - ready
-        return (replace(state, waiting=waiting, seen=seen) if waiting else Idle()), Moves(spared=spared)
+        waiting = (state.waiting | {failure.task for failure in to_replace}) - ready
+        return (replace(state, waiting=waiting, seen=seen) if waiting else Idle()), Effects(to_replace=to_replace)
     if isinstance(state, Training):
-        trained, moves = _train(state, statuses)
-        return trained, replace(moves, spared=spared)
-    return state, Moves()
+        trained, effects = _train(state, statuses)
+        return trained, replace(effects, to_replace=to_replace)
+    return state, Effects()
 
 
-def _spare(
+def _tolerate(
     state: Launching | Training, failures: tuple[TaskFailure, ...], statuses: Sequence[ReplicaStatus]
 ) -> tuple[Launching | Training, tuple[TaskFailure, ...], tuple[TaskFailure, ...]]:
-    """Set aside the failures that are no reason to end the attempt; returns the others, and those to mend."""
-    heard = {status.task for status in statuses if status.failure is None}
-    replacing = state.replacing - heard
-    spared, left = _sort(failures, state.replaceable)
+    """Separate the failures that need not end the attempt; returns the fatal ones, and those newly to be cured."""
+    alive = {status.task for status in statuses if status.failure is None}
+    replacing = state.replacing - alive
+    curable, fatal = _split(failures, state.replaceable)
     if isinstance(state, Training) and (state.finished or _finishes(state.run_id, statuses)):
-        # Trained to the end: only the evaluator still has something to do for this run.
-        left = tuple(failure for failure in left if failure.task in state.scorers)
-        spared = {task: failure for task, failure in spared.items() if task in state.scorers}
-    mend = tuple(failure for task, failure in spared.items() if task not in replacing)
-    return replace(state, replacing=replacing | set(spared)), left, () if left else mend
+        # After the last step, the run needs only the evaluator.
+        fatal = tuple(failure for failure in fatal if failure.task in state.scorers)
+        curable = {task: failure for task, failure in curable.items() if task in state.scorers}
+    to_replace = tuple(failure for task, failure in curable.items() if task not in replacing)
+    return replace(state, replacing=replacing | set(curable)), fatal, () if fatal else to_replace
 
 
-def _sort(
+def _split(
     failures: tuple[TaskFailure, ...], replaceable: frozenset[Task]
 ) -> tuple[dict[Task, TaskFailure], tuple[TaskFailure, ...]]:
-    """Failures that a replacement cures, by task, and all others.
+    """Failures that replacing their task would cure, by task, and all others.
 
-    A replaceable task that finds its port taken needs a new port, and then so do all others.
+    A taken port is among the others: the task needs a new port, of which every other task has to be told.
     """
-    spared = {f.task: f for f in failures if f.task in replaceable and f.kind in MACHINES}
-    return spared, tuple(failure for failure in failures if failure.task not in spared)
+    curable = {f.task: f for f in failures if f.task in replaceable and f.kind in MACHINES}
+    return curable, tuple(failure for failure in failures if failure.task not in curable)
 
 
 def _finishes(run_id: str, statuses: Iterable[ReplicaStatus]) -> bool:
     return any(isinstance(n, LegFinished) and n.run_id == run_id for status in statuses for n in status.news)
 
 
-def _train(state: Training, statuses: Sequence[ReplicaStatus]) -> tuple[State, Moves]:
+def _train(state: Training, statuses: Sequence[ReplicaStatus]) -> tuple[State, Effects]:
     to_score: list[Stamp] = []
     for news in (news for status in statuses for news in status.news):
         match news:
@@ -179,8 +185,8 @@ def _train(state: Training, statuses: Sequence[ReplicaStatus]) -> tuple[State, M
                 to_score.append(stamp)
             case LegFinished(run_id=state.run_id):
                 state = replace(state, finished=news)
-    # After all snapshots: an evaluation may come in the same poll as the snapshot that follows it.
-    state = scored(state, statuses)
+    # Evaluations come last, because the same poll may contain the snapshot that an evaluation is about.
+    state = with_scores(state, statuses)
     stop = None
     if not state.finished and not state.stopping:
         if any(status.preempted for status in statuses):
@@ -188,23 +194,23 @@ def _train(state: Training, statuses: Sequence[ReplicaStatus]) -> tuple[State, M
         if state.reached:
             stop = "target"
         state = replace(state, stopping=stop)
-    if state.finished and (not state.pending or state.stopping == PREEMPTED):  # no time to wait for scores then
-        return Over(state), Moves(tuple(to_score), stop)
-    return state, Moves(tuple(to_score), stop)
+    if state.finished and (not state.pending or state.stopping == PREEMPTED):  # preempted: no time to wait for scores
+        return Completed(state), Effects(tuple(to_score), stop)
+    return state, Effects(tuple(to_score), stop)
 
 
-def scored(state: Training, statuses: Sequence[ReplicaStatus]) -> Training:
-    """With the evaluations that a poll brought; they also arrive while another attempt is launched."""
+def with_scores(state: Training, statuses: Sequence[ReplicaStatus]) -> Training:
+    """`state` with the evaluations of a poll, which also arrive while another attempt is launched."""
     for news in (news for status in statuses for news in status.news):
         if isinstance(news, Evaluation) and news.stamp in state.pending:
-            state = _scored(state, news)
+            state = _with_score(state, news)
     return state
 
 
-def _scored(state: Training, evaluation: Evaluation) -> Training:
+def _with_score(state: Training, evaluation: Evaluation) -> Training:
     state = replace(state, pending=state.pending - {evaluation.stamp})
     last = state.last.stamp if state.last else None
-    # After a restart, snapshots of the attempt before may be scored that lie beyond where the run then ends.
+    # After a restart, the run may end before a step whose snapshot the previous attempt took.
     if last is None or evaluation.stamp.final or (not last.final and evaluation.stamp.step >= last.step):
         state = replace(state, last=evaluation)
     value = evaluation.metrics.get(state.target.metric) if state.target else None
@@ -215,8 +221,8 @@ def _scored(state: Training, evaluation: Evaluation) -> Training:
     return state
 
 
-def _weigh(state: Failing, now: float) -> Failing | Broken:
-    """Broken once the cause is known: anything but a lost peer, or nothing else within the grace."""
+def _diagnose(state: Failing, now: float) -> Failing | Broken:
+    """`Broken` once a cause other than a lost peer is known, or none became known within the grace period."""
     known = any(failure.kind is not FailureKind.PEER for failure in state.failures)
     if not known and now - state.since < CAUSE_GRACE_SECONDS:
         return state
@@ -224,6 +230,6 @@ def _weigh(state: Failing, now: float) -> Failing | Broken:
     return Broken(cause, state.failures)
 
 
-def _join(known: tuple[TaskFailure, ...], new: Iterable[TaskFailure]) -> tuple[TaskFailure, ...]:
+def _merge(known: tuple[TaskFailure, ...], new: Iterable[TaskFailure]) -> tuple[TaskFailure, ...]:
     tasks = {failure.task for failure in known}
     return known + tuple(failure for failure in new if failure.task not in tasks)

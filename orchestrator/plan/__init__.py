@@ -1,1 +1,1 @@
-"""A spec laid out as tasks, hosts and cost. Pure: nothing is started."""
+"""Plans a run: its tasks, their hosts, and the cost. Pure: nothing is started."""

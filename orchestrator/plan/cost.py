@@ -1,4 +1,4 @@
-"""What a run costs: prices per hour times what its tasks hold. No price, no cost."""
+"""The cost of a run: prices per hour times the resources that its tasks reserve."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SECONDS_PER_HOUR = 3600.0
 
 
 def dollars_per_hour(prices: Mapping[str, float], plans: Sequence[TaskPlan]) -> float:
-    """What all tasks of a run cost in an hour. A resource without a price is free."""
+    """Cost of all tasks per hour. A resource without a price is free."""
     return sum(
         prices[plan.task.type]
         if plan.task.type in prices
@@ -20,7 +20,7 @@ def dollars_per_hour(prices: Mapping[str, float], plans: Sequence[TaskPlan]) -> 
 
 
 def cost(prices: Mapping[str, float] | None, plans: Sequence[TaskPlan], seconds: float | None) -> float | None:
-    """Dollars for `seconds` of training; null without prices, or when nothing was trained."""
+    """Dollars for `seconds` of training; None without prices or without training."""
     if not prices or seconds is None:
         return None
     return dollars_per_hour(prices, plans) * seconds / SECONDS_PER_HOUR

@@ -1,4 +1,4 @@
-"""What `regatta plan` tells, and `plan.json` keeps: tasks, hosts, resources, TF_CONFIG, budget. Starts nothing."""
+"""The plan of a run as JSON, for `regatta plan` and `plan.json`: tasks, hosts, resources, TF_CONFIG, budget."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator.spec.run import RunSpec
 
 
 def plan_document(spec: RunSpec, hosts: Sequence[Host] | None = None) -> dict[str, Any]:
-    """The plan of one run, as JSON (docs/contract.md); `hosts` are those of its tasks, the evaluator's last."""
+    """The plan of one run (docs/contract.md); `hosts` are the hosts of its tasks, the evaluator's last."""
     plans = all_plans(spec)
     addresses = topology.placeholder_addresses(plans)
     return {
@@ -35,7 +35,7 @@ def plan_document(spec: RunSpec, hosts: Sequence[Host] | None = None) -> dict[st
 
 
 def _budget(spec: RunSpec) -> dict[str, Any]:
-    """Steps are null for a budget in epochs: how many samples those are is known once the data are read."""
+    """Training budget. Steps are None for a budget in epochs, because the size of the data is not known yet."""
     global_batch = spec.batch_size * topology.batches_per_step(spec)
     return {
         "samples": spec.samples,

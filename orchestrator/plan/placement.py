@@ -1,10 +1,10 @@
-"""Which host gets which task: a pure function of the tasks, the hosts and the strategy.
+"""Assigns tasks to hosts: a pure function of the tasks, the hosts and the strategy.
 
-    pack           as few hosts as possible: fewest bytes over the network
-    spread         tasks of one kind on as many hosts as there are
-    one-per-host   as spread, and no host gets two workers of one group
+    pack           as few hosts as possible, for the least network traffic
+    spread         tasks of one type on as many hosts as possible
+    one-per-host   like spread, and no host gets two workers of one group
 
-Ray could choose as well, but would not say beforehand; the places found here are asked for by host.
+Ray could assign hosts too, but `regatta plan` has to know them beforehand; bundles are then requested by host.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ALTERNATIVES = re.compile(r"in\((.*)\)")
 
 @dataclass(frozen=True)
 class Room:
-    """What a host has, or has left."""
+    """Resources of a host: all of them, or those that are free."""
 
     cpu: float
     gpu: float = 0.0
@@ -42,7 +42,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Host:
-    """A node of the cluster. Its name is for people, its id tells it from others."""
+    """A node of the cluster. `id` is unique; `name` is for people."""
 
     id: str
     name: str
@@ -57,7 +57,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Resources held for one task on its host: bundle `index` of Ray's placement group `group`, if Ray holds them."""
+    """Resources reserved for one task on a host; on Ray, bundle `index` of placement group `group`."""
 
     group: Any
     index: int
@@ -65,11 +65,11 @@ class Bundle:
 
 
 Group = Sequence[TaskPlan]
-"""Tasks of one worker group; strategies count within a group."""
+"""Tasks of one worker group; a placement strategy applies to each group separately."""
 
 
 def place_now(plan: TaskPlan, hosts: Sequence[Host], strategy: Strategy) -> Host | None:
-    """A host that has room for one task now."""
+    """A host that has room for one task now; None if there is none."""
     try:
         ((host,),) = _Board(hosts, {host.id: host.free for host in hosts}, strategy).place([[plan]])
     except ResourcesError:
@@ -78,10 +78,10 @@ def place_now(plan: TaskPlan, hosts: Sequence[Host], strategy: Strategy) -> Host
 
 
 def place(groups: Sequence[Group], hosts: Sequence[Host], strategy: Strategy) -> list[tuple[Host, ...]]:
-    """A host for every task of every group, where possible on what is free now, else on what will be.
+    """A host for every task of every group: within free resources if possible, else within total resources.
 
     Raises:
-        ResourcesError: even with all hosts empty some task fits nowhere; says what each host lacks.
+        ResourcesError: a task would not fit even if all hosts were empty; says what each host lacks.
     """
     refuse_impossible([plan for group in groups for plan in group], hosts)
     try:
@@ -91,10 +91,10 @@ def place(groups: Sequence[Group], hosts: Sequence[Host], strategy: Strategy) ->
 
 
 def shortage(plans: Sequence[TaskPlan], hosts: Sequence[Host]) -> list[str]:
-    """What has to become free on the hosts of `plans` first, in words; nothing where all can start at once."""
+    """What must become free before the tasks can start on `hosts`, in words; empty if they can start now."""
     missing = []
     for host in dict.fromkeys(hosts):
-        own = [plan for plan, there in zip(plans, hosts, strict=True) if there == host]
+        own = [plan for plan, assigned in zip(plans, hosts, strict=True) if assigned == host]
         asked = Room(sum(p.cpus for p in own), sum(p.gpus for p in own), sum(p.memory_gib for p in own))
         for unit, needs, free in (
             ("CPUs", asked.cpu, host.free.cpu),
@@ -107,23 +107,27 @@ def shortage(plans: Sequence[TaskPlan], hosts: Sequence[Host]) -> list[str]:
 
 
 def refuse_impossible(plans: Sequence[TaskPlan], hosts: Sequence[Host]) -> None:
-    """Sums first: they say more plainly by how much a cluster is too small."""
+    """Raises ResourcesError if the tasks need more CPUs or GPUs than all hosts together have.
+
+    Checked before placing, because the totals tell more clearly by how much a cluster is too small.
+    """
     for name, word, flag in (("gpu", "GPUs", "--gpus-per-worker"), ("cpu", "CPUs", "--cpus-per-task")):
         asked = sum(getattr(plan, f"{name}s") for plan in plans)
         has = sum(getattr(host.total, name) for host in hosts)
         if asked > has + _SMALL:
             raise ResourcesError(
-                f"{listed(plans)} need {asked:g} {word} and the cluster has {has:g}. "
+                f"{listed(plans)} need {asked:g} {word}, and the cluster has {has:g}. "
                 f"Lower --workers or {flag}, or use a larger cluster (--address)."
             )
 
 
 def listed(plans: Sequence[TaskPlan]) -> str:
+    """Tasks by type, such as `2 worker, 1 evaluator`."""
     return ", ".join(f"{count} {name}" for name, count in count_by_type(plans).items())
 
 
 def matches(wanted: str, value: str | None) -> bool:
-    """Ray's label selectors: `v`, `!v`, `in(v,w)`, `!in(v,w)`."""
+    """Whether a label with `value` matches one of Ray's label selectors: `v`, `!v`, `in(v,w)` or `!in(v,w)`."""
     if wanted.startswith("!"):
         return not matches(wanted[1:], value)
     among = _ALTERNATIVES.fullmatch(wanted)
@@ -131,7 +135,7 @@ def matches(wanted: str, value: str | None) -> bool:
 
 
 class _Board:
-    """Hosts filling up."""
+    """Hosts and the resources left on them while tasks are placed."""
 
     def __init__(self, hosts: Sequence[Host], rooms: Mapping[str, Room], strategy: Strategy) -> None:
         self._hosts = hosts
@@ -145,20 +149,20 @@ class _Board:
     def _place_group(self, group: Group) -> tuple[Host, ...]:
         chosen: dict[TaskPlan, Host] = {}
         types: Counter[tuple[str, str]] = Counter()
-        # The hardest to please first, or others would take the only places that suit them.
+        # The most demanding tasks first; otherwise others would take the only hosts that fit them.
         for plan in sorted(group, key=lambda p: (-p.gpus, -len(p.labels), -p.memory_gib, -p.cpus)):
             fitting = [host for host in self._hosts if not self._why_not(plan, host, types)]
             if not fitting:
                 raise self._misfit(plan, types)
-            host = min(fitting, key=lambda h: self._reluctance(plan, h, types))
+            host = min(fitting, key=lambda h: self._penalty(plan, h, types))
             chosen[plan] = host
             types[host.id, plan.task.type] += 1
             self._rooms[host.id] = self._rooms[host.id].less(plan)
             self._taken[host.id].append(plan)
         return tuple(chosen[plan] for plan in group)
 
-    def _reluctance(self, plan: TaskPlan, host: Host, types: Counter[tuple[str, str]]) -> tuple[float, ...]:
-        """The host with the least gets the task; the first of equals."""
+    def _penalty(self, plan: TaskPlan, host: Host, types: Counter[tuple[str, str]]) -> tuple[float, ...]:
+        """Sort key of hosts for a task; the first host with the lowest gets it."""
         room, taken = self._rooms[host.id], len(self._taken[host.id])
         wastes_gpus = float(plan.gpus == 0 and host.total.gpu > 0)
         if self._strategy == "pack":
@@ -166,7 +170,7 @@ class _Board:
         return (types[host.id, plan.task.type], taken, wastes_gpus, -room.cpu)
 
     def _why_not(self, plan: TaskPlan, host: Host, types: Counter[tuple[str, str]]) -> str:
-        """What keeps `plan` off `host`; empty when nothing does."""
+        """The reason that `plan` does not fit `host`; empty if it fits."""
         for key, wanted in plan.labels.items():
             value = host.labels.get(key)
             if not matches(wanted, value):
@@ -192,13 +196,13 @@ class _Board:
             names[self._why_not(plan, host, types)].append(str(host))
         reasons = "; ".join(f"{_some(hosts)}: {why}" for why, hosts in names.items())
         return ResourcesError(
-            f"No host fits {plan.task}, which asks for {asked_by(plan)}. {reasons}. Ask for less (--workers, "
+            f"No host fits {plan.task}, which needs {asked_by(plan)}. {reasons}. Request less (--workers, "
             "--cpus-per-task, --gpus-per-worker, --resources), change --placement or --worker-label, or add a host."
         )
 
 
 def asked_by(plan: TaskPlan) -> str:
-    """What a task asks of its host, in words."""
+    """What a task requires of its host, in words."""
     parts = [f"{plan.cpus:g} CPUs"]
     parts += [f"{plan.gpus:g} GPUs"] if plan.gpus else []
     parts += [f"{plan.memory_gib:g} GiB of memory"] if plan.memory_gib else []

@@ -1,8 +1,8 @@
-"""Which tasks a run needs, what each asks of its host, and the TF_CONFIG of each: pure functions.
+"""The tasks of a run, the resources that each needs, and its TF_CONFIG: pure functions.
 
-TensorFlow's rules: a synchronous cluster is made of workers, the first of which leads; a parameter-server cluster has
-one chief that drives, workers that compute and parameter servers that hold the variables. The evaluator is not part of
-the cluster that trains, by TensorFlow's own convention.
+TensorFlow's rules: a synchronous cluster consists of workers, the first of which leads; a parameter-server cluster has
+a chief that drives training, workers that compute, and parameter servers that store the variables. By TensorFlow's
+convention the evaluator is not part of the cluster that trains.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Addresses = Mapping[Task, str]
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """One task and what it asks of the cluster."""
+    """One task and the resources that it needs."""
 
     task: Task
     cpus: float
     gpus: float
     memory_gib: float = 0.0
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Label to Ray's selector for it, for the host that the task may run on."""
+    """Ray label selectors, by label, that the task's host must match."""
 
 
 def training_plans(spec: RunSpec, workers: int | None = None) -> tuple[TaskPlan, ...]:
-    """The training tasks of one worker group, without the evaluator; with `workers` instead of the spec's."""
+    """The training tasks of one worker group, without the evaluator; `workers` replaces the spec's number."""
     count = spec.workers if workers is None else workers
     return tuple(_plan(spec, task) for task in spec.traits.tasks(count, spec.ps))
 
@@ -45,14 +45,14 @@ def evaluator_plan(spec: RunSpec) -> TaskPlan:
 
 
 def all_plans(spec: RunSpec) -> tuple[TaskPlan, ...]:
-    """Every task of a run, the evaluator's last."""
+    """All tasks of a run, the evaluator last."""
     return (*training_plans(spec), evaluator_plan(spec))
 
 
 def _plan(spec: RunSpec, task: Task) -> TaskPlan:
     asked = spec.resources.get(task.type, TypeResources())  # type: ignore[call-overload]  # a type of ours
     is_worker = task.type == "worker"
-    gpus = spec.gpus_per_worker if is_worker else 0  # the others compute nothing that a GPU helps with
+    gpus = spec.gpus_per_worker if is_worker else 0  # other tasks compute nothing that a GPU speeds up
     return TaskPlan(
         task,
         cpus=spec.cpus_per_task if asked.cpu is None else asked.cpu,
@@ -68,7 +68,7 @@ def batches_per_step(spec: RunSpec) -> int:
 
 
 def tf_config(plans: Sequence[TaskPlan], addresses: Addresses, task: Task) -> dict[str, Any]:
-    """TF_CONFIG for `task`."""
+    """The TF_CONFIG of `task`."""
     cluster: dict[str, list[str]] = {}
     for plan in sorted(plans, key=lambda p: p.task):
         if plan.task.type != EVALUATOR.type:
@@ -77,9 +77,10 @@ def tf_config(plans: Sequence[TaskPlan], addresses: Addresses, task: Task) -> di
 
 
 def placeholder_addresses(plans: Sequence[TaskPlan]) -> dict[Task, str]:
-    """What `regatta plan` prints instead of addresses, which are known once tasks have hosts."""
+    """Placeholders that `regatta plan` prints for addresses, which are not known before the tasks start."""
     return {plan.task: f"<{plan.task}>" for plan in plans}
 
 
 def count_by_type(plans: Sequence[TaskPlan]) -> dict[str, int]:
+    """Number of tasks of each type, in order of appearance."""
     return dict(Counter(plan.task.type for plan in plans))

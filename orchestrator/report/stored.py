@@ -13,16 +13,9 @@ from typing import Any
 from orchestrator.errors import UsageError
 from orchestrator.report.recovery import recover, samples_per_step
 from orchestrator.results import Comparison, RunResult
-from orchestrator.store.directory import (
-    COMPARISON,
-    PLAN,
-    RESULT,
-    SPEC,
-    load_comparison,
-    load_environment,
-    load_result,
-)
+from orchestrator.store.directory import COMPARISON, PLAN, RESULT, SPEC
 from orchestrator.store.documents import read_text
+from orchestrator.store.folders import is_run, load_comparison, load_environment, load_result
 from orchestrator.store.metrics import METRICS, Metrics
 
 UNREADABLE = (sqlite3.Error, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
@@ -83,7 +76,7 @@ def load_run(path: Path) -> StoredRun:
     Raises:
         UsageError: the folder is not a run's, or a file in it cannot be read.
     """
-    spec, plan = read_mapping(path / SPEC), read_mapping(path / PLAN)
+    spec, plan = mapping_or_empty(path / SPEC), mapping_or_empty(path / PLAN)
     result = load_result(path) if (path / RESULT).is_file() else recover(path, spec, plan)
     return StoredRun(result, path, spec, plan, load_environment(path))
 
@@ -95,13 +88,13 @@ def stored_comparison(path: Path) -> Comparison | None:
 
 def run_folders(path: Path) -> list[Path]:
     """Folders of the runs of the comparison in folder `path`; `path` alone if it is a run's; empty if neither."""
-    runs = sorted(folder for folder in (path / "runs").glob("*") if _is_run(folder))
+    runs = sorted(folder for folder in (path / "runs").glob("*") if is_run(folder))
     if runs or (path / COMPARISON).is_file():
         return runs
-    return [path] if _is_run(path) else []
+    return [path] if is_run(path) else []
 
 
-def read_mapping(path: Path) -> Mapping[str, Any]:
+def mapping_or_empty(path: Path) -> Mapping[str, Any]:
     """The mapping in YAML or JSON file `path`; empty if there is none."""
     from orchestrator.spec import yaml
 
@@ -111,7 +104,3 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return read if isinstance(read, dict) else {}
-
-
-def _is_run(path: Path) -> bool:
-    return any((path / name).is_file() for name in (RESULT, SPEC))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.errors import UsageError
-from orchestrator.report.stored import StoredRun, load_run, read_mapping, run_folders, stored_comparison
+from orchestrator.report.stored import StoredRun, load_run, mapping_or_empty, run_folders, stored_comparison
 from orchestrator.results import DEFAULT_MARGIN, Comparison, RunResult
 from orchestrator.store.directory import COMPARISON_SPEC
 from orchestrator.text import is_number, plural
@@ -100,7 +100,7 @@ def _terms(path: Path, stored: Comparison | None) -> tuple[list[str], float]:
     """Names of the variants, the baseline first, and the margin, from comparison.json or else comparison.yaml."""
     if stored is not None:
         return [stored.baseline, *stored.modes], stored.margin
-    spec = read_mapping(path / COMPARISON_SPEC)
+    spec = mapping_or_empty(path / COMPARISON_SPEC)
     variants, margin = spec.get("variants"), spec.get("margin")
     names = list(variants) if isinstance(variants, Mapping) else []
     return names, margin if is_number(margin) and 0 < margin < 1 else DEFAULT_MARGIN

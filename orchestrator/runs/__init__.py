@@ -1,1 +1,1 @@
-"""One run, from its plan to its result."""
+"""Runs, each from its plan to its result."""

@@ -1,4 +1,4 @@
-"""Where the legs of a run begin: at its start, after a rollback, and in every new attempt."""
+"""Where the legs of a run start: at its beginning, after a rollback, and in every new attempt."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from pathlib import Path
 from orchestrator.cluster.worker_group import SnapshotHandle
 from orchestrator.control.orders import RollBack
 from orchestrator.control.run_progress import RunProgress
-from orchestrator.runs.checkpoints import Resumed, checkpointing, continued
+from orchestrator.runs.checkpoints import Resumed, checkpointing, resume_point
 from orchestrator.runs.recorder import Recorder
 from orchestrator.spec.run import RunSpec
 from workers.messages import Checkpointing, Leg, Start
 
-Beginning = tuple[Leg, SnapshotHandle | None]
-"""A leg, and the snapshot that its leader is handed."""
+LegStart = tuple[Leg, SnapshotHandle | None]
+"""A leg, and the snapshot from which its leader starts."""
 
 
 class Attempts:
-    """Beginnings of one run's legs, in folder `path`."""
+    """Determines where the legs of the run in folder `path` start."""
 
     def __init__(self, spec: RunSpec, run_id: str, path: Path, recorder: Recorder) -> None:
         self._spec = spec
         self._run_id = run_id
         self._path = path
         self._recorder = recorder
-        self._rolled_back: Beginning | None = None
-        """Where the run continues until there is a checkpoint from after its rollback."""
+        self._rolled_back: LegStart | None = None
+        """Where the run continues after a rollback, until there is a checkpoint from after it."""
 
-    def first(self, attempt: int, workers: int, resumed: Resumed | None) -> Beginning:
-        """From the beginning, or where a run that is resumed continues."""
+    def first(self, attempt: int, workers: int, resumed: Resumed | None) -> LegStart:
+        """The first leg: from step 0, or from the last checkpoint of a resumed run."""
         leg = Leg(
             run_id=self._run_id,
             settings=self._spec.replica,
@@ -39,17 +39,19 @@ class Attempts:
         )
         return (leg, None) if resumed is None else self._from_checkpoint(leg, resumed.clock)
 
-    def after_rollback(self, attempt: int, leg: Leg, rollback: RollBack) -> Beginning:
-        """The same attempt, from the snapshot that `leg` is rolled back to."""
+    def after_rollback(self, attempt: int, leg: Leg, rollback: RollBack) -> LegStart:
+        """The next leg of the same attempt, from the snapshot to which `leg` is rolled back."""
         self._rolled_back = replace(leg, start=rollback.start), rollback.snapshot
         self._recorder.rolled_back(attempt, self._rolled_back[0])
         return self._rolled_back
 
     def after_restart(
         self, attempt: int, leg: Leg, rollback: RollBack | None, workers: int, progress: RunProgress, now: float
-    ) -> Beginning:
-        """A new attempt, with so many workers, of what `leg` was to train; `rollback` was ordered before the last one
-        broke. `now`: monotonic seconds."""
+    ) -> LegStart:
+        """The first leg of a new attempt with `workers` workers, which continues `leg`.
+
+        `rollback` was ordered before the previous attempt broke; `now` is in monotonic seconds.
+        """
         clock = progress.training_clock(now)
         leg = replace(leg, attempt=attempt, checkpoints=self._checkpointing(workers))
         if rollback is not None:
@@ -61,9 +63,9 @@ class Attempts:
             rolled_back = replace(leg, start=start), snapshot
         return self._from_checkpoint(leg, clock, rolled_back)
 
-    def _from_checkpoint(self, leg: Leg, clock: float, instead: Beginning | None = None) -> Beginning:
-        """From the last whole checkpoint, or `instead`. From here on, no earlier attempt can write one."""
-        point = continued(leg, leg.attempt, clock)
+    def _from_checkpoint(self, leg: Leg, clock: float, instead: LegStart | None = None) -> LegStart:
+        """Start from the last valid checkpoint, or `instead`. After this, earlier attempts cannot write checkpoints."""
+        point = resume_point(leg, leg.attempt, clock)
         for note in point.notes:
             self._recorder.note(leg.attempt, note)
         leg, snapshot = instead or (point.leg, point.snapshot)

@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: a new attempt claims the run's checkpoints, and starts from the last whole one."""
+"""Continues from checkpoints: a new attempt claims the run's checkpoints, and starts from the last valid one."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ CHECKPOINTS = "checkpoints"
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run that is taken up again in its own folder."""
+    """Where a resumed run continues."""
 
     attempt: int
-    """The number of the attempt that begins."""
+    """Number of its next attempt."""
     clock: float
-    """Where the training clock goes on, seconds."""
+    """Its training clock in seconds."""
 
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a new attempt begins."""
+    """Where a new attempt starts."""
 
     leg: Leg
     snapshot: Snapshot | None
-    """For the leader; None from the beginning."""
+    """Snapshot from which the leader starts; None for step 0."""
     notes: tuple[str, ...] = ()
-    """One line on every damaged checkpoint that was passed over."""
+    """One line about each damaged checkpoint that was skipped."""
     name: str | None = None
-    """Of the checkpoint."""
+    """Name of the checkpoint."""
 
 
 def checkpointing(spec: RunSpec, run_id: str, path: Path, workers: int) -> Checkpointing | None:
-    """Where the run in folder `path` writes checkpoints, with so many workers; None if they are switched off."""
+    """Settings for checkpoints of the run in folder `path`, with `workers` workers; None if they are switched off."""
     if spec.checkpoint_every is None and not spec.checkpoint_seconds:
         return None
     target = spec.parsed_target
@@ -53,7 +53,7 @@ def checkpointing(spec: RunSpec, run_id: str, path: Path, workers: int) -> Check
 
 
 def destination(spec: RunSpec, run_id: str, path: Path) -> str:
-    """The run's own folder for checkpoints: below the place that the spec names, or in the run's folder."""
+    """The run's storage for checkpoints: under the one that the spec names, or in the run's folder."""
     if spec.checkpoints is None:
         return str(path.absolute() / CHECKPOINTS)
     base, mark, options = spec.checkpoints.partition("?")
@@ -61,21 +61,21 @@ def destination(spec: RunSpec, run_id: str, path: Path) -> str:
     return f"{folder}{mark}{options}" if "://" in base else str(Path(folder).absolute())
 
 
-def out_of_sight(destination: str) -> str | None:
-    """What to tell if this machine sees none of the checkpoints that are written: it could not go on from them."""
+def unseen_checkpoints(destination: str) -> str | None:
+    """A warning if this machine cannot see the checkpoints that were written, and so could not continue from them."""
     if "://" in destination or any(Path(destination).glob("*-*/manifest.json")):
         return None
     return (
-        f"checkpoints go to {destination} on another host, out of this machine's sight: after a restart the run would "
-        "begin anew. Give --checkpoints a folder that all hosts share, or a URI (s3://bucket/folder)."
+        f"checkpoints go to {destination} on another host, where this machine cannot read them: a restart would begin "
+        "at step 0. Set --checkpoints to a folder that all hosts share, or to a URI (s3://bucket/folder)."
     )
 
 
 def check_destination(spec: RunSpec, run_id: str, path: Path) -> None:
-    """Before a new run begins.
+    """Check the storage for checkpoints before a new run starts.
 
     Raises:
-        UsageError: its checkpoints cannot go where the spec says: out of reach, or taken by another run.
+        UsageError: the storage cannot be reached, or contains checkpoints of another run.
     """
     settings = checkpointing(spec, run_id, path, spec.workers)
     if settings is None or spec.checkpoints is None:
@@ -89,29 +89,29 @@ def check_destination(spec: RunSpec, run_id: str, path: Path) -> None:
         raise UsageError(f"checkpoints: {settings.destination.partition('?')[0]} cannot be used: {error}") from None
     if taken:
         raise UsageError(
-            f"checkpoints: {store.url} holds those of an earlier run of this name. Give this run another --run-id, or "
-            "go on with the earlier one: `regatta resume` and its folder."
+            f"checkpoints: {store.url} contains those of an earlier run with the same name. Choose another --run-id, "
+            "or continue the earlier run with `regatta resume` and its folder."
         )
 
 
-def continued(leg: Leg, attempt: int, clock: float) -> ResumePoint:
-    """The leg with which `attempt` takes the run up again, at training clock `clock`.
+def resume_point(leg: Leg, attempt: int, clock: float) -> ResumePoint:
+    """Where `attempt` continues the run, at training clock `clock`; step 0 if there is no checkpoint yet.
 
-    From here on writers of earlier attempts refuse. Where no checkpoint was written yet, the run begins anew.
+    After this, earlier attempts cannot write checkpoints.
 
     Raises:
-        ClusterError: there are checkpoints, and none of them can be trusted; or they cannot be reached.
+        ClusterError: the checkpoints cannot be reached, or none of them can be trusted.
     """
-    again = replace(leg, attempt=attempt, start=Start(0, 0, clock))
+    from_zero = replace(leg, attempt=attempt, start=Start(0, 0, clock))
     settings = leg.checkpoints
     if settings is None:
-        return ResumePoint(again, None)
-    store, found = _take_over(settings.destination, leg.run_id, attempt)
+        return ResumePoint(from_zero, None)
+    store, found = _claim(settings.destination, leg.run_id, attempt)
     checkpoint = found.checkpoint
     if checkpoint is None and found.passed_over:
         raise ClusterError(none_usable(found.passed_over, store.url))
     if checkpoint is None:
-        return ResumePoint(again, None)
+        return ResumePoint(from_zero, None)
     _check_fits(checkpoint, leg.settings, store.url)
     snapshot = checkpoint.snapshot
     start = Start(
@@ -121,10 +121,10 @@ def continued(leg: Leg, attempt: int, clock: float) -> ResumePoint:
         schedule_scale=snapshot.schedule_scale,
         position=snapshot.position,
     )
-    return ResumePoint(replace(again, start=start), snapshot, found.passed_over, checkpoint.name)
+    return ResumePoint(replace(from_zero, start=start), snapshot, found.passed_over, checkpoint.name)
 
 
-def _take_over(destination: str, run_id: str, attempt: int) -> tuple[CheckpointStore, Found]:
+def _claim(destination: str, run_id: str, attempt: int) -> tuple[CheckpointStore, Found]:
     try:
         store = CheckpointStore(open_storage(destination), run_id)
         store.claim(attempt)
@@ -134,12 +134,12 @@ def _take_over(destination: str, run_id: str, attempt: int) -> tuple[CheckpointS
 
 
 def _check_fits(checkpoint: Checkpoint, settings: ReplicaSettings, url: str) -> None:
-    """Raises ClusterError if the checkpoint counts in other units than the leg does."""
+    """Raises ClusterError if the checkpoint was written with another seed, batch size or mode."""
     manifest = checkpoint.manifest
-    told = (manifest.seed, manifest.batch_size, manifest.mode)
-    asked = (settings.seed, settings.batch_size, settings.mode)
-    if told != asked:
+    stored = (manifest.seed, manifest.batch_size, manifest.mode)
+    wanted = (settings.seed, settings.batch_size, settings.mode)
+    if stored != wanted:
         raise ClusterError(
-            f"{url}/{checkpoint.name} is of seed {told[0]}, batch size {told[1]} and mode {told[2]}; the run has seed "
-            f"{asked[0]}, batch size {asked[1]} and mode {asked[2]}, and cannot continue from it."
+            f"{url}/{checkpoint.name} has seed {stored[0]}, batch size {stored[1]} and mode {stored[2]}; the run has "
+            f"seed {wanted[0]}, batch size {wanted[1]} and mode {wanted[2]}, and cannot continue from it."
         )

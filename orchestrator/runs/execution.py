@@ -1,4 +1,4 @@
-"""Executes planned runs, each variant in one launched group that all its seeds share, where there is room."""
+"""Executes planned runs: all seeds of a variant share one launched group, if the cluster can hold all groups."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from orchestrator.store.directory import claim_directory
 
 @dataclass(frozen=True)
 class Planned:
-    """A run to be made, and the folder it is made in."""
+    """A run to execute in folder `path`."""
 
     spec: RunSpec
     path: Path
     run_id: str
     claimed: bool = False
-    """Whether the folder is this run's own already."""
+    """The folder is already claimed for this run."""
     resumed: Resumed | None = None
-    """Where a run goes on that has been in the folder before."""
+    """Where to continue, for a run that is resumed."""
 
 
 Schedule = Generator[Planned, RunResult, None]
-"""Yields runs one by one and is sent each result, so that what comes next can depend on it."""
+"""Yields runs one by one and is sent the result of each, on which the next run may depend."""
 
 
 class NullWatcher:
@@ -53,14 +53,14 @@ class NullWatcher:
 
 
 class UnstartedError(RegattaError):
-    """Another run failed before this one began to train."""
+    """Another run failed before this one started training."""
 
     def __init__(self) -> None:
         super().__init__("not trained, because another run of the comparison failed")
 
 
 class Execution:
-    """One command: its clock, its watcher, and the session it opens."""
+    """Executes the runs of one command."""
 
     def __init__(self, timeout: float | None, watcher: Watcher | None) -> None:
         started = time.monotonic()
@@ -71,36 +71,36 @@ class Execution:
         self._launched = False
         self._trained = 0
 
-    def run(self, firsts: Sequence[Planned], schedule: Schedule) -> None:
-        """Run all of `schedule`. `firsts` is the first run of each variant in it.
+    def run(self, first_runs: Sequence[Planned], schedule: Schedule) -> None:
+        """Execute all runs of `schedule`; `first_runs` are the first runs of each variant.
 
-        All groups are launched before the first run trains, so that no launch disturbs a run's clock. Where the
-        cluster cannot hold all at once, each run has a group of its own, in the same order. Once the timeout has
-        passed and every variant had a run, no other is begun.
+        All groups are launched before the first run trains, so that no launch slows down a run. If the cluster cannot
+        hold all groups at once, each run gets its own group, in the same order. No run is started after the timeout,
+        except that every variant gets one.
         """
-        check_sinks(firsts[0].spec)
+        check_sinks(first_runs[0].spec)
         try:
-            self._together(firsts, schedule)
+            self._together(first_runs, schedule)
         except ResourcesError:
-            if len(firsts) == 1 or self._launched:
+            if len(first_runs) == 1 or self._launched:
                 raise
-            self._one_by_one(firsts, schedule)
+            self._one_by_one(first_runs, schedule)
 
-    def _together(self, firsts: Sequence[Planned], schedule: Schedule) -> None:
+    def _together(self, first_runs: Sequence[Planned], schedule: Schedule) -> None:
         waiting: dict[str, Runner] = {}
         current: Runner | None = None
         try:
-            with Session([planned.spec for planned in firsts]) as session:
+            with Session([planned.spec for planned in first_runs]) as session:
                 self._launched = True
-                for planned in firsts:
+                for planned in first_runs:
                     current = waiting[planned.run_id] = self._runner(planned)
                     current.prepare(session.groups[planned.spec.variant_name])
-                for planned in firsts:
+                for planned in first_runs:
                     current = waiting[planned.run_id]
                     current.await_ready(session.groups[planned.spec.variant_name], self._deadline(session.deadline))
                 result: RunResult | None = None
-                while (planned_next := _advance(schedule, result)) is not None and not self._is_over(firsts):
-                    _go_on_after(result)
+                while (planned_next := _advance(schedule, result)) is not None and not self._is_late(first_runs):
+                    _check_preempted(result)
                     current = waiting.get(planned_next.run_id) or self._runner(planned_next)
                     waiting[planned_next.run_id] = current
                     result = current.train(session.groups[planned_next.spec.variant_name])
@@ -108,15 +108,15 @@ class Execution:
                     self._trained += 1
         except BaseException as error:
             for runner in waiting.values():
-                mine = runner is current or isinstance(error, Preempted)
-                runner.abandon(error if mine else UnstartedError())
+                affected = runner is current or isinstance(error, Preempted)
+                runner.abandon(error if affected else UnstartedError())
             raise
 
-    def _one_by_one(self, firsts: Sequence[Planned], schedule: Schedule) -> None:
-        """A group for every run."""
+    def _one_by_one(self, first_runs: Sequence[Planned], schedule: Schedule) -> None:
+        """Launch a separate group for each run."""
         result: RunResult | None = None
-        while (planned := _advance(schedule, result)) is not None and not self._is_over(firsts):
-            _go_on_after(result)
+        while (planned := _advance(schedule, result)) is not None and not self._is_late(first_runs):
+            _check_preempted(result)
             with Session([planned.spec]) as session:
                 self._launched = True
                 runner = self._runner(planned)
@@ -130,9 +130,10 @@ class Execution:
                     raise
             self._trained += 1
 
-    def _is_over(self, firsts: Sequence[Planned]) -> bool:
+    def _is_late(self, first_runs: Sequence[Planned]) -> bool:
+        """Whether the timeout has passed, and every variant has had a run."""
         late = self._stops_at is not None and time.monotonic() > self._stops_at
-        return late and self._trained >= len(firsts)
+        return late and self._trained >= len(first_runs)
 
     def _runner(self, planned: Planned) -> Runner:
         path = planned.path if planned.claimed else claim_directory(planned.path)
@@ -154,14 +155,14 @@ class Execution:
         return launch if self._stops_at is None else min(launch, self._stops_at)
 
 
-def _go_on_after(result: RunResult | None) -> None:
-    """Raises Preempted where the machine is wanted back: the runs that are to come would meet the same."""
+def _check_preempted(result: RunResult | None) -> None:
+    """Raises Preempted if the last run was preempted, because the following runs would be too."""
     if result is not None and result.status == "preempted":
         raise Preempted
 
 
 def _advance(schedule: Schedule, result: RunResult | None) -> Planned | None:
-    """Hands in the last result, and tells the run that comes next."""
+    """Send the last result to the schedule; returns the next run, or None if there is none."""
     try:
         return next(schedule) if result is None else schedule.send(result)
     except StopIteration:

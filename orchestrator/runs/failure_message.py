@@ -1,4 +1,4 @@
-"""What is said about a failure that ended a run: what happened, in which task, where its log is, what to try."""
+"""The error shown for a failure that ended a run: what happened, in which task, where its log is, what to try."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workers.messages import FailureKind, TaskFailure
 
 
 def explain(cause: TaskFailure, failures: Sequence[TaskFailure], log: Path, reason: str = "") -> RegattaError:
-    """One paragraph on a failure; `reason` says why it was not tried again, or not any more."""
+    """The error for `cause`, in one paragraph; `reason` says why there was no further attempt."""
     others = [str(f.task) for f in failures if f.kind is cause.kind and f.summary == cause.summary and f is not cause]
     where = f"{cause.task} (and {', '.join(others)})" if others else str(cause.task)
     tail = "".join(f" {part}" for part in (cause.hint, reason) if part)
@@ -21,17 +21,17 @@ def explain(cause: TaskFailure, failures: Sequence[TaskFailure], log: Path, reas
             return JobError(f"The job failed in {where}: {cause.summary}. Its log: {log}.{tail}", cause.traceback, log)
         case FailureKind.ADDRESS_TAKEN:
             return ClusterError(
-                f"{where} could not bind its port: another process took it between reserving and starting, in every "
-                f"attempt. Its log: {log}. Look for a program that opens many listening ports on that host."
+                f"{where} could not bind its port: in every attempt, another process took it after it was reserved. "
+                f"Its log: {log}. Look for a program on that host that opens many listening ports."
             )
         case FailureKind.PEER:
             return ClusterError(
-                f"{where} lost its peers ({cause.summary}), and none of them said why. Log: {log}.{tail}"
+                f"{where} lost its peers ({cause.summary}), and none of them reported why. Its log: {log}.{tail}"
             )
         case FailureKind.LATE:
             return ClusterError(
-                f"{where}: {cause.summary}. New ports did not help. Its log: {log}.{tail} A host that is slow to start "
-                "needs a larger --launch-timeout."
+                f"{where}: {cause.summary}. New ports did not help. Its log: {log}.{tail} If the host is slow, "
+                "increase --launch-timeout."
             )
         case _:
             return TaskDiedError(f"{where} failed: {cause.summary}. Its log: {log}.{tail}")

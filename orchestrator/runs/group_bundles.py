@@ -1,4 +1,4 @@
-"""The bundles of a worker group's tasks: some may be lost with their hosts between two attempts, and others found."""
+"""The bundles of a worker group's tasks, some of which may be lost or replaced between attempts."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from orchestrator.errors import HostLostError
 from orchestrator.plan.placement import Bundle, Host
 from orchestrator.plan.topology import TaskPlan, training_plans
 from orchestrator.spec.run import RunSpec
+from orchestrator.text import plural
 from workers.messages import Task
 
-_RESUME = "When there are enough hosts again, `regatta resume` and the run's folder continue from its last checkpoint"
+_RESUME = "When there are enough hosts again, `regatta resume` with the run's folder continues from its last checkpoint"
 
 
 class GroupBundles:
-    """Bundles of one worker group. It loses some only where the spec lets it continue with fewer workers."""
+    """Bundles of one worker group, which may lose some of them if the spec sets `min_workers`."""
 
     def __init__(self, spec: RunSpec, bundles: Sequence[Bundle], reservations: Reservations) -> None:
-        """`bundles` are those of the training tasks, in the order of their plans; perhaps of fewer workers."""
+        """`bundles` are those of the training tasks, in the order of their plans; there may be fewer workers."""
         self._spec = spec
         self._reservations = reservations
         servers = [plan.task for plan in training_plans(spec, workers=0)]
         self._servers: dict[Task, Bundle] = dict(zip(servers, bundles, strict=False))
         self._workers = list(bundles[len(servers) :])
         self._away: list[Bundle] = []
-        """Bundles of workers that could not be reached; their hosts may come back."""
+        """Bundles of workers on lost hosts, which may return."""
 
     @property
     def workers(self) -> int:
@@ -37,21 +38,21 @@ class GroupBundles:
 
     @property
     def bundles(self) -> tuple[Bundle, ...]:
-        """One for each of `plans`."""
+        """One bundle for each of `plans`."""
         return (*self._servers.values(), *self._workers)
 
     def lose(self, hosts: Sequence[Host]) -> None:
-        """Give up bundles on `hosts`, and take free ones elsewhere.
+        """Give up the bundles on lost `hosts`, and reserve others where hosts have room.
 
         Raises:
-            HostLostError: the spec does not allow it, or too few are left.
+            HostLostError: the spec does not allow fewer workers, or too few are left.
         """
         if not hosts:
             return
         names = ", ".join(map(str, hosts))
         if self._spec.min_workers is None:
             raise HostLostError(
-                f"The run cannot continue without {names}. {_RESUME}; with --min-workers a run continues with fewer "
+                f"The run cannot continue without {names}. {_RESUME}. With --min-workers, a run continues with fewer "
                 "workers."
             )
         gone = {host.id for host in hosts}
@@ -63,23 +64,23 @@ class GroupBundles:
         self._fill(gone)
         if self.workers < self._spec.min_workers:
             raise HostLostError(
-                f"Without {names} there is room for {self.workers} workers, and --min-workers asks for "
+                f"Without {names}, there is room for {plural(self.workers, 'worker')}, and --min-workers requires "
                 f"{self._spec.min_workers}. {_RESUME}."
             )
 
     def elsewhere(self, plan: TaskPlan, gone: Collection[str]) -> Bundle:
-        """Another bundle for a task that the group needs.
+        """A bundle on another host for a task that the group needs.
 
         Raises:
-            HostLostError: there is none.
+            HostLostError: no host has room.
         """
         bundle = self._reservations.find(plan, self._spec.placement, gone)
         if bundle is None:
-            raise HostLostError(f"The host of {plan.task} is gone, and no other host has room for it now. {_RESUME}.")
+            raise HostLostError(f"The host of {plan.task} was lost, and no other host has room for it. {_RESUME}.")
         return bundle
 
     def grow(self) -> None:
-        """Take bundles that came back, or became free, up to the number of workers asked for."""
+        """Use bundles on hosts that returned or have room, up to the spec's number of workers."""
         for bundle in [bundle for bundle in self._away if self._reservations.answers(bundle)]:
             if self.workers < self._spec.workers:
                 self._away.remove(bundle)

@@ -1,4 +1,4 @@
-"""The worker group of one variant, over all its attempts: launched, launched again, grown, ended."""
+"""The worker group of one variant, over all its attempts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workers.messages import Assignment, Task
 
 
 class Launcher(Protocol):
-    """The session that a group belongs to."""
+    """The session to which a group belongs."""
 
     evaluator: WorkerGroup
 
@@ -32,7 +32,7 @@ class Launcher(Protocol):
 
 
 class ManagedGroup:
-    """A worker group that other attempts may follow. Runs of one variant are trained in it one after another."""
+    """A worker group that is relaunched for every attempt. The runs of one variant train in it one after another."""
 
     def __init__(self, session: Launcher, spec: RunSpec, bundles: GroupBundles) -> None:
         self.spec = spec
@@ -55,26 +55,26 @@ class ManagedGroup:
 
     @property
     def workers(self) -> int:
-        """Workers of the launched group."""
+        """Number of workers in the launched group."""
         tasks = self._group.tasks if self._group else [plan.task for plan in self.bundles.plans]
         return sum(task.type == "worker" for task in tasks)
 
     def launch(self) -> None:
-        """Order all tasks to start; the coordinator waits for them to be ready."""
+        """Start all tasks; the coordinator waits until they are ready."""
         self._group = self._session.make(self.bundles.plans, self.bundles.bundles)
         machine = Machine(rules(self.spec))
         self._coordinator = Coordinator(self._group, self._session.evaluator, self.spec.traits, machine)
         self._coordinator.launch(assigner(self.spec, self.bundles.plans))
 
     def relaunch(self) -> None:
-        """A new attempt under the same coordinator: new processes and ports, in the bundles that are left.
+        """Launch a new attempt under the same coordinator: new processes and ports in the remaining bundles.
 
         Raises:
             HostLostError: too few bundles are left.
-            ClusterError: the tasks could not be started, or do not reach each other.
+            ClusterError: the tasks could not be started, or cannot reach each other.
         """
         if self._group is None:
-            raise RuntimeError("there is no attempt that another one could follow")
+            raise RuntimeError("the worker group was not launched")
         self._session.check()
         lost = self._group.lost_hosts()
         self._group.shutdown()
@@ -86,8 +86,7 @@ class ManagedGroup:
         self.coordinator.launch(assigner(self.spec, self.bundles.plans))
 
     def can_grow(self) -> bool:
-        """Whether the next attempt would have more workers, if there are fewer than asked for; reserves their
-        bundles."""
+        """Whether a group with fewer workers than the spec's could have more in another attempt; reserves bundles."""
         if self.workers == self.spec.workers:
             return False
         self._session.check()
@@ -100,18 +99,18 @@ class ManagedGroup:
         self._group = self._coordinator = None
 
     def _move_evaluator(self) -> None:
-        """To another host, if its own is lost and the run may continue without that host."""
+        """Move the evaluator to another host if its host was lost and the run may continue without it."""
         evaluator = self._session.evaluator
-        gone = evaluator.lost_hosts()
-        if not gone or self.spec.min_workers is None:
+        lost = evaluator.lost_hosts()
+        if not lost or self.spec.min_workers is None:
             return
         (plan,) = evaluator.plans
-        evaluator.move(plan.task, self.bundles.elsewhere(plan, {host.id for host in gone}))
-        self.coordinator.moved(plan.task)
+        evaluator.move(plan.task, self.bundles.elsewhere(plan, {host.id for host in lost}))
+        self.coordinator.task_moved(plan.task)
 
 
 def rules(spec: RunSpec) -> Rules:
-    """What `spec` says about failures of its worker group."""
+    """The rules for failures in `spec`."""
     return Rules(
         policy=FailurePolicy(max_restarts=spec.max_restarts),
         hangs=HangLimits(spec.hang_seconds, spec.launch_timeout),
@@ -119,10 +118,10 @@ def rules(spec: RunSpec) -> Rules:
 
 
 def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...]) -> Assign:
-    """What each task of `plans` is told, once the addresses are known."""
+    """A function from a task of `plans`, and the addresses of all, to the task's assignment."""
     target = spec.parsed_target
     by_task = {plan.task: plan for plan in plans}
-    given = secrets.values(spec.env_secrets)
+    secret_values = secrets.values(spec.env_secrets)
     settings = spec.replica
 
     def assign(task: Task, addresses: Addresses) -> Assignment:
@@ -133,15 +132,15 @@ def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...]) -> Assign:
             cpus=by_task[task].cpus,
             gpus=by_task[task].gpus,
             target_metric=target.metric if target else None,
-            secrets=given,
+            secrets=secret_values,
         )
 
     return assign
 
 
 def lost_session(reason: str) -> HostLostError:
-    """The error for a backend that nothing can be launched on any more."""
+    """The error for a backend on which nothing can be launched any more."""
     return HostLostError(
-        f"{reason} When there is a cluster again, `regatta resume` and the run's folder continue from its last "
+        f"{reason} When there is a cluster again, `regatta resume` with the run's folder continues from its last "
         "checkpoint."
     )

@@ -18,7 +18,7 @@ def throughput(ended: Ended | None) -> Throughput:
 
 
 def target_result(spec: RunSpec, ended: Ended | None) -> TargetResult | None:
-    """When the target was reached; None for a run without one."""
+    """Whether and when the target was reached; None for a run without a target."""
     target = spec.parsed_target
     if target is None:
         return None

@@ -1,6 +1,6 @@
-"""Records one run: what every poll brought goes to the store and to the sinks, and at the end becomes the result.
+"""Records one run: passes every poll to the store and the sinks, and computes the result at the end.
 
-It records; it decides nothing.
+It makes no decisions.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from workers.news import (
 
 
 class Recorder:
-    """Listens to one run."""
+    """Records one run."""
 
     def __init__(
         self,
@@ -46,8 +46,7 @@ class Recorder:
         sinks: Sequence[Sink] = (),
         attempt: int = 1,
     ) -> None:
-        """`command_started`: monotonic seconds, for a command's first run. `attempt` is above 1 for a run that is
-        resumed."""
+        """`command_started` is the monotonic time for a command's first run; `attempt` is above 1 for a resumed run."""
         self._spec = spec
         self._run_id = run_id
         self._store = store
@@ -61,7 +60,7 @@ class Recorder:
         self._failures = summaries.failures(store.path) if attempt > 1 else []
         self._findings: list[Finding] = []
         self._away: dict[Task, bool] = {}
-        """Tasks that were replaced and have not worked since; True once they are ready again."""
+        """Tasks that were replaced and have not worked since; True once they are ready."""
         self._sinks = Sinks(sinks, store)
         self._rollbacks = 0
         self._fewest: int | None = None
@@ -87,11 +86,11 @@ class Recorder:
             self._status(attempt, status)
 
     def note(self, attempt: int, text: str) -> None:
-        """One line among the events, for people."""
+        """Store a line for people among the events."""
         self._store.event(attempt, "note", text=text)
 
     def restarts(self, attempt: int, cause: TaskFailure, waited: float) -> None:
-        """Another attempt was launched because of `cause`, `waited` seconds after the last one broke."""
+        """Another attempt was launched because of `cause`, after waiting for `waited` seconds."""
         self._attempts = attempt
         self._store.event(attempt, "restart", cause.task, failure=cause.kind, waited=waited)
 
@@ -101,8 +100,10 @@ class Recorder:
         self._store.event(attempt, "resized", workers=workers)
 
     def continues(self, attempt: int, leg: Leg) -> None:
-        """A new attempt trains `leg`. A supervisor that was killed took its last reports with it, so the checkpoint
-        that the leg continues from may lie beyond them."""
+        """A new attempt trains `leg`.
+
+        Its checkpoint may be beyond the last reported step, if a supervisor was killed before it could report.
+        """
         start = leg.start
         if start is not None and start.step > self._steps:
             self._store.event(attempt, "unreported", first=self._steps + 1, last=start.step)
@@ -110,7 +111,7 @@ class Recorder:
         self._store.event(attempt, "goes_on", **where)
 
     def rolled_back(self, attempt: int, leg: Leg) -> None:
-        """Steps reported from now on repeat those of the leg before."""
+        """Steps reported from now on repeat steps of the previous leg."""
         self._rollbacks += 1
         self._store.event(attempt, "rollback", step=leg.start.step if leg.start else 0)
 
@@ -123,10 +124,10 @@ class Recorder:
             self._failures.append(record)
             self._store.event(attempt, "failure", failure.task, failure=failure.kind, summary=failure.summary)
 
-    def found(self, finding: Finding) -> None:
-        """Record a finding, with what was done about it."""
+    def add_finding(self, finding: Finding) -> None:
+        """Record a finding, with the action taken."""
         self._findings.append(finding)
-        self._sinks.found(finding)
+        self._sinks.add_finding(finding)
         self._store.event(
             self._attempts,
             "finding",
@@ -138,7 +139,7 @@ class Recorder:
         )
 
     def result(self, status: Status, reason: str, ended: Ended | None, monitor: RunMonitor) -> RunResult:
-        """The frozen result."""
+        """The result of the run."""
         finished = ended.finished if ended else None
         self._store.event(self._attempts, status, reason=reason)
         self._store.commit()
@@ -179,7 +180,7 @@ class Recorder:
         )
 
     def close(self, result: RunResult) -> None:
-        """The result is written: nothing more will come."""
+        """Close the sinks, after the result was written."""
         self._sinks.close(result)
 
     def _status(self, attempt: int, status: ReplicaStatus) -> None:
@@ -187,12 +188,12 @@ class Recorder:
             self._away[status.task] = True
         status = self._own(status)
         self._store.add(attempt, status, self._rollbacks)
-        self._sinks.hear(status)
+        self._sinks.observe(status)
         for news in status.news:
             self._news(attempt, status.task, news)
 
     def _own(self, status: ReplicaStatus) -> ReplicaStatus:
-        """Without the last timings of the run before, which the group trained."""
+        """`status` without late timings of the run that the group trained before."""
         others = [n for n in status.news if isinstance(n, CallTiming) and n.run_id != self._run_id]
         if not others:
             return status
@@ -210,7 +211,7 @@ class Recorder:
             case CheckpointWritten():
                 detail = {"samples": news.samples, "clock": news.clock, "name": news.name, "bytes": news.size}
                 self._store.event(attempt, "checkpoint", task, step=news.step, seconds=news.seconds, **detail)
-                self._store.commit()  # a run that is resumed from there finds the steps before it
+                self._store.commit()  # a run resumed from this checkpoint then finds the steps before it
             case LegFinished():
                 self._store.event(attempt, "leg_finished", task, stopped=news.stopped, **news.phases)
 
@@ -220,7 +221,7 @@ class Recorder:
             del self._away[worker]
             self._store.event(attempt, "rejoined", worker, step=int(batch.steps[0]))
         if self._first_step is None and self._command_started is not None:
-            # When the report came, less the steps after the first that came with it.
-            later = float(batch.clock[-1] - batch.clock[0])
-            self._first_step = time.monotonic() - self._command_started - later
+            # Time of the report, without the steps after the first in the same report.
+            later_steps = float(batch.clock[-1] - batch.clock[0])
+            self._first_step = time.monotonic() - self._command_started - later_steps
         self._steps = max(self._steps, int(batch.steps[-1]))

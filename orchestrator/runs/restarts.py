@@ -1,4 +1,4 @@
-"""Launches another attempt of a run when one broke and the machine says that it is worth it."""
+"""Launches another attempt of a run when one broke and the machine orders a relaunch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Restarts:
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`tell` gets one line on every restart; `attempt` gives the run's number for a group's attempt."""
+        """`tell` is called with a line about every restart; `attempt` returns the run's attempt number."""
         self._recorder = recorder
         self._store = store
         self._tell = tell
@@ -35,7 +35,7 @@ class Restarts:
         self._sleep = sleep
 
     def until_ready(self, group: ManagedGroup, deadline: Callable[[], float], listen: Listener) -> None:
-        """Until the group can train; launches it again where that may help. `deadline` is asked for every attempt."""
+        """Wait until the group can train, and relaunch it if ordered; `deadline` is called for every attempt."""
         while True:
             outcome = group.coordinator.await_ready(deadline(), listen)
             if not isinstance(outcome, orders.Relaunch | orders.GiveUp):
@@ -44,35 +44,35 @@ class Restarts:
             self.relaunch(group, outcome)
 
     def resize(self, group: ManagedGroup) -> None:
-        """Launch the same run with more workers."""
+        """Launch another attempt with more workers."""
         try:
             group.relaunch()
         except ClusterError as error:
             self.relaunch(group, group.coordinator.launch_failed(_not_launched(group.spec.traits.leader, error)))
 
     def relaunch(self, group: ManagedGroup, broken: orders.Outcome) -> orders.RollBack | None:
-        """Launch another attempt; returns the rollback that was ordered before the last one broke.
+        """Launch another attempt; returns the rollback, if one was ordered before the previous attempt broke.
 
         Raises:
-            RegattaError: the failure is not worth another attempt, or there were enough of them.
+            RegattaError: the failure is not retried, or the retry budget is used up.
         """
         rollback: orders.RollBack | None = None
         while True:
             if not isinstance(broken, orders.Relaunch | orders.GiveUp):
-                raise RuntimeError(f"{broken} is no reason for another attempt")
+                raise RuntimeError(f"{broken} is not a reason for another attempt")
             self._recorder.failed(self._attempt(group), broken.failures)
             log = self._store.log_path(broken.cause.task)
             if isinstance(broken, orders.GiveUp):
                 raise explain(broken.cause, broken.failures, log, broken.reason) from None
             rollback = broken.rollback or rollback
             self._store.commit()
-            self._tell(f"{broken.cause.task}: {broken.cause.summary}; all tasks are started again")
+            self._tell(f"{broken.cause.task}: {broken.cause.summary}; all tasks are restarted")
             self._sleep(broken.wait)
             try:
                 group.relaunch()
             except HostLostError as lost:
                 raise explain(broken.cause, broken.failures, log, lost.message) from None
-            except ClusterError as error:  # a network that is cut, say: it may be mended while one waits
+            except ClusterError as error:  # for example a network partition, which may heal during the next wait
                 broken = group.coordinator.launch_failed(_not_launched(broken.cause.task, error))
             else:
                 self._recorder.restarts(self._attempt(group), broken.cause, broken.wait)

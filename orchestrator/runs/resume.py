@@ -1,4 +1,4 @@
-"""`regatta resume`: a run, or a comparison, is taken up again in its own folder after its driver has gone."""
+"""`regatta resume`: continues a run in its folder after its driver has ended."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from orchestrator.errors import UsageError
 from orchestrator.runs.checkpoints import Resumed, checkpointing
 from orchestrator.runs.execution import Planned
 from orchestrator.spec.run import RunSpec
-from orchestrator.spec.yaml import read_yaml
-from orchestrator.store.directory import RESULT, SPEC, check_not_driven, load_result
+from orchestrator.store.directory import RESULT, check_not_driven
+from orchestrator.store.folders import load_result, load_spec
 from orchestrator.store.metrics import METRICS, Metrics
 from workers.checkpoints.errors import CheckpointError
 from workers.checkpoints.store import CheckpointStore, none_usable, open_storage
 
 
-def take_up(path: Path, changes: Mapping[str, Any]) -> tuple[Planned, str]:
-    """The run in folder `path` as it goes on, with `changes` to its spec; and from where, in words.
+def plan_resume(path: Path, changes: Mapping[str, Any]) -> tuple[Planned, str]:
+    """The run in folder `path`, with `changes` to its spec, planned to continue; and where it continues, in words.
 
     Raises:
-        UsageError: it is no run's folder, the run has succeeded, its driver is alive, or none of its checkpoints can
-            be trusted.
+        UsageError: there is no run, it has succeeded, its driver is still running, or none of its checkpoints can be
+            trusted.
     """
     spec, run_id = stored_spec(path, changes)
     if (path / RESULT).exists() and (result := load_result(path)).status == "succeeded":
@@ -32,30 +32,28 @@ def take_up(path: Path, changes: Mapping[str, Any]) -> tuple[Planned, str]:
             "start a run with a larger budget."
         )
     check_not_driven(path)
-    resumed, whence = last_checkpoint(spec, run_id, path)
-    return Planned(spec, path, run_id, claimed=True, resumed=resumed), whence
+    resumed, start = find_start(spec, run_id, path)
+    return Planned(spec, path, run_id, claimed=True, resumed=resumed), start
 
 
 def stored_spec(path: Path, changes: Mapping[str, Any]) -> tuple[RunSpec, str]:
-    """The spec that the run in folder `path` was started with, with `changes`; and the run's id.
+    """The spec of the run in folder `path`, with `changes`; and the run's id.
 
     Raises:
-        UsageError: there is none, or it is not one.
+        UsageError: there is no spec, or it is not valid.
     """
-    if not (path / SPEC).is_file():
-        raise UsageError(f"{path} holds no {SPEC}: it is not the folder of a run that was started.")
-    values = read_yaml(path / SPEC) | {key: value for key, value in changes.items() if value is not None}
+    values = load_spec(path) | {key: value for key, value in changes.items() if value is not None}
     spec = RunSpec.make(values)
     return spec, spec.run_id or path.name
 
 
-def last_checkpoint(spec: RunSpec, run_id: str, path: Path) -> tuple[Resumed, str]:
-    """Where the run in folder `path` goes on from, and the same in words.
+def find_start(spec: RunSpec, run_id: str, path: Path) -> tuple[Resumed, str]:
+    """Where the run in folder `path` continues, as data and in words.
 
     Raises:
         UsageError: its checkpoints cannot be read, or none of them can be trusted.
     """
-    attempt, clock = _lived(path)
+    attempt, clock = _last_attempt(path)
     settings = checkpointing(spec, run_id, path, spec.workers)
     if settings is None:
         return Resumed(attempt + 1, clock), "from the beginning: its checkpoints were switched off"
@@ -67,15 +65,15 @@ def last_checkpoint(spec: RunSpec, run_id: str, path: Path) -> tuple[Resumed, st
         raise UsageError(f"checkpoints: those of the run cannot be read: {error}") from None
     if found.checkpoint is None and found.passed_over:
         raise UsageError(none_usable(found.passed_over, store.url))
-    whence = "from the beginning: no checkpoint was written yet"
+    start = "from the beginning: no checkpoint was written yet"
     if found.checkpoint is not None:
         manifest = found.checkpoint.manifest
-        whence = f"from step {manifest.step:,} ({store.url}/{found.checkpoint.name})"
-    return Resumed(attempt + 1, clock), ". ".join([*found.passed_over, whence])
+        start = f"from step {manifest.step:,} ({store.url}/{found.checkpoint.name})"
+    return Resumed(attempt + 1, clock), ". ".join([*found.passed_over, start])
 
 
-def _lived(path: Path) -> tuple[int, float]:
-    """The number of the last attempt, and the last that was seen of the training clock, in seconds."""
+def _last_attempt(path: Path) -> tuple[int, float]:
+    """The number of the last attempt, and the last recorded value of the training clock in seconds."""
     if not (path / METRICS).is_file():
         return 1, 0.0
     try:
@@ -87,4 +85,4 @@ def _lived(path: Path) -> tuple[int, float]:
             metrics.close()
         return max(1, *(int(attempt or 1) for attempt in attempts)), max(0.0, float(clocks[0] or 0.0))
     except (sqlite3.Error, ValueError, TypeError) as error:
-        raise UsageError(f"{path / METRICS} cannot be read ({error}): the run cannot be taken up again.") from None
+        raise UsageError(f"{path / METRICS} cannot be read ({error}), so the run cannot be resumed.") from None

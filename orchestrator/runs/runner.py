@@ -1,4 +1,4 @@
-"""One run, from its plan to its result, in a worker group that is launched already or is launched now."""
+"""`Runner`: trains one run in a worker group, which it launches unless that is done already."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from orchestrator.control.preemption import Preempted
 from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.plan.document import plan_document
 from orchestrator.results import RunResult, Status
-from orchestrator.runs.attempts import Attempts, Beginning
-from orchestrator.runs.checkpoints import Resumed, out_of_sight
+from orchestrator.runs.attempts import Attempts, LegStart
+from orchestrator.runs.checkpoints import Resumed, unseen_checkpoints
 from orchestrator.runs.managed_group import ManagedGroup
 from orchestrator.runs.recorder import Recorder
 from orchestrator.runs.restarts import Restarts
@@ -30,7 +30,7 @@ from workers.news import CheckpointWritten
 
 
 class Watcher(Protocol):
-    """Observes runs while they train: the terminal, a test."""
+    """Observes runs while they train, such as the live view."""
 
     def run_begins(self, spec: RunSpec, run_id: str, path: Path) -> None: ...
 
@@ -58,16 +58,16 @@ class Runner:
         deadline: float | None,
         resumed: Resumed | None = None,
     ) -> None:
-        """`command_started` (monotonic seconds) is for the command's first run; for later ones the time to the first
-        step would include other runs, and is not measured. Training stops at `deadline`. `resumed`: the folder holds
-        this run already."""
+        """`command_started` (monotonic seconds) is given for the command's first run only: for later runs, the time to
+        the first step would include other runs. Training stops at `deadline`. `resumed` is for a run that the folder
+        contains already."""
         self.spec = spec
         self.run_id = run_id
         self._watcher = watcher
         self._deadline = deadline
         self._resumed = resumed
         self._offset: int | None = None
-        """From the group's attempt number to this run's, which starts at 1."""
+        """Offset from this run's attempt number, which starts at 1, to the group's."""
         self._store = RunStore(path, reopen=True) if resumed else RunStore(path)
         if resumed is None:
             self._store.write_spec(spec.resolved() | {"run_id": run_id})
@@ -81,27 +81,27 @@ class Runner:
         self._monitor = RunMonitor(spec, run_id)
         self._attempts = Attempts(spec, run_id, path, self._recorder)
         self._restarts = Restarts(self._recorder, self._store, self._tell, self._attempt)
-        self._looked_for_checkpoint = False
+        self._checked_checkpoint = False
         self._workers = spec.workers
         """Workers of the current attempt."""
         self._result: RunResult | None = None
         watcher.run_begins(spec, run_id, path)
 
     def prepare(self, group: ManagedGroup) -> None:
-        """Order the group's tasks to start, unless they run already."""
+        """Start the group's tasks, unless they are running."""
         self._note_offset(group)
         if not group.launched:
             self._recorder.launch_begins()
             group.launch()
 
     def await_ready(self, group: ManagedGroup, deadline: float) -> None:
-        """Until the group can train; launches it again where that may help."""
+        """Wait until the group can train; relaunches it if necessary."""
         self._begin(group)
         deadlines = chain([deadline], iter(self._launch_deadline, None))
         self._restarts.until_ready(group, lambda: next(deadlines), self._launching(group))
 
     def train(self, group: ManagedGroup) -> RunResult:
-        """The run itself, over as many attempts as it takes, in a group that is ready."""
+        """Train the run in a group that is ready, over as many attempts as necessary."""
         self._note_offset(group)
         self._begin(group)
         coordinator, target = group.coordinator, self.spec.parsed_target
@@ -122,8 +122,8 @@ class Runner:
                     leg, snapshot = self._continue(group, leg, self._restarts.relaunch(group, broken))
 
     def abandon(self, error: BaseException) -> RunResult:
-        """The result of a run that did not reach its end: failed, or stopped by the user."""
-        if self._result is not None:  # it did, and a listener failed
+        """Write the result of a run that failed, was preempted, or was stopped by the user."""
+        if self._result is not None:  # the run had ended before a listener failed
             return self._result
         stopped = isinstance(error, KeyboardInterrupt)
         reason = "interrupted" if stopped else _one_line(error)
@@ -146,29 +146,29 @@ class Runner:
             self._recorder.tick(self._attempt(group), tick)
             for finding in self._monitor.observe(tick.statuses):
                 action = group.coordinator.react(finding)
-                self._recorder.found(finding.model_copy(update={"action": action}))
+                self._recorder.add_finding(finding.model_copy(update={"action": action}))
             self._watcher.training(tick)
             for failure in tick.replaced:
-                self._tell(f"{failure.task}: {failure.summary}; it is replaced, while the others continue")
+                self._tell(f"{failure.task}: {failure.summary}; it is replaced while the others continue")
             if (written := _checkpoint(tick)) is None:
                 return
-            self._look_for(leg, written)
+            self._warn_if_unseen(leg, written)
             if group.can_grow():
                 group.coordinator.stop(RESIZED)
 
         return listen
 
-    def _look_for(self, leg: Leg, written: CheckpointWritten) -> None:
-        """Say once if checkpoints are written where this process cannot read them."""
-        if leg.checkpoints is None or self._looked_for_checkpoint or written.run_id != self.run_id:
+    def _warn_if_unseen(self, leg: Leg, written: CheckpointWritten) -> None:
+        """Warn once if checkpoints are written where this process cannot read them."""
+        if leg.checkpoints is None or self._checked_checkpoint or written.run_id != self.run_id:
             return
-        self._looked_for_checkpoint = True
-        if (problem := out_of_sight(leg.checkpoints.destination)) is not None:
+        self._checked_checkpoint = True
+        if (problem := unseen_checkpoints(leg.checkpoints.destination)) is not None:
             self._recorder.note(written.attempt, problem)
             self._tell(problem)
 
     def _tell_size(self, group: ManagedGroup) -> None:
-        """Say that the group has another number of workers than before."""
+        """Report it if the group has another number of workers than before."""
         if (workers := group.workers) != self._workers:
             self._workers = workers
             self._recorder.resized(self._attempt(group), workers)
@@ -177,8 +177,8 @@ class Runner:
     def _tell(self, text: str) -> None:
         self._watcher.recovering(self.run_id, text)
 
-    def _continue(self, group: ManagedGroup, leg: Leg, rollback: orders.RollBack | None) -> Beginning:
-        """The run goes on in another attempt, once that is ready."""
+    def _continue(self, group: ManagedGroup, leg: Leg, rollback: orders.RollBack | None) -> LegStart:
+        """Wait until another attempt is ready; returns its first leg."""
         self._restarts.until_ready(group, self._launch_deadline, self._launching(group))
         self._monitor.restarted()
         progress = group.coordinator.progress
@@ -200,7 +200,7 @@ class Runner:
 
     def _write(self, status: Status, reason: str, ended: orders.Ended | None) -> RunResult:
         for finding in self._monitor.finish():
-            self._recorder.found(finding)
+            self._recorder.add_finding(finding)
         result = self._recorder.result(status, reason, ended, self._monitor)
         self._store.close()
         write_trace(self._store.path, self.spec)
@@ -219,7 +219,7 @@ class Runner:
 
 
 def _checkpoint(tick: Tick) -> CheckpointWritten | None:
-    """The first checkpoint that was written since the last poll."""
+    """The first checkpoint reported in this tick."""
     written = (news for status in tick.statuses for news in status.news if isinstance(news, CheckpointWritten))
     return next(written, None)
 

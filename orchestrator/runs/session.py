@@ -1,6 +1,6 @@
 """A session: one backend, one evaluator, and a worker group per variant, for one command.
 
-Everything that it holds is given back when its `with` block ends, however it ends.
+All resources are released when its `with` block ends, however it ends.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Session:
         name: str | None = None,
         opens: Callable[[RunSpec, str, Sequence[TaskPlan]], Backend] = open_backend,
     ) -> None:
-        """`name` tells this session's processes from others'; `opens` makes the backend."""
+        """`name` marks this session's processes; `opens` makes the backend."""
         self._specs = tuple(specs)
         first = self._specs[0]
         self._name = name or f"{os.getpid()}-{time.monotonic_ns():x}"
@@ -65,7 +65,7 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.backend.lost() is None:  # else nothing there answers any more
+        if self.backend.lost() is None:  # otherwise nothing would answer any more
             self._groups_open.close()
         self._backend_open.close()
 
@@ -80,11 +80,11 @@ class Session:
         return self.backend.group(plans, bundles, deadline)
 
     def _plans(self, fewer: int = 0) -> list[Group]:
-        """The tasks of every group, with so many workers less than asked for, and the evaluator."""
+        """The tasks of every group, with `fewer` workers less than in its spec, and the evaluator."""
         return [*(training_plans(spec, spec.workers - fewer) for spec in self._specs), self._scoring]
 
     def _reserve(self) -> list[tuple[Bundle, ...]]:
-        """Bundles for every group, and for the evaluator. A single group begins with fewer workers where it may."""
+        """Bundles for every group and the evaluator. A single group starts with fewer workers if necessary."""
         first = self._specs[0]
         fewest = first.min_workers if len(self._specs) == 1 and first.min_workers else first.workers
         for workers in range(first.workers, fewest, -1):
@@ -100,7 +100,7 @@ class Session:
 
 @contextlib.contextmanager
 def _prewarmed(session: str) -> Iterator[socket.socket]:
-    """TensorFlow is being imported on one core while the backend starts on another."""
+    """Import TensorFlow in a zygote while the backend starts."""
     connection = start_zygote(session)
     try:
         yield connection

@@ -1,10 +1,11 @@
-"""The straggler trace of a run: draws.csv, which `--straggler trace:path=draws.csv` replays."""
+"""Writes the straggler trace of a run, draws.csv, which `--straggler trace:path=draws.csv` replays."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from orchestrator.spec.run import RunSpec
+from orchestrator.store.directory import write_atomically
 from orchestrator.store.metrics import Metrics
 from workers.stragglers import Pace, Profile
 
@@ -12,10 +13,10 @@ TRACE = "draws.csv"
 
 
 def write_trace(path: Path, spec: RunSpec) -> None:
-    """Write the factor of every step and worker of the run in folder `path`, if its profile draws any.
+    """Write the factors by which the run's steps were slowed down, if its profile draws any.
 
-    A line per step, a column per worker. Async workers take different numbers of steps, which the first line tells:
-    a shorter column goes on with what would have come next.
+    The file has a line per step and a column per worker. Asynchronous workers take different numbers of steps, which
+    the first line contains; shorter columns are filled with the factors that would have followed.
     """
     profile = Profile.parse(spec.straggler)
     if not profile.sleeps:
@@ -25,11 +26,11 @@ def write_trace(path: Path, spec: RunSpec) -> None:
     used = ", ".join(f"worker:{worker} {steps}" for worker, steps in enumerate(taken))
     lines = [f"# {spec.straggler}, seed {spec.seed}: factors of a step's length, the first of them used: {used}"]
     lines += [",".join(repr(pace.factor()) for pace in paces) for _ in range(max(taken, default=0))]
-    (path / TRACE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_atomically(path / TRACE, "\n".join(lines) + "\n")
 
 
 def _steps_taken(path: Path, spec: RunSpec) -> list[int]:
-    """By worker, in the longest of the run's attempts: each begins with the first draw."""
+    """Steps of each worker in its longest attempt; every attempt starts with the first draw."""
     metrics = Metrics(path)
     try:
         rows = metrics.rows("SELECT worker, COUNT(*) FROM steps GROUP BY worker, attempt")
@@ -37,7 +38,7 @@ def _steps_taken(path: Path, spec: RunSpec) -> list[int]:
         metrics.close()
     taken = [0] * spec.workers
     for worker, steps in rows:
-        together = range(spec.workers) if spec.traits.lockstep else (worker,)  # worker 0 is noted for all
-        for one in together:
-            taken[one] = max(taken[one], steps)
+        stepping = range(spec.workers) if spec.traits.lockstep else (worker,)  # in lockstep, only worker 0 is recorded
+        for index in stepping:
+            taken[index] = max(taken[index], steps)
     return taken

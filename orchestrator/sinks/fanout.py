@@ -1,6 +1,6 @@
-"""Where a run's news goes besides its store: TensorBoard, Ray's metrics, MLflow.
+"""Sends a run's news to sinks besides its store: TensorBoard, Ray's metrics, MLflow.
 
-A sink that fails is dropped, and the store says why: nothing of this may take the training down.
+A sink that fails is dropped, and the error is stored among the run's events; it never affects training.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _LOG = logging.getLogger("regatta")
 
 
 class Sink(Protocol):
-    """One place that a run's news goes to. All in the driver's thread: no call may take long."""
+    """Receives a run's news. All calls are made in the driver's thread, so none may take long."""
 
-    def hear(self, status: ReplicaStatus) -> None:
-        """What a poll brought."""
+    def observe(self, status: ReplicaStatus) -> None:
+        """Process one task's status from a poll."""
 
-    def found(self, finding: Finding) -> None: ...
+    def add_finding(self, finding: Finding) -> None: ...
 
     def close(self, result: RunResult) -> None:
-        """The run is over, its store is complete."""
+        """The run has ended, and its store is complete."""
 
 
 class Sinks:
@@ -37,27 +37,27 @@ class Sinks:
         self._sinks = list(sinks)
         self._store = store
 
-    def hear(self, status: ReplicaStatus) -> None:
-        self._each(lambda sink: sink.hear(status))
+    def observe(self, status: ReplicaStatus) -> None:
+        self._each(lambda sink: sink.observe(status))
 
-    def found(self, finding: Finding) -> None:
-        self._each(lambda sink: sink.found(finding))
+    def add_finding(self, finding: Finding) -> None:
+        self._each(lambda sink: sink.add_finding(finding))
 
     def close(self, result: RunResult) -> None:
         for sink in self._sinks:
             try:
                 sink.close(result)
-            except Exception as error:  # noqa: BLE001 - see above; the result stands, and the store is closed
+            except Exception as error:  # noqa: BLE001 - see above; the result is written, and the store closed
                 _LOG.warning("%s: %s failed: %s: %s", result.run_id, _name(sink), type(error).__name__, error)
 
-    def _each(self, tell: Callable[[Sink], None]) -> None:
+    def _each(self, call: Callable[[Sink], None]) -> None:
         for sink in tuple(self._sinks):
             try:
-                tell(sink)
+                call(sink)
             except Exception as error:  # noqa: BLE001 - see above
                 self._sinks.remove(sink)
                 self._store.event(0, "sink_failed", sink=_name(sink), error=f"{type(error).__name__}: {error}")
-                _LOG.warning("%s failed and is left out: %s: %s", _name(sink), type(error).__name__, error)
+                _LOG.warning("%s failed and was dropped: %s: %s", _name(sink), type(error).__name__, error)
 
 
 def _name(sink: Sink) -> str:
@@ -65,10 +65,10 @@ def _name(sink: Sink) -> str:
 
 
 def check_sinks(spec: RunSpec) -> None:
-    """Find out before anything starts whether all sinks can be had.
+    """Check before anything is started that all sinks work.
 
     Raises:
-        UsageError: one cannot.
+        UsageError: one of them does not.
     """
     if spec.mlflow is not None:
         from orchestrator.sinks.mlflow import connect
@@ -77,10 +77,10 @@ def check_sinks(spec: RunSpec) -> None:
 
 
 def open_sinks(spec: RunSpec, run_id: str, path: Path) -> list[Sink]:
-    """What a run's spec asks for.
+    """The sinks that a run's spec configures.
 
     Raises:
-        UsageError: a sink that was asked for by name cannot be had.
+        UsageError: one of them does not work.
     """
     sinks: list[Sink] = []
     if spec.monitor:

@@ -1,7 +1,7 @@
 """Logs finished runs to an MLflow tracking server: params, metrics with their history, and the run's files.
 
-Needs the extra `mlflow`. Everything is sent when a run is over, so that no training waits for a server; whether the
-server can be reached is found out before anything starts.
+Needs the extra `mlflow`. Everything is sent after a run has ended, so that training never waits for the server; the
+connection is checked before anything is started.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from workers.news import ReplicaStatus
 
 EXPERIMENT = "regatta"
 POINTS = 1000
-"""Of the loss curve, at most."""
-_BATCH = 1000  # MLflow takes no more metrics at once
+"""Largest number of points of the loss curve."""
+_BATCH = 1000  # MLflow's limit of metrics per request
 _LONGEST_PARAM = 6000
 
 
 class MLflow:
-    """One run at a tracking server."""
+    """Logs one run to a tracking server."""
 
     def __init__(self, spec: RunSpec, run_id: str, run: Path) -> None:
-        """Raises UsageError when MLflow is not installed, or the server does not answer."""
+        """Raises UsageError if MLflow is not installed, or the server does not answer."""
         if spec.mlflow is None:
             raise UsageError("mlflow: no tracking URI is given")
         self._spec, self._run_id, self._run = spec, run_id, run
         self._began = time.time()
         self._client, self._experiment = connect(spec.mlflow)
 
-    def hear(self, status: ReplicaStatus) -> None:
-        """All is read from the store, in the end."""
+    def observe(self, status: ReplicaStatus) -> None:
+        """Does nothing: `close` reads everything from the store."""
 
-    def found(self, finding: Finding) -> None: ...
+    def add_finding(self, finding: Finding) -> None: ...
 
     def close(self, result: RunResult) -> None:
         tags = {"regatta.job": result.job, "regatta.variant": result.variant or result.mode}
@@ -68,7 +68,7 @@ class MLflow:
     def _log_metrics(self, run: str, result: RunResult) -> None:
         from mlflow.entities import Metric
 
-        # MLflow knows wall time and step; like TensorBoard here: the training clock, and samples.
+        # MLflow's timestamp is the training clock, and its step is the number of samples, as for TensorBoard.
         rows = [
             Metric(name, value, int((self._began + clock) * 1000), int(samples))
             for name, value, clock, samples in _history(self._run, result)
@@ -79,7 +79,7 @@ class MLflow:
 
 
 def connect(uri: str) -> tuple[Any, str]:
-    """A client for the tracking server at `uri`, and our experiment there.
+    """A client for the tracking server at `uri`, and the id of our experiment there.
 
     Raises:
         UsageError: MLflow is not installed, or there is no such server.
@@ -89,23 +89,23 @@ def connect(uri: str) -> tuple[Any, str]:
         from mlflow import MlflowClient
     except ImportError:
         raise UsageError("mlflow: MLflow is not installed: pip install 'regatta[mlflow]'") from None
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table it makes
-    # Two minutes of retries are MLflow's default for a server that is not there.
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table that it creates
+    # By default, MLflow retries for two minutes if there is no server.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     try:
         client = MlflowClient(tracking_uri=uri)
         known = client.get_experiment_by_name(EXPERIMENT)
         if known is not None and known.lifecycle_stage != "active":
-            raise ValueError(f"its experiment {EXPERIMENT!r} is deleted; restore it, or delete it for good")
+            raise ValueError(f"its experiment {EXPERIMENT!r} is deleted; restore it, or delete it permanently")
         return client, known.experiment_id if known else client.create_experiment(EXPERIMENT)
-    except Exception as error:  # noqa: BLE001 - every kind of store raises its own
+    except Exception as error:  # noqa: BLE001 - each of MLflow's stores raises errors of its own
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UsageError(f"mlflow: {uri!r} does not work as a tracking server: {first[:300]}") from None
 
 
 def _history(run: Path, result: RunResult) -> Iterator[tuple[str, float, float, float]]:
-    """Name, value, training clock and samples of everything that is worth a curve or a column."""
+    """Name, value, training clock and samples of every metric to log."""
     clock, samples = result.seconds.training or 0.0, result.samples or 0
     per_step = result.samples / result.steps if result.samples and result.steps else 1.0
     metrics = Metrics(run)

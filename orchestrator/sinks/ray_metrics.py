@@ -1,8 +1,8 @@
-"""A run's figures as Ray metrics: Ray's dashboard, Prometheus and the shipped Grafana dashboard show them.
+"""Exports a run's metrics through Ray, for Ray's dashboard, Prometheus and the shipped Grafana dashboard.
 
-Ray exports them from the node of the driver, on the port it names `MetricsExportPort`, about every ten seconds; that
-takes an installation with Ray's own extras (`ray[default]`), without which these calls do nothing. All names begin
-with `regatta_`, to which Ray adds its `ray_`. Setting one takes about 1.5 microseconds.
+Ray exports them from the driver's node, on the port that it calls `MetricsExportPort`, about every ten seconds. This
+requires `ray[default]`; without it these calls do nothing. All names begin with `regatta_`, before which Ray puts
+`ray_`. Setting one takes about 1.5 microseconds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 class RayMetrics:
-    """One run's figures. Does nothing where Ray does not run in this process."""
+    """Exports the metrics of one run. Does nothing if Ray is not running in this process."""
 
     def __init__(self, spec: RunSpec, run_id: str) -> None:
         self._tags = {"run_id": run_id, "job": spec.job, "variant": spec.variant_name, "seed": str(spec.seed)}
@@ -42,7 +42,7 @@ class RayMetrics:
         self._metrics: dict[str, Any] | None = None
         self._leg: LegStarted | None = None
 
-    def hear(self, status: ReplicaStatus) -> None:
+    def observe(self, status: ReplicaStatus) -> None:
         for news in status.news:
             match news:
                 case LegStarted():
@@ -57,11 +57,11 @@ class RayMetrics:
                 case HostSample():
                     self._sampled(status.task, news)
 
-    def found(self, finding: Finding) -> None:
+    def add_finding(self, finding: Finding) -> None:
         self._count("regatta_findings", 1, kind=finding.kind, action=finding.action.split(" to ")[0])
 
     def close(self, result: RunResult) -> None:
-        """Gauges keep their last value until Ray forgets the driver; there is nothing to close."""
+        """Does nothing: gauges keep their last value until Ray drops the driver."""
 
     def _trained(self, batch: StepBatch) -> None:
         self._set("regatta_loss", float(batch.losses[-1]))
@@ -90,15 +90,15 @@ class RayMetrics:
             self._set("regatta_gpu_memory_bytes", gpu.memory_used_bytes, task=name, gpu=gpu.uuid)
 
     def _set(self, name: str, value: float | None, **tags: str) -> None:
-        if value is not None and name in (metrics := self._opened()):
+        if value is not None and name in (metrics := self._open()):
             metrics[name].set(float(value), {**self._tags, **tags})
 
     def _count(self, name: str, value: float, **tags: str) -> None:
-        if value > 0 and name in (metrics := self._opened()):
+        if value > 0 and name in (metrics := self._open()):
             metrics[name].inc(value, {**self._tags, **tags})
 
-    def _opened(self) -> dict[str, Any]:
-        """The metrics, made when Ray runs; empty where it does not."""
+    def _open(self) -> dict[str, Any]:
+        """The metrics, created at the first call; none if Ray is not running."""
         if self._metrics is None:
             import ray
             from ray.util.metrics import Counter, Gauge

@@ -1,7 +1,7 @@
-"""TensorBoard event files of a run: losses, evaluations, utilisation, staleness, findings, and the spec as text.
+"""TensorBoard event files of a run: losses, evaluations, utilization, staleness, findings, and the spec as text.
 
-Written with TensorBoard's own record writer and messages, which need no TensorFlow. The x-axis is training samples
-and the wall time is the training clock, so that runs of all modes lie on one another in either view.
+They are written with TensorBoard's own record writer and messages, which do not need TensorFlow. The x-axis is
+training samples and the wall time is the training clock, so that runs of different modes can be compared in both views.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from workers.messages import Task
 from workers.news import Evaluation, HostSample, LegStarted, ReplicaStatus, StepBatch
 
 SHORTEST_POINT, LONGEST_POINT = 0.1, 1.0
-"""Steps within so many seconds of the training clock make one point of the loss curve; in between, a fiftieth of it."""
+"""Bounds of the interval, in seconds, that one point of the loss curve covers: a fiftieth of the training clock."""
 FLUSH_SECONDS = 2.0
 HISTOGRAM_SECONDS = 2.0
 
 
 class TensorBoard:
-    """One run's event file."""
+    """Writes one run's event file."""
 
     def __init__(self, spec: RunSpec, run: Path) -> None:
         from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -43,7 +43,7 @@ class TensorBoard:
         self._mode = spec.mode
         self._leg: LegStarted | None = None
         self._began = time.time()
-        """When the training clock was 0, in seconds since the epoch."""
+        """Time at which the training clock was 0, in seconds since the epoch."""
         self._samples = 0
         self._points: list[StepBatch] = []
         self._stale: list[float] = []
@@ -52,11 +52,11 @@ class TensorBoard:
         self._put(self._began, [], file_version="brain.Event:2")
         self._text("spec", _as_markdown(spec.resolved()))
 
-    def hear(self, status: ReplicaStatus) -> None:
+    def observe(self, status: ReplicaStatus) -> None:
         for news in status.news:
             match news:
                 case LegStarted():
-                    if self._leg is None:  # the clock of a leg that continues after a rollback continues as well
+                    if self._leg is None:  # after a rollback, the training clock continues
                         self._began = time.time()
                     self._leg = news
                 case StepBatch():
@@ -68,7 +68,7 @@ class TensorBoard:
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self._flush()
 
-    def found(self, finding: Finding) -> None:
+    def add_finding(self, finding: Finding) -> None:
         self._text(f"findings/{finding.kind}", f"**{finding.symptom}** ({finding.action})\n\n{finding.evidence}")
 
     def close(self, result: RunResult) -> None:
@@ -89,7 +89,7 @@ class TensorBoard:
             self._stale_since = float(batch.clock[-1])
 
     def _write_points(self) -> None:
-        """Means over the steps since the last point."""
+        """Write a point: means over the steps since the last one."""
         batches, self._points = self._points, []
         if not batches or self._leg is None:
             return
@@ -116,7 +116,7 @@ class TensorBoard:
         self._scalars(self._began + evaluation.stamp.clock, values, evaluation.stamp.samples)
 
     def _sampled(self, task: Task, sample: HostSample) -> None:
-        if self._leg is None:  # launching: there is no place for it on an axis of samples
+        if self._leg is None:  # while launching, there is no position on an axis of samples
             return
         values: dict[str, float | None] = {
             f"cpu_percent/{task}": sample.cpu_percent,
@@ -155,7 +155,7 @@ class TensorBoard:
 
 
 def _histogram(values: Sequence[float]) -> Any:
-    """As TensorBoard counts: staleness is a whole number, so each has a bucket of its own up to 30."""
+    """TensorBoard's histogram message; staleness is an integer, and each value up to 30 has its own bucket."""
     from tensorboard.compat.proto.summary_pb2 import HistogramProto
 
     found = np.asarray(values)

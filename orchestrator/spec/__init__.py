@@ -1,1 +1,1 @@
-"""What is asked for: the frozen, validated description of a run and of a comparison."""
+"""Specs: the frozen, validated description of a run or a comparison."""

@@ -1,4 +1,4 @@
-"""The spec of a comparison: what is compared, over which seeds, and how it is judged."""
+"""The spec of a comparison: its variants, its seeds, and how it is judged."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MAX_SEEDS = 1000
 
 
 class CompareSpec(BaseModel):
-    """Several variants x several seeds of one job, with equal sample budgets."""
+    """Several variants of one job, each trained with several seeds and an equal sample budget."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     run: RunSpec
-    """What all runs share; each variant replaces some fields, and each run the seed."""
+    """The fields that all runs share; each variant replaces some of them, and each run the seed."""
     variants: Mapping[str, Mapping[str, Any]] = Field(default_factory=lambda: expand(None, None, None))
-    """Names of variants and the fields that differ (`orchestrator.spec.variants`); the first is the baseline."""
+    """Overridden fields by variant name (`orchestrator.spec.variants`); the first variant is the baseline."""
     seeds: Annotated[
         Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MAX_SEEDS)],
         Flag("training", metavar="N|LIST", style="list", default="3"),
@@ -35,12 +35,12 @@ class CompareSpec(BaseModel):
     margin: Annotated[Annotated[float, Field(gt=0, lt=1)], Flag("training")] = DEFAULT_MARGIN
     """Accuracies closer than this count as equal."""
     tune_lr: Annotated[bool, Flag("training")] = False
-    """First find each variant's learning rate, with equal budgets, on a seed that is not scored."""
+    """First tune each variant's learning rate, with equal budgets, on a seed that is not scored."""
 
     @model_validator(mode="after")
-    def _every_variant_is_a_run(self) -> Self:
+    def _variants_are_valid(self) -> Self:
         if len(set(self.seeds)) != len(self.seeds):
-            raise SpecError("seeds", f"{list(self.seeds)} names one twice")
+            raise SpecError("seeds", f"{list(self.seeds)} contains a seed twice")
         for name in self.variants:
             self.variant(name, self.seeds[0])
         return self
@@ -50,23 +50,22 @@ class CompareSpec(BaseModel):
         return next(iter(self.variants))
 
     def variant(self, name: str, seed: int) -> RunSpec:
-        """The run of one variant and seed."""
+        """The spec of one run: variant `name` with `seed`."""
         fields = merge(self.run.model_dump(), self.variants[name]) | {"variant": name, "seed": seed}
         return type(self.run).make(fields)
 
     @classmethod
     def make(cls, values: Mapping[str, Any], kind: type[RunSpec] = RunSpec) -> Self:
-        """As `RunSpec.make`, with the comparison's own fields (`RunSpec.COMPARE_ONLY`) beside the run's."""
+        """Like `RunSpec.make`, for the fields of a run and those of a comparison (`RunSpec.COMPARE_ONLY`) together."""
         own = {key: values[key] for key in kind.COMPARE_ONLY if values.get(key) is not None}
         shared = {key: value for key, value in values.items() if key not in kind.COMPARE_ONLY}
-        # Balancing becomes a variant of its own, beside the unbalanced one: the question is whether it pays.
+        # Balancing becomes a variant next to the unbalanced one, because the question is whether it helps.
         balance = own.get("variants") is None and shared.pop("balance", None)
         run = kind.make(shared)
         if isinstance(count := own.get("seeds"), int):
             if isinstance(count, bool) or not 1 <= count <= MAX_SEEDS:
-                raise SpecError(
-                    "seeds", f"{shown(count)} is not allowed: give a number from 1 to {MAX_SEEDS}, or a list"
-                )
+                allowed = f"a number from 1 to {MAX_SEEDS}, or a list"
+                raise SpecError("seeds", f"{shown(count)} is not allowed: give {allowed}")
             own["seeds"] = tuple(range(run.seed, run.seed + count))
         named = {field: own.pop(field, None) for field in ("modes", "vary", "variants")}
         own["variants"] = expand(**named, balance=balance is True)
@@ -74,7 +73,7 @@ class CompareSpec(BaseModel):
 
 
 def spec_schema(kind: type[RunSpec] = RunSpec) -> dict[str, Any]:
-    """JSON Schema of a spec file: a run's fields, and those of a comparison."""
+    """JSON Schema of a spec file: the fields of a run and those of a comparison."""
     schema = kind.model_json_schema()
     comparison = CompareSpec.model_json_schema()["properties"]
     fields: dict[str, Any] = {"type": "object"}
@@ -91,12 +90,12 @@ def spec_schema(kind: type[RunSpec] = RunSpec) -> dict[str, Any]:
                     "additionalProperties": {"anyOf": [fields, {"type": "null"}]},
                 },
             ],
-            "description": "Modes to compare, the baseline first; or each with fields of its own.",
+            "description": "Modes to compare, the baseline first, as a list or with fields for each.",
         },
         "vary": {
             "type": "object",
             "additionalProperties": {"type": "array", "minItems": 1},
-            "description": "Fields and the values to compare.",
+            "description": "Values to compare, by field.",
         },
         "variants": {"type": "object", "additionalProperties": fields, "minProperties": 1},
         "seeds": {"anyOf": [comparison["seeds"], number]},

@@ -1,4 +1,4 @@
-"""A spec on its way elsewhere: its name, and its text as a file that `regatta run` or `compare` takes."""
+"""Specs that are sent to another machine, as a file for `regatta run` or `compare`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 def base_of(spec: RunSpec | CompareSpec) -> RunSpec:
-    """What all runs of it share."""
+    """The fields that all runs of `spec` share."""
     from orchestrator.spec.comparison import CompareSpec
 
     return spec.run if isinstance(spec, CompareSpec) else spec
 
 
 def spec_file(spec: RunSpec | CompareSpec, directory: str) -> str:
-    """The spec as the text of a file for `regatta run` or `compare`, whose job lies in `directory`."""
+    """The text of a spec file whose job is in `directory`."""
     import yaml
 
     from orchestrator.spec.comparison import CompareSpec

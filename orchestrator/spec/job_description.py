@@ -1,4 +1,4 @@
-"""What a job says about itself: its name, defaults and params, told by a child process that loads its code."""
+"""Describes jobs: name, defaults and params. A child process loads the job's code, so that the driver never does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workers.session import python_environment
 
 @dataclass(frozen=True)
 class JobDescription:
-    """What a child process found out about a job."""
+    """What a child process reported about a job."""
 
     name: str
     summary: str
@@ -28,10 +28,10 @@ class JobDescription:
 
 
 def describe_job(job: str, directory: str, params: Mapping[str, Any], *, here: bool = False) -> JobDescription:
-    """Load the job in a child process and validate its params there; and its data, if it is to run `here`.
+    """Load the job in a child process, and validate its params and, if it will run `here`, its data files.
 
     Raises:
-        SpecError: there is no such job, or a param is wrong.
+        SpecError: there is no such job, or a param is invalid.
         UsageError: a data file is missing.
         JobError: the user's module raised while it was imported.
     """
@@ -41,9 +41,9 @@ def describe_job(job: str, directory: str, params: Mapping[str, Any], *, here: b
 
 
 def _ask_child(request: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The answers of `jobs.describe`: on one job, or on all built-in ones."""
+    """Answers of `jobs.describe` about the requested job, or about all built-in jobs."""
     reader, writer = os.pipe()
-    # Files, not pipes: whatever a user's module prints while it is imported, nobody waits for anybody.
+    # Files instead of pipes: a module that prints a lot while it is imported would fill a pipe and block.
     with tempfile.TemporaryFile() as question, tempfile.TemporaryFile() as errors:
         question.write(json.dumps(request, default=str).encode())
         question.seek(0)
@@ -63,17 +63,17 @@ def _ask_child(request: Mapping[str, Any] | None) -> list[dict[str, Any]]:
                 child.kill()
                 raise
             if text:
-                child.kill()  # a thread that the user's module started would keep it
+                child.kill()  # a thread started by the user's module would keep the process alive
         if text:
             answers: list[dict[str, Any]] = json.loads(text)
             return answers
         errors.seek(0)
-        said = errors.read().decode(errors="replace")
-    raise JobError(f"The process that loads jobs ended with code {child.returncode}.", said)
+        stderr = errors.read().decode(errors="replace")
+    raise JobError(f"The process that loads jobs ended with code {child.returncode}.", stderr)
 
 
 def list_jobs() -> list[dict[str, Any]]:
-    """Name, summary, defaults and params schema of every built-in job, told by a child process."""
+    """Name, summary, defaults and params schema of every built-in job."""
     return [answer for answer in _ask_child(None) if "error" not in answer]
 
 

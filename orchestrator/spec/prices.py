@@ -1,4 +1,4 @@
-"""What a run costs: prices per hour times what its tasks hold while it trains. No price, no cost."""
+"""Prices of resources in dollars per hour; `orchestrator.plan.cost` computes what a run costs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ TASK_TYPES = ("chief", "worker", "ps", "evaluator")
 
 
 def parse_prices(text: str) -> dict[str, float]:
-    """`cpu=0.04,gpu=2.5,worker=1.2`, or the name of a YAML file that holds the same.
+    """Prices from `cpu=0.04,gpu=2.5,worker=1.2`, or from the YAML file of that name.
 
-    `cpu` and `gpu` are dollars per hour of one; a task type is dollars per hour of a whole instance that runs one
-    such task, instead of its CPUs and GPUs.
+    `cpu` and `gpu` are dollars per hour of one CPU or GPU. A task type is dollars per hour of a whole instance that
+    runs one such task; it replaces the price of the task's CPUs and GPUs.
     """
     if text.endswith((".yaml", ".yml")):
-        from orchestrator.spec.yaml import read_yaml
+        from orchestrator.spec.yaml import read_mapping
 
-        values = {key: value for key, value in read_yaml(Path(text)).items() if key != "directory"}
+        values = read_mapping(Path(text))
     else:
         values = dict(part.partition("=")[::2] for part in text.split(",") if part.strip())
     return check_prices(values)
 
 
 def check_prices(values: Mapping[str, object]) -> dict[str, float]:
-    """Raises SpecError for a name that is no resource or task type, or a value that is no price."""
+    """`values` as validated prices.
+
+    Raises:
+        SpecError: a name is not a resource or task type, or a value is not a price.
+    """
     prices = {}
     for key, value in values.items():
         name = str(key).strip()

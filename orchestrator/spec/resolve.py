@@ -1,6 +1,6 @@
-"""From the job reference that a user typed, a YAML file and flags, to a validated spec.
+"""Resolves the job reference that a user typed, with flags, to a validated spec.
 
-Precedence: flags over YAML over the job's own defaults. The job's code runs in a child process only.
+Flags take precedence over a YAML file, and both over the job's defaults. The job's code runs in a child process only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.job_description import JobDescription, describe_job
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.validation import shown
-from orchestrator.spec.yaml import read_yaml
+from orchestrator.spec.yaml import read_mapping
 
 SPEC_FILES = (".yaml", ".yml")
 _BUDGETS = ("samples", "epochs")
@@ -24,23 +24,24 @@ _Spec = TypeVar("_Spec", RunSpec, CompareSpec)
 
 
 def resolve_run(job: str, flags: Mapping[str, Any], kind: type[RunSpec] = RunSpec) -> RunSpec:
-    """The spec of one run. `flags` holds the fields given on the command line; those not given are None."""
+    """The spec of one run. `flags` are fields from the command line; those that were not given are None."""
     return _resolve(kind.make, job, flags, kind)
 
 
 def resolve_comparison(job: str, flags: Mapping[str, Any], kind: type[RunSpec] = RunSpec) -> CompareSpec:
-    """As `resolve_run`, for a comparison."""
+    """Like `resolve_run`, for a comparison."""
     return _complete_variants(_resolve(lambda values: CompareSpec.make(values, kind), job, flags, kind))
 
 
 def complete_run(spec: RunSpec) -> RunSpec:
-    """A spec made in Python, with what `resolve_run` adds: the job's defaults for fields not set, valid params."""
+    """`spec`, made in Python, completed as by `resolve_run`: with the job's defaults and validated params."""
     description = _describe(spec, spec.params)
     given = spec.model_dump(include=spec.model_fields_set)
     return type(spec).make(_merge(dict(description.defaults), given | {"params": dict(description.params)}))
 
 
 def complete_comparison(spec: CompareSpec) -> CompareSpec:
+    """Like `complete_run`, for a comparison."""
     return _complete_variants(spec.model_copy(update={"run": complete_run(spec.run)}))
 
 
@@ -51,7 +52,7 @@ def _complete_variants(spec: CompareSpec) -> CompareSpec:
 def _resolve(
     make: Callable[[Mapping[str, Any]], _Spec], job: str, flags: Mapping[str, Any], kind: type[RunSpec]
 ) -> _Spec:
-    given = _given_by(job)
+    given = _fields_of(job)
     wanted = {key: value for key, value in flags.items() if value is not None}
     wanted["params"] = {**_params(given), **wanted.get("params", {})}
     kind.check_names({key: given[key] for key in given if key not in kind.COMPARE_ONLY})
@@ -61,14 +62,14 @@ def _resolve(
     if not isinstance(named := values.get("job"), str):
         ways = "name a built-in job, path/file.py:Class or module:Class"
         raise SpecError("job", f"{shown(named)} is not allowed: {ways}")
-    checked = make(values)  # before the job's code runs, which may take seconds
+    checked = make(values)  # report errors before loading the job's code, which may take seconds
     run = checked if isinstance(checked, RunSpec) else checked.run
     description = _describe(run, values["params"])
     return make(_merge(dict(description.defaults), values | {"params": dict(description.params)}))
 
 
 def _with_valid_params(spec: CompareSpec, name: str) -> Mapping[str, Any]:
-    """A variant's overrides, its params validated by the job as the shared ones were."""
+    """A variant's overrides, with params validated by the job."""
     overrides = spec.variants[name]
     run = spec.variant(name, spec.seeds[0])
     if run.params == spec.run.params:
@@ -78,25 +79,30 @@ def _with_valid_params(spec: CompareSpec, name: str) -> Mapping[str, Any]:
 
 
 def _describe(spec: RunSpec, params: Mapping[str, Any]) -> JobDescription:
-    """`describe_job`, whose failures may hold what is secret."""
+    """`describe_job`, with secrets masked in its errors."""
     try:
         return describe_job(spec.job, spec.directory, params, here=spec.address is None)
     except JobError as error:
-        raise secrets.without(error, spec.env_secrets) from None
+        raise secrets.masked(error, spec.env_secrets) from None
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` wins; a budget in it replaces the budget of the other kind as well."""
+    """Both mappings merged, `over` taking precedence; its `samples` or `epochs` replaces either of `under`."""
     kept = dict(under)
     if any(over.get(budget) is not None for budget in _BUDGETS):
         kept = {key: value for key, value in kept.items() if key not in _BUDGETS}
     return kept | dict(over)
 
 
-def _given_by(job: str) -> dict[str, Any]:
-    if job.endswith(SPEC_FILES):
-        return read_yaml(Path(job))
-    return {"job": job, "directory": os.getcwd()}  # noqa: PTH109 - kept as the user's shell has it
+def _fields_of(reference: str) -> dict[str, Any]:
+    """Fields given by a job reference: those of a spec file, whose `directory` is relative to the file, or the job."""
+    if not reference.endswith(SPEC_FILES):
+        return {"job": reference, "directory": os.getcwd()}  # noqa: PTH109 - as the user's shell shows it
+    path = Path(reference)
+    values = read_mapping(path)
+    if isinstance(folder := values.setdefault("directory", ""), str):
+        values["directory"] = str(path.resolve().parent / folder)
+    return values
 
 
 def _params(values: Mapping[str, Any]) -> dict[str, Any]:

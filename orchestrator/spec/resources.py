@@ -1,4 +1,4 @@
-"""What tasks of each type ask of their hosts, beside what all of them ask for: fields of the spec, made demands."""
+"""Resources that tasks of one type reserve instead of the default of all tasks."""
 
 from __future__ import annotations
 
@@ -15,28 +15,24 @@ TaskType = Literal["chief", "worker", "ps", "evaluator"]
 
 
 class TypeResources(BaseModel):
-    """For every task of one type; None for what all tasks ask for."""
+    """Resources of every task of one type; None stands for the default of all tasks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cpu: Annotated[float, Field(gt=0, le=1024)] | None = None
     gpu: Annotated[int, Field(ge=0, le=64)] | None = None
-    """For the evaluator; workers' GPUs are `gpus_per_worker`, and the others use none."""
+    """Only for the evaluator: workers take `gpus_per_worker`, and other tasks use none."""
     memory_gib: Annotated[float, Field(gt=0, le=1e6)] | None = None
-    """Memory that Ray sets aside for it; not a limit."""
+    """Memory that Ray reserves for the task; not a limit."""
 
 
 Resources = Mapping[TaskType, TypeResources]
 
 
 def check(resources: Resources) -> None:
-    """Refuse GPUs where they would lie idle.
-
-    Raises:
-        SpecError: names the field.
-    """
+    """Raises SpecError if GPUs are requested for tasks that would leave them idle."""
     for name, asked in resources.items():
         if asked.gpu is None or name == "evaluator":
             continue
-        why = "workers take gpus_per_worker" if name == "worker" else f"a {name} computes nothing that a GPU helps with"
+        why = "set gpus_per_worker instead" if name == "worker" else f"a {name} computes nothing that a GPU speeds up"
         raise SpecError(f"resources.{name}.gpu", f"{asked.gpu} is not allowed: {why}")

@@ -1,7 +1,7 @@
 """The spec of a run: one mode, one seed, frozen and validated before anything is started.
 
-Every field can be given in YAML under its name, and on the command line if it has a `Flag`. A field is written once:
-its type, limits, default, docstring and flag here or in `workers.settings`.
+Every field can be set in YAML by its name, and on the command line if it has a `Flag`. A field is defined once, here
+or in `workers.settings`: its type, limits, default, flag, and the docstring that `--help` shows.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ Seconds = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class RunSpec(ReplicaSettings):
-    """One run: what its replicas are told, and what the driver does with it."""
+    """The spec of one run: the settings of its replicas, and those that only the driver uses."""
 
     workers: Annotated[Workers, Flag("cluster", varies=True)] = 2
     """Worker replicas."""
     min_workers: Annotated[Workers | None, Flag("faults", default="all of them")] = None
-    """Keep training with as few workers as this if hosts are lost, and grow back at a checkpoint."""
+    """Keep training with as few as this many workers if hosts are lost, and grow back at a checkpoint."""
     ps: Annotated[Annotated[int, Field(ge=0, le=256)], Flag("cluster")] = 1
-    """Parameter servers, in modes that have them."""
+    """Parameter servers, in modes that use them."""
     cpus_per_task: Annotated[Annotated[float, Field(gt=0, le=1024)], Flag("cluster")] = 1.0
     """CPUs reserved for each task."""
     resources: Annotated[
         Resources, Flag("cluster", metavar="TYPE.WHAT=N", style="nested pairs", default="as --cpus-per-task")
     ] = Field(default_factory=dict)
-    """What tasks of one type reserve instead, such as ps.cpu=2 or worker.memory_gib=4; may be repeated."""
+    """Resources reserved for each task of one type, such as ps.cpu=2 or worker.memory_gib=4; may be repeated."""
     placement: Annotated[Literal["pack", "spread", "one-per-host"], Flag("cluster")] = "pack"
-    """Few hosts, many hosts, or a host of its own for each worker of a group."""
+    """Hosts of the tasks: as few as possible, as many as possible, or one for each worker."""
     worker_labels: Annotated[
         Mapping[LabelKey, LabelSelector],
         Flag("cluster", "--worker-label", "KEY=VALUE", style="pairs", default="any host"),
     ] = Field(default_factory=dict)
-    """Label that a worker's host must have; may be repeated, and takes !v, in(v,w) and !in(v,w)."""
+    """Label that hosts of workers must have; may be repeated. The value may be !v, in(v,w) or !in(v,w)."""
     interface: Annotated[
         Annotated[str, Field(pattern=r"^[0-9A-Za-z_.:@/-]{1,64}$")] | None,
-        Flag("cluster", default="found out"),
+        Flag("cluster", default="detected"),
     ] = None
-    """Network between the tasks, as an interface (eth1) or a range (10.0.0.0/8)."""
+    """Network that connects the tasks, as an interface (eth1) or an address range (10.0.0.0/8)."""
     backend: Annotated[Literal["ray", "local"], Flag("cluster")] = "ray"
-    """What runs the tasks: Ray, or the command itself on this machine (no GPUs, no other hosts)."""
+    """Where tasks run: on Ray, or in child processes of this command (one machine, no GPUs)."""
     address: Annotated[
         str | None,
         Flag("cluster", default="start Ray here", gives_away="your cluster token"),
@@ -69,37 +69,38 @@ class RunSpec(ReplicaSettings):
         tuple[str, ...],
         Flag("cluster", "--env-secret", "NAME", style="list", default="none", gives_away="its value"),
     ] = ()
-    """Environment variable whose value the tasks get and nothing prints; may be repeated. See docs/security.md."""
+    """Environment variable that is passed to the tasks and never printed; may be repeated. See docs/security.md."""
     launch_timeout: Annotated[Seconds, Flag("cluster")] = 120.0
-    """Seconds that placing and starting all tasks may take."""
+    """Seconds within which all tasks must be placed and started."""
 
     max_restarts: Annotated[Annotated[int, Field(ge=0, le=1000)], Flag("faults")] = 3
-    """Restarts of a group, or of a replaceable task, after failures of machines without progress in between."""
+    """Restarts of a group, or of one task, after machine failures without progress in between."""
     hang_seconds: Annotated[Seconds, Flag("faults")] = 30.0
-    """Silence after which an idle task counts as hung, unless 5 of its calls take longer."""
+    """Seconds without progress after which an idle task counts as hung, unless 5 of its calls take longer."""
     on_instability: Annotated[Literal["warn", "stop", "rollback"], Flag("faults")] = "warn"
-    """When the loss is NaN or diverges: warn, stop, or roll back once to a good snapshot at half the learning rate."""
+    """If the loss becomes NaN or diverges: warn, stop, or roll back once to a good snapshot at half the learning
+    rate."""
     checkpoints: Annotated[
         Annotated[str, Field(min_length=1, max_length=4096)] | None,
         Flag("faults", metavar="FOLDER|URI", default="the run's own folder", gives_away="signed requests"),
     ] = None
-    """Folder or URI (s3://bucket/folder) below which the run's checkpoints go."""
+    """Folder or URI (s3://bucket/folder) under which the run stores its checkpoints."""
     timeout: Annotated[Annotated[float, Field(gt=0, le=1e9)] | None, Flag("faults", default="none")] = None
     """Seconds after which training is stopped."""
 
     out: Annotated[str | None, Flag("output", metavar="FOLDER", default="runs/RUN_ID")] = None
     """Folder of the run."""
-    run_id: Annotated[str | None, Flag("output", default="made from job, mode and time")] = None
+    run_id: Annotated[str | None, Flag("output", default="from job, mode and time")] = None
     """Name of the run."""
     mlflow: Annotated[
         str | None,
         Flag("output", metavar="URI", default="none", gives_away="your credentials"),
     ] = None
-    """MLflow tracking server that every run is logged to; needs the extra `mlflow`."""
+    """MLflow tracking server to log runs to; needs the extra `mlflow`."""
     price: Annotated[Mapping[str, float] | None, Flag("output", metavar="PRICES", style="prices", default="none")] = (
         None
     )
-    """Dollars per hour: cpu=0.04,gpu=2.5, or a YAML file; also of a whole task type."""
+    """Dollars per hour, of resources or of whole task types: cpu=0.04,gpu=2.5, or a YAML file."""
     variant: str | None = None
     """The variant of a comparison that this run belongs to."""
 
@@ -129,13 +130,13 @@ class RunSpec(ReplicaSettings):
     @classmethod
     def _is_text(cls, value: str | None) -> str | None:
         if value is not None and any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-            raise ValueError("it holds control characters, or bytes that are not text")
+            raise ValueError("it contains control characters, or bytes that are not text")
         return value
 
     @field_validator("address")
     @classmethod
     def _local_is_no_address(cls, value: str | None) -> str | None:
-        return None if value == "local" else value  # Ray's word for starting it here
+        return None if value == "local" else value  # Ray's name for a cluster started by the driver
 
     @field_validator("straggler")
     @classmethod
@@ -165,7 +166,7 @@ class RunSpec(ReplicaSettings):
     def _fits_together(self) -> Self:
         if self.traits.chief and self.ps == 0:
             raise SpecError(
-                "ps", f"0 does not work with mode {self.mode}, which keeps its weights on ps: give 1 or more"
+                "ps", f"0 does not work with mode {self.mode}, which stores its weights there: give 1 or more"
             )
         if self.min_workers is not None and self.min_workers > self.workers:
             raise SpecError("min_workers", f"{self.min_workers} is more than workers, which is {self.workers}")
@@ -176,27 +177,27 @@ class RunSpec(ReplicaSettings):
                 f"give {self.devices_per_replica}, or 0 for CPUs",
             )
         if self.balance:
-            self._can_be_balanced()
+            self._check_balance()
         if self.samples is not None and self.epochs is not None:
             raise SpecError("epochs", f"{self.epochs:g} given together with samples {self.samples}: give one of them")
         if self.backend == "local":
-            self._can_be_local()
+            self._check_local()
         check_resources(self.resources)
         return self
 
-    def _can_be_local(self) -> None:
+    def _check_local(self) -> None:
         if self.address is not None:
             raise SpecError("backend", f"local does not work with address {self.address}: leave one of them out")
         if self.gpus_per_worker:
-            raise SpecError("backend", "local does not share out GPUs among workers: use ray")
+            raise SpecError("backend", "local does not assign GPUs to workers: use ray")
 
-    def _can_be_balanced(self) -> None:
+    def _check_balance(self) -> None:
         if not self.traits.balances:
             raise SpecError("balance", f"does not work with mode {self.mode}: leave it out")
         if self.gpus_per_worker:
-            raise SpecError("balance", "does not work with GPUs, whose step cannot be timed from outside: leave it out")
+            raise SpecError("balance", "does not work with GPUs, whose steps the CPU cannot time: leave it out")
         if self.sharding in ("file", "off"):
-            raise SpecError("balance", f"does not work with sharding {self.sharding}: it cuts batches of one stream")
+            raise SpecError("balance", f"does not work with sharding {self.sharding}: it splits batches of one stream")
 
     @property
     def traits(self) -> ModeTraits:
@@ -204,7 +205,7 @@ class RunSpec(ReplicaSettings):
 
     @property
     def replica(self) -> ReplicaSettings:
-        """The part that crosses the wire."""
+        """The settings that are sent to replicas."""
         fields = {name: getattr(self, name) for name in ReplicaSettings.model_fields}
         return ReplicaSettings.model_construct(**fields)
 
@@ -214,11 +215,12 @@ class RunSpec(ReplicaSettings):
 
     @property
     def variant_name(self) -> str:
-        """What this run is compared as: its variant, or its mode."""
+        """The name under which this run is compared: its variant, or else its mode."""
         return self.variant or self.mode
 
     @property
     def label(self) -> str:
+        """Variant and seed as part of a file name."""
         return f"{file_name(self.variant_name)}-s{self.seed}"
 
     def resolved(self) -> dict[str, Any]:
@@ -230,17 +232,17 @@ class RunSpec(ReplicaSettings):
         """A validated spec from plain values.
 
         Raises:
-            SpecError: names the first field that is wrong, its value and what is allowed.
+            SpecError: a field is invalid; names the first such field, its value and what is allowed.
         """
         cls.check_names(values)
         return validated(cls, values)
 
     @classmethod
     def check_names(cls, names: Mapping[str, Any]) -> None:
-        """Raises SpecError for a name that is no field of a run."""
+        """Raises SpecError for a name that is not a field of a run."""
         check_names(names, list(cls.model_fields), cls.COMPARE_ONLY)
 
 
 def is_run_id(text: str) -> bool:
-    """Whether `text` can be a run's name: a folder's name, and a word for a shell."""
+    """Whether `text` is a valid run id: usable as a folder name and in a shell without quotes."""
     return _RUN_ID.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""Secrets that a run's tasks are given by name: read from the driver's environment as tasks start, kept nowhere."""
+"""Secrets for a run's tasks, given by name: read from the driver's environment when tasks start, stored nowhere."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from workers.masking import SHORTEST, Mask
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _OURS = re.compile(r"PATH|HOME|TMPDIR|TF_CONFIG|TF_XLA_FLAGS|KERAS_BACKEND|(?:PYTHON|LD_|RAY_|REGATTA_).*")
 MAX_BYTES = 16 << 10
-"""Of all secrets together: they travel to a task with its environment."""
+"""Limit for all secrets together, because they are part of a task's environment."""
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Refuse what is no name of a variable, or one that Regatta, Ray or TensorFlow set themselves."""
+    """Raises ValueError for an invalid variable name, or one that Regatta, Ray or TensorFlow set themselves."""
     for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError("give names of environment variables, not values: letters, digits and '_'")
         if _OURS.fullmatch(name):
-            raise ValueError(f"{name} is no secret: every process needs it")
+            raise ValueError(f"{name} is not a secret: every process needs it")
 
 
 def values(names: Iterable[str]) -> dict[str, str]:
-    """Name to value, from this process' environment.
+    """Values of the named variables, from this process's environment.
 
     Raises:
-        SpecError: there is no such variable, or its value is too short to be masked, or too long to be sent.
+        SpecError: a variable is not set, or its value is too short to be masked or too long to be sent.
     """
     found = {}
     for name in names:
@@ -36,18 +36,19 @@ def values(names: Iterable[str]) -> dict[str, str]:
         if value is None:
             raise SpecError(
                 "env_secrets",
-                f"there is no variable {name} in this environment, which the value is taken from: `export {name}=...`, "
-                "and for a submitted run in the environment of `ray start` on the head",
+                f"the environment variable {name} is not set: `export {name}=...` here, or for a submitted run in the "
+                "environment of `ray start` on the head",
             )
         if len(value) < SHORTEST:
-            raise SpecError("env_secrets", f"{name} holds fewer than {SHORTEST} characters, too few to be kept secret")
+            raise SpecError("env_secrets", f"{name} has fewer than {SHORTEST} characters, too few to be masked in logs")
         found[name] = value
     if (size := sum(len(os.fsencode(value)) for value in found.values())) > MAX_BYTES:
-        raise SpecError("env_secrets", f"{size:,} bytes are too many: {MAX_BYTES:,} in all; give the path of a file")
+        limit = f"the limit is {MAX_BYTES:,} for all secrets together"
+        raise SpecError("env_secrets", f"{size:,} bytes are too many: {limit}; pass the path of a file instead")
     return found
 
 
-def without(error: JobError, names: Iterable[str], environment: Mapping[str, str] = os.environ) -> JobError:
-    """`error`, of a job that may have read the secrets, less their values."""
+def masked(error: JobError, names: Iterable[str], environment: Mapping[str, str] = os.environ) -> JobError:
+    """`error` with the values of the named secrets masked, which the job's code may have printed."""
     mask = Mask({name: environment[name] for name in names if name in environment})
     return JobError(mask.text(error.message), mask.text(error.traceback), error.log)

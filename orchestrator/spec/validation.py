@@ -1,4 +1,4 @@
-"""From plain values to a validated model, or one message that names the field, its value, and what is allowed."""
+"""Validates plain values, with error messages that name the field, its value and what is allowed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST_VALUE = 80
 
 
 def validated(model: type[_Model], values: Mapping[str, Any]) -> _Model:
-    """Raises SpecError for the first field that is wrong."""
+    """`values` as a `model`. Raises SpecError for the first invalid field."""
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
@@ -28,22 +28,21 @@ def validated(model: type[_Model], values: Mapping[str, Any]) -> _Model:
 
 
 def check_names(names: Iterable[str], known: Sequence[str], elsewhere: Sequence[str] = ()) -> None:
-    """Refuse misspelt fields, and those of a comparison (`elsewhere`) in a run; before a job's code runs, which may
-    take seconds."""
+    """Raises SpecError for a name that is not among `known` fields; those of a comparison are `elsewhere`."""
     for name in names:
         if name in elsewhere:
             raise SpecError(name, "belongs to a comparison: use `regatta compare`, or remove it")
         if name not in known:
-            everything = [*known, *elsewhere]
-            close = get_close_matches(name, everything, n=1)
-            nearest = f" (did you mean {close[0]!r}?)" if close else ""
-            raise SpecError(name, f"there is no such field{nearest}. Fields: {', '.join(everything)}")
+            fields = [*known, *elsewhere]
+            close = get_close_matches(name, fields, n=1)
+            suggestion = f" (did you mean {close[0]!r}?)" if close else ""
+            raise SpecError(name, f"there is no such field{suggestion}. Fields: {', '.join(fields)}")
 
 
 def shown(value: object) -> str:
-    """A value as a message quotes it, cut to one line."""
+    """`value` as quoted in a message, cut to one line."""
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # a whole number of thousands of digits; a list in a list in a list
+    except (ValueError, RecursionError):  # an integer with thousands of digits, or deeply nested lists
         text = f"a {type(value).__name__}"
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."

@@ -1,10 +1,10 @@
-"""What a comparison compares: named variants, each a few fields that differ from the shared run. Pure.
+"""Variants of a comparison: by name, the fields that differ from the shared run. Pure.
 
     modes: [sync, async]                                two variants, `sync` and `async`
-    modes: {sync: {}, async: {learning_rate: 0.001}}    the same, with a field of its own for one
+    modes: {sync: {}, async: {learning_rate: 0.001}}    the same, with another learning rate for one of them
     vary: {workers: [1, 2, 4]}                          every mode with every value: `sync workers=1`, ...
     vary: {params.loop: [fit, custom]}                  a param of the job
-    variants: {small: {batch_size: 16}, large: {...}}   anything, by name
+    variants: {small: {batch_size: 16}, large: {...}}   any fields, by variant name
 
 The first variant is the baseline.
 """
@@ -22,7 +22,7 @@ from workers.modes.registry import MODES, traits
 
 Overrides = Mapping[str, Any]
 DEFAULT_MODES = ("sync", "async")
-"""Modes of a comparison that names none, the baseline first."""
+"""Modes that are compared by default, the baseline first."""
 MAX_VARIANTS = 50
 _NOT_FOR_VARIANTS = {"job", "directory", "seed", "variant", "out", "run_id", "address", "timeout"}
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
@@ -35,43 +35,43 @@ def expand(
     *,
     balance: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """Variants by name, in order; what they override is checked when each becomes a run's spec.
+    """Overridden fields by variant name, in order; their values are validated with the spec of each variant.
 
-    `balance` adds `sync --balance` after `sync`, and so for every mode that can be balanced.
+    `balance` adds a variant such as `sync --balance` after each mode that can be balanced.
 
     Raises:
-        SpecError: a variant is named twice, has no proper name, or there are too many.
+        SpecError: a variant has no valid or no unique name, or there are too many.
     """
     for field, value in (("vary", vary), ("variants", variants)):
         if value is not None and not isinstance(value, Mapping):
-            raise SpecError(field, f"{value!r} is not allowed: give names and what belongs to each")
+            raise SpecError(field, f"{value!r} is not allowed: give a mapping")
     if variants is not None:
         if modes is not None or vary:
-            raise SpecError("variants", "given together with modes or vary: name every variant, or none")
+            raise SpecError("variants", "given together with modes or vary: give either variants, or modes and vary")
         expanded = {name: dict(_mapping(f"variants.{name}", overrides)) for name, overrides in variants.items()}
     else:
         expanded = dict(_combine(_by_mode(modes, balance), vary or {}))
     if not 1 <= len(expanded) <= MAX_VARIANTS:
-        raise SpecError("variants", f"there are {len(expanded)}; give 1 to {MAX_VARIANTS}")
+        raise SpecError("variants", f"there are {len(expanded)}: give 1 to {MAX_VARIANTS}")
     for name, overrides in expanded.items():
         for field in _NOT_FOR_VARIANTS.intersection(overrides):
-            raise SpecError(f"variants.{name}.{field}", f"a comparison gives {field} itself, the same to all")
+            raise SpecError(f"variants.{name}.{field}", f"{field} cannot differ between variants")
         if not _NAME.fullmatch(name):
             raise SpecError(
                 "variants", f"{name!r} is not allowed as a name: up to 80 characters, no control characters"
             )
     if len({file_name(name) for name in expanded}) < len(expanded):
-        raise SpecError("variants", f"{', '.join(expanded)}: two of these give the same file name; rename one")
+        raise SpecError("variants", f"{', '.join(expanded)}: two of these have the same file name; rename one")
     return expanded
 
 
 def file_name(variant: str) -> str:
-    """A variant's name as part of a file name: `sync workers=2` to `sync-workers-2`."""
+    """A variant's name as part of a file name: `sync workers=2` becomes `sync-workers-2`."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", variant).strip("-.") or "variant"
 
 
 def merge(run: Mapping[str, Any], overrides: Overrides) -> dict[str, Any]:
-    """A run's fields with a variant's in their place; `params.x` and `params` reach into the job's params."""
+    """The fields of `run` with a variant's overrides; `params` and `params.x` replace single params of the job."""
     merged = dict(run)
     for field, value in overrides.items():
         if field.startswith("params."):
@@ -92,13 +92,13 @@ def _by_mode(modes: Sequence[str] | Mapping[str, Overrides] | None, balance: boo
         return chosen
     if not any(traits(mode).balances for mode in chosen):
         able = " or ".join(mode for mode, row in MODES.items() if row.balances)
-        raise SpecError("balance", f"is for mode {able}, which is not among the modes that are compared")
-    everything: dict[str, dict[str, Any]] = {}
+        raise SpecError("balance", f"is for mode {able}, which is not among the compared modes")
+    variants: dict[str, dict[str, Any]] = {}
     for mode, own in chosen.items():
-        everything[mode] = own
+        variants[mode] = own
         if traits(mode).balances:
-            everything[f"{mode} --balance"] = {**own, "balance": True}
-    return everything
+            variants[f"{mode} --balance"] = {**own, "balance": True}
+    return variants
 
 
 def _chosen_modes(modes: Sequence[str] | Mapping[str, Overrides] | None) -> dict[str, dict[str, Any]]:
@@ -112,7 +112,7 @@ def _chosen_modes(modes: Sequence[str] | Mapping[str, Overrides] | None) -> dict
     if isinstance(modes, Mapping):
         return {name: {"mode": name, **_mapping(f"modes.{name}", own or {})} for name, own in modes.items()}
     if len(set(modes)) < len(modes):
-        raise SpecError("modes", f"{list(modes)} names one twice")
+        raise SpecError("modes", f"{list(modes)} contains a mode twice")
     return {name: {"mode": name} for name in modes}
 
 
@@ -125,10 +125,10 @@ def _combine(
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise SpecError(f"vary.{field}", f"{values!r} is not allowed: give a list of values")
         if len({repr(value) for value in values}) != len(values):
-            raise SpecError(f"vary.{field}", f"{list(values)} names a value twice")
+            raise SpecError(f"vary.{field}", f"{list(values)} contains a value twice")
     count = prod(map(len, (modes, *vary.values())))
-    if count > MAX_VARIANTS:  # before they are made: a few lists make millions
-        raise SpecError("vary", f"gives {count:,} variants; give 1 to {MAX_VARIANTS}")
+    if count > MAX_VARIANTS:  # checked before combining, because a few lists can have millions of combinations
+        raise SpecError("vary", f"gives {count:,} variants; the limit is {MAX_VARIANTS}")
     for (mode, own), values in product(modes.items(), product(*vary.values())):
         chosen = dict(zip(vary, values, strict=True))
         label = " ".join(f"{field.removeprefix('params.')}={value}" for field, value in chosen.items())

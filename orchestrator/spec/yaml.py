@@ -1,7 +1,7 @@
-"""YAML without its traps: text keys named once, neither tags nor aliases, nothing that is large only when read.
+"""A strict subset of YAML: keys are unique text, tags and aliases are refused, nesting and numbers are limited.
 
-A repeated key silently loses the first value, a few aliases of aliases expand to gigabytes when printed, and a whole
-number such as 1:1:1:... takes YAML 1.1 seconds to read and has too many digits to be shown.
+In full YAML, a repeated key silently loses the first value, a few nested aliases expand to gigabytes, and an integer
+such as 1:1:1:... takes seconds to parse and has too many digits to print.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from orchestrator.errors import UsageError
 
 MAX_DEPTH = 40
 _TEXT = "tag:yaml.org,2002:str"
-_LONGEST_NUMBER = 400  # characters: any number that a float holds
+_LONGEST_NUMBER = 400  # characters, enough for every number that a float can represent
 _LONGEST_NAME = 60
 
 
@@ -25,11 +25,11 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError(f"*{_cut(str(event.anchor))}: aliases are not allowed{_place(event.start_mark)}")
+            raise ValueError(f"*{_cut(str(event.anchor))}: aliases are not allowed{_position(event.start_mark)}")
         if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
-            raise ValueError(f"{_cut(event.tag)}: tags are not allowed{_place(event.start_mark)}")
+            raise ValueError(f"{_cut(event.tag)}: tags are not allowed{_position(event.start_mark)}")
         if self.depth == MAX_DEPTH:
-            raise ValueError(f"it is nested too deeply: {MAX_DEPTH} is the most{_place(event.start_mark)}")
+            raise ValueError(f"it is nested too deeply: the limit is {MAX_DEPTH}{_position(event.start_mark)}")
         self.depth += 1
         try:
             return super().compose_node(parent, index)
@@ -38,7 +38,7 @@ class _PlainLoader(yaml.SafeLoader):
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         if len(node.value) > _LONGEST_NUMBER:
-            raise ValueError(f"{_cut(node.value)} is too long for a number{_place(node.start_mark)}")
+            raise ValueError(f"{_cut(node.value)} is too long for a number{_position(node.start_mark)}")
         return int(super().construct_yaml_int(node))
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -46,9 +46,9 @@ class _PlainLoader(yaml.SafeLoader):
         for key, _ in node.value:
             if key.tag != _TEXT:
                 name = repr(_cut(key.value)) if isinstance(key, yaml.ScalarNode) else "a list or mapping"
-                raise ValueError(f"{name} as a key: keys are text, or in quotes{_place(key.start_mark)}")
+                raise ValueError(f"{name} as a key: keys must be text; quote it{_position(key.start_mark)}")
             if key.value in seen:
-                raise ValueError(f"{_cut(key.value)!r} is given twice{_place(key.start_mark)}")
+                raise ValueError(f"{_cut(key.value)!r} is given twice{_position(key.start_mark)}")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -57,17 +57,17 @@ _PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yam
 
 
 def load(text: str) -> Any:
-    """The one document in `text`, as plain Python values.
+    """The only document in `text`, as plain Python values.
 
     Raises:
-        ValueError: it is no such document; the message says why, and where.
+        ValueError: `text` is not a single document in this subset; the message says why, and where.
     """
     try:
         return yaml.load(text, _PlainLoader)  # noqa: S506 - a SafeLoader, made stricter
     except yaml.YAMLError as error:
         problem = str(getattr(error, "problem", None) or error)
         problem = _cut(" ".join(problem.split()), 200)
-        raise ValueError(f"{problem}{_place(getattr(error, 'problem_mark', None))}") from None
+        raise ValueError(f"{problem}{_position(getattr(error, 'problem_mark', None))}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -76,27 +76,27 @@ def _cut(text: str, longest: int = _LONGEST_NAME) -> str:
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
-def _place(mark: Any) -> str:
+def _position(mark: Any) -> str:
     return f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
 
 
 MAX_SPEC_BYTES = 1 << 18
-"""Read in two seconds; the YAML of a comparison of fifty variants and a thousand seeds is a tenth of it."""
+"""Parsed within two seconds; the YAML of a comparison of fifty variants and a thousand seeds is a tenth of this."""
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A spec file's mapping; job paths in it, and its `directory`, are relative to it.
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file: a spec, or prices.
 
     Raises:
-        UsageError: there is no such file, it is too large, or it is not plain YAML.
+        UsageError: the file does not exist, is too large, or is not a mapping in plain YAML.
     """
     try:
         if path.is_fifo():
-            raise OSError("it is a pipe, whose other end would be waited for")
+            raise OSError("it is a pipe, and reading it would block")
         with path.open("rb") as file:
             data = file.read(MAX_SPEC_BYTES + 1)
         if len(data) > MAX_SPEC_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_SPEC_BYTES} bytes; a spec is a page of text.")
+            raise UsageError(f"{path} is larger than {MAX_SPEC_BYTES} bytes, the limit for a spec.")
         text = data.decode("utf-8")
     except FileNotFoundError:
         raise UsageError(f"There is no spec file {path}.") from None
@@ -107,7 +107,5 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{path} is not a spec in plain YAML: {error}") from None
     if not isinstance(values, dict):
-        raise UsageError(f"{path} has to hold fields and their values, such as `job: digits`.")
-    if isinstance(folder := values.setdefault("directory", ""), str):
-        values["directory"] = str(path.resolve().parent / folder)
+        raise UsageError(f"{path} must contain fields and their values, such as `job: digits`.")
     return values

@@ -1,1 +1,1 @@
-"""The run folder: every read and every write of it."""
+"""Run folders: everything that is read from them and written to them."""

@@ -1,28 +1,29 @@
-"""The run directory: every file name in it, every read and every write.
+"""The layout of run folders, and the writing of them; `orchestrator.store.folders` reads them.
 
 <run>/spec.yaml      the resolved spec
       plan.json      tasks, resources, TF_CONFIG
       environment.json  versions, processor, commits
       metrics.db     SQLite (WAL), `orchestrator.store.metrics`
       result.json    written last, atomically
-      driver.lock    held by the driver while it lives; its pid and host are in it
-      checkpoints/   `workers.checkpoints`, where the spec names no other place
+      driver.lock    locked by the driver while it is alive; contains its pid and host
+      checkpoints/   `workers.checkpoints`, unless the spec names another storage
       logs/<task>.log
       tensorboard/   event files, `orchestrator.sinks.tensorboard`
-<comparison>/comparison.yaml, the resolved spec, written first; comparison.json, report.md; and one run directory
-      each under runs/
+<comparison>/
+      comparison.yaml  the resolved spec, written first
+      comparison.json, report.md
+      runs/<run>/    one folder per run
 """
 
 from __future__ import annotations
 
 import atexit
 import fcntl
-import json
 import os
 import platform
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -49,19 +50,18 @@ _LOCK = "driver.lock"
 
 
 def new_id(name: str) -> str:
-    """A name that sorts by time: `digits-20261120-231500-1a2b`."""
+    """A new run id, which sorts by time among those of the same name: `digits-20261120-231500-1a2b`."""
     plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[:40] or "run"
     return f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}"
 
 
 def claim_directory(path: Path) -> Path:
-    """Make `path` this run's own folder; of two commands that claim it, one gets it.
+    """Create the folder `path` for one run; if two commands claim it at once, one of them fails.
 
-    The claim is a file, there until the folder holds something else or this process ends: launching takes
-    seconds, in which the folder is empty.
+    A claim file marks the folder as taken until other files do (launching takes seconds) or this process ends.
 
     Raises:
-        UsageError: it holds something already, or cannot be written to.
+        UsageError: the folder is not empty, or cannot be written to.
     """
     claim = path / _CLAIM
     try:
@@ -71,12 +71,12 @@ def claim_directory(path: Path) -> Path:
         claim.touch(exist_ok=False)
     except FileExistsError:
         raise UsageError(
-            f"out: {path} is taken: it is not empty, or not a folder. Every run has a folder of its own: "
-            "name another one, or remove it first."
+            f"out: {path} is taken: it is not empty, or not a folder. Every run needs its own folder: "
+            "choose another one, or remove this one first."
         ) from None
     except OSError as error:
         raise UsageError(
-            f"out: {path} cannot be written to ({error.strerror}). Name a folder that you may write to, "
+            f"out: {path} cannot be written to ({error.strerror}). Choose a folder that you may write to, "
             "or change its permissions."
         ) from None
     atexit.register(claim.absolute().unlink, missing_ok=True)
@@ -97,6 +97,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def to_json(document: Any) -> str:
+    """Indented JSON text for a file."""
     return documents.to_text(document, indent=2) + "\n"
 
 
@@ -107,17 +108,17 @@ def _to_yaml(document: Mapping[str, Any]) -> str:
 
 
 class RunStore:
-    """One run's directory, open for writing."""
+    """Writes one run's folder."""
 
     def __init__(self, path: Path, *, reopen: bool = False) -> None:
-        """`reopen`: the run is taken up again. Raises UsageError if another driver has it in its hands."""
+        """`reopen` is for a run that is resumed. Raises UsageError if another driver has the run open."""
         self.path = path
         self._lock = _lock(path)
         self.logs = path / "logs"
         self.logs.mkdir(exist_ok=True)
         self._log_files: dict[Task, Any] = {}
         self._metrics = MetricsWriter(path, reopen=reopen)
-        (path / _CLAIM).unlink(missing_ok=True)  # the files above say that the folder is taken
+        (path / _CLAIM).unlink(missing_ok=True)  # the files above mark the folder as taken
 
     def log_path(self, task: Task | str) -> Path:
         return self.logs / f"{str(task).replace(':', '-')}.log"
@@ -135,7 +136,7 @@ class RunStore:
         write_atomically(self.path / RESULT, to_json(result.to_json()))
 
     def add(self, attempt: int, status: ReplicaStatus, rollbacks: int = 0) -> None:
-        """Everything a status brought."""
+        """Store everything that a status contains: its log, and its news in metrics.db."""
         if status.log:
             self.append_log(status.task, status.log)
         self._metrics.add(attempt, status, rollbacks)
@@ -144,7 +145,7 @@ class RunStore:
         self._metrics.event(attempt, kind, task, **detail)
 
     def commit(self) -> None:
-        """Make everything added so far readable by others, and safe from this process' death."""
+        """Make everything added so far visible to readers and safe if this process is killed."""
         self._metrics.commit()
 
     def append_log(self, task: Task, data: bytes) -> None:
@@ -162,7 +163,11 @@ class RunStore:
 
 
 def _lock(path: Path) -> IO[str]:
-    """Hold the run in folder `path`; the kernel lets go of it when this process ends, however it ends."""
+    """Lock the run in folder `path`; the kernel releases the lock when this process ends, however it ends.
+
+    Raises:
+        UsageError: another process holds the lock.
+    """
     file = (path / _LOCK).open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -171,8 +176,8 @@ def _lock(path: Path) -> IO[str]:
         holder = "".join(character for character in file.read(300) if character.isprintable())
         file.close()
         raise UsageError(
-            f"The driver of the run in {path} is still alive ({holder or 'it has not said who it is'}): only one may "
-            "train it. End that one first, with Ctrl-C or SIGTERM; it writes a checkpoint."
+            f"The driver of the run in {path} is still running ({holder or 'pid not known yet'}), and only one process "
+            "may train a run. Stop it first with Ctrl-C, or with SIGTERM, upon which it writes a checkpoint."
         ) from None
     file.truncate(0)
     file.write(f"pid {os.getpid()} on {platform.node()}")
@@ -181,7 +186,7 @@ def _lock(path: Path) -> IO[str]:
 
 
 def check_not_driven(path: Path) -> None:
-    """Raises UsageError if the driver of the run in folder `path` is alive; says its pid."""
+    """Raises UsageError, which names its pid, if the driver of the run in folder `path` is still running."""
     if (path / _LOCK).exists():
         _lock(path).close()
 
@@ -192,47 +197,3 @@ def write_comparison_spec(path: Path, spec: Mapping[str, Any]) -> None:
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
     write_atomically(path / COMPARISON, to_json(comparison.to_json()))
-
-
-def load_result(path: Path) -> RunResult:
-    """The result of the run in folder `path`.
-
-    Raises:
-        UsageError: there is none, or it is not one.
-    """
-    from orchestrator.results import RunResult
-
-    return documents.load(RunResult, path / RESULT)
-
-
-def load_comparison(path: Path) -> Comparison:
-    """As `load_result`, for a comparison's folder."""
-    from orchestrator.results import Comparison
-
-    return documents.load(Comparison, path / COMPARISON)
-
-
-def find_runs(root: Path) -> Iterable[Path]:
-    """Folders of runs and comparisons under `root`, oldest first."""
-    if not root.is_dir():
-        return []
-    found = {p.parent for name in (SPEC, COMPARISON_SPEC, COMPARISON) for p in root.glob(f"*/{name}")}
-    found |= {p.parents[2] for p in root.glob(f"*/runs/*/{SPEC}")}  # comparisons that are not finished
-    return sorted(found, key=lambda p: p.stat().st_mtime)
-
-
-FILE = "environment.json"
-
-_MAX_BYTES = 1 << 20
-
-
-def load_environment(run: Path) -> dict[str, Any] | None:
-    """What was stored when the run was made; null when nothing readable was."""
-    path = run / FILE
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            return None
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return stored if isinstance(stored, dict) else None

@@ -1,4 +1,4 @@
-"""A run's metrics as tables for other tools: Parquet or CSV, one file per table of metrics.db."""
+"""Exports a run's metrics for other tools: one Parquet or CSV file per table of metrics.db."""
 
 from __future__ import annotations
 
@@ -19,31 +19,33 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def export(run: Path, format_: str, out: Path) -> list[Path]:
-    """Write every table of the run's metrics.db to `out`; returns the files. Memory stays bounded.
+    """Write every table of a run's metrics.db to folder `out`; returns the files. Uses bounded memory.
 
-    For a comparison's folder, a folder per run below `out`.
+    For a comparison, `out` gets one folder per run.
 
     Raises:
-        UsageError: there are no metrics, the format is another one, or `out` cannot be written to.
+        UsageError: there are no metrics, the format is unknown, or `out` cannot be written to.
     """
     if format_ not in FORMATS:
         raise UsageError(f"--format: {format_!r} is not allowed: {' or '.join(FORMATS)}")
     runs = sorted((run / "runs").glob(f"*/{METRICS}"))
     if runs and not (run / METRICS).is_file():
-        return [path for one in runs for path in export(one.parent, format_, out / one.parent.name)]
+        return [path for found in runs for path in export(found.parent, format_, out / found.parent.name)]
     if not (run / METRICS).is_file():
-        raise UsageError(f"{run} holds no {METRICS}: it is not the folder of a run.")
+        raise UsageError(f"{run} is not the folder of a run: it holds no {METRICS}.")
     try:
         out.mkdir(parents=True, exist_ok=True)
         metrics = Metrics(run)
         try:
-            there = metrics.column("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-            names = [name for name in there if name in TABLES]  # a name is a path here, and a part of a query
+            found = metrics.column("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+            names = [name for name in found if name in TABLES]  # a name becomes part of a path and of a query
             return [_write(metrics, name, format_, out / f"{name}.{format_}") for name in names]
         finally:
             metrics.close()
     except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
-        raise UsageError(f"{run / METRICS} cannot be read: {error}. Is it of this version of Regatta?") from None
+        raise UsageError(
+            f"{run / METRICS} cannot be read: {error}. Was it written by this version of Regatta?"
+        ) from None
     except OSError as error:
         raise UsageError(f"--out: {out} cannot be written to ({error.strerror}).") from None
 
@@ -54,13 +56,13 @@ def _write(metrics: Metrics, table: str, format_: str, path: Path) -> Path:
     schema = _schema(metrics, table)
     writer = parquet.ParquetWriter(path, schema) if format_ == "parquet" else csv.CSVWriter(path, schema)
     with writer:
-        for batch in _batches(metrics, table, schema, _inert if format_ == "csv" else None):
+        for batch in _batches(metrics, table, schema, _without_formula if format_ == "csv" else None):
             writer.write_batch(batch)
     return path
 
 
 def _schema(metrics: Metrics, table: str) -> pa.Schema:
-    """From the declared types: metrics.db has three."""
+    """Arrow schema of a table, from the declared column types."""
     import pyarrow as pa
 
     types = {"INT": pa.int64(), "REAL": pa.float64(), "TEXT": pa.string()}
@@ -68,8 +70,8 @@ def _schema(metrics: Metrics, table: str) -> pa.Schema:
     return pa.schema([(name, types[declared]) for name, declared in columns])
 
 
-def _inert(value: object) -> object:
-    """Text that a spreadsheet would take for a formula, and run, with an apostrophe before it."""
+def _without_formula(value: object) -> object:
+    """`value`, with an apostrophe before text that a spreadsheet would evaluate as a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 

@@ -1,7 +1,7 @@
-"""A run's metrics.db: the one writer while the run is on, and any number of readers, then and later.
+"""A run's metrics.db: written by the driver while the run trains, read by any number of processes, then and later.
 
-SQLite in WAL mode: readers never wait for the writer. What was added is committed within a second, so that a
-driver that is killed loses no more than that, and the file opens as if nothing had been.
+SQLite runs in WAL mode, so readers never wait for the writer. Rows are committed within a second, so a driver that is
+killed loses no more than that, and the file stays readable.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from workers.news import CallTiming, Evaluation, HostSample, ReplicaStatus, Step
 METRICS = "metrics.db"
 COMMIT_SECONDS = 1.0
 
-# `attempt` counts lives of the worker group; in steps, calls, timings and evaluations a rollback begins a new one
-# too, so that of two rows for one step the later attempt's is the one that counts.
+# `attempt` counts launches of the worker group. In steps, calls, timings and evaluations, a rollback counts as another
+# attempt: of two rows for one step, the row of the later attempt is the valid one.
 SCHEMA = """
 CREATE TABLE steps (attempt INT, step INT, worker INT, clock REAL, loss REAL, staleness REAL);
 CREATE TABLE calls (attempt INT, worker INT, last_step INT, steps INT, seconds REAL, logs TEXT, clock REAL);
@@ -42,10 +42,10 @@ TABLES = tuple(re.findall(r"CREATE TABLE (\w+)", SCHEMA))
 
 
 class MetricsWriter:
-    """metrics.db of a run, new or taken up again, open for writing by this process alone."""
+    """Writes a run's metrics.db; this process has to be the only writer."""
 
     def __init__(self, run: Path, *, reopen: bool = False) -> None:
-        """`reopen`: the run is taken up again, and may have ended before there were tables."""
+        """`reopen` is for a run that is resumed, which may have ended before the tables were created."""
         self._db = sqlite3.connect(run / METRICS, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
@@ -55,7 +55,7 @@ class MetricsWriter:
         self._tasks: dict[Task, tuple[int, str, int | None]] = {}
 
     def add(self, attempt: int, status: ReplicaStatus, rollbacks: int = 0) -> None:
-        """Everything that a status reports."""
+        """Add everything that a status reports."""
         self._add_task(attempt, status)
         for news in status.news:
             match news:
@@ -74,7 +74,7 @@ class MetricsWriter:
         self.commit_when_due()
 
     def commit(self) -> None:
-        """Make everything added so far readable by others, and safe from this process' death."""
+        """Make everything added so far visible to readers and safe if this process is killed."""
         self._db.execute("COMMIT")
         self._db.execute("BEGIN")
         self._committed = time.monotonic()
@@ -85,15 +85,15 @@ class MetricsWriter:
 
     def close(self) -> None:
         self._db.execute("COMMIT")
-        with suppress(sqlite3.OperationalError):  # a reader holds it: the WAL stays beside, and is as good
+        with suppress(sqlite3.OperationalError):  # with a reader connected the WAL file stays, which is as good
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
 
     def _add_task(self, attempt: int, status: ReplicaStatus) -> None:
-        """The task's state and pid, where they are not what they were."""
-        now = (attempt, str(status.state), status.pid)
-        if self._tasks.get(status.task) != now:
-            self._tasks[status.task] = now
+        """Store the task's state and pid if they have changed."""
+        current = (attempt, str(status.state), status.pid)
+        if self._tasks.get(status.task) != current:
+            self._tasks[status.task] = current
             row = (attempt, str(status.task), str(status.state), status.pid, time.time())
             self._db.execute("INSERT OR REPLACE INTO tasks VALUES (?,?,?,?,?)", row)
 
@@ -121,25 +121,28 @@ class MetricsWriter:
     def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
         if rows:
             marks = ",".join("?" * len(rows[0]))
-            self._db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 - our own names
+            self._db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 - a table of ours
 
 
 class Metrics:
-    """A run's metrics.db, open for reading; also while the run is on."""
+    """Reads a run's metrics.db, also while the run trains."""
 
     def __init__(self, run: Path) -> None:
-        # As a URI the path may hold any character; `#` or `?` would end a plain one.
+        # `as_uri` escapes characters such as `#` and `?`, which would otherwise end the path.
         self._db = sqlite3.connect(f"{(run / METRICS).absolute().as_uri()}?mode=ro", uri=True)
-        # A view can take for ever to read, and a run's folder may come from anybody.
-        made = self.column("SELECT sql FROM sqlite_master WHERE type IN ('view', 'trigger') OR sql LIKE '%VIRTUAL%'")
-        if made:
+        # The folder may come from an untrusted source, and reading a malicious view may never end.
+        foreign = self.column("SELECT sql FROM sqlite_master WHERE type IN ('view', 'trigger') OR sql LIKE '%VIRTUAL%'")
+        if foreign:
             self._db.close()
-            raise sqlite3.DatabaseError(f"{METRICS} holds what Regatta did not make")
+            raise sqlite3.DatabaseError(
+                f"{METRICS} contains views, triggers or virtual tables, which Regatta never makes"
+            )
 
     def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
         return self._db.execute(query, arguments).fetchall()
 
     def column(self, query: str, *arguments: Any) -> list[Any]:
+        """The first value of every row."""
         return [row[0] for row in self.rows(query, *arguments)]
 
     def close(self) -> None:

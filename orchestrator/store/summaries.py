@@ -1,5 +1,5 @@
-"""What a run measured, as `result.json` tells it: read back from its metrics.db."""
-# ruff: noqa: S608 - every word of the queries is our own
+"""Summaries of a run's metrics.db for its `result.json`."""
+# ruff: noqa: S608 - queries are composed of constants only
 
 from __future__ import annotations
 
@@ -26,35 +26,36 @@ def _reading(run: Path) -> Iterator[Metrics]:
 
 
 def failures(run: Path) -> list[FailureRecord]:
-    """What the run met under earlier drivers."""
+    """Failures recorded so far: for a run that is resumed, those under earlier drivers."""
     with _reading(run) as metrics:
         rows = metrics.rows("SELECT attempt, task, detail FROM events WHERE kind = 'failure' ORDER BY time")
     found = []
     for attempt, task, detail in rows:
-        told = json.loads(detail)
+        fields = json.loads(detail)
         log = f"logs/{task.replace(':', '-')}.log"
-        found.append(FailureRecord(task=task, kind=told["failure"], attempt=attempt, summary=told["summary"], log=log))
+        record = FailureRecord(task=task, kind=fields["failure"], attempt=attempt, summary=fields["summary"], log=log)
+        found.append(record)
     return found
 
 
 def last_step(run: Path) -> int:
-    """The furthest step that was reported under earlier drivers; 0 without any."""
+    """The highest step recorded so far; 0 if there is none."""
     with _reading(run) as metrics:
         return int(metrics.column("SELECT MAX(step) FROM steps")[0] or 0)
 
 
 def final_loss(run: Path) -> float | None:
-    """Mean training loss of the last 1 % of the steps: NaN if one of them was; None without steps."""
+    """Mean training loss over the last 1 % of the steps: NaN if one of them is NaN, None without steps."""
     with _reading(run) as metrics:
         losses = metrics.column(
             "SELECT loss FROM steps ORDER BY step DESC, attempt DESC LIMIT (SELECT MAX(1, COUNT(*) / 100) FROM steps)"
         )
-    # SQLite keeps NaN as null. A run that diverged must not show the last loss it had before.
+    # SQLite stores NaN as null. A run that diverged must not report the last finite loss.
     return fmean(math.nan if loss is None else loss for loss in losses) if losses else None
 
 
 def staleness(run: Path) -> Staleness | None:
-    """Of every async update in the run's store; None for sync."""
+    """Staleness over all asynchronous updates; None for a synchronous run."""
     known = "FROM steps WHERE staleness IS NOT NULL"
     with _reading(run) as metrics:
         values = metrics.column(f"SELECT staleness {known} ORDER BY 1")
@@ -77,7 +78,7 @@ def staleness(run: Path) -> Staleness | None:
 
 
 def utilization(run: Path) -> Utilization:
-    """Means by task over the run's samples; null where nothing could be measured, with the reason for GPUs."""
+    """Mean utilization of each task since the last leg started; None, for GPUs with the reason, if not measured."""
     with _reading(run) as metrics:
         since = "WHERE time >= (SELECT MAX(time) FROM events WHERE kind = 'leg_started') GROUP BY task"
         hosts = metrics.rows(f"SELECT task, AVG(cpu_percent), AVG(rss_bytes) FROM host_samples {since}")
@@ -92,12 +93,12 @@ def utilization(run: Path) -> Utilization:
 
 
 def timing(run: Path, mode: ModeTraits) -> Timing | None:
-    """Where each worker's training time went; None where no call was timed.
+    """Shares of each worker's training time; None if no call was timed.
 
-    What a worker spends in collectives beyond the worker that spent least there, it spent waiting for others.
+    A worker waits for others while it spends more time in collectives than the worker that spends least there.
     """
     with _reading(run) as metrics:
-        # A sum with a null in it is null: what is not known of one call is not known of all.
+        # If a value is unknown for one call, its sum is unknown too.
         rows = metrics.rows(
             "SELECT worker, SUM(steps), "
             "CASE WHEN COUNT(busy) = COUNT(*) THEN SUM(busy) END, "
@@ -111,24 +112,25 @@ def timing(run: Path, mode: ModeTraits) -> Timing | None:
     communication = {worker: spent / steps for worker, steps, _, _, spent, _ in rows if spent is not None}
     least = min(communication.values(), default=None)
     workers: dict[str, WorkerTime] = {}
-    own: dict[str, float] = {}
-    for worker, steps, busy, waited, met, snapshot in rows:
+    step_seconds: dict[str, float] = {}
+    for worker, steps, busy, input_wait, in_collectives, snapshot in rows:
         task = f"worker:{worker}"
-        for_others = 0.0 if met is None or least is None else met - least * steps
-        parts = None if busy is None or waited is None else busy - waited - for_others
-        if busy is not None and (met is not None or not mode.lockstep):
-            own[task] = (busy - (met or 0.0)) / steps
+        peer_wait = 0.0 if in_collectives is None or least is None else in_collectives - least * steps
+        active = None if busy is None or input_wait is None else busy - input_wait - peer_wait
+        if busy is not None and (in_collectives is not None or not mode.lockstep):
+            step_seconds[task] = (busy - (in_collectives or 0.0)) / steps
+        known = active is not None and in_collectives is not None
         workers[task] = WorkerTime(
-            input_wait=_share(waited, clock),
-            compute=None if parts is None or met is None else _share(busy - waited - met, clock),
-            communication=_share(met, clock),
+            input_wait=_share(input_wait, clock),
+            compute=_share(busy - input_wait - in_collectives, clock) if known else None,
+            communication=_share(in_collectives, clock),
             snapshot=None if mode.chief else _share(snapshot, clock),
-            idle=None if parts is None else _share(clock - parts - (0.0 if mode.chief else snapshot), clock),
-            step_seconds=own.get(task),
+            idle=None if active is None else _share(clock - active - (0.0 if mode.chief else snapshot), clock),
+            step_seconds=step_seconds.get(task),
         )
     if mode.chief:
         workers[str(mode.leader)] = WorkerTime(snapshot=_share(sum(row[-1] for row in rows), clock))
-    return Timing(workers=workers, straggler_index=straggler_index(own))
+    return Timing(workers=workers, straggler_index=straggler_index(step_seconds))
 
 
 def _share(seconds: float | None, clock: float) -> float | None:

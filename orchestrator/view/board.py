@@ -78,7 +78,7 @@ def _merged(one: tuple[float, float, float], other: tuple[float, float, float]) 
 
 
 @dataclass
-class Seat:
+class Row:
     """One task."""
 
     state: str = "-"
@@ -97,7 +97,7 @@ class Seat:
 
 
 @dataclass
-class Noted:
+class FindingLine:
     """A finding, as a view needs it."""
 
     kind: str
@@ -116,7 +116,7 @@ class Board:
     workers: int = 1
     target: str | None = None
     phase: str = "launching"
-    seats: dict[str, Seat] = field(default_factory=dict)
+    rows: dict[str, Row] = field(default_factory=dict)
     total_steps: int | None = None
     global_batch: int = 1
     """Samples of a counted step."""
@@ -126,17 +126,17 @@ class Board:
     samples: Rate = field(default_factory=Rate)
     loss: Curve = field(default_factory=Curve)
     evaluation: dict[str, float] = field(default_factory=dict)
-    findings: list[Noted] = field(default_factory=list)
+    findings: list[FindingLine] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Why something could not be measured."""
     outcome: str | None = None
     """How it ended; None while it goes on."""
 
-    def seat(self, task: str) -> Seat:
-        return self.seats.setdefault(task, Seat())
+    def row(self, task: str) -> Row:
+        return self.rows.setdefault(task, Row())
 
     @property
-    def done(self) -> float | None:
+    def progress(self) -> float | None:
         """Share of the budget."""
         return min(1.0, self.step / self.total_steps) if self.total_steps else None
 

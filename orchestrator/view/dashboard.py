@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.view.board import Board, Seat
+from orchestrator.view.board import Board, Row
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -58,10 +58,10 @@ def _style_of(board: Board) -> str:
 def _progress(board: Board, width: int, plain: bool) -> Text:
     from rich.text import Text
 
-    done = board.done
+    done = board.progress
     if done is None or board.total_steps is None:
-        waiting = sum(seat.state not in ("ready", "training") for seat in board.seats.values())
-        return _cut(f"{waiting} of {len(board.seats)} tasks not ready yet" if board.seats else "no task yet", width)
+        waiting = sum(row.state not in ("ready", "training") for row in board.rows.values())
+        return _cut(f"{waiting} of {len(board.rows)} tasks not ready yet" if board.rows else "no task yet", width)
     samples, total = board.step * board.global_batch, board.total_steps * board.global_batch
     rate, eta = board.samples.per_second, board.eta_seconds
     parts = [f"{done:4.0%}", f"{samples:,} of {total:,} samples"]
@@ -119,12 +119,12 @@ def _table(board: Board, width: int, rows: int) -> Table:
     table = Table(box=None, padding=(0, 2 if wide else 1), pad_edge=False, show_edge=False)
     for name in names:
         table.add_column(name, justify="left" if name in ("TASK", "STATE") else "right", no_wrap=True)
-    tasks = sorted(board.seats, key=_order)
+    tasks = sorted(board.rows, key=_order)
     shown = tasks if len(tasks) <= rows else tasks[: max(0, rows - 1)]
     for task in shown:
-        seat = board.seats[task]
-        cells = [Text(value) for value in _cells(task, seat, wide)[: len(names)]]
-        cells[1].stylize(_STYLES.get(seat.state, ""))
+        row = board.rows[task]
+        cells = [Text(value) for value in _cells(task, row, wide)[: len(names)]]
+        cells[1].stylize(_STYLES.get(row.state, ""))
         table.add_row(*cells)
     if len(shown) < len(tasks):
         table.add_row(Text(f"+{len(tasks) - len(shown)} more", style="dim"))
@@ -137,21 +137,21 @@ def _order(task: str) -> tuple[int, int]:
     return (kinds.index(kind) if kind in kinds else len(kinds), int(number) if number.isdecimal() else 0)
 
 
-def _cells(task: str, seat: Seat, wide: bool) -> list[str]:
-    rate = seat.samples.per_second
+def _cells(task: str, row: Row, wide: bool) -> list[str]:
+    rate = row.samples.per_second
     cells = [
         task,
-        seat.state,
-        "-" if seat.step is None else f"{seat.step:,}",
+        row.state,
+        "-" if row.step is None else f"{row.step:,}",
         "-" if rate is None else f"{rate:,.0f}",
-        _percent(seat.cpu_percent),
-        size(seat.rss_bytes),
-        _percent(seat.gpu_percent),
-        size(seat.net_per_s),
+        _percent(row.cpu_percent),
+        size(row.rss_bytes),
+        _percent(row.gpu_percent),
+        size(row.net_per_s),
     ]
     if wide:
-        waiting = None if seat.waiting is None else 100 * seat.waiting
-        cells += [_percent(waiting), size(seat.gpu_memory_bytes), "-" if seat.pid is None else str(seat.pid)]
+        waiting = None if row.waiting is None else 100 * row.waiting
+        cells += [_percent(waiting), size(row.gpu_memory_bytes), "-" if row.pid is None else str(row.pid)]
     return cells
 
 

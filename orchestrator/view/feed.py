@@ -11,11 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import UsageError
-from orchestrator.store.directory import RESULT, SPEC, load_result
-from orchestrator.store.documents import read_text
+from orchestrator.store.directory import RESULT
+from orchestrator.store.folders import load_result, load_spec
 from orchestrator.store.metrics import METRICS, Metrics
-from orchestrator.view.board import Board, Noted
+from orchestrator.view.board import Board, FindingLine
 from orchestrator.view.outcome import outcome
 from workers.messages import Task
 from workers.modes.registry import MODES
@@ -30,7 +29,7 @@ class Feed:
     def __init__(self, run: Path) -> None:
         """Raises UsageError when `run` is not the folder of a run."""
         self.run = run
-        spec = _spec(run)
+        spec = load_spec(run)
         self.board = Board(
             run_id=str(spec.get("run_id") or run.name),
             job=str(spec.get("job", "")),
@@ -68,26 +67,26 @@ class Feed:
 
     def _read(self) -> None:
         board = self.board
-        for row in self._new("events", "kind, task, detail"):
-            self._event(*row)
-        for row in self._new("calls", "last_step, steps, clock, logs"):
-            self._call(*row)
-        for row in self._new("timings", "worker, last_step, steps, clock, busy, input_wait"):
-            self._timing(*row)
+        for event in self._new("events", "kind, task, detail"):
+            self._event(*event)
+        for call in self._new("calls", "last_step, steps, clock, logs"):
+            self._call(*call)
+        for timing in self._new("timings", "worker, last_step, steps, clock, busy, input_wait"):
+            self._timing(*timing)
         for (metrics,) in self._new("evaluations", "metrics"):
             board.evaluation = json.loads(metrics)
         for task, cpu, rss, sent, received, notes in self._new(
             "host_samples", "task, cpu_percent, rss_bytes, net_sent_per_s, net_received_per_s, notes"
         ):
-            seat = board.seat(task)
-            seat.cpu_percent, seat.rss_bytes = cpu, rss
-            seat.net_per_s = None if sent is None or received is None else sent + received
+            row = board.row(task)
+            row.cpu_percent, row.rss_bytes = cpu, rss
+            row.net_per_s = None if sent is None or received is None else sent + received
             board.notes = [note for note in json.loads(notes) if note.startswith("GPU")] or board.notes
         self._gpus()
         for task, state, pid in self._rows("SELECT task, state, pid FROM tasks ORDER BY attempt"):
-            seat = board.seat(task)
+            row = board.row(task)
             serves = self._serves(task) and board.phase == "training"
-            seat.state, seat.pid = "serving" if serves and state == "ready" else state, pid
+            row.state, row.pid = "serving" if serves and state == "ready" else state, pid
 
     def _event(self, kind: str, task: str | None, detail: str) -> None:
         told, board = json.loads(detail), self.board
@@ -104,7 +103,7 @@ class Feed:
         elif kind == "rollback":
             board.step = int(told.get("step") or 0)
         elif kind == "finding":
-            board.findings.append(Noted(told["finding"], told["symptom"], told.get("action", "warned")))
+            board.findings.append(FindingLine(told["finding"], told["symptom"], told.get("action", "warned")))
         elif kind in _ENDS:
             board.phase = kind
 
@@ -121,12 +120,12 @@ class Feed:
     def _timing(
         self, worker: int, last_step: int, steps: int, clock: float, busy: float | None, waited: float | None
     ) -> None:
-        seat = self.board.seat(f"worker:{worker}")
+        row = self.board.row(f"worker:{worker}")
         together = self._workers if self._mode is not None and self._mode.lockstep else 1
         per_step = self.board.global_batch / together
-        seat.step = max(seat.step or 0, last_step)
-        seat.samples.add(clock, steps * per_step)
-        seat.waiting = waited / busy if waited is not None and busy else None
+        row.step = max(row.step or 0, last_step)
+        row.samples.add(clock, steps * per_step)
+        row.waiting = waited / busy if waited is not None and busy else None
 
     def _serves(self, task: str) -> bool:
         """Whether `task` only lends its devices to a chief."""
@@ -141,10 +140,10 @@ class Feed:
                 at[task], newest[task] = time, []
             newest[task].append((used, memory))
         for task, gpus in newest.items():
-            seat = self.board.seat(task)
+            row = self.board.row(task)
             known = [used for used, _ in gpus if used is not None]
-            seat.gpu_percent = sum(known) / len(known) if known else None
-            seat.gpu_memory_bytes = sum(memory or 0 for _, memory in gpus)
+            row.gpu_percent = sum(known) / len(known) if known else None
+            row.gpu_memory_bytes = sum(memory or 0 for _, memory in gpus)
 
     def _new(self, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
         """Rows added to `table` since the last look."""
@@ -167,18 +166,6 @@ class Feed:
         elif self.driver_is_gone():
             self.board.phase = "interrupted"
             self.board.outcome = "its driver ended without writing a result"
-
-
-def _spec(run: Path) -> dict[str, Any]:
-    from orchestrator.spec import yaml
-
-    try:
-        spec = yaml.load(read_text(run / SPEC))
-    except FileNotFoundError:
-        raise UsageError(f"{run} is not the folder of a run: it holds no {SPEC}.") from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{run / SPEC} cannot be read: {error}") from None
-    return spec if isinstance(spec, dict) else {}
 
 
 def _alive(pid: int, host: str) -> bool:

@@ -89,7 +89,7 @@ def _over(path: Path) -> bool:
 
 def _show(board: Board, console: Console) -> None:
     """The last picture, to stay."""
-    height = max(12, console.height - 1) if console.is_terminal else 10 + len(board.seats) + len(board.findings)
+    height = max(12, console.height - 1) if console.is_terminal else 10 + len(board.rows) + len(board.findings)
     console.print(draw(board, console.width, height, plain=console.options.ascii_only))
 
 

@@ -153,8 +153,8 @@ class _Picture:
 def summary(board: Board) -> str:
     """One line on a run that is on."""
     parts = [f"{board.variant} seed {board.seed}: {board.step * board.global_batch:,} samples"]
-    if board.done is not None:
-        parts[0] += f" ({board.done:.0%})"
+    if board.progress is not None:
+        parts[0] += f" ({board.progress:.0%})"
     rate, eta = board.samples.per_second, board.eta_seconds
     parts += [f"{rate:,.0f}/s"] if rate else []
     parts += [f"loss {board.loss.last:.4g}"] if board.loss.last is not None else []

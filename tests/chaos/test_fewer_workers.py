@@ -81,5 +81,5 @@ def test_too_few_workers_end_the_run(tmp_path: Path) -> None:
             weather.backend = backend
             runner.train(group)
 
-    with pytest.raises(TaskDiedError, match="room for 2 workers, and --min-workers asks for 3"):
+    with pytest.raises(TaskDiedError, match="room for 2 workers, and --min-workers requires 3"):
         train()

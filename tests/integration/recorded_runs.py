@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.results import RunResult
 from orchestrator.runs.execution import NullWatcher, Planned
-from orchestrator.runs.resume import take_up
+from orchestrator.runs.resume import plan_resume
 from orchestrator.runs.runner import Runner, Watcher
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.metrics import Metrics
@@ -34,8 +34,8 @@ class Launched:
 
     def resume(self, path: Path, **changes: Any) -> tuple[RunResult, str]:
         """The run in folder `path` to its end; and from where, in words."""
-        planned, whence = take_up(path, changes)
-        return self._train(planned, None), whence
+        planned, start = plan_resume(path, changes)
+        return self._train(planned, None), start
 
     def _train(self, planned: Planned, watcher: Watcher | None) -> RunResult:
         self.backend.groups[-1].kept = {}

@@ -18,8 +18,8 @@ from orchestrator.errors import (
     ResourcesError,
     SpecError,
     TaskDiedError,
+    Terminated,
     UsageError,
-    WantedBack,
 )
 
 pytestmark = pytest.mark.unit
@@ -32,7 +32,7 @@ EXAMPLES = [
     JobError("it failed", "Traceback ...", Path("logs/worker-0.log")),
     JobError("it failed"),
     Interrupted("stopped"),
-    WantedBack("wanted back"),
+    Terminated("received SIGTERM"),
     ClusterError("gone"),
     ResourcesError("too small"),
     HostLostError("gone"),
@@ -76,7 +76,7 @@ def test_exit_codes(kind: type[RegattaError], code: int) -> None:
     assert kind.exit_code == code
 
 
-def test_the_picture_in_the_docstring_is_the_tree() -> None:
+def test_the_tree_in_the_docstring_is_complete() -> None:
     drawn = {
         words[0]: int(words[1])
         for line in (errors.__doc__ or "").splitlines()

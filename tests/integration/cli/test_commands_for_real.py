@@ -199,7 +199,7 @@ def test_a_killed_driver_leaves_no_orphans_and_a_run_that_goes_on(cli, tmp_path:
     assert reported > 0
     done = cli("resume", "run", "--timeout", "25", "--json")
     assert done.returncode == 0, done.stderr
-    assert "goes on from step" in done.stderr
+    assert "continues from step" in done.stderr
     result = json.loads(done.stdout)
     assert (result["attempts"], result["stop_reason"]) == (2, "timeout")
     assert result["steps"] > reported

@@ -76,7 +76,7 @@ def test_the_users_traceback_has_the_users_paths(head: Head, folder: Path) -> No
 def test_more_than_the_cluster_has(head: Head, folder: Path) -> None:
     done = call(head, folder, "run", "digits", "--workers", "40", "--address", head.gcs)
     assert done.returncode == 2, done.stderr
-    assert "40 worker, 1 evaluator need 41 CPUs and the cluster has 9" in done.stderr
+    assert "40 worker, 1 evaluator need 41 CPUs, and the cluster has 9" in done.stderr
 
 
 @pytest.mark.parametrize("how", ["gcs", slow("client")])

@@ -136,13 +136,13 @@ def test_where_tasks_would_go_and_why_not(three: Three) -> None:
     assert gpu["ps:0"] != "host2"
     large = three.regatta("plan", "digits", "--address", "auto", "--mode", "async", "--resources", "ps.cpu=5")
     assert large.returncode == 2
-    assert "No host fits ps:0, which asks for 5 CPUs" in large.stderr
+    assert "No host fits ps:0, which needs 5 CPUs" in large.stderr
     assert "4 of 4 CPUs left" in large.stderr
 
 
 @pytest.mark.slow
 def test_hosts_that_die_and_one_that_comes(three: Three) -> None:
-    """With --min-workers the run goes on without the first, grows when there is another, and names who is missing
+    """With --min-workers the run continues without the first, grows when there is another, and names who is missing
     when too few are left. Last: the cluster is not what it was after it."""
     folder = three.folder / "killed"
     child = subprocess.Popen(
@@ -172,8 +172,8 @@ def test_hosts_that_die_and_one_that_comes(three: Three) -> None:
     assert child.returncode == 4, text
     last = text.splitlines()[-1]
     assert re.search(r"worker:\d failed: its host host[24] \(10\.77\.0\.[24]\) does not answer", last), text
-    assert "there is room for 1 workers, and --min-workers asks for 2" in last
-    assert "goes on with 2 of 3 workers" in text
+    assert "there is room for 1 worker, and --min-workers requires 2" in last
+    assert "continues with 2 of 3 workers" in text
     result: dict[str, Any] = json.loads((folder / "result.json").read_text())
     assert (result["status"], result["attempts"], result["fewest_workers"]) == ("failed", 3, 2)
 

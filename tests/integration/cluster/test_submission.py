@@ -189,7 +189,7 @@ def test_following_survives_the_network_and_the_run_survives_both(cluster: Clust
     following.send_signal(signal.SIGINT)
     _, text = following.communicate(timeout=20)
     assert following.returncode == 130
-    assert "the run goes on" in text
+    assert "The run continues" in text
     assert cluster.status("long")["status"] == "RUNNING"
     assert "sync seed 0: 0 samples" in cluster.regatta("logs", "long").stdout
 

@@ -118,7 +118,7 @@ def test_a_run_trains_and_goes_on_there(base: tuple[str, str], tmp_path: Path) -
     assert (latest.manifest.step, latest.manifest.attempt) == (20, 2)
     for kept, final in zip(latest.snapshot.weights, second.final.weights, strict=True):
         np.testing.assert_array_equal(kept, final)
-    with pytest.raises(UsageError, match="earlier run of this name"):
+    with pytest.raises(UsageError, match="earlier run with the same name"):
         check_destination(spec, "seed-0", tmp_path)
 
 

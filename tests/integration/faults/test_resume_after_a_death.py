@@ -16,8 +16,9 @@ import pytest
 from orchestrator.control.coordinator import Tick
 from orchestrator.errors import UsageError
 from orchestrator.runs.execution import NullWatcher
-from orchestrator.runs.resume import take_up
-from orchestrator.store.directory import RunStore, load_result
+from orchestrator.runs.resume import plan_resume
+from orchestrator.store.directory import RunStore
+from orchestrator.store.folders import load_result
 from tests.integration.recorded_runs import Launched, rows
 from tests.marked import slow
 from workers.checkpoints.manifest import ARRAYS
@@ -78,8 +79,8 @@ def test_a_task_that_is_told_to_end_leaves_a_run_that_goes_on(tmp_path: Path, mo
     newest = store.names()[-1]
     assert store.manifest(newest).step == steps
     with launched_group(mode) as launched:
-        result, whence = launched.resume(path)
-    assert f"from step {steps:,}" in whence
+        result, start = launched.resume(path)
+    assert f"from step {steps:,}" in start
     assert (result.status, result.stop_reason, result.attempts) == ("succeeded", "budget", 2)
     assert result.steps == result.optimizer_iterations == LONG
     per_attempt = rows(path, "SELECT attempt, MIN(step), MAX(step), COUNT(*) FROM steps GROUP BY attempt")
@@ -110,9 +111,9 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(run: Path) -> None:
     (run / "spec.yaml").write_text(spec.replace(f"samples: {LONG * 32}", "samples: 12800"))
     before = int(names[-2].partition("-")[0])
     with launched_group() as launched:
-        result, whence = launched.resume(run)
-    assert f"{names[-1]} cannot be trusted: {ARRAYS} is truncated" in whence
-    assert f"from step {before:,}" in whence
+        result, start = launched.resume(run)
+    assert f"{names[-1]} cannot be trusted: {ARRAYS} is truncated" in start
+    assert f"from step {before:,}" in start
     assert result.status == "succeeded"
     assert rows(run, "SELECT MIN(step) FROM steps WHERE attempt = 2") == [(before + 1,)]
     (note,) = rows(run, "SELECT detail FROM events WHERE kind = 'note'")
@@ -123,45 +124,45 @@ def test_without_a_checkpoint_to_trust_nothing_is_started(run: Path) -> None:
     for arrays in (run / "checkpoints").glob(f"*/{ARRAYS}"):
         arrays.write_bytes(arrays.read_bytes()[::-1])
     with pytest.raises(UsageError, match="None of the 3 checkpoints") as refused:
-        take_up(run, {})
+        plan_resume(run, {})
     assert "SHA-256" in refused.value.message
     assert "\n" not in refused.value.message
 
 
 def test_a_run_without_any_begins_anew(run: Path) -> None:
     shutil.rmtree(run / "checkpoints")
-    planned, whence = take_up(run, {})
-    assert "from the beginning" in whence
+    planned, start = plan_resume(run, {})
+    assert "from the beginning" in start
     assert planned.resumed is not None
     assert planned.resumed.attempt == 2
 
 
 def test_a_run_whose_driver_lives_is_left_alone(run: Path) -> None:
     store = RunStore(run, reopen=True)
-    with pytest.raises(UsageError, match=f"still alive \\(pid {os.getpid()} on"):
-        take_up(run, {})
+    with pytest.raises(UsageError, match=f"still running \\(pid {os.getpid()} on"):
+        plan_resume(run, {})
     store.close()
-    take_up(run, {})
+    plan_resume(run, {})
 
 
 def test_a_run_that_has_succeeded_is_done(run: Path) -> None:
     result = run / "result.json"
     result.write_text(result.read_text().replace('"status": "preempted"', '"status": "succeeded"'))
     with pytest.raises(UsageError, match="nothing to resume"):
-        take_up(run, {})
+        plan_resume(run, {})
 
 
 @pytest.mark.parametrize("content", ["", "job: [", "- a", "job: digits\nnonsense: 1\n", "!!python/object:os.system {}"])
 def test_a_spec_that_is_none_is_refused(run: Path, content: str) -> None:
     (run / "spec.yaml").write_text(content)
     with pytest.raises(UsageError):
-        take_up(run, {})
+        plan_resume(run, {})
 
 
 def test_a_store_that_is_none_is_refused(run: Path) -> None:
     (run / "metrics.db").write_bytes(b"nonsense" * 1000)
     with pytest.raises(UsageError, match=r"metrics\.db"):
-        take_up(run, {})
+        plan_resume(run, {})
 
 
 @pytest.fixture

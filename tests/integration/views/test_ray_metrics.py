@@ -38,11 +38,11 @@ worker, gpu = Task("worker", 0), GpuSample("GPU-1", "H100", 30.0, 5, 10, None, N
 for mode in ("sync", "async"):
     steps = StepBatch(mode, 0, np.arange(1, 5), np.arange(4.0), np.full(4, 0.25), np.ones(4), 0.1, {})
     sink = RayMetrics(RunSpec.make({"job": "digits", "mode": mode}), f"run-{mode}")
-    sink.hear(ReplicaStatus(worker, ReplicaState.TRAINING, (LegStarted(mode, 10, 64, 5), steps,
+    sink.observe(ReplicaStatus(worker, ReplicaState.TRAINING, (LegStarted(mode, 10, 64, 5), steps,
         CallTiming(mode, 0, 4, 4, 1.0, 0.1, 0.1, 0.02, 0.01, 0.0),
         Evaluation(Stamp(mode, 1, 64, 1.0), {"val_accuracy": 0.9}, 0.1),
         HostSample(1.0, 50.0, 1000, 1.0, 1.0, 10.0, 20.0, None, None, (gpu,)))))
-    sink.found(Finding(kind="nan", symptom="x", action="rolled back to step 5"))
+    sink.add_finding(Finding(kind="nan", symptom="x", action="rolled back to step 5"))
 port = ray.nodes()[0]["MetricsExportPort"]
 deadline = time.monotonic() + 60
 while time.monotonic() < deadline:

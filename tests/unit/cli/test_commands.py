@@ -160,7 +160,7 @@ def test_bad_comparisons(regatta: Command, tmp_path: Path, arguments: list[str],
         ("file/run", ["out", "file/run", "cannot be written to", "permissions"]),
         ("/proc/regatta", ["out", "/proc/regatta", "cannot be written to"]),
         ("file", ["out", "file", "is taken", "not a folder"]),
-        ("full", ["out", "full", "not empty", "name another one"]),
+        ("full", ["out", "full", "not empty", "choose another one"]),
     ],
 )
 @pytest.mark.usefixtures("no_child")

@@ -1,4 +1,4 @@
-"""What a comparison plans: who runs when, on which seeds, with which learning rate."""
+"""The schedule of a comparison: order of runs, seeds, learning rates; and the assembled results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def result_of(planned: Planned, seconds: float | None = 10.0, **fields: object) 
 
 
 def play(spec: CompareSpec, seconds_of: dict[tuple[str, float], float | None]) -> tuple[list[Planned], list[RunResult]]:
-    """Run the schedule with made-up times by (variant, learning-rate scale)."""
+    """Run the schedule with seconds to target given by variant and learning-rate scale."""
     results: list[RunResult] = []
     _, runs = schedule(spec, PATH, results)
     planned = [next(runs)]
@@ -57,8 +57,8 @@ def test_variants_take_turns_over_paired_seeds() -> None:
 
 def test_the_first_runs_are_one_of_each_variant() -> None:
     spec = CompareSpec.make({"job": "digits", "seeds": [5, 6], "vary": {"workers": [1, 2]}, "modes": ["sync"]})
-    firsts, _ = schedule(spec, PATH, [])
-    assert [(p.spec.variant, p.spec.seed) for p in firsts] == [("sync workers=1", 5), ("sync workers=2", 5)]
+    first_runs, _ = schedule(spec, PATH, [])
+    assert [(p.spec.variant, p.spec.seed) for p in first_runs] == [("sync workers=1", 5), ("sync workers=2", 5)]
 
 
 def test_a_learning_rate_is_found_on_a_seed_that_is_not_scored() -> None:
@@ -71,7 +71,7 @@ def test_a_learning_rate_is_found_on_a_seed_that_is_not_scored() -> None:
     assert [r.seed for r in results] == [0, 0, 1, 1]
 
 
-def test_soonest_at_the_target_wins_then_quality_then_loss() -> None:
+def test_the_best_run_is_first_at_the_target_then_by_quality_then_by_loss() -> None:
     planned = Planned(CompareSpec.make({"job": "digits"}).variant("sync", 0), PATH, "r")
     slow, soon, missed = (result_of(planned, seconds) for seconds in (9.0, 3.0, None))
     assert best([slow, soon, missed]) == 1
@@ -90,7 +90,7 @@ def test_a_tie_goes_to_the_jobs_own_rate() -> None:
     assert LEARNING_RATE_SCALES[0] == 1.0
 
 
-def test_results_are_put_together_by_variant_and_judged_against_the_first() -> None:
+def test_results_are_grouped_by_variant_and_judged_against_the_first() -> None:
     spec = CompareSpec.make({"job": "digits", "seeds": 5})
     _, results = play(spec, {("sync", 1.0): 10.0, ("async", 1.0): 5.0})
     comparison = assemble("c", spec, results)
@@ -100,7 +100,7 @@ def test_results_are_put_together_by_variant_and_judged_against_the_first() -> N
     assert comparison.verdict.winner == "async"
 
 
-def test_runs_that_did_not_take_turns_are_said_to() -> None:
+def test_variants_that_did_not_take_turns_are_reported() -> None:
     spec = CompareSpec.make({"job": "digits", "seeds": 3})
     _, results = play(spec, {})
     assert not any("one after another" in reason for reason in assemble("c", spec, results).verdict.reasons)
@@ -108,7 +108,7 @@ def test_runs_that_did_not_take_turns_are_said_to() -> None:
     assert any("one after another" in reason for reason in assemble("c", spec, in_blocks).verdict.reasons)
 
 
-def test_runs_that_the_timeout_kept_from_beginning_are_counted() -> None:
+def test_runs_not_started_because_of_the_timeout_are_counted() -> None:
     spec = CompareSpec.make({"job": "digits", "seeds": 3})
     _, results = play(spec, {})
     verdict = assemble("c", spec, results[:4]).verdict

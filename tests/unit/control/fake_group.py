@@ -1,4 +1,4 @@
-"""A worker group without processes: what its tasks do is written down, or made up as it goes."""
+"""A worker group without processes, whose tasks report what a test prescribes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workers.news import ReplicaStatus, Stamp
 
 
 class FakeClock:
-    """Time that passes only when somebody waits."""
+    """A clock that advances only when a poll waits."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -22,7 +22,7 @@ class FakeClock:
 
 
 class FakeGroup(WorkerGroup):
-    """Answers polls from `news`, and keeps what it was told."""
+    """Answers polls from `news`, and records the calls it receives in `told`."""
 
     def __init__(
         self, tasks: Iterable[Task], clock: FakeClock, news: Callable[[], Sequence[ReplicaStatus]] = list
@@ -69,6 +69,6 @@ class FakeGroup(WorkerGroup):
 
 
 def script(*polls: Sequence[ReplicaStatus]) -> Callable[[], Sequence[ReplicaStatus]]:
-    """News that comes one poll after another; then nothing more does."""
-    left = list(polls)
-    return lambda: left.pop(0) if left else ()
+    """News for each poll in turn, and none after that."""
+    remaining = list(polls)
+    return lambda: remaining.pop(0) if remaining else ()

@@ -1,4 +1,4 @@
-"""When a broken group is tried again: every kind of failure, every budget, and what holds over any sequence."""
+"""When a failure is retried: every kind of failure, every retry budget, and invariants over any sequence."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_every_kind_with_every_budget(kind: FailureKind, spent: int, allowed: in
 
 
 @pytest.mark.parametrize("kind", [FailureKind.USER, FailureKind.SPEC])
-def test_code_is_never_tried_again(kind: FailureKind) -> None:
+def test_errors_in_code_are_never_retried(kind: FailureKind) -> None:
     assert not FailurePolicy(max_restarts=1000).decide(failure(kind), RetryBudget()).again
 
 
@@ -55,7 +55,7 @@ def test_new_ports_are_tried_three_times_and_not_charged(kind: FailureKind) -> N
     assert not policy.decide(failure(kind), budget).again
 
 
-def test_the_first_restart_comes_at_once_and_each_further_one_waits_twice_as_long() -> None:
+def test_the_first_restart_is_immediate_and_waits_double_after_that() -> None:
     policy = FailurePolicy(max_restarts=12, first_wait=1.0, longest_wait=60.0)
     budget, waits = RetryBudget(), []
     for _ in range(12):
@@ -66,7 +66,7 @@ def test_the_first_restart_comes_at_once_and_each_further_one_waits_twice_as_lon
     assert not policy.decide(failure(FailureKind.PEER), budget).again
 
 
-def test_progress_refills_the_budget_and_going_back_does_not() -> None:
+def test_only_progress_refills_the_budget() -> None:
     spent = RetryBudget(restarts=3, address_attempts=2, reached=100)
     assert spent.after_progress(100) == spent
     assert spent.after_progress(50) == spent
@@ -79,7 +79,7 @@ KINDS = st.sampled_from(list(FailureKind))
 @given(st.lists(st.one_of(KINDS, st.integers(0, 500)), max_size=60), st.integers(0, 5))
 @settings(max_examples=150, deadline=None)
 def test_any_history_is_finite_without_progress(history: list[FailureKind | int], allowed: int) -> None:
-    """Between two steps of progress there are at most `allowed` charged restarts, whatever else happens."""
+    """Without progress in between, there are at most `allowed` charged restarts."""
     policy, budget, charged, reached = FailurePolicy(max_restarts=allowed), RetryBudget(), 0, 0
     for event in history:
         if isinstance(event, int):
@@ -97,7 +97,7 @@ def test_any_history_is_finite_without_progress(history: list[FailureKind | int]
         budget = decision.budget
 
 
-def test_a_run_that_always_crashes_gives_up_and_one_that_progresses_does_not() -> None:
+def test_a_run_that_always_crashes_gives_up_unless_it_makes_progress() -> None:
     progress, policy = RunProgress("r", None, 0.0), FailurePolicy()
     crashes = list(
         itertools.takewhile(lambda d: d.again, (progress.decide(failure(FailureKind.PEER), policy) for _ in range(9)))
@@ -109,9 +109,9 @@ def test_a_run_that_always_crashes_gives_up_and_one_that_progresses_does_not() -
 
     progress, policy = RunProgress("r", None, 0.0), FailurePolicy(max_restarts=1)
     for step in range(10, 200, 10):
-        progress.hear([written(step)], 0.0)
+        progress.observe([written(step)], 0.0)
         assert progress.decide(failure(FailureKind.INFRASTRUCTURE), policy).again
-    progress.hear([written(190)], 0.0)
+    progress.observe([written(190)], 0.0)
     assert not progress.decide(failure(FailureKind.INFRASTRUCTURE), policy).again
 
 
@@ -120,10 +120,10 @@ def test_the_training_clock_continues_while_nothing_trains() -> None:
 
     progress = RunProgress("r", None, 100.0)
     assert progress.training_clock(100.0) == 0.0
-    progress.hear([status(W0, LegStarted("r", 10, 1, 1))], 100.0)
+    progress.observe([status(W0, LegStarted("r", 10, 1, 1))], 100.0)
     assert progress.training_clock(105.0) == 5.0
     batch = StepBatch("r", 0, np.array([1, 2]), np.array([3.0, 4.0]), np.ones(2), None, 0.1)
-    progress.hear([status(W0, batch)], 105.0)
+    progress.observe([status(W0, batch)], 105.0)
     assert progress.training_clock(105.0) == 4.0
     assert progress.training_clock(135.0) == 34.0
     assert RunProgress("r", 7.0, 100.0).training_clock(102.0) == 9.0

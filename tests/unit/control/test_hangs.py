@@ -1,4 +1,4 @@
-"""Which silence is a hang: with made-up processes and a clock of its own."""
+"""`HangWatch` finds tasks that hang and no others, with simulated processes and time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HANG, FIRST = 30.0, 120.0
 
 
 class Group:
-    """Tasks that answer every half second; each trains, waits, computes or is stopped, as the test says."""
+    """Tasks that are polled every half second; a test makes each train, wait, compute or stop."""
 
     def __init__(self, tasks: tuple[Task, ...], call_seconds: float = 0.1) -> None:
         self.now = 100.0
@@ -30,15 +30,15 @@ class Group:
         launched = Launched(tasks, (EVALUATOR,), independent, calls_in_flight=2)
         self.watch = HangWatch(launched, HangLimits(HANG, FIRST), self.now)
         self.cpu = dict.fromkeys((*tasks, EVALUATOR), 0.0)
-        self.share = dict.fromkeys((*tasks, EVALUATOR), 0.001)
-        self.letter = dict.fromkeys((*tasks, EVALUATOR), "S")
+        self.cpu_share = dict.fromkeys((*tasks, EVALUATOR), 0.001)
+        self.process_state = dict.fromkeys((*tasks, EVALUATOR), "S")
         self.silent: set[Task] = set()
         self.training = [0] if tasks is SYNC else [0, 1]
         self.call_seconds = call_seconds
         self.watch.leg_begins(self.now)
 
-    def passes(self, seconds: float, **news: object) -> list[TaskFailure]:
-        """What is found in that time."""
+    def run(self, seconds: float, **news: object) -> list[TaskFailure]:
+        """Failures found within the next `seconds`."""
         found: list[TaskFailure] = []
         end, due = self.now + seconds, self.now + self.call_seconds
         while self.now < end:
@@ -56,9 +56,9 @@ class Group:
         for task in (*self.tasks, EVALUATOR):
             if task in self.silent:
                 continue
-            self.cpu[task] += 0.5 * self.share[task]
+            self.cpu[task] += 0.5 * self.cpu_share[task]
             told = {"batches": tuple(batches), **news} if task == self.tasks[0] else {}
-            vitals = Vitals(self.letter[task], self.cpu[task])
+            vitals = Vitals(self.process_state[task], self.cpu[task])
             statuses.append(status(task, *in_order(**told), vitals=vitals))
         return statuses
 
@@ -74,143 +74,143 @@ def names(found: list[TaskFailure]) -> set[str]:
 
 @pytest.mark.parametrize("tasks", [SYNC, ASYNC])
 def test_a_group_that_trains_never_hangs(tasks: tuple[Task, ...]) -> None:
-    assert Group(tasks).passes(1000) == []
+    assert Group(tasks).run(1000) == []
 
 
 @pytest.mark.parametrize(("tasks", "guilty"), [(SYNC, W0), (SYNC, W1), (ASYNC, CHIEF), (ASYNC, PS)])
-def test_a_stopped_task_that_holds_everybody_up_is_named_alone(tasks: tuple[Task, ...], guilty: Task) -> None:
+def test_only_the_stopped_task_that_blocks_the_others_is_blamed(tasks: tuple[Task, ...], guilty: Task) -> None:
     group = Group(tasks)
-    assert group.passes(60) == []
-    group.training, group.letter[guilty] = [], "T"
-    assert group.passes(HANG - 1) == []
-    assert names(group.passes(3)) == {str(guilty)}
+    assert group.run(60) == []
+    group.training, group.process_state[guilty] = [], "T"
+    assert group.run(HANG - 1) == []
+    assert names(group.run(3)) == {str(guilty)}
 
 
-def test_a_stopped_async_worker_is_named_while_the_others_train_on() -> None:
+def test_a_stopped_async_worker_is_blamed_while_the_others_train() -> None:
     group = Group(ASYNC)
-    group.passes(60)
-    group.training, group.letter[W1] = [0], "T"
-    assert group.passes(HANG - 1) == []
-    assert names(group.passes(3)) == {"worker:1"}
+    group.run(60)
+    group.training, group.process_state[W1] = [0], "T"
+    assert group.run(HANG - 1) == []
+    assert names(group.run(3)) == {"worker:1"}
 
 
-def test_an_async_worker_that_waits_for_ever_is_named_too() -> None:
+def test_an_async_worker_that_waits_without_end_is_blamed() -> None:
     group = Group(ASYNC)
-    group.passes(60)
+    group.run(60)
     group.training = [0]
-    assert names(group.passes(HANG + 2)) == {"worker:1"}
+    assert names(group.run(HANG + 2)) == {"worker:1"}
 
 
 def test_a_worker_without_work_does_not_hang() -> None:
-    """At the end of a leg the chief hands out nothing more, and waits for the slowest."""
+    """At the end of a leg the chief schedules no more calls, and waits for the slowest worker."""
     group = Group(ASYNC, call_seconds=20.0)
-    group.passes(200)
+    group.run(200)
     group.training = [0]
-    assert group.passes(70) == []
+    assert group.run(70) == []
 
 
-def test_everybody_waiting_is_a_hang_of_all() -> None:
-    """A partition: all processes live, none computes."""
+def test_if_all_tasks_wait_all_are_blamed() -> None:
+    """A network partition: all processes are alive, and none computes."""
     group = Group(SYNC)
-    group.passes(60)
+    group.run(60)
     group.training = []
-    assert names(group.passes(HANG + 2)) == {"worker:0", "worker:1"}
+    assert names(group.run(HANG + 2)) == {"worker:0", "worker:1"}
 
 
-def test_a_supervisor_that_does_not_answer_is_named() -> None:
+def test_a_task_whose_supervisor_does_not_answer_is_blamed() -> None:
     group = Group(SYNC)
-    group.passes(60)
+    group.run(60)
     group.training, group.silent = [], {W1}
-    found = group.passes(HANG + 2)
+    found = group.run(HANG + 2)
     assert names(found) == {"worker:1"}
     assert "does not answer" in found[0].summary
 
 
-def test_one_that_computes_is_slow_and_not_hung() -> None:
+def test_a_task_that_computes_counts_as_slow_and_not_hung() -> None:
     group = Group(SYNC)
-    group.passes(60)
-    group.training, group.share[W1] = [], 0.5
-    assert group.passes(9 * HANG) == []
-    assert names(group.passes(2 * HANG)) == {"worker:1"}
+    group.run(60)
+    group.training, group.cpu_share[W1] = [], 0.5
+    assert group.run(9 * HANG) == []
+    assert names(group.run(2 * HANG)) == {"worker:1"}
 
 
 @pytest.mark.parametrize("call_seconds", [0.1, 1.0, 10.0, 100.0])
 def test_a_worker_that_turns_eight_times_slower_is_not_hung(call_seconds: float) -> None:
     group = Group(SYNC, call_seconds)
-    group.share[W1] = 0.9
-    group.passes(20 * call_seconds)
+    group.cpu_share[W1] = 0.9
+    group.run(20 * call_seconds)
     group.call_seconds *= 8
-    assert group.passes(100 * call_seconds) == []
+    assert group.run(100 * call_seconds) == []
 
 
 def test_the_limit_is_five_of_the_slowest_calls() -> None:
     group = Group(SYNC, call_seconds=20.0)
-    group.passes(200)
+    group.run(200)
     group.training = []
-    assert group.passes(95) == []
-    assert names(group.passes(10)) == {"worker:0", "worker:1"}
+    assert group.run(95) == []
+    assert names(group.run(10)) == {"worker:0", "worker:1"}
 
 
 def test_the_first_call_may_take_longer() -> None:
     group = Group(SYNC)
     group.training = []
-    assert group.passes(FIRST - 1) == []
-    assert names(group.passes(3)) == {"worker:0", "worker:1"}
+    assert group.run(FIRST - 1) == []
+    assert names(group.run(3)) == {"worker:0", "worker:1"}
 
 
 def test_a_stopped_process_is_found_before_its_first_call_as_well() -> None:
     group = Group(SYNC)
-    group.training, group.letter[W1] = [], "T"
-    assert group.passes(HANG - 1) == []
-    assert names(group.passes(3)) == {"worker:1"}
+    group.training, group.process_state[W1] = [], "T"
+    assert group.run(HANG - 1) == []
+    assert names(group.run(3)) == {"worker:1"}
 
 
-def test_callbacks_may_take_their_time_unless_the_process_is_stopped() -> None:
+def test_callbacks_may_take_any_time_unless_the_process_is_stopped() -> None:
     group = Group(SYNC)
-    group.passes(60)
+    group.run(60)
     group.training = []
-    assert group.passes(1000, deciding=(Deciding("r", begins=True),)) == []
-    group.letter[W0] = "T"
-    assert names(group.passes(1)) == {"worker:0"}
-    group.letter[W0] = "S"
-    assert group.passes(HANG - 1, deciding=(Deciding("r", begins=False),)) == []
-    assert names(group.passes(3)) == {"worker:0", "worker:1"}
+    assert group.run(1000, deciding=(Deciding("r", begins=True),)) == []
+    group.process_state[W0] = "T"
+    assert names(group.run(1)) == {"worker:0"}
+    group.process_state[W0] = "S"
+    assert group.run(HANG - 1, deciding=(Deciding("r", begins=False),)) == []
+    assert names(group.run(3)) == {"worker:0", "worker:1"}
 
 
-def test_a_second_life_starts_from_nothing() -> None:
+def test_a_replaced_task_starts_with_a_clean_record() -> None:
     group = Group(ASYNC)
-    group.passes(60)
-    group.training, group.letter[W1] = [0], "T"
-    group.passes(HANG + 1)
-    group.letter[W1] = "S"
+    group.run(60)
+    group.training, group.process_state[W1] = [0], "T"
+    group.run(HANG + 1)
+    group.process_state[W1] = "S"
     group.watch.replaced(W1, group.now)
     group.training = [0, 1]
-    assert group.passes(100) == []
+    assert group.run(100) == []
 
 
-def test_an_evaluator_hangs_only_with_something_to_do() -> None:
+def test_an_evaluator_is_blamed_only_while_it_has_snapshots_to_score() -> None:
     group = Group(SYNC)
     group.watch.scores_awaited(0, group.now)
-    assert group.passes(300) == []
+    assert group.run(300) == []
     group.watch.scores_awaited(1, group.now)
-    group.share[EVALUATOR] = 1.0
-    assert group.passes(FIRST + 30) == []
+    group.cpu_share[EVALUATOR] = 1.0
+    assert group.run(FIRST + 30) == []
     stamp = Stamp("r", 1, 1, 1.0)
-    assert group.passes(1, evaluations=(Evaluation(stamp, {}, 2.0),)) == []
-    group.share[EVALUATOR], group.letter[EVALUATOR] = 0.0, "T"
-    assert names(group.passes(HANG + 1)) == {"evaluator:0"}
+    assert group.run(1, evaluations=(Evaluation(stamp, {}, 2.0),)) == []
+    group.cpu_share[EVALUATOR], group.process_state[EVALUATOR] = 0.0, "T"
+    assert names(group.run(HANG + 1)) == {"evaluator:0"}
 
 
-def test_no_leg_no_hang() -> None:
+def test_without_a_leg_no_task_is_blamed() -> None:
     group = Group(SYNC)
     group.watch.leg_ends()
-    group.training, group.letter[W1] = [], "T"
-    assert group.passes(1000) == []
+    group.training, group.process_state[W1] = [], "T"
+    assert group.run(1000) == []
     assert names(list(group.watch.stopped())) == {"worker:1"}
     assert [str(f.task) for f in group.watch.suspects([W0, W1], group.now)] == ["worker:1", "worker:0"]
 
 
-def test_a_kernel_that_tells_nothing_blames_nobody() -> None:
+def test_without_process_readings_no_task_is_blamed() -> None:
     watch = HangWatch(Launched(SYNC, (EVALUATOR,)), HangLimits(HANG, FIRST), 0.0)
     watch.leg_begins(0.0)
     statuses = [ReplicaStatus(task, ReplicaState.TRAINING) for task in SYNC]

@@ -1,4 +1,4 @@
-"""What is done about a finding, and which snapshot a run goes back to."""
+"""Reactions to an unstable loss, and the choice of the snapshot to roll back to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from orchestrator.control import events, orders
 from orchestrator.control.machine import Machine, Rules
-from orchestrator.control.recent_snapshots import MARGIN, RecentSnapshots, named, reaction
+from orchestrator.control.recent_snapshots import MARGIN, RecentSnapshots
+from orchestrator.control.rollback import reaction, stop_reason
 from orchestrator.metric_target import MetricTarget
 from orchestrator.monitor.advice import ADVICE
 from orchestrator.results import Finding
@@ -32,7 +33,7 @@ def stamp(step: int) -> Stamp:
 
 
 class Leg:
-    """A leg that trains, and what the machine wants done about it."""
+    """A leg that trains, and the orders that the machine gives."""
 
     def __init__(self, policy: Any, *steps: int) -> None:
         self.machine = Machine(Rules())
@@ -42,7 +43,7 @@ class Leg:
         self.stops: list[str] = []
         self.begin()
         for step in steps:
-            self.machine.advance(events.SnapshotHeld(stamp(step), f"snapshot {step}"), self.now)
+            self.machine.advance(events.SnapshotSent(stamp(step), f"snapshot {step}"), self.now)
 
     def begin(self) -> None:
         self.machine.advance(events.LegOrdered("r"), self.now)
@@ -50,18 +51,18 @@ class Leg:
     def react(self, found: Finding) -> str:
         decided = self.machine.advance(events.FindingMade(found), self.now)
         self.stops += [order.reason for order in decided if isinstance(order, orders.StopLeg)]
-        (action,) = (order.action for order in decided if isinstance(order, orders.Acted))
+        (action,) = (order.action for order in decided if isinstance(order, orders.ActionTaken))
         return action
 
     def ends(self, seconds: float, *scores: Evaluation, stopped: str | None = ROLLBACK) -> orders.Order:
-        """The leg ends at training clock `seconds`; what the machine makes of it."""
+        """End the leg at training clock `seconds`; returns the outcome."""
         finished = LegFinished("r", 500, 32_000, seconds, stopped, 500)
         statuses = [status(W0, *(SnapshotReady(score.stamp) for score in scores), finished), status(EVALUATOR, *scores)]
         return self.machine.advance(events.Polled(statuses), self.now)[-1]
 
 
 @pytest.mark.parametrize("kind", sorted(ADVICE))
-def test_only_what_does_not_come_back_is_acted_upon(kind: str) -> None:
+def test_only_nan_and_divergence_cause_a_reaction(kind: str) -> None:
     unstable = kind in ("nan", "divergence")
     for policy in ("warn", "stop", "rollback"):
         done = reaction(policy, finding(kind), rolled_back=False)  # type: ignore[arg-type]
@@ -70,11 +71,11 @@ def test_only_what_does_not_come_back_is_acted_upon(kind: str) -> None:
 
 
 def test_a_stop_reason_names_the_finding() -> None:
-    assert named(finding("divergence", 812)) == "divergence at step 812"
-    assert named(finding("nan", None)) == "nan"
+    assert stop_reason(finding("divergence", 812)) == "divergence at step 812"
+    assert stop_reason(finding("nan", None)) == "nan"
 
 
-def test_stop() -> None:
+def test_the_stop_policy_stops_the_leg() -> None:
     leg = Leg("stop", 60, 120)
     assert leg.react(finding("spike")) == "warned"
     assert leg.react(finding()) == "stopped"
@@ -84,7 +85,7 @@ def test_stop() -> None:
     assert ended.unstable
 
 
-def test_warn_stops_nothing() -> None:
+def test_the_warn_policy_does_not_stop_the_leg() -> None:
     leg = Leg("warn", 60)
     assert leg.react(finding()) == "warned"
     assert leg.stops == []
@@ -111,7 +112,7 @@ def test_rollback_once_and_then_stop() -> None:
     assert isinstance(leg.ends(9.0, stopped="nan at step 700"), orders.Ended)
 
 
-def test_the_training_clock_continues_while_a_run_is_put_back() -> None:
+def test_the_training_clock_continues_during_a_rollback() -> None:
     leg = Leg("rollback", 60)
     leg.react(finding(clock=4.0))
     leg.now += 7.0
@@ -120,13 +121,13 @@ def test_the_training_clock_continues_while_a_run_is_put_back() -> None:
     assert again.start.clock == pytest.approx(4.0 + 7.0)
 
 
-def test_without_a_good_snapshot_training_begins_again() -> None:
+def test_without_a_good_snapshot_training_restarts_from_step_0() -> None:
     leg = Leg("rollback", 390)
     assert leg.react(finding("nan", 400)) == "rolled back to step 0"
     assert leg.ends(5.0) == orders.RollBack(Start(0, 0, 5.0, 0.5, 0.5), None)
 
 
-def test_a_run_that_reached_its_target_meanwhile_has_ended() -> None:
+def test_a_run_that_reaches_its_target_during_a_rollback_has_ended() -> None:
     leg = Leg("rollback", 60)
     leg.machine.advance(events.LegOrdered("r", MetricTarget.parse("val_accuracy>=0.9")), leg.now)
     leg.react(finding())
@@ -159,7 +160,7 @@ def test_a_few_snapshots_are_kept_and_one_is_always_old_enough(gaps: list[int]) 
             assert (kept is not None) == bool(good)
             if kept is not None:
                 assert kept[0].step == kept[1] in good
-                assert kept[1] > good[-1] - 128, "nor is it much older than it has to be"
+                assert kept[1] > good[-1] - 128, "it is not much older than necessary"
 
 
 def test_a_new_leg_forgets_the_snapshots_of_the_one_before() -> None:
@@ -169,8 +170,8 @@ def test_a_new_leg_forgets_the_snapshots_of_the_one_before() -> None:
     assert recent.before(finding(step=1000)) is None
 
 
-def test_snapshots_that_came_with_the_finding_push_no_good_one_out() -> None:
-    """A fast run tells of several in one poll, those from after the trouble among them."""
+def test_snapshots_from_after_the_finding_do_not_displace_a_good_one() -> None:
+    """A fast run reports several snapshots in one poll, some of which are from after the instability."""
     recent: RecentSnapshots[int] = RecentSnapshots()
     for step in (76, 200, 312, 380, 433, 498):
         recent.add(stamp(step), step)

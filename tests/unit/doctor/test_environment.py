@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.doctor.environment import environment
 from orchestrator.report.repeating import facts
-from orchestrator.store.directory import load_environment
+from orchestrator.store.folders import load_environment
 
 pytestmark = pytest.mark.unit
 

@@ -1,4 +1,4 @@
-"""Prices and what runs cost."""
+"""Prices, and the cost of runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_an_instance_price_replaces_its_cpus_and_gpus() -> None:
     assert dollars_per_hour({"worker": 3.0, "cpu": 0.05}, PLANS) == pytest.approx(2 * 3 + 2 * 4 * 0.05)
 
 
-def test_no_price_no_cost() -> None:
+def test_without_prices_the_cost_is_unknown() -> None:
     assert cost(None, PLANS, 100) is None
     assert cost({"cpu": 1.0}, PLANS, None) is None
 

@@ -1,4 +1,4 @@
-"""Which host gets which task, and why one does not fit."""
+"""The assignment of tasks to hosts, and the reasons why a task does not fit."""
 
 from __future__ import annotations
 
@@ -55,20 +55,20 @@ def test_one_per_host_counts_within_a_group() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["pack", "spread", "one-per-host"])
-def test_gpus_are_kept_for_those_who_ask(strategy: Strategy) -> None:
+def test_hosts_with_gpus_are_kept_for_tasks_that_need_them(strategy: Strategy) -> None:
     hosts = (host("gpu", gpu=2), host("plain"))
     plans = (TaskPlan(Task("ps", 0), 1, 0), *workers(1, gpus=2))
     assert names(place([plans], hosts, strategy))[0][1] == "gpu"
     assert names(place([plans[:1]], hosts, strategy)) == [["plain"]]
 
 
-def test_labels_choose_hosts_and_say_why_not() -> None:
+def test_labels_restrict_hosts_and_are_named_in_errors() -> None:
     hosts = (host("a", accelerator="t4"), host("b", accelerator="a100"), host("c"))
     assert names(place([workers(2, accelerator="a100")], hosts, "spread")) == [["b", "b"]]
     with pytest.raises(ResourcesError) as caught:
         place([workers(5, accelerator="a100")], hosts, "spread")
     for words in (
-        "No host fits worker:4, which asks for 1 CPUs, label accelerator=a100",
+        "No host fits worker:4, which needs 1 CPUs, label accelerator=a100",
         "a (a.local): label accelerator is t4",
         "0 of 4 CPUs left after worker:0, worker:1, worker:2, worker:3",
         "c (c.local): has no label accelerator",
@@ -83,11 +83,11 @@ def test_labels_choose_hosts_and_say_why_not() -> None:
         ("in(a, b)", "b", True), ("in(a,b)", "c", False), ("!in(a,b)", "c", True), ("!in(a,b)", "a", False),
     ],
 )  # fmt: skip
-def test_selectors(wanted: str, value: str | None, fits: bool) -> None:
+def test_label_selectors(wanted: str, value: str | None, fits: bool) -> None:
     assert matches(wanted, value) == fits
 
 
-def test_what_others_hold_is_waited_for() -> None:
+def test_tasks_wait_for_resources_that_others_use() -> None:
     hosts = (host("a", free=1), host("b", free=1))
     plans = workers(4)
     (chosen,) = place([plans], hosts, "pack")
@@ -95,8 +95,8 @@ def test_what_others_hold_is_waited_for() -> None:
     assert shortage(plans[:1], chosen[:1]) == []
 
 
-def test_sums_are_refused_by_name() -> None:
-    with pytest.raises(ResourcesError, match=r"8 worker need 16 GPUs and the cluster has 0\. .*--gpus-per-worker"):
+def test_a_cluster_with_too_few_gpus_is_refused_with_totals() -> None:
+    with pytest.raises(ResourcesError, match=r"8 worker need 16 GPUs, and the cluster has 0\. .*--gpus-per-worker"):
         place([workers(8, gpus=2)], THREE, "pack")
 
 
@@ -114,10 +114,10 @@ def test_no_host_is_given_more_than_it_has(
         (chosen,) = place([plans], hosts, strategy)
     except ResourcesError:
         return
-    for one in hosts:
-        own = [plan for plan, there in zip(plans, chosen, strict=True) if there is one]
-        assert sum(plan.cpus for plan in own) <= one.total.cpu
-        assert sum(plan.gpus for plan in own) <= one.total.gpu
+    for each in hosts:
+        own = [plan for plan, assigned in zip(plans, chosen, strict=True) if assigned is each]
+        assert sum(plan.cpus for plan in own) <= each.total.cpu
+        assert sum(plan.gpus for plan in own) <= each.total.gpu
         assert strategy != "one-per-host" or len(own) <= 1
 
 

@@ -41,7 +41,7 @@ def test_every_task_sees_one_cluster_without_the_evaluator(mode: str, workers: i
     clusters = {json.dumps(config["cluster"]) for config in configs.values()}
     assert len(clusters) == 1
     cluster = json.loads(clusters.pop())
-    # By number, not by name: worker:10 comes after worker:9.
+    # Sorted by number, not by name: worker:10 comes after worker:9.
     assert cluster["worker"] == [f"host-worker:{1000 + index}" for index in range(workers)]
     assert set(cluster) == ({"chief", "ps", "worker"} if mode == "async" else {"worker"})
     assert len(cluster.get("ps", [])) == (ps if mode == "async" else 0)
@@ -51,7 +51,7 @@ def test_every_task_sees_one_cluster_without_the_evaluator(mode: str, workers: i
 
 @given(MODES, WORKERS, SERVERS, st.integers(0, 8))
 @settings(deadline=None)
-def test_who_leads_who_trains_and_who_gets_gpus(mode: str, workers: int, ps: int, gpus: int) -> None:
+def test_leader_trainers_and_gpus(mode: str, workers: int, ps: int, gpus: int) -> None:
     plans = planned(mode, workers, ps, gpus)
     tasks = [plan.task for plan in plans]
     assert len(set(tasks)) == len(tasks)
@@ -80,7 +80,7 @@ def test_the_evaluator_alone_has_an_empty_cluster() -> None:
 
 @given(MODES, WORKERS, SERVERS, st.integers(0, 3), st.integers(1, 512), st.integers(1, 2**53 - 1))
 @settings(deadline=None)
-def test_the_plan(mode: str, workers: int, ps: int, gpus: int, batch_size: int, samples: int) -> None:
+def test_the_plan_document(mode: str, workers: int, ps: int, gpus: int, batch_size: int, samples: int) -> None:
     asked = spec(
         mode=mode,
         workers=workers,
@@ -96,8 +96,8 @@ def test_the_plan(mode: str, workers: int, ps: int, gpus: int, batch_size: int, 
     assert all({"type", "index", "resources", "tf_config"} <= set(task) for task in tasks)
     assert all(set(task["resources"]) == {"cpu", "gpu"} for task in tasks)
     budget = document["budget"]
-    steps, at_once = budget["steps"], budget["samples_per_step"]
-    assert (steps - 1) * at_once < samples <= steps * at_once
+    steps, per_step = budget["steps"], budget["samples_per_step"]
+    assert (steps - 1) * per_step < samples <= steps * per_step
 
 
 def test_a_budget_in_epochs_has_no_steps_yet() -> None:
@@ -106,7 +106,7 @@ def test_a_budget_in_epochs_has_no_steps_yet() -> None:
     assert plan_document(RunSpec.make({"job": "digits"}))["budget"]["epochs"] == 1.0
 
 
-def test_placeholders_say_whose_address_it_will_be() -> None:
+def test_placeholders_name_their_task() -> None:
     document = plan_document(RunSpec.make({"job": "digits", "mode": "async", "workers": 2}))
     cluster = document["tasks"][0]["tf_config"]["cluster"]
     assert cluster == {"chief": ["<chief:0>"], "ps": ["<ps:0>"], "worker": ["<worker:0>", "<worker:1>"]}

@@ -10,7 +10,8 @@ import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.report import write_reports
-from orchestrator.store.directory import load_comparison, write_comparison
+from orchestrator.store.directory import write_comparison
+from orchestrator.store.folders import load_comparison
 from tests.unit.stored_runs import store_comparison, store_run
 
 # Not marked `unit`: it takes seconds, and the whole marked set is to run in 30 s.

@@ -1,4 +1,4 @@
-"""In what order an execution trains its runs, and what a timeout leaves out: session and runner are played."""
+"""The order in which an execution trains its runs, and the effect of a timeout; session and runner are fakes."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class FakeRunner:
     def abandon(self, error: BaseException) -> None: ...
 
 
-def played(monkeypatch: pytest.MonkeyPatch, *, room: int) -> None:
-    """A cluster with room for `room` groups at once."""
+def fake_session(monkeypatch: pytest.MonkeyPatch, *, room: int) -> None:
+    """Simulate a cluster with room for `room` groups at once."""
 
     class FakeSession:
         def __init__(self, specs: list[RunSpec]) -> None:
@@ -73,25 +73,27 @@ def schedule(planned: list[Planned], results: list[Any]) -> Schedule:
 
 @pytest.mark.parametrize("room", [1, 2])
 def test_every_run_is_trained_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
-    played(monkeypatch, room=room)
-    firsts, all_runs = runs(tmp_path, 3)
+    fake_session(monkeypatch, room=room)
+    first_runs, all_runs = runs(tmp_path, 3)
     results: list[Any] = []
-    Execution(None, None).run(firsts, schedule(all_runs, results))
+    Execution(None, None).run(first_runs, schedule(all_runs, results))
     assert [result.run_id for result in results] == [run.run_id for run in all_runs]
 
 
 @pytest.mark.parametrize("room", [1, 2])
-def test_runs_cut_by_the_timeout_are_handed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
-    """Each variant has its first run, short as it may be; none is begun after them."""
-    played(monkeypatch, room=room)
-    firsts, all_runs = runs(tmp_path, 3)
+def test_runs_stopped_by_the_timeout_are_in_the_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """Each variant gets its first run, even if it is short, and no run is started after that."""
+    fake_session(monkeypatch, room=room)
+    first_runs, all_runs = runs(tmp_path, 3)
     results: list[Any] = []
-    Execution(0.05, None).run(firsts, schedule(all_runs, results))
+    Execution(0.05, None).run(first_runs, schedule(all_runs, results))
     assert [result.run_id for result in results] == ["sync-0", "async-0"]
 
 
-def test_a_single_run_cut_by_the_timeout_is_handed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    played(monkeypatch, room=1)
+def test_a_single_run_stopped_by_the_timeout_is_in_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_session(monkeypatch, room=1)
     (first, _), _ = runs(tmp_path, 1)
     results: list[Any] = []
     Execution(0.05, None).run([first], schedule([first], results))

@@ -1,4 +1,4 @@
-"""What a person is told about a failure that ended a run."""
+"""The error message for a failure that ended a run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_kind_is_one_paragraph_with_the_task_and_its_log(kind: FailureKind
         assert "Try this. That is why." in error.message
 
 
-def test_those_that_failed_alike_are_named_together() -> None:
+def test_tasks_with_the_same_failure_are_named_together() -> None:
     first, second = (TaskFailure(Task("worker", index), FailureKind.HUNG, "it waits") for index in (0, 1))
     other = TaskFailure(Task("ps", 0), FailureKind.PEER, "gone")
     assert "worker:0 (and worker:1) failed" in explain(first, [first, second, other], LOG).message

@@ -1,4 +1,4 @@
-"""From what ticks brought to the frozen result: nothing made up, nothing left out."""
+"""The recorder turns polls into the result, and leaves null what was not measured."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def evaluation(step: int, **metrics: float) -> Evaluation:
 
 
 def host(cpu: float | None, rss: int | None, *notes: str) -> HostSample:
-    """A sample taken while the leg goes on."""
+    """A host sample taken during the leg."""
     return HostSample(time.time() + 1, cpu, rss, None, None, None, None, None, None, notes=notes)
 
 
@@ -56,7 +56,7 @@ def ended(steps: int, *, stopped: str | None = None, **changes: Any) -> Ended:
 
 
 class Run:
-    """One run being recorded."""
+    """A run, its recorder and its monitor."""
 
     def __init__(self, path: Path, **fields: Any) -> None:
         self.store = RunStore(path)
@@ -64,16 +64,16 @@ class Run:
         self.recorder = Recorder(self.spec, "r", self.store, command_started=0.0)
         self.monitor = RunMonitor(self.spec, "r")
 
-    def hear(self, task: Task = W0, attempt: int = 1, **news: Any) -> None:
+    def observe(self, task: Task = W0, attempt: int = 1, **news: Any) -> None:
         news = {name: value if isinstance(value, tuple) else (value,) for name, value in news.items()}
-        heard = [status(task, *in_order(**news))]
-        self.recorder.tick(attempt, Tick(Training("r"), heard))
-        for finding in self.monitor.observe(heard):
-            self.recorder.found(finding)
+        statuses = [status(task, *in_order(**news))]
+        self.recorder.tick(attempt, Tick(Training("r"), statuses))
+        for finding in self.monitor.observe(statuses):
+            self.recorder.add_finding(finding)
 
     def result(self, end: Ended | None, how: Any = "succeeded", reason: str = "budget") -> RunResult:
         for finding in self.monitor.finish():
-            self.recorder.found(finding)
+            self.recorder.add_finding(finding)
         result = self.recorder.result(how, reason, end, self.monitor)
         self.store.close()
         assert (
@@ -88,16 +88,18 @@ class Run:
         return kinds
 
 
-def test_a_run_that_went_well(tmp_path: Path) -> None:
+def test_the_result_of_a_successful_run(tmp_path: Path) -> None:
     run = Run(tmp_path, mode="async", workers=2, ps=1, target="val_accuracy>=0.9", price={"worker": 36.0})
     run.recorder.launch_begins()
     run.recorder.launch_ended(1)
-    run.hear(leg_started=LegStarted("r", 200, 32, 50))
-    run.hear(batches=(batch(1, np.linspace(2, 1, 100), staleness=[0, 1, 2, 3] * 25), batch(101, [0.5] * 100, worker=1)))
+    run.observe(leg_started=LegStarted("r", 200, 32, 50))
+    run.observe(
+        batches=(batch(1, np.linspace(2, 1, 100), staleness=[0, 1, 2, 3] * 25), batch(101, [0.5] * 100, worker=1))
+    )
     reached, last = evaluation(100, val_accuracy=0.92, val_loss=0.4), evaluation(200, val_accuracy=0.95, val_loss=0.3)
-    run.hear(EVALUATOR, evaluations=(reached, last))
-    run.hear(samples=(host(50.0, 100), host(150.0, 300)))
-    run.hear(W1, samples=(host(None, None, "GPU: NVML library not found", "no disk counters"),))
+    run.observe(EVALUATOR, evaluations=(reached, last))
+    run.observe(samples=(host(50.0, 100), host(150.0, 300)))
+    run.observe(W1, samples=(host(None, None, "GPU: NVML library not found", "no disk counters"),))
     end = ended(200, stopped="target", reached=reached, last=last, stopping="target")
     result = run.result(end, reason="target")
 
@@ -124,7 +126,7 @@ def test_a_run_that_went_well(tmp_path: Path) -> None:
     assert run.events()[:3] == ["launch", "ready", "leg_started"]
 
 
-def test_what_was_not_measured_is_null(tmp_path: Path) -> None:
+def test_values_that_were_not_measured_are_null(tmp_path: Path) -> None:
     result = Run(tmp_path, target="val_accuracy>=0.9").result(None, "failed", "it broke")
     document = result.to_json()
     assert document["steps"] is document["samples"] is document["staleness"] is document["cost"] is None
@@ -140,13 +142,13 @@ def test_what_was_not_measured_is_null(tmp_path: Path) -> None:
     assert document["doubled_updates"] is document["optimizer_iterations"] is None
 
 
-def test_no_target_is_null_as_well(tmp_path: Path) -> None:
+def test_without_a_target_its_result_is_null(tmp_path: Path) -> None:
     assert Run(tmp_path).result(ended(10)).target is None
 
 
-def test_a_run_that_was_cut_short_keeps_what_it_did(tmp_path: Path) -> None:
+def test_a_failed_run_keeps_its_steps_and_failures(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    run.hear(batches=batch(1, [2.0, 1.0]))
+    run.observe(batches=batch(1, [2.0, 1.0]))
     failures = [
         TaskFailure(W1, FailureKind.INFRASTRUCTURE, "its process was killed by SIGKILL"),
         TaskFailure(W0, FailureKind.PEER, "lost its peer"),
@@ -163,9 +165,9 @@ def test_a_run_that_was_cut_short_keeps_what_it_did(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_run_that_diverged_does_not_show_the_loss_it_had_before(tmp_path: Path, bad: float) -> None:
+def test_a_run_that_diverged_does_not_report_its_last_finite_loss(tmp_path: Path, bad: float) -> None:
     run = Run(tmp_path)
-    run.hear(batches=(batch(1, [0.5] * 300), batch(301, [bad] * 100)))
+    run.observe(batches=(batch(1, [0.5] * 300), batch(301, [bad] * 100)))
     result = run.result(ended(400, last=evaluation(300, val_loss=0.4)))
     assert not math.isfinite(result.final["loss"])
     assert result.final["val_loss"] == 0.4
@@ -173,22 +175,22 @@ def test_a_run_that_diverged_does_not_show_the_loss_it_had_before(tmp_path: Path
     assert "finding" in run.events()
 
 
-def test_the_final_loss_is_that_of_the_last_percent(tmp_path: Path) -> None:
+def test_the_final_loss_is_the_mean_of_the_last_percent(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    run.hear(batches=batch(101, [1.0] * 98 + [0.25, 0.75]))  # news may come out of order
-    run.hear(batches=batch(1, [8.0] * 100))
+    run.observe(batches=batch(101, [1.0] * 98 + [0.25, 0.75]))  # news may arrive out of order
+    run.observe(batches=batch(1, [8.0] * 100))
     assert run.result(ended(200)).final == {"loss": 0.5}
 
 
 def test_a_short_run_has_a_final_loss_too(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    run.hear(batches=batch(1, [3.0]))
+    run.observe(batches=batch(1, [3.0]))
     assert run.result(ended(1)).final == {"loss": 3.0}
 
 
 def test_sync_has_no_staleness_and_no_doubled_updates(tmp_path: Path) -> None:
     run = Run(tmp_path, mode="sync")
-    run.hear(batches=batch(1, [3.0]))
+    run.observe(batches=batch(1, [3.0]))
     result = run.result(ended(1))
     assert result.staleness is None
     assert result.doubled_updates is None
@@ -196,8 +198,8 @@ def test_sync_has_no_staleness_and_no_doubled_updates(tmp_path: Path) -> None:
 
 def test_attempts_are_counted(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    run.hear(attempt=1)
-    run.hear(attempt=3)
+    run.observe(attempt=1)
+    run.observe(attempt=3)
     assert run.result(ended(1)).attempts == 3
 
 
@@ -205,14 +207,14 @@ def test_a_leg_without_time_has_no_throughput(tmp_path: Path) -> None:
     assert Run(tmp_path).result(ended(0)).throughput.steps_per_s is None
 
 
-def test_steps_that_nobody_reported_are_named(tmp_path: Path) -> None:
-    """Their supervisor was killed after the checkpoint, and before the poll that would have brought them."""
+def test_steps_that_were_never_reported_are_recorded(tmp_path: Path) -> None:
+    """The supervisor was killed after the checkpoint, before a poll could fetch the steps."""
     run = Run(tmp_path)
-    run.hear(batches=(batch(1, [0.5] * 720),))
-    taken_up = leg(attempt=2, start=Start(800, 51_200, 9.0))
-    run.recorder.continues(2, taken_up)
-    run.hear(attempt=2, batches=(batch(801, [0.5] * 10),))
-    run.recorder.continues(3, replace(taken_up, attempt=3, start=Start(800, 51_200, 9.0)))
+    run.observe(batches=(batch(1, [0.5] * 720),))
+    resumed = leg(attempt=2, start=Start(800, 51_200, 9.0))
+    run.recorder.continues(2, resumed)
+    run.observe(attempt=2, batches=(batch(801, [0.5] * 10),))
+    run.recorder.continues(3, replace(resumed, attempt=3, start=Start(800, 51_200, 9.0)))
     run.store.commit()
     with closing(Metrics(tmp_path)) as metrics:
         lost = metrics.column("SELECT detail FROM events WHERE kind = 'unreported'")

@@ -1,6 +1,6 @@
-"""Any faults in any order, with made-up tasks and time: a run ends at its budget or says why, and no step is lost.
+"""Random faults in simulated tasks and time: a run reaches its budget or reports why not, and no step is lost.
 
-The real coordinator, states, hang watch and policy; the tasks train by counting, and keep checkpoints in a dict.
+The coordinator, states, hang watch and policy are real; the tasks train by counting, and keep checkpoints in a dict.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from orchestrator.control.machine import Machine, Rules
 from orchestrator.control.orders import Ended, GiveUp, Outcome, Ready, Relaunch
 from orchestrator.errors import ClusterError, HostLostError, TaskDiedError
 from orchestrator.plan.topology import EVALUATOR, TaskPlan
-from orchestrator.runs.checkpoints import out_of_sight
+from orchestrator.runs.checkpoints import unseen_checkpoints
 from orchestrator.runs.execution import NullWatcher
 from orchestrator.runs.runner import Runner
 from orchestrator.spec.run import RunSpec
@@ -54,7 +54,7 @@ POLL = 0.25
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to a task at a poll of a run, launches included."""
+    """A fault of a task at one of the run's polls, which include those of launches."""
 
     poll: int
     task: int
@@ -63,7 +63,7 @@ class Fault:
 
 @dataclass
 class World:
-    """What outlives a group: time, disk, and the faults to come."""
+    """State that outlives a group: time, disk, and pending faults."""
 
     mode: str
     faults: list[Fault]
@@ -82,8 +82,8 @@ class World:
         return now
 
 
-class Counting(WorkerGroup):
-    """Tasks that train by counting."""
+class CountingGroup(WorkerGroup):
+    """A worker group whose tasks train by counting."""
 
     def __init__(self, world: World, tasks: Sequence[Task]) -> None:
         super().__init__([TaskPlan(task, 1.0, 0.0) for task in tasks])
@@ -93,7 +93,7 @@ class Counting(WorkerGroup):
         self.stopped: set[Task] = set()
         self.leg: Leg | None = None
         self.step = 0
-        self.over = False
+        self.ended = False
         self.stop: str | None = None
         self.to_score: list[Stamp] = []
 
@@ -103,11 +103,11 @@ class Counting(WorkerGroup):
             self.world.clock.now += max(wait, POLL)
             self.world.polls += 1
             for fault in self.world.due():
-                self.world_strikes(fault)
+                self.strike(fault)
         news = self._score() if is_evaluator else self._train()
         return [self._status(task, news if task == self.tasks[0] else []) for task in self.tasks]
 
-    def world_strikes(self, fault: Fault) -> None:
+    def strike(self, fault: Fault) -> None:
         task = self.tasks[fault.task % len(self.tasks)]
         if task in self.failed:
             return
@@ -116,8 +116,8 @@ class Counting(WorkerGroup):
             return
         kind = FailureKind(fault.kind)
         self.failed[task] = TaskFailure(task, kind, kind)
-        spared = self.world.mode == "async" and task.type == "worker"
-        if not spared:
+        replaceable = self.world.mode == "async" and task.type == "worker"
+        if not replaceable:
             for other in self.tasks:
                 if other != task and other not in self.stopped and self.world.mode == "sync":
                     self.failed.setdefault(other, TaskFailure(other, FailureKind.PEER, "lost its peer"))
@@ -130,7 +130,7 @@ class Counting(WorkerGroup):
         return status(task, *(news if task not in self.stopped else []), state=state, vitals=vitals)
 
     def _train(self) -> list[News]:
-        if self.leg is None or self.over:
+        if self.leg is None or self.ended:
             return []
         lost = [task for task in self.tasks if task in self.failed or task in self.stopped]
         workers = [task for task in self.tasks if task.type == "worker" and task not in lost]
@@ -149,7 +149,7 @@ class Counting(WorkerGroup):
             world.disk[self.step] = world.attempt
             news.append(CheckpointWritten(RUN, world.attempt, self.step, self.step, 0.0, "c", 1, 0.0))
         if self.step >= BUDGET or self.stop:
-            self.over = True
+            self.ended = True
             news.append(SnapshotReady(Stamp(RUN, self.step, self.step, self.step / 10.0, final=True)))
             news.append(LegFinished(RUN, self.step, self.step, self.step / 10.0, self.stop, self.step))
         return news
@@ -182,12 +182,12 @@ class Counting(WorkerGroup):
         return asked
 
 
-def live(world: World, max_restarts: int) -> tuple[Ended | None, list[TaskFailure]]:
-    """The run from launch to end, as `orchestrator.runs.runner` goes about it; and the causes of its restarts."""
+def simulate(world: World, max_restarts: int) -> tuple[Ended | None, list[TaskFailure]]:
+    """Simulate a run from launch to end, as `orchestrator.runs.runner` does; returns the causes of restarts too."""
     mode = traits(world.mode)
     tasks = mode.tasks(3, 1)
     rules = Rules(FailurePolicy(max_restarts=max_restarts), HangLimits(HANG, HANG))
-    group, evaluator = Counting(world, tasks), Counting(world, [EVALUATOR])
+    group, evaluator = CountingGroup(world, tasks), CountingGroup(world, [EVALUATOR])
     coordinator = Coordinator(group, evaluator, mode, Machine(rules), world.clock)
     coordinator.begin_run(RunBegan(RUN))
     causes: list[TaskFailure] = []
@@ -212,7 +212,7 @@ def live(world: World, max_restarts: int) -> tuple[Ended | None, list[TaskFailur
             case Relaunch(cause, wait=wait):
                 causes.append(cause)
                 world.clock.now += wait
-                coordinator.renew(Counting(world, tasks))
+                coordinator.renew(CountingGroup(world, tasks))
 
 
 FAULTS = st.lists(
@@ -230,17 +230,17 @@ FAULTS = st.lists(
 
 @given(mode=st.sampled_from(["sync", "async"]), faults=FAULTS, max_restarts=st.integers(0, 4))
 @settings(max_examples=120, deadline=None)
-def test_a_run_reaches_its_budget_or_says_why(mode: str, faults: list[Fault], max_restarts: int) -> None:
+def test_a_run_reaches_its_budget_or_reports_why_not(mode: str, faults: list[Fault], max_restarts: int) -> None:
     world = World(mode, sorted(faults, key=lambda fault: fault.poll))
-    ended, causes = live(world, max_restarts)
+    ended, causes = simulate(world, max_restarts)
     if ended is None:
-        # Given up: for a failure that no restart cures, or after all the restarts there were.
+        # Given up after a failure that no restart cures, or after all allowed restarts.
         assert causes[-1].kind not in MACHINES or len(causes) > max_restarts
     else:
         assert ended.finished.steps == BUDGET
         assert all(cause.kind is not FailureKind.USER for cause in causes)
         assert {step for _, step in world.applied} == set(range(1, BUDGET + 1)), "no step is lost"
-    # Every attempt goes on from the last checkpoint, so that it repeats less than an interval (and a call of each).
+    # Every attempt continues from the last checkpoint, so it repeats less than an interval and a call of each worker.
     for attempt in range(2, world.attempt + 1):
         before = [step for number, step in world.applied if number < attempt]
         mine = [step for number, step in world.applied if number == attempt]
@@ -249,32 +249,34 @@ def test_a_run_reaches_its_budget_or_says_why(mode: str, faults: list[Fault], ma
             assert min(mine) <= max(before) + 1
 
 
-def test_no_fault_no_restart() -> None:
+def test_without_faults_there_are_no_restarts() -> None:
     for mode in ("sync", "async"):
         world = World(mode, [])
-        ended, causes = live(world, 3)
+        ended, causes = simulate(world, 3)
         assert ended is not None
         assert (causes, world.attempt, world.replaced) == ([], 1, 0)
 
 
 @pytest.mark.parametrize(("task", "attempts", "replaced"), [(0, 2, 0), (1, 2, 0), (2, 1, 1), (4, 1, 1)])
 @pytest.mark.parametrize("kind", ["stop", "infrastructure", "out_of_memory"])
-def test_async_only_the_chief_and_the_ps_cost_an_attempt(kind: str, task: int, attempts: int, replaced: int) -> None:
+def test_in_async_mode_only_faults_of_chief_and_ps_end_the_attempt(
+    kind: str, task: int, attempts: int, replaced: int
+) -> None:
     world = World("async", [Fault(8, task, kind)])
-    ended, causes = live(world, 3)
+    ended, causes = simulate(world, 3)
     assert ended is not None
     assert (world.attempt, world.replaced, len(causes)) == (attempts, replaced, attempts - 1)
 
 
-def test_what_crashes_at_every_launch_is_given_up_after_its_restarts() -> None:
+def test_a_run_that_crashes_at_every_launch_is_given_up() -> None:
     world = World("sync", [Fault(poll, 1, "infrastructure") for poll in range(1, 400)])
-    ended, causes = live(world, 3)
+    ended, causes = simulate(world, 3)
     assert ended is None
     assert len(causes) == 4
 
 
 class Group:
-    """Breaks when it is waited for, and cannot be launched again at first."""
+    """A group that breaks at its first launch, and whose next `refusals` relaunches fail."""
 
     def __init__(self, refusals: int, error: type[ClusterError] = ClusterError) -> None:
         self.attempt, self.refusals, self.error, self.broken = 1, refusals, error, False
@@ -310,7 +312,7 @@ def runner_of(folder: Path, waits: list[float]) -> Runner:
     return runner
 
 
-def test_a_launch_that_fails_is_tried_again_within_the_budget(tmp_path: Path) -> None:
+def test_a_failed_launch_is_retried_within_the_retry_budget(tmp_path: Path) -> None:
     waits: list[float] = []
     group: Any = Group(refusals=2)
     runner = runner_of(tmp_path, waits)
@@ -337,10 +339,10 @@ def test_a_launch_that_never_succeeds_is_given_up(
     runner.abandon(raised.value)
 
 
-def test_checkpoints_that_only_another_host_sees_are_said(tmp_path: Path) -> None:
-    """A restart would begin anew: whoever has no shared folder has to know before."""
-    assert "--checkpoints" in (out_of_sight(str(tmp_path)) or "")
-    assert out_of_sight("s3://bucket/folder") is None
+def test_checkpoints_that_only_another_host_sees_cause_a_warning(tmp_path: Path) -> None:
+    """Without a shared folder, a restart would begin at step 0."""
+    assert "--checkpoints" in (unseen_checkpoints(str(tmp_path)) or "")
+    assert unseen_checkpoints("s3://bucket/folder") is None
     (tmp_path / "0000000100-1").mkdir()
     (tmp_path / "0000000100-1" / "manifest.json").touch()
-    assert out_of_sight(str(tmp_path)) is None
+    assert unseen_checkpoints(str(tmp_path)) is None

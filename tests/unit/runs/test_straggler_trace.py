@@ -1,4 +1,4 @@
-"""draws.csv: what slow workers drew, in a form that can be replayed."""
+"""draws.csv contains the straggler trace of a run, and can be replayed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def spec(**fields: object) -> RunSpec:
     return RunSpec.make({"job": "digits", "straggler": PROFILE, "seed": 3, **fields})
 
 
-def test_the_file_is_a_trace_of_what_was_drawn(tmp_path: Path) -> None:
+def test_the_file_contains_the_factors_and_can_be_replayed(tmp_path: Path) -> None:
     writing = Writing(tmp_path).begins()
     writing.trains(steps=7).committed()
     write_trace(tmp_path, spec())
@@ -33,7 +33,7 @@ def test_the_file_is_a_trace_of_what_was_drawn(tmp_path: Path) -> None:
     np.testing.assert_array_equal(replayed, sleeps(PROFILE, 3, 2, 7))
 
 
-def test_none_without_draws(tmp_path: Path) -> None:
+def test_without_stragglers_there_is_no_file(tmp_path: Path) -> None:
     Writing(tmp_path).begins().committed()
     write_trace(tmp_path, spec(straggler="none"))
     assert not (tmp_path / TRACE).exists()

@@ -109,7 +109,7 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("LONG", "x" * 70_000)
     monkeypatch.delenv("NOWHERE", raising=False)
     assert secrets.values(["HUB_TOKEN"]) == {"HUB_TOKEN": "canary-5d1c"}
-    for name, words in [("NOWHERE", "no variable NOWHERE"), ("SHORT", "fewer than 6"), ("LONG", "too many")]:
+    for name, words in [("NOWHERE", "NOWHERE is not set"), ("SHORT", "fewer than 6"), ("LONG", "too many")]:
         with pytest.raises(SpecError, match=words) as refused:
             secrets.values([name])
         assert "1234" not in refused.value.message
@@ -128,5 +128,5 @@ def test_the_spec_and_the_assignment_do_not_show_them(monkeypatch: pytest.Monkey
 
 def test_a_job_that_fails_as_it_is_loaded_gives_none_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB_TOKEN", "canary-5d1c")
-    error = secrets.without(JobError("bad canary-5d1c", "line: 'canary-5d1c'"), ["HUB_TOKEN", "NOWHERE"])
+    error = secrets.masked(JobError("bad canary-5d1c", "line: 'canary-5d1c'"), ["HUB_TOKEN", "NOWHERE"])
     assert (error.message, error.traceback) == ("bad [secret HUB_TOKEN]", "line: '[secret HUB_TOKEN]'")

@@ -1,4 +1,4 @@
-"""The event files hold what the run told, as TensorBoard's own reader finds it, and no TensorFlow wrote them."""
+"""Event files contain a run's news, as read by TensorBoard's own reader, and are written without TensorFlow."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def batch(first: int, steps: int, clock: float, loss: float, *, stale: float | N
 
 
 def events(run: Path) -> Iterator[Event]:
-    """Every record of the run's one event file."""
+    """Every record of the run's only event file."""
     (file,) = (run / "tensorboard").glob("events.out.tfevents.*")
     data = file.read_bytes()
     while data:
@@ -61,7 +61,7 @@ def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
 def opened(path: Path, mode: str = "sync", **fields: Any) -> TensorBoard:
     path.mkdir(exist_ok=True)
     board = TensorBoard(RunSpec.make({"job": "digits", "mode": mode, **fields}), path)
-    board.hear(status(leg_started=LegStarted("r", 1000, 64, 100)))
+    board.observe(status(leg_started=LegStarted("r", 1000, 64, 100)))
     return board
 
 
@@ -72,8 +72,10 @@ def closed(board: TensorBoard) -> None:
 
 def test_losses_evaluations_and_speed_over_samples(tmp_path: Path) -> None:
     board = opened(tmp_path)
-    board.hear(status(batches=(batch(1, 20, 0.0, 2.0, accuracy=0.1), batch(21, 20, 0.2, 1.0, accuracy=0.3))))
-    board.hear(status(evaluations=Evaluation(Stamp("r", 40, 2560, 0.4), {"val_loss": 0.5, "val_accuracy": 0.9}, 0.1)))
+    board.observe(status(batches=(batch(1, 20, 0.0, 2.0, accuracy=0.1), batch(21, 20, 0.2, 1.0, accuracy=0.3))))
+    board.observe(
+        status(evaluations=Evaluation(Stamp("r", 40, 2560, 0.4), {"val_loss": 0.5, "val_accuracy": 0.9}, 0.1))
+    )
     closed(board)
     found = scalars(tmp_path)
     assert found["train/loss"] == [(20 * 64, 2.0), (40 * 64, 1.0)]
@@ -85,33 +87,33 @@ def test_losses_evaluations_and_speed_over_samples(tmp_path: Path) -> None:
     assert walls[1] - walls[0] == pytest.approx(0.2), "wall time is the training clock"
 
 
-def test_short_calls_make_one_point_together(tmp_path: Path) -> None:
+def test_short_calls_share_one_point(tmp_path: Path) -> None:
     board = opened(tmp_path)
     for step in range(100):
-        board.hear(status(batches=batch(step + 1, 1, step * 0.005, float(step))))
+        board.observe(status(batches=batch(step + 1, 1, step * 0.005, float(step))))
     closed(board)
     points = scalars(tmp_path)["train/loss"]
     assert 4 <= len(points) <= 6
     assert points[-1][0] == 100 * 64
 
 
-def test_a_loss_that_is_not_finite_is_shown_as_such(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_written_unchanged(tmp_path: Path) -> None:
     board = opened(tmp_path)
-    board.hear(status(batches=batch(1, 20, 0.0, math.nan)))
+    board.observe(status(batches=batch(1, 20, 0.0, math.nan)))
     closed(board)
     assert math.isnan(scalars(tmp_path)["train/loss"][0][1])
 
 
-def test_utilisation_of_every_task_once_training_began(tmp_path: Path) -> None:
+def test_utilization_of_every_task_is_written_once_training_started(tmp_path: Path) -> None:
     gpu = GpuSample("GPU-1", "H100", 88.0, 2 << 30, 4 << 30, None, 300.0, 60.0)
     sample = HostSample(123.0, 71.0, 1 << 30, 1.0, 1.0, 2 << 20, 4 << 20, None, None, (gpu,))
     nothing = HostSample(124.0, None, None, None, None, None, None, None, None)
     early = TensorBoard(RunSpec.make({"job": "digits"}), tmp_path)
-    early.hear(status(samples=sample))
+    early.observe(status(samples=sample))
     closed(early)
     assert scalars(tmp_path) == {}
     board = opened(tmp_path / "run")
-    board.hear(status(samples=(sample, nothing)))
+    board.observe(status(samples=(sample, nothing)))
     closed(board)
     assert {tag: values[0][1] for tag, values in scalars(tmp_path / "run").items()} == {
         "utilization/cpu_percent/worker:0": 71.0,
@@ -123,10 +125,10 @@ def test_utilisation_of_every_task_once_training_began(tmp_path: Path) -> None:
     }
 
 
-def test_staleness_as_a_histogram(tmp_path: Path) -> None:
+def test_staleness_is_a_histogram(tmp_path: Path) -> None:
     board = opened(tmp_path, "async")
     for i in range(50):
-        board.hear(status(batches=batch(1 + 10 * i, 10, i * 0.1, 1.0, stale=float(i % 3))))
+        board.observe(status(batches=batch(1 + 10 * i, 10, i * 0.1, 1.0, stale=float(i % 3))))
     closed(board)
     histograms = [v.histo for e in events(tmp_path) for v in e.summary.value if v.tag == "staleness/updates"]
     assert len(histograms) == 3, "every two seconds of training, and the rest"
@@ -137,18 +139,18 @@ def test_staleness_as_a_histogram(tmp_path: Path) -> None:
     assert scalars(tmp_path)["staleness/mean"][0][1] == pytest.approx(1, abs=0.1)
 
 
-def test_a_very_stale_update_gets_into_the_last_bucket(tmp_path: Path) -> None:
+def test_a_very_stale_update_is_in_the_last_bucket(tmp_path: Path) -> None:
     board = opened(tmp_path, "async")
-    board.hear(status(batches=(batch(1, 10, 0.0, 1.0, stale=0.0), batch(11, 1, 0.2, 1.0, stale=5000.0))))
+    board.observe(status(batches=(batch(1, 10, 0.0, 1.0, stale=0.0), batch(11, 1, 0.2, 1.0, stale=5000.0))))
     closed(board)
     (histogram,) = (v.histo for e in events(tmp_path) for v in e.summary.value if v.tag == "staleness/updates")
     assert len(histogram.bucket) < 40
     assert (sum(histogram.bucket), histogram.max, histogram.bucket[-1]) == (11, 5000.0, 1)
 
 
-def test_spec_findings_and_outcome_as_text(tmp_path: Path) -> None:
+def test_spec_findings_and_outcome_are_text(tmp_path: Path) -> None:
     board = opened(tmp_path, params={"a|b": "x\ny"})
-    board.found(Finding(kind="nan", symptom="the loss is nan", evidence="0.5 before", action="stopped"))
+    board.add_finding(Finding(kind="nan", symptom="the loss is nan", evidence="0.5 before", action="stopped"))
     closed(board)
     texts = {
         value.tag: value.tensor.string_val[0].decode()
@@ -162,14 +164,14 @@ def test_spec_findings_and_outcome_as_text(tmp_path: Path) -> None:
     assert texts["outcome"] == "succeeded: budget"
 
 
-def test_it_can_be_read_while_the_run_is_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_can_be_read_while_the_run_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("orchestrator.sinks.tensorboard.time.monotonic", lambda: now[0])
     board = opened(tmp_path)
-    board.hear(status(batches=batch(1, 20, 0.0, 2.0)))
+    board.observe(status(batches=batch(1, 20, 0.0, 2.0)))
     assert "train/loss" not in scalars(tmp_path)
     now[0] = 2.5
-    board.hear(status(batches=batch(21, 20, 0.2, 1.0)))
+    board.observe(status(batches=batch(21, 20, 0.2, 1.0)))
     assert len(scalars(tmp_path)["train/loss"]) == 2
     closed(board)
 
@@ -190,13 +192,13 @@ from tests.unit.sinks.test_tensorboard import batch, closed, opened, status
 for mode in ("sync", "async"):
     board = opened(Path(sys.argv[1], mode), mode)
     stale = None if mode == "sync" else 1.0
-    board.hear(status(batches=(batch(1, 20, 0.0, 2.0, stale=stale), batch(21, 20, 0.2, 1.0, stale=stale))))
+    board.observe(status(batches=(batch(1, 20, 0.0, 2.0, stale=stale), batch(21, 20, 0.2, 1.0, stale=stale))))
     closed(board)
 print(sorted({{"tensorflow", "keras"}} & set(sys.modules)))
 """
 
 
-def test_tensorboard_itself_reads_both_modes_and_nobody_needs_tensorflow(tmp_path: Path) -> None:
+def test_tensorboard_reads_both_modes_and_tensorflow_is_not_needed(tmp_path: Path) -> None:
     root = str(Path(__file__).parents[3])
     writing = [sys.executable, "-c", WRITING.format(root=root), tmp_path]
     wrote = subprocess.run(writing, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""From TARGET, file and flags to a spec: precedence, hostile files, and the child that loads the job."""
+"""Resolution of a spec from job reference, file and flags: precedence, hostile files, and loading of the job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orchestrator.errors import JobError, SpecError, UsageError
 from orchestrator.spec import resolve as module
 from orchestrator.spec.resolve import JobDescription, describe_job, resolve_comparison, resolve_run
 from orchestrator.spec.run import RunSpec
-from orchestrator.spec.yaml import MAX_SPEC_BYTES, read_yaml
+from orchestrator.spec.yaml import MAX_SPEC_BYTES, read_mapping
 
 Write = Callable[[str], Path]
 DEFAULTS = {"batch_size": 16, "samples": 500, "target": "val_accuracy>=0.9"}
@@ -34,7 +34,7 @@ def write(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Any, ...]]]:
-    """No child: every job proposes DEFAULTS, and has one param of its own."""
+    """Replaces the child process: every job has DEFAULTS and a param `hidden`."""
     questions: list[tuple[Any, ...]] = []
 
     def describe(job: str, directory: str, params: dict[str, Any], *, here: bool) -> JobDescription:
@@ -69,14 +69,14 @@ def test_the_jobs_validated_params_are_kept(asked: list[Any]) -> None:
         ("samples: null", {}, None, None),
     ],
 )
-def test_a_budget_replaces_the_one_of_the_other_kind(
+def test_a_budget_in_samples_replaces_one_in_epochs_and_vice_versa(
     write: Write, asked: list[Any], yaml: str, flags: dict[str, Any], samples: int | None, epochs: float | None
 ) -> None:
     spec = resolve_run(str(write(f"job: digits\n{yaml}\n")), flags)
     assert (spec.samples, spec.epochs) == (samples, epochs)
 
 
-def test_two_budgets_in_one_place_are_refused(write: Write, asked: list[Any]) -> None:
+def test_two_budgets_from_one_source_are_refused(write: Write, asked: list[Any]) -> None:
     with pytest.raises(SpecError, match="give one of them"):
         resolve_run(str(write("job: digits\nepochs: 2\nsamples: 7\n")), {})
     with pytest.raises(SpecError, match="give one of them"):
@@ -113,7 +113,7 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path: Path, asked: Any, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("text", "field", "said"),
+    ("text", "field", "message"),
     [
         ("jobb: digits", "jobb", "did you mean 'job'?"),
         ("workers: 2", "job", "name a built-in job"),
@@ -128,24 +128,24 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path: Path, asked: Any, monkeypa
     ],
 )
 def test_a_wrong_field_is_refused_before_the_job_is_loaded(
-    write: Write, asked: list[Any], text: str, field: str | None, said: str | None
+    write: Write, asked: list[Any], text: str, field: str | None, message: str | None
 ) -> None:
     path = write(text)
-    if said is None:
-        resolve_run(str(path), {})  # a backslash in single quotes is only that
+    if message is None:
+        resolve_run(str(path), {})  # in single quotes, a backslash is not an escape
         return
-    with pytest.raises(SpecError, match=re.escape(said)) as caught:
+    with pytest.raises(SpecError, match=re.escape(message)) as caught:
         resolve_run(str(path), {})
     assert caught.value.field == field
     assert asked == []
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("", "has to hold fields"),
-        ("digits", "has to hold fields"),
-        ("- job", "has to hold fields"),
+        ("", "must contain fields"),
+        ("digits", "must contain fields"),
+        ("- job", "must contain fields"),
         ("job: !!python/object/apply:os.system ['touch pwned']", "tags are not allowed"),
         ("job: !!python/name:os.system", "tags are not allowed"),
         ("job: digits\nparams: {hidden: !mine 3}", "!mine: tags are not allowed (line 2, column 18)"),
@@ -169,9 +169,9 @@ def test_a_wrong_field_is_refused_before_the_job_is_loaded(
         ("samples: " + "9" * 5000, "too long for a number"),
     ],
 )
-def test_hostile_files(write: Write, tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(said)) as caught:
-        read_yaml(write(text))
+def test_hostile_files(write: Write, tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
+        read_mapping(write(text))
     assert str(tmp_path / "spec.yaml") in caught.value.message
     assert "\n" not in caught.value.message
     assert len(caught.value.message) < 600
@@ -184,7 +184,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "huge.yaml").write_text("#" * (MAX_SPEC_BYTES + 1))
     (tmp_path / "endless.yaml").symlink_to("/dev/zero")
     (tmp_path / "loop.yaml").symlink_to("loop.yaml")
-    for name, said in [
+    for name, message in [
         ("none.yaml", "There is no spec file"),
         ("folder.yaml", "Is a directory"),
         ("latin.yaml", "utf-8"),
@@ -193,8 +193,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         ("loop.yaml", "symbolic links"),
         ("a\0b.yaml", "null byte"),
     ]:
-        with pytest.raises(UsageError, match=said):
-            read_yaml(tmp_path / name)
+        with pytest.raises(UsageError, match=message):
+            read_mapping(tmp_path / name)
 
 
 SNIPPETS = st.sampled_from([
@@ -210,14 +210,14 @@ def test_any_file_is_a_mapping_of_text_or_refused(tmp_path: Path, content: bytes
     path = tmp_path / "any.yaml"
     path.write_bytes(content)
     try:
-        values = read_yaml(path)
+        values = read_mapping(path)
     except UsageError:
         return
     assert all(isinstance(key, str) for key in values)
     json.dumps(values, default=str)
 
 
-# From here on, jobs are loaded by a real child process.
+# From here on, jobs are loaded in a real child process.
 
 ONE_JOB = """
 from jobs.api import Job
@@ -238,7 +238,7 @@ def test_a_job_is_described(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("job", "params", "field", "said"),
+    ("job", "params", "field", "message"),
     [
         ("digit", {}, "job", "did you mean 'digits'?"),
         ("none.py:Mine", {}, "job", "no file"),
@@ -246,8 +246,10 @@ def test_a_job_is_described(tmp_path: Path) -> None:
         ("digits", {"hidden": "many"}, "params.hidden", "'many' is not allowed"),
     ],
 )
-def test_what_is_wrong_with_a_job(tmp_path: Path, job: str, params: dict[str, Any], field: str, said: str) -> None:
-    with pytest.raises(SpecError, match=re.escape(said)) as caught:
+def test_errors_about_a_job_name_the_field(
+    tmp_path: Path, job: str, params: dict[str, Any], field: str, message: str
+) -> None:
+    with pytest.raises(SpecError, match=re.escape(message)) as caught:
         describe_job(job, str(tmp_path), params)
     assert caught.value.field == field
     assert not caught.value.message.startswith("job: job")
@@ -265,7 +267,7 @@ def test_what_is_wrong_with_a_job(tmp_path: Path, job: str, params: dict[str, An
     ],
     ids=["prints much", "leaves a thread", "leaves a process", "reads input", "ends slowly", "closes its output"],
 )
-def test_what_a_module_does_while_it_is_imported_delays_nobody(tmp_path: Path, code: str) -> None:
+def test_a_module_that_misbehaves_on_import_does_not_block(tmp_path: Path, code: str) -> None:
     (tmp_path / "mine.py").write_text(code + ONE_JOB)
     assert describe_job("mine.py", str(tmp_path), {"text": "z" * 200_000}).name == "Mine"
 
@@ -281,7 +283,9 @@ def test_what_a_module_does_while_it_is_imported_delays_nobody(tmp_path: Path, c
         ("def f(): f()\nf()", "RecursionError", "mine.py"),
     ],
 )
-def test_a_module_that_fails_is_the_users(tmp_path: Path, code: str, message: str, traceback: str) -> None:
+def test_a_failing_module_is_reported_as_the_users_error(
+    tmp_path: Path, code: str, message: str, traceback: str
+) -> None:
     (tmp_path / "mine.py").write_text(code)
     with pytest.raises(JobError, match=re.escape(message)) as caught:
         describe_job("mine.py", str(tmp_path), {})
@@ -290,7 +294,7 @@ def test_a_module_that_fails_is_the_users(tmp_path: Path, code: str, message: st
 
 
 @pytest.mark.parametrize("default", ["object()", "{1, 2}", "float('nan')"])
-def test_defaults_that_are_no_fields_values(tmp_path: Path, default: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_defaults_of_a_job_are_refused(tmp_path: Path, default: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.py").write_text(ONE_JOB + f"    defaults = {{'samples': {default}}}\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SpecError, match=r"^samples: "):

@@ -1,4 +1,4 @@
-"""The spec: what is allowed, what is said about the rest, and that it survives being written and read."""
+"""The spec: what is allowed, the messages about everything else, and that it is read back as it was written."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_resolved_spec_is_the_same_spec(fields: dict[str, Any]) -> None:
     assert set(written) == set(RunSpec.model_fields)
 
 
-def test_it_is_frozen() -> None:
+def test_specs_are_frozen() -> None:
     with pytest.raises(ValidationError):
         RunSpec.make({"job": "digits"}).workers = 3  # type: ignore[misc]
     with pytest.raises(ValidationError):
@@ -115,7 +115,7 @@ def test_it_is_frozen() -> None:
         ("run_id", "", "letters, digits"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_is_allowed(field: str, value: object, allowed: str) -> None:
+def test_an_invalid_value_is_reported_with_what_is_allowed(field: str, value: object, allowed: str) -> None:
     with pytest.raises(SpecError, match=re.escape(allowed)) as caught:
         RunSpec.make({"job": "digits", field: value})
     assert caught.value.field == field
@@ -127,7 +127,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(field: str, value: object, 
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "message"),
     [
         ("worker", "did you mean 'workers'?"),
         ("batchsize", "did you mean 'batch_size'?"),
@@ -136,8 +136,8 @@ def test_a_wrong_value_is_named_with_what_is_allowed(field: str, value: object, 
         ("zzz", "Fields: job, directory"),
     ],
 )
-def test_a_key_that_is_not_a_field(key: str, said: str) -> None:
-    with pytest.raises(SpecError, match=re.escape(said)) as caught:
+def test_an_unknown_key_is_refused(key: str, message: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(message)) as caught:
         RunSpec.make({"job": "digits", key: 1})
     assert caught.value.field == key
 
@@ -146,13 +146,13 @@ def test_a_key_that_is_not_a_field(key: str, said: str) -> None:
     ("fields", "field"),
     [({"mode": "async", "ps": 0}, "ps"), ({"samples": 10, "epochs": 2}, "epochs")],
 )
-def test_fields_that_do_not_go_together(fields: dict[str, Any], field: str) -> None:
+def test_fields_that_contradict_each_other_are_refused(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(SpecError) as caught:
         RunSpec.make({"job": "digits", **fields})
     assert caught.value.field == field
 
 
-def test_no_ps_is_fine_where_none_is_needed() -> None:
+def test_sync_mode_works_without_ps() -> None:
     assert RunSpec.make({"job": "digits", "mode": "sync", "ps": 0}).ps == 0
 
 
@@ -165,7 +165,7 @@ def test_a_target_is_kept_to_the_last_digit(metric: str, op: str, value: float) 
     assert RunSpec.make({"job": "digits", "target": str(target)}).parsed_target == target
 
 
-def test_targets_read_as_typed() -> None:
+def test_targets_print_as_typed() -> None:
     for text in ("val_accuracy>=0.95", "val_loss<0.123456789", "val_accuracy>=1"):
         assert str(MetricTarget.parse(text)) == text
 
@@ -187,7 +187,7 @@ def test_when_a_target_is_met(text: str, below: bool, at: bool, above: bool) -> 
 
 @given(run_fields(mode="sync"), st.integers(1, 50))
 @settings(deadline=None)
-def test_a_comparison_varies_mode_and_seed_alone(fields: dict[str, Any], count: int) -> None:
+def test_runs_of_a_comparison_differ_in_mode_and_seed_only(fields: dict[str, Any], count: int) -> None:
     first = fields["seed"] = min(fields.get("seed", 0), 2**31 - 1 - count)
     spec = CompareSpec.make(fields | {"seeds": count})
     assert spec.seeds == tuple(range(first, first + count))
@@ -199,7 +199,7 @@ def test_a_comparison_varies_mode_and_seed_alone(fields: dict[str, Any], count: 
 
 
 @pytest.mark.parametrize(
-    ("fields", "field", "said"),
+    ("fields", "field", "message"),
     [
         ({"seeds": 0}, "seeds", "from 1 to 1000"),
         ({"seeds": -3}, "seeds", "from 1 to 1000"),
@@ -228,8 +228,8 @@ def test_a_comparison_varies_mode_and_seed_alone(fields: dict[str, Any], count: 
         ({"worker": 3}, "worker", "did you mean 'workers'?"),
     ],
 )
-def test_a_wrong_comparison(fields: dict[str, Any], field: str, said: str) -> None:
-    with pytest.raises(SpecError, match=re.escape(said)) as caught:
+def test_an_invalid_comparison_is_refused(fields: dict[str, Any], field: str, message: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(message)) as caught:
         CompareSpec.make({"job": "digits", **fields})
     assert caught.value.field == field
 
@@ -258,14 +258,14 @@ def test_one_mode_can_have_fields_of_its_own() -> None:
     assert (own.learning_rate, own.epochs) == (0.1, 2)
 
 
-def test_the_python_api_checks_as_well() -> None:
+def test_specs_made_in_python_are_validated_too() -> None:
     with pytest.raises(SpecError, match="ps: 0"):
         RunSpec(job="digits", mode="async", ps=0)
     with pytest.raises(SpecError, match="ps: 0"):
         CompareSpec(run=RunSpec(job="digits", ps=0))
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schema_is_valid() -> None:
     SCHEMA.check_schema(SCHEMA.schema)
 
 
@@ -282,7 +282,7 @@ def test_the_schema_is_one() -> None:
         {"variants": {"small": {"batch_size": 16}, "large": {"batch_size": 64}}},
     ],
 )
-def test_the_schema_takes_what_we_take(fields: dict[str, Any]) -> None:
+def test_the_schema_accepts_valid_specs(fields: dict[str, Any]) -> None:
     SCHEMA.validate({"job": "digits", **fields})
     CompareSpec.make({"job": "digits", **fields})
 
@@ -301,7 +301,7 @@ def test_the_schema_takes_what_we_take(fields: dict[str, Any]) -> None:
         {"job": "digits", "modes": ["sycn"]},
     ],
 )
-def test_the_schema_refuses_what_we_refuse(document: dict[str, Any]) -> None:
+def test_the_schema_refuses_invalid_specs(document: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         SCHEMA.validate(document)
     with pytest.raises(SpecError):

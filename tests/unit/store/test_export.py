@@ -1,4 +1,4 @@
-"""A run's metrics as tables hold every row, in every format."""
+"""Exported tables contain every row of a run's metrics, in every format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def run(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("format_", ["parquet", "csv"])
-def test_every_table_and_row(run: Path, tmp_path: Path, format_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_table_and_row_is_exported(
+    run: Path, tmp_path: Path, format_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(exporting, "_CHUNK", 64)  # several batches
     files = export(run, format_, tmp_path / "out")
     assert sorted(file.stem for file in files) == [
@@ -38,7 +40,7 @@ def test_every_table_and_row(run: Path, tmp_path: Path, format_: str, monkeypatc
     steps = read["steps"]
     assert steps.num_rows == 500
     assert steps["step"].to_pylist() == list(range(1, 501))
-    assert steps["loss"].null_count == 200, "what SQLite has as null, NaN among it"
+    assert steps["loss"].null_count == 200, "SQLite stores NaN as null"
     assert np.nanmax(steps["clock"].to_numpy()) == pytest.approx(0.2)
     assert read["host_samples"]["cpu_percent"].to_pylist() == [71.0, None]
     assert json.loads(read["evaluations"]["metrics"][0].as_py()) == {"val_accuracy": 0.9}
@@ -49,13 +51,13 @@ def test_every_table_and_row(run: Path, tmp_path: Path, format_: str, monkeypatc
             assert table.num_rows == db.execute(f"SELECT COUNT(*) FROM {name}").fetchone()[0]
 
 
-def test_also_while_the_run_is_on(tmp_path: Path) -> None:
+def test_a_run_in_progress_can_be_exported(tmp_path: Path) -> None:
     Writing(tmp_path / "run").begins().trains(100).committed()
     export(tmp_path / "run", "parquet", tmp_path / "out")
     assert pq.read_table(tmp_path / "out" / "steps.parquet").num_rows == 100
 
 
-def test_the_command(run: Path) -> None:
+def test_the_command_line_exports(run: Path) -> None:
     done = regatta("export-metrics", "run", "--format", "csv", cwd=run.parent)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.splitlines()[0]) == Path("run/export/calls.csv")
@@ -63,18 +65,18 @@ def test_the_command(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "format_", "said"),
+    ("folder", "format_", "message"),
     [
         ("run", "xlsx", "'xlsx' is not allowed: parquet or csv"),
         ("other", "csv", "holds no metrics.db"),
     ],
 )
-def test_bad_input(run: Path, tmp_path: Path, folder: str, format_: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_bad_input_is_refused(run: Path, tmp_path: Path, folder: str, format_: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         export(tmp_path / folder, format_, tmp_path / "out")
 
 
-def test_a_place_that_cannot_be_written_to(run: Path, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_refused(run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written to"):
         export(run, "csv", tmp_path / "file" / "out")

@@ -1,4 +1,4 @@
-"""The store keeps up with a large run in bounded memory, and a killed driver costs no more than its last seconds."""
+"""The store keeps up with a large run in bounded memory, and a killed driver loses two seconds of data at most."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from orchestrator.store.metrics import Metrics, MetricsWriter
 from workers.messages import Task
 from workers.news import CallTiming, GpuSample, HostSample, ReplicaState, ReplicaStatus, StepBatch
 
-# Not marked `unit`: it takes seconds, and the marked set has thirty.
+# Not marked `unit`: it takes seconds, and all marked tests together should take thirty.
 
 REPLICAS, STEPS_PER_SECOND = 16, 1000
 GPUS = tuple(GpuSample(f"GPU-{i}", "H100", 90.0, 1 << 30, 1 << 36, 1 << 30, 300.0, 60.0) for i in range(8))
 
 
 def second_of_news(second: int) -> list[ReplicaStatus]:
-    """What 16 replicas tell in one second: ten calls each, a timing for each call, a sample with eight GPUs."""
+    """Statuses of 16 replicas for one second: each has ten calls with a timing each, and a sample with eight GPUs."""
     steps = STEPS_PER_SECOND // REPLICAS // 10
     news = []
     for worker in range(REPLICAS):
@@ -47,7 +47,7 @@ def second_of_news(second: int) -> list[ReplicaStatus]:
 
 
 def test_sixteen_replicas_at_a_thousand_steps_a_second(tmp_path: Path) -> None:
-    """A minute of news takes a few seconds of one core, and leaves nothing behind in memory."""
+    """Storing a minute of news takes a few seconds of one core, and memory does not grow."""
     store = MetricsWriter(tmp_path)
     for status in second_of_news(0):
         store.add(1, status)
@@ -78,7 +78,7 @@ from orchestrator.store.metrics import MetricsWriter
 from tests.unit.store.test_metrics_load import second_of_news
 store = MetricsWriter(Path(sys.argv[1]))
 second = 0
-while True:  # at the pace of a real run: a tenth of a second's news at a time
+while True:  # at the rate of a real run: the news of a tenth of a second at a time
     news = second_of_news(second)
     for part in range(10):
         store.event(1, "tick", at=time.time())
@@ -98,7 +98,7 @@ def test_a_killed_driver_loses_two_seconds_at_most(tmp_path: Path) -> None:
         while not (tmp_path / "metrics.db").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(2.0)
-        reader = Metrics(tmp_path)  # somebody watches meanwhile
+        reader = Metrics(tmp_path)  # a connected reader, as of `regatta watch`
         assert reader.column("SELECT COUNT(*) FROM events")[0] > 0
         time.sleep(1.7)
     finally:
@@ -112,5 +112,5 @@ def test_a_killed_driver_loses_two_seconds_at_most(tmp_path: Path) -> None:
     assert killed - last < 2.0
     assert metrics.column("PRAGMA integrity_check") == ["ok"]
     metrics.close()
-    with sqlite3.connect(tmp_path / "metrics.db") as again:  # and it can be written to, as the next driver would
-        again.execute("INSERT INTO events VALUES (0, 2, 'resumed', NULL, '{}')")
+    with sqlite3.connect(tmp_path / "metrics.db") as database:  # the driver of a resumed run can write to it
+        database.execute("INSERT INTO events VALUES (0, 2, 'resumed', NULL, '{}')")

@@ -1,4 +1,4 @@
-"""The run directory: what is written is read back, whole or not at all, whatever its name."""
+"""Run folders: everything written is read back, whole or not at all, whatever the folder's name."""
 
 from __future__ import annotations
 
@@ -28,14 +28,12 @@ from orchestrator.store.directory import (
     RESULT,
     RunStore,
     claim_directory,
-    find_runs,
-    load_comparison,
-    load_result,
     new_id,
     to_json,
     write_atomically,
 )
 from orchestrator.store.documents import to_text
+from orchestrator.store.folders import find_runs, load_comparison, load_result
 from orchestrator.store.metrics import METRICS, Metrics
 from tests.made import in_order, status
 from workers.messages import Task
@@ -77,7 +75,7 @@ def store(tmp_path: Path) -> RunStore:
     return RunStore(tmp_path)
 
 
-def test_everything_a_status_brings(store: RunStore) -> None:
+def test_everything_in_a_status_is_stored(store: RunStore) -> None:
     stamp = Stamp("r", 2, 128, 0.1, final=True)
     store.add(
         3,
@@ -113,7 +111,7 @@ def test_everything_a_status_brings(store: RunStore) -> None:
     assert (store.path / "logs" / "worker-0.log").read_bytes() == b"hello\n"
 
 
-def test_a_reader_sees_what_was_committed_while_the_run_is_on(store: RunStore) -> None:
+def test_a_reader_sees_committed_rows_while_the_run_trains(store: RunStore) -> None:
     reader = Metrics(store.path)
     store.add(1, status(W0, batch(1, [0.5])))
     assert reader.column("SELECT COUNT(*) FROM steps") == [0]
@@ -121,7 +119,7 @@ def test_a_reader_sees_what_was_committed_while_the_run_is_on(store: RunStore) -
     assert reader.column("SELECT COUNT(*) FROM steps") == [1]
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         reader.rows("DELETE FROM steps")
-    store.close()  # with a reader there
+    store.close()  # with a reader still connected
     assert reader.column("SELECT COUNT(*) FROM steps") == [1]
     reader.close()
 
@@ -139,7 +137,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_what_was_committed_survives_the_drivers_death(tmp_path: Path) -> None:
+def test_committed_rows_survive_a_killed_driver(tmp_path: Path) -> None:
     died = subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False)
     assert died.returncode == -9
     metrics = Metrics(tmp_path)
@@ -149,7 +147,7 @@ def test_what_was_committed_survives_the_drivers_death(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_any_folder_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_any_name_works(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = claim_directory(Path(name))
     store = RunStore(path)
@@ -167,7 +165,7 @@ def test_any_folder_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPa
 
 @given(st.text(max_size=60))
 @settings(deadline=None)
-def test_a_new_id_is_a_run_id(name: str) -> None:
+def test_a_new_id_is_a_valid_and_unique_run_id(name: str) -> None:
     run_id = new_id(name)
     assert RunSpec.make({"job": "digits", "run_id": run_id}).run_id == run_id
     assert new_id(name) != run_id or new_id(name) != run_id
@@ -182,10 +180,10 @@ def test_ids_sort_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def at_exit(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
-    """What would be done when the process ends."""
-    done: list[Callable[[], None]] = []
-    monkeypatch.setattr(atexit, "register", lambda call, **options: done.append(lambda: call(**options)))
-    return done
+    """Calls registered with `atexit`."""
+    calls: list[Callable[[], None]] = []
+    monkeypatch.setattr(atexit, "register", lambda call, **options: calls.append(lambda: call(**options)))
+    return calls
 
 
 def test_a_claimed_folder_is_taken_until_the_process_ends(tmp_path: Path, at_exit: list[Callable[[], None]]) -> None:
@@ -197,7 +195,7 @@ def test_a_claimed_folder_is_taken_until_the_process_ends(tmp_path: Path, at_exi
     assert claim_directory(path) == path
 
 
-def test_a_folder_in_use_is_taken_for_good(tmp_path: Path, at_exit: list[Callable[[], None]]) -> None:
+def test_a_folder_with_a_run_stays_taken(tmp_path: Path, at_exit: list[Callable[[], None]]) -> None:
     path = claim_directory(tmp_path / "run")
     RunStore(path).close()
     at_exit[0]()
@@ -206,7 +204,7 @@ def test_a_folder_in_use_is_taken_for_good(tmp_path: Path, at_exit: list[Callabl
         claim_directory(path)
 
 
-def test_of_many_claims_at_once_one_succeeds(tmp_path: Path) -> None:
+def test_only_one_of_many_concurrent_claims_succeeds(tmp_path: Path) -> None:
     won: list[int] = []
     start = threading.Barrier(8)
 
@@ -227,7 +225,7 @@ def test_of_many_claims_at_once_one_succeeds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("file", "is taken: it is not empty, or not a folder"),
         ("full", "is taken"),
@@ -236,12 +234,12 @@ def test_of_many_claims_at_once_one_succeeds(tmp_path: Path) -> None:
         ("loop/run", "cannot be written to (Too many levels of symbolic links)"),
     ],
 )
-def test_folders_that_cannot_be_claimed(tmp_path: Path, name: str, said: str) -> None:
+def test_folders_that_cannot_be_claimed(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious").write_text("")
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
         claim_directory(tmp_path / name)
     assert caught.value.message.startswith("out: ")
     assert (tmp_path / "full" / "precious").exists()
@@ -251,7 +249,7 @@ def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "touch", refuse)  # the tests may run as root, whom nothing is denied
+    monkeypatch.setattr(Path, "touch", refuse)  # tests may run as root, for whom file permissions do not apply
     with pytest.raises(UsageError, match=r"cannot be written to \(Permission denied\)"):
         claim_directory(tmp_path)
 
@@ -281,45 +279,45 @@ JSON_VALUES = st.recursive(
 )
 
 
-def strictly(text: str) -> Any:
+def parse_strictly(text: str) -> Any:
     def refuse(name: str) -> None:
-        raise AssertionError(f"{name} is no JSON")
+        raise AssertionError(f"{name} is not JSON")
 
     return json.loads(text, parse_constant=refuse)
 
 
 @given(JSON_VALUES)
 @settings(deadline=None)
-def test_json_is_json_whatever_the_floats_are(value: Any) -> None:
-    strictly(to_text(value))
-    assert strictly(to_json(value)) == strictly(to_text(value))
+def test_any_value_becomes_strict_json(value: Any) -> None:
+    parse_strictly(to_text(value))
+    assert parse_strictly(to_json(value)) == parse_strictly(to_text(value))
 
 
 @given(st.dictionaries(st.text(max_size=5), st.floats(), max_size=4))
 @settings(deadline=None)
-def test_a_result_is_read_back_as_it_was(final: dict[str, float]) -> None:
+def test_a_result_is_read_back_unchanged(final: dict[str, float]) -> None:
     before = result(final=final, seconds={"training": math.inf})
-    after = RunResult.model_validate(strictly(to_json(before.to_json())))
+    after = RunResult.model_validate(parse_strictly(to_json(before.to_json())))
     assert repr(after) == repr(before)  # NaN is not equal to itself
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        (None, "holds no result.json: it is not the folder of a finished run"),
+        (None, "is not the folder of a finished run: it holds no result.json"),
         ("", "cannot be read"),
         ("{", "cannot be read"),
-        ("[1]", "is not one of Regatta's: the document"),
-        ("{}", "is not one of Regatta's: run_id: Field required"),
+        ("[1]", "was not written by Regatta: the document"),
+        ("{}", "was not written by Regatta: run_id: Field required"),
         ("[" * 100_000, "cannot be read"),
-        ('{"schema": 1, "unknown": 2}', "is not one of Regatta's"),
+        ('{"schema": 1, "unknown": 2}', "was not written by Regatta"),
         ("\udcff", "cannot be read"),
     ],
 )
-def test_what_is_not_a_result(tmp_path: Path, text: str | None, said: str) -> None:
+def test_a_file_that_is_not_a_result_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / RESULT).write_text(text, encoding="utf-8", errors="surrogateescape")
-    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
         load_result(tmp_path)
     assert "\n" not in caught.value.message
     with pytest.raises(UsageError, match=r"comparison\.json"):
@@ -362,7 +360,7 @@ def test_finished_unfinished_and_broken_runs_are_listed(tmp_path: Path) -> None:
     assert listed[4]["outcome"].startswith("unfinished")
 
 
-def test_a_folder_without_runs(tmp_path: Path) -> None:
+def test_a_folder_without_runs_lists_none(tmp_path: Path) -> None:
     assert list(find_runs(tmp_path / "none")) == []
     (tmp_path / "file").write_text("")
     assert list(find_runs(tmp_path / "file")) == []

@@ -1,4 +1,4 @@
-"""`summaries.timing`: shares of the training time in the result."""
+"""`summaries.timing`: each worker's shares of the training time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def stored(path: Path, *timings: CallTiming) -> Path:
 
 
 def test_sync_shares(tmp_path: Path) -> None:
-    """Of 10 s each worker computes; worker 1 is slow, and worker 0 waits for it in the collective."""
+    """Worker 1 is slow, and worker 0 waits for it in the collective."""
     path = stored(
         tmp_path,
         CallTiming("r", 0, 100, 100, 10.0, 10.0, 9.0, 1.0, 5.0, 0.5),
@@ -34,7 +34,7 @@ def test_sync_shares(tmp_path: Path) -> None:
     assert timing is not None
     zero, one = timing.workers["worker:0"], timing.workers["worker:1"]
     assert (zero.input_wait, zero.compute, zero.communication, zero.snapshot) == pytest.approx((0.1, 0.3, 0.5, 0.05))
-    assert zero.idle == pytest.approx(1 - (9 - 1 - 4) / 10 - 0.05), "4 s of the collective were waiting"
+    assert zero.idle == pytest.approx(1 - (9 - 1 - 4) / 10 - 0.05), "4 s in the collective were spent waiting"
     assert one.idle == pytest.approx(1 - (9.5 - 0.5) / 10)
     assert (zero.step_seconds, one.step_seconds) == pytest.approx((0.04, 0.085))
     assert timing.straggler_index == pytest.approx(0.085 / 0.0625)
@@ -51,7 +51,7 @@ def test_async_shares(tmp_path: Path) -> None:
     zero = timing.workers["worker:0"]
     assert (zero.compute, zero.communication, zero.snapshot) == (None, None, None)
     assert (zero.input_wait, zero.idle) == pytest.approx((0.2, 0.4))
-    assert timing.workers["chief:0"].snapshot == pytest.approx(0.06), "the chief takes them"
+    assert timing.workers["chief:0"].snapshot == pytest.approx(0.06), "the chief takes the snapshots"
     assert timing.straggler_index == pytest.approx(0.16 / 0.12)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from orchestrator.view.board import CURVE_POINTS, Board, Curve, Noted, Rate
+from orchestrator.view.board import CURVE_POINTS, Board, Curve, FindingLine, Rate
 from orchestrator.view.dashboard import NARROW, WIDE, draw, duration, size, sparkline
 
 pytestmark = pytest.mark.unit
@@ -33,14 +33,14 @@ def training(workers: int = 2) -> Board:
     board.evaluation = {"val_loss": 0.21, "val_accuracy": 0.9312}
     tasks = ["chief:0", *(f"worker:{i}" for i in range(workers)), "ps:0", "evaluator:0"]
     for task in tasks:
-        seat = board.seat(task)
-        seat.state, seat.pid, seat.cpu_percent, seat.rss_bytes = "training", 4711, 71.4, 612 << 20
-        seat.net_per_s = 1.5 * 2**20
-    seat = board.seat("worker:1")
-    seat.step, seat.gpu_percent, seat.gpu_memory_bytes, seat.waiting = 250, 88.0, 21 << 30, 0.07
+        row = board.row(task)
+        row.state, row.pid, row.cpu_percent, row.rss_bytes = "training", 4711, 71.4, 612 << 20
+        row.net_per_s = 1.5 * 2**20
+    row = board.row("worker:1")
+    row.step, row.gpu_percent, row.gpu_memory_bytes, row.waiting = 250, 88.0, 21 << 30, 0.07
     for i in range(6):
-        seat.samples.add(i, 1000)
-    board.findings = [Noted("spike", f"the loss jumped to {i}", "warned") for i in range(5)]
+        row.samples.add(i, 1000)
+    board.findings = [FindingLine("spike", f"the loss jumped to {i}", "warned") for i in range(5)]
     board.notes = ["GPU: not available (NVML library not found)"]
     return board
 
@@ -89,8 +89,8 @@ def test_more_tasks_than_rows_are_counted() -> None:
 def test_launching() -> None:
     board = Board("r", job="digits", variant="sync")
     assert "no task yet" in "\n".join(lines(board))
-    board.seat("worker:0").state = "starting"
-    board.seat("worker:1").state = "ready"
+    board.row("worker:0").state = "starting"
+    board.row("worker:1").state = "ready"
     assert "1 of 2 tasks not ready yet" in "\n".join(lines(board))
 
 
@@ -118,7 +118,9 @@ BOARDS = st.builds(
     step=st.integers(0, 10**12),
     clock=st.floats(0, 1e9),
     evaluation=st.dictionaries(st.text(max_size=30), st.floats(), max_size=4),
-    findings=st.lists(st.builds(Noted, st.text(max_size=9), st.text(max_size=200), st.text(max_size=30)), max_size=9),
+    findings=st.lists(
+        st.builds(FindingLine, st.text(max_size=9), st.text(max_size=200), st.text(max_size=30)), max_size=9
+    ),
     notes=st.lists(st.text(max_size=200), max_size=3),
     outcome=st.none() | st.text(max_size=200),
 )
@@ -128,8 +130,8 @@ BOARDS = st.builds(
 @settings(deadline=None, max_examples=25)
 def test_it_fits_whatever_it_shows(board: Board, tasks: int, losses: list[float], width: int, height: int) -> None:
     for i in range(tasks):
-        seat = board.seat(f"worker:{i}")
-        seat.step, seat.rss_bytes, seat.cpu_percent = 10**i % 10**13, 1024**i % 2**60, 1e3
+        row = board.row(f"worker:{i}")
+        row.step, row.rss_bytes, row.cpu_percent = 10**i % 10**13, 1024**i % 2**60, 1e3
     for i, loss in enumerate(losses):
         board.loss.add(float(i), loss)
     shown = lines(board, width, height)

@@ -54,28 +54,28 @@ def test_a_feed_follows_what_is_committed(tmp_path: Path) -> None:
 
     writing.hear(W0, ReplicaState.STARTING).hear(W1, ReplicaState.READY).committed()
     board = feed.update()
-    assert {task: seat.state for task, seat in board.seats.items()} == {"worker:0": "starting", "worker:1": "ready"}
-    assert board.seats["worker:0"].pid == 4711
+    assert {task: row.state for task, row in board.rows.items()} == {"worker:0": "starting", "worker:1": "ready"}
+    assert board.rows["worker:0"].pid == 4711
 
     writing.begins().trains(100, loss=2.0).trains(100, loss=1.0)
     assert feed.update().step == 0, "not committed yet"
     writing.committed()
     board = feed.update()
-    assert (board.phase, board.step, board.total_steps, board.done) == ("training", 200, 1000, 0.2)
+    assert (board.phase, board.step, board.total_steps, board.progress) == ("training", 200, 1000, 0.2)
     assert board.clock == pytest.approx(0.2)
     assert board.samples.per_second == pytest.approx(64_000)
     assert board.eta_seconds == pytest.approx(0.8)
     assert board.loss.last == 1.0
-    assert board.seats["worker:0"].step == 200
-    assert board.seats["worker:0"].samples.per_second == pytest.approx(32_000), "its half"
-    assert board.seats["worker:0"].waiting == pytest.approx(0.1)
+    assert board.rows["worker:0"].step == 200
+    assert board.rows["worker:0"].samples.per_second == pytest.approx(32_000), "its half"
+    assert board.rows["worker:0"].waiting == pytest.approx(0.1)
 
     writing.trains(300, loss=0.5).evaluates(0.93).finds().samples(EVALUATOR).committed()
     for _ in range(2):  # nothing is read twice
         board = feed.update()
     assert (board.step, board.evaluation, len(board.findings)) == (500, {"val_accuracy": 0.93}, 1)
-    assert board.seats["evaluator:0"].cpu_percent == 71.0
-    assert board.seats["evaluator:0"].net_per_s == 3e3
+    assert board.rows["evaluator:0"].cpu_percent == 71.0
+    assert board.rows["evaluator:0"].net_per_s == 3e3
     assert board.notes == ["GPU: not available (NVML library not found)"]
     feed.close()
 
@@ -87,9 +87,9 @@ def test_async_workers_serve_their_chief(tmp_path: Path) -> None:
         writing.hear(task, ReplicaState.READY)
     feed = Feed(tmp_path)
     writing.committed()
-    assert {seat.state for seat in feed.update().seats.values()} == {"ready"}
+    assert {row.state for row in feed.update().rows.values()} == {"ready"}
     writing.begins().committed()
-    states = {task: seat.state for task, seat in feed.update().seats.items()}
+    states = {task: row.state for task, row in feed.update().rows.items()}
     assert states == {"worker:0": "serving", "ps:0": "serving", "evaluator:0": "ready"}
     feed.close()
 
@@ -99,10 +99,10 @@ def test_gpus_of_a_task_are_shown_together(tmp_path: Path) -> None:
     writing = Writing(tmp_path)
     feed = Feed(tmp_path)
     writing.samples(W0, *gpus).committed()
-    seat = feed.update().seats["worker:0"]
-    assert (seat.gpu_percent, seat.gpu_memory_bytes) == (50.0, 2 << 30)
+    row = feed.update().rows["worker:0"]
+    assert (row.gpu_percent, row.gpu_memory_bytes) == (50.0, 2 << 30)
     writing.samples(W1, GpuSample("GPU-2", None, None, None, None, None, None, None)).committed()
-    assert feed.update().seats["worker:1"].gpu_percent is None
+    assert feed.update().rows["worker:1"].gpu_percent is None
     feed.close()
 
 
@@ -134,7 +134,7 @@ def test_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not the folder of a run or a comparison"):
         current_run(tmp_path)
     (tmp_path / "spec.yaml").write_text("{")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="not a spec in plain YAML"):
         Feed(tmp_path)
 
 
