@@ -15,11 +15,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from orchestrator.cluster import access
+from orchestrator.cluster import access, token
 from orchestrator.cluster.ray_group import RayGroup
 from orchestrator.cluster.reservations import RayReservations
 from orchestrator.cluster.staging import stage
-from orchestrator.cluster.token import require_token
 from orchestrator.cluster.worker_group import WorkerGroup
 from orchestrator.errors import ClusterError, RegattaError
 from orchestrator.plan.placement import Bundle
@@ -84,7 +83,7 @@ class RayBackend:
             if self._address is None:
                 self._start(ray, common)
             else:
-                access.check(self._address)
+                self._address = access.check(self._address)
                 _read_authentication(ray)
                 self._attach(ray, common)
         except RegattaError:
@@ -130,7 +129,7 @@ class RayBackend:
         # Tasks of one machine share its cores, as they would under any process launcher: Ray counts seats here,
         # and is given as many as the tasks need. On a cluster its counts are real and are kept.
         cpus = max(os.cpu_count() or 1, int(sum(plan.cpus for plan in self._plans)) + 1)
-        require_token()
+        token.require_token()
         _read_authentication(ray)
         if "RAY_TMPDIR" not in os.environ:  # there Ray's logs stay, for who wants to read them
             self._private = _private_folder(self._session)

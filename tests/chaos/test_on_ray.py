@@ -117,6 +117,19 @@ def test_sync_survives_a_task_and_a_supervisor(tmp_path: Path) -> None:
     assert len(history.of("restart")) + len(history.of("replace")) == 2
 
 
+def test_training_on_a_cluster_does_not_notice_the_evaluators_supervisor(tmp_path: Path) -> None:
+    """On a cluster that was there before, the supervisor that is first on a host starts its zygote."""
+    with head_here(Node(cpus=6)) as head:
+        command = Command(tmp_path, "sync", 4000, "--address", head.gcs, env=head.env)
+        command.wait_for(steps_of(1, 300))
+        os.kill(_supervisor("evaluator-0"), signal.SIGKILL)
+        result = command.result()
+    history = check_run(command.run, result, 4000, INTERVAL)
+    assert result.attempts == 1
+    assert [event.task for event in history.of("replace")] == ["evaluator:0"]
+    assert "val_loss" in result.final
+
+
 @pytest.mark.slow
 def test_async_goes_on_without_a_worker_until_it_is_back(tmp_path: Path) -> None:
     command = Command(tmp_path, "async", 5000)
@@ -143,6 +156,16 @@ def test_a_lost_head_is_said_at_once_and_the_run_can_be_resumed(tmp_path: Path) 
     assert "regatta resume" in text
     assert json.loads((command.run / "result.json").read_text())["status"] == "failed"
     assert list((command.run / "checkpoints").glob("*-1")), "what is resumed from"
+
+
+def _supervisor(task: str) -> int:
+    """The process that holds the log of `task`, such as evaluator-0."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            opened = [str(link.readlink()) for link in (entry / "fd").iterdir()]
+            if any(Path(name).name.startswith(f"{task}-{entry.name}-") for name in opened):
+                return int(entry.name)
+    raise AssertionError(f"{task} has no supervisor here")
 
 
 def _gcs_server(address: str) -> int:
