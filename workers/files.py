@@ -11,6 +11,7 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -66,17 +67,32 @@ def append(path: Path, mode: int = 0o666) -> BinaryIO:
 
 def write_atomically(path: Path, content: str | bytes, mode: int = 0o666) -> None:
     """Write all of it or nothing, also if the power fails: a reader never sees half a file. Text is UTF-8."""
+    with replacing(path, mode) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path` when the `with` block ends without an error.
+
+    Raises:
+        OSError: it cannot be written; `filename` is `path`.
+    """
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
-    file = create(temporary, mode)
     try:
-        with file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
+        with create(temporary, mode) as file:
+            yield file
+            if not file.closed:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno is not None:  # the temporary name says nothing
+            error.filename = str(path)
         raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     flush_folder(path.parent)
 
 

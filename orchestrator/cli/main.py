@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
+from contextlib import suppress
 
 import typer
 
@@ -41,6 +44,14 @@ def main() -> None:
 
         leave(error.exit_code)
     except OSError as error:  # of a path that was not checked before: it is too long, say, or its folder is closed
+        if error.errno == errno.EPIPE:  # of stdout: its reader has what it wanted
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            where = error.filename or "the output"
+            say(f"regatta: {where} cannot be written: {error.strerror}. Make room, or name another place.", err=True)
+            sys.exit(4)
         if error.filename is None:
             raise
         say(f"regatta: {paragraph(f'{error.filename}: {error.strerror}. Name another one, or change it.')}", err=True)

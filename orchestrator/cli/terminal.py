@@ -6,8 +6,11 @@ spelled out (`\\x1b`), for terminals and files alike: a log is read in a termina
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -32,12 +35,44 @@ def console(*, stderr: bool = False) -> Console:
                 else:
                     yield Segment(visible(segment.text), segment.style)
 
-    return Safe(stderr=stderr)
+    return Safe(file=cast("IO[str]", Lossy(sys.stderr)) if stderr else None)
 
 
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print `text`, of one or many lines."""
-    typer.echo(visible(text), err=err, nl=nl)
+    typer.echo(visible(text), file=cast("IO[str]", Lossy(sys.stderr)) if err else None, nl=nl)
+
+
+class Lossy:
+    """A stream that falls silent for good when it cannot be written: its pipe or terminal is closed, its disk full.
+
+    What is said of a run is worth less than the run. For results there is stdout, which reports such errors.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._falling_silent():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._falling_silent():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _falling_silent(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            with suppress(OSError):  # the stream keeps what it could not write, and tries again when Python ends
+                silence = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(silence, self._stream.fileno())
+                os.close(silence)
 
 
 def paragraph(message: str) -> str:

@@ -26,6 +26,7 @@ from orchestrator.plan.topology import TaskPlan
 from orchestrator.spec.run import RunSpec
 from workers.addresses import split
 from workers.session import PACKAGES, SESSION_MARK, session_directory
+from workers.telemetry.descendants import descendants
 
 _LONGEST_FOLDER = 45
 """Ray adds 62 characters to a socket's path, which may have 107."""
@@ -118,6 +119,10 @@ class RayBackend:
             ray.shutdown()
         else:
             _headless.append(self._head)
+            if self.local:  # Ray's agents would try to reach the head for minutes
+                for pid in descendants(os.getpid()):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
         os.environ.pop("RAY_AUTH_MODE", None)  # the next cluster may be another's, which our token is not for
         if self._auth_mode is not None:
             os.environ["RAY_AUTH_MODE"] = self._auth_mode
@@ -196,9 +201,17 @@ def _marked(session: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_signal_handlers() -> Iterator[None]:
-    """Keep what the command does on SIGTERM: `ray.init` would replace it by an exit with code 15."""
+    """Keep what the command does on SIGTERM: `ray.init` would replace it by an exit with code 15.
+
+    Ray's processes inherit that SIGHUP is blocked: a terminal that is closed sends it to them too, and they have to
+    live until the last checkpoint is written.
+    """
     before = signal.getsignal(signal.SIGTERM)
-    yield
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -122,7 +123,9 @@ class LiveView(AbstractContextManager["LiveView"]):
 
     def _look(self) -> Board | None:
         feed = self._feeds.get(self._current or "")
-        return feed.update() if feed else None
+        with suppress(sqlite3.Error, OSError):  # of a full disk, which must not end the run
+            return feed.update() if feed else None
+        return feed.board if feed else None
 
     def _say(self, text: str) -> None:
         if not self._quiet:
@@ -130,7 +133,7 @@ class LiveView(AbstractContextManager["LiveView"]):
 
     def _print(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(text, markup=False, emoji=False, highlight=False)
+            self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 class _Picture:
