@@ -198,9 +198,7 @@ def _lock(path: Path) -> BinaryIO:
         file = files.append(path / _LOCK)
     except OSError as error:
         raise UsageError(f"{path / _LOCK} cannot be opened: {error.strerror}. Remove it, if no driver runs.") from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not _taken(file, fcntl.LOCK_EX):
         file.seek(0)
         holder = "".join(filter(str.isprintable, file.read(300).decode(errors="replace")))
         file.close()
@@ -212,6 +210,27 @@ def _lock(path: Path) -> BinaryIO:
     file.write(f"pid {os.getpid()} on {platform.node()}".encode())
     file.flush()
     return file
+
+
+def _taken(file: BinaryIO, kind: int) -> bool:
+    """Whether the lock was free; a viewer that asks `is_driven` holds it for a moment."""
+    for _ in range(5):
+        with suppress(OSError):
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def is_driven(path: Path) -> bool | None:
+    """Whether a driver on this host holds the lock of the run in folder `path`; None if that cannot be told."""
+    try:
+        with files.open_regular(path / _LOCK) as file:
+            return not _taken(file, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
 
 
 def check_not_driven(path: Path) -> None:
