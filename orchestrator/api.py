@@ -84,11 +84,13 @@ def prepare_resume(
     """Do the part of `resume` that starts nothing; returns a function that does the rest."""
     if is_comparison(path):
         spec = stored_comparison(path, changes)
+        trust.remember(spec.run)
         results: list[RunResult] = []
         first_runs, rest = remaining_runs(spec, path, results, tell)
         return lambda watcher: _compare(spec, path, first_runs, rest, results, watcher)
     planned, start = plan_resume(path, changes)
     secrets.values(planned.spec.env_secrets)
+    trust.remember(planned.spec)
     tell(f"{planned.run_id} continues {start}.")
 
     def train(watcher: Watcher | None) -> RunResult:

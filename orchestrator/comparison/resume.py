@@ -12,6 +12,7 @@ from orchestrator.errors import UsageError
 from orchestrator.results import RunResult
 from orchestrator.runs.execution import Planned, Schedule
 from orchestrator.runs.resume import find_start
+from orchestrator.spec import trust
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.validation import validated
@@ -34,6 +35,7 @@ def stored_comparison(path: Path, changes: Mapping[str, Any]) -> CompareSpec:
     run = values.pop("run", None)
     if not isinstance(run, dict):
         raise UsageError(f"{path / COMPARISON_SPEC} is not the spec of a comparison.")
+    trust.check(path / COMPARISON_SPEC, run | {"variants": values.get("variants")}, changes)
     base = RunSpec.make(run | {key: value for key, value in changes.items() if value is not None})
     return validated(CompareSpec, values | {"run": base})
 

@@ -10,8 +10,9 @@ from typing import Any
 from orchestrator.errors import UsageError
 from orchestrator.runs.checkpoints import Resumed, checkpointing
 from orchestrator.runs.execution import Planned
+from orchestrator.spec import trust
 from orchestrator.spec.run import RunSpec
-from orchestrator.store.directory import RESULT, check_not_driven
+from orchestrator.store.directory import RESULT, SPEC, check_not_driven
 from orchestrator.store.folders import load_result, load_spec
 from orchestrator.store.metrics import METRICS, Metrics
 from workers.checkpoints.errors import CheckpointError
@@ -42,7 +43,9 @@ def stored_spec(path: Path, changes: Mapping[str, Any]) -> tuple[RunSpec, str]:
     Raises:
         UsageError: there is no spec, or it is not valid.
     """
-    values = load_spec(path) | {key: value for key, value in changes.items() if value is not None}
+    given = load_spec(path)
+    trust.check(path / SPEC, given, changes)
+    values = given | {key: value for key, value in changes.items() if value is not None}
     spec = RunSpec.make(values)
     return spec, spec.run_id or path.name
 

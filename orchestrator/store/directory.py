@@ -62,7 +62,8 @@ def new_id(name: str) -> str:
 def claim_directory(path: Path) -> Path:
     """Create the folder `path` for one run; if two commands claim it at once, one of them fails.
 
-    A claim file marks the folder as taken until other files do (launching takes seconds) or this process ends.
+    A locked file marks the folder as taken until other files do: launching takes seconds. The kernel frees the lock of
+    a command that was killed.
 
     Raises:
         UsageError: the folder is not empty, or cannot be written to.
@@ -70,9 +71,9 @@ def claim_directory(path: Path) -> Path:
     claim = path / _CLAIM
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
+        file = files.append(claim)
+        if not _taken(file, fcntl.LOCK_EX) or any(entry.name != _CLAIM for entry in path.iterdir()):
             raise FileExistsError
-        claim.touch(exist_ok=False)
     except FileExistsError:
         raise UsageError(
             f"out: {path} is taken: it is not empty, or not a folder. Every run needs its own folder: "
@@ -83,8 +84,13 @@ def claim_directory(path: Path) -> Path:
             f"out: {path} cannot be written to ({error.strerror}). Choose a folder that you may write to, "
             "or change its permissions."
         ) from None
-    atexit.register(claim.absolute().unlink, missing_ok=True)
+    atexit.register(_end_claim, file, claim.absolute())
     return path
+
+
+def _end_claim(file: BinaryIO, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    file.close()
 
 
 def to_json(document: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -13,11 +14,14 @@ from typing import Any
 from workers.checkpoints import arrays
 from workers.checkpoints.errors import CheckpointError, DamagedError, FencedError
 from workers.checkpoints.manifest import ARRAYS, MANIFEST, MAX_BYTES, Manifest, Score, Share, from_bytes, to_bytes
+from workers.checkpoints.retries import PatientStorage
 from workers.checkpoints.storage import FENCE, LocalStorage, Name, Storage, parsed_name
 from workers.messages import Taken
 from workers.snapshot import CallbackMemory, Snapshot
 
 _FENCE_BYTES = 4096
+_NO_FILE = (errno.ELOOP, errno.EINVAL, errno.EISDIR)
+"""Errors of a link, a pipe or a folder in place of a file."""
 
 
 @dataclass(frozen=True)
@@ -140,13 +144,8 @@ class CheckpointStore:
         return name, file.size + len(data)
 
     def manifest(self, name: str) -> Manifest:
-        """Read the manifest of a checkpoint; raises DamagedError."""
-        try:
-            data = self._storage.read(f"{name}/{MANIFEST}", MAX_BYTES)
-        except (CheckpointError, OSError) as error:
-            raise DamagedError(f"{MANIFEST} cannot be read: {error}") from None
-        if data is None:
-            raise DamagedError(f"it has no {MANIFEST}")
+        """Read the manifest of a checkpoint; raises as `read` does."""
+        data = self._read(name, MANIFEST, MAX_BYTES)
         manifest = from_bytes(data)
         if manifest.run_id != self._run_id:
             raise DamagedError(f"it belongs to another run, {manifest.run_id[:100]!r}")
@@ -160,15 +159,11 @@ class CheckpointStore:
 
         Raises:
             DamagedError: its content is not what was written.
+            OSError: the storage does not let it be read, which says nothing of its content.
         """
         manifest = self.manifest(name)
         expected = manifest.files[ARRAYS]
-        try:
-            data = self._storage.read(f"{name}/{ARRAYS}", expected.size)
-        except (CheckpointError, OSError) as error:
-            raise DamagedError(f"{ARRAYS} cannot be read: {error}") from None
-        if data is None:
-            raise DamagedError(f"it has no {ARRAYS}")
+        data = self._read(name, ARRAYS, expected.size)
         if len(data) != expected.size:
             raise DamagedError(f"{ARRAYS} is truncated: it has {len(data)} of {expected.size} bytes")
         if hashlib.sha256(data).hexdigest() != expected.sha256:
@@ -185,6 +180,19 @@ class CheckpointStore:
             callbacks=None if manifest.callbacks is None else CallbackMemory(manifest.callbacks, kinds["callbacks"]),
         )
         return Checkpoint(name, manifest, snapshot)
+
+    def _read(self, name: str, file: str, limit: int) -> bytes:
+        try:
+            data = self._storage.read(f"{name}/{file}", limit)
+        except CheckpointError as error:
+            raise DamagedError(f"{file} cannot be read: {error}") from None
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise DamagedError(f"{file} cannot be read: {error}") from None
+            raise
+        if data is None:
+            raise DamagedError(f"it has no {file}")
+        return data
 
     def latest(self) -> Found:
         """Find the newest checkpoint that is undamaged."""
@@ -243,7 +251,7 @@ def open_storage(destination: str) -> Storage:
     """
     destination = destination.removeprefix("file://")
     if "://" not in destination:
-        return LocalStorage(Path(destination))
+        return PatientStorage(LocalStorage(Path(destination)))
     from workers.checkpoints.remote import RemoteStorage
 
-    return RemoteStorage(destination)
+    return PatientStorage(RemoteStorage(destination))

@@ -36,6 +36,7 @@ from orchestrator.store.documents import to_text
 from orchestrator.store.folders import find_runs, load_comparison, load_result
 from orchestrator.store.metrics import METRICS, Metrics
 from tests.made import in_order, status
+from workers import files
 from workers.messages import Task
 from workers.news import Evaluation, GpuSample, HostSample, ReplicaState, ReplicaStatus, Stamp, StepBatch
 
@@ -224,6 +225,14 @@ def test_only_one_of_many_concurrent_claims_succeeds(tmp_path: Path) -> None:
     assert len(won) == 1
 
 
+def test_the_claim_of_a_command_that_was_killed_ends_with_it(tmp_path: Path) -> None:
+    code = "import os, sys; from pathlib import Path; from orchestrator.store.directory import claim_directory;"
+    code += "claim_directory(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code, tmp_path / "run"], check=False)
+    assert (tmp_path / "run" / ".claim").exists()
+    assert claim_directory(tmp_path / "run") == tmp_path / "run"
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -249,7 +258,7 @@ def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "touch", refuse)  # tests may run as root, for whom file permissions do not apply
+    monkeypatch.setattr(files, "append", refuse)  # tests may run as root, for whom file permissions do not apply
     with pytest.raises(UsageError, match=r"cannot be written to \(Permission denied\)"):
         claim_directory(tmp_path)
 
