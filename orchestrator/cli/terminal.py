@@ -1,7 +1,7 @@
-"""The one way to the terminal: text that other people wrote moves no cursor, sets no title and hides nothing.
+"""All output to the terminal goes through here, so that no untrusted text can move the cursor or hide anything.
 
-Names of jobs, lines of logs, messages of exceptions and file names may hold escape sequences. What cannot be seen is
-spelled out (`\\x1b`), for terminals and files alike: a log is read in a terminal some day.
+Job names, log lines, exception messages and file names may contain escape sequences. Unprintable characters are written
+out (`\\x1b`), in terminals and in files alike, because logs are read in terminals too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LONGEST_MESSAGE = 1200
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that shows text and obeys none of it."""
+    """A console that escapes control characters instead of passing them to the terminal."""
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
@@ -36,12 +36,12 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Print `text`, of one or many lines."""
+    """Print `text`, which may have several lines, with unprintable characters escaped."""
     typer.echo(visible(text), err=err, nl=nl)
 
 
 def paragraph(message: str) -> str:
-    """A message that can be read: what it quotes may be as long as a file, and have as many lines."""
+    """Put a message on one line and shorten it: it may quote a whole file."""
     message = " ".join(message.split("\n"))
     if len(message) <= _LONGEST_MESSAGE:
         return message
@@ -50,7 +50,7 @@ def paragraph(message: str) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` with its lines and tabs, and everything else that cannot be seen spelled out."""
+    """Escape the unprintable characters of `text`, except line breaks and tabs."""
     if text.isprintable():
         return text
     lines = text.replace("\r\n", "\n").split("\n")
@@ -58,7 +58,7 @@ def visible(text: str) -> str:
 
 
 def finish(document: Any, as_json: bool, show: Callable[[Console], None]) -> None:
-    """End a command with its outcome: one JSON document on stdout, or text for a person."""
+    """Print a command's result: one JSON document on stdout, or text through `show`."""
     if as_json:
         print_json(document)
     else:
@@ -66,7 +66,7 @@ def finish(document: Any, as_json: bool, show: Callable[[Console], None]) -> Non
 
 
 def print_json(document: Any, indent: int | None = None) -> None:
-    """Print one JSON document, which is safe for a terminal as it is."""
+    """Print one JSON document, which needs no escaping: JSON escapes control characters itself."""
     from orchestrator.store.documents import to_text
 
     typer.echo(to_text(document, indent))

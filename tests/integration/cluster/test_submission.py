@@ -203,7 +203,7 @@ def test_following_survives_the_network_and_the_run_survives_both(cluster: Clust
     result = json.loads((cluster.folder / "runs" / "long" / "result.json").read_text())
     assert (result["status"], result["stop_reason"]) == ("preempted", "preempted")  # SIGTERM: it may be resumed
     assert result["steps"] > 0
-    assert "had ended" in cluster.regatta("stop", "long").stdout
+    assert "had already ended" in cluster.regatta("stop", "long").stdout
 
 
 def test_the_users_failure_comes_back_as_if_it_were_here(cluster: Cluster) -> None:
