@@ -268,7 +268,7 @@ def test_a_dashboard_where_there_is_one(tmp_path: Path) -> None:
     shown = view(console, tmp_path)
     shown.launching(Tick(Launching(frozenset({W0})), []))
     assert "launching: 1 tasks not ready" in text(console)
-    shown._looked = 0.0
+    shown._drawn_at = 0.0
     shown.training(Tick(Training("run"), []))
     assert "25%  16,000 of 64,000 samples" in text(console)
     assert "worker:0" in text(console)
