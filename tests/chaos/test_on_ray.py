@@ -1,4 +1,4 @@
-"""The same through the command line and Ray: tasks and their supervisors are killed, and nothing is left behind."""
+"""Faults through the command line and Ray: tasks and their supervisors are killed, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Ready = Callable[[sqlite3.Connection], object]
 
 
 def wait_for(run: Path, process: subprocess.Popen[str], ready: Ready, seconds: float = 90) -> None:
-    """Until the metrics of the run in folder `run`, which `process` makes, are as `ready` wants them."""
+    """Wait until `ready` accepts the metrics of the run in folder `run`, which `process` trains."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -42,7 +42,7 @@ def wait_for(run: Path, process: subprocess.Popen[str], ready: Ready, seconds: f
             pass
         time.sleep(0.05)
     process.terminate()
-    pytest.fail(f"it never came so far: {process.communicate(timeout=60)}")
+    pytest.fail(f"the run never got that far: {process.communicate(timeout=60)}")
 
 
 class Command:
@@ -86,7 +86,7 @@ class Command:
         os.kill(max(actors), signal.SIGKILL)
 
     def failure(self) -> tuple[int, str]:
-        """Exit code and what was said."""
+        """Exit code and output of the command."""
         _, text = self._process.communicate(timeout=90)
         return self._process.returncode, text
 
@@ -118,7 +118,7 @@ def test_sync_survives_a_task_and_a_supervisor(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_async_goes_on_without_a_worker_until_it_is_back(tmp_path: Path) -> None:
+def test_async_continues_without_a_worker_until_it_is_back(tmp_path: Path) -> None:
     command = Command(tmp_path, "async", 5000)
     command.wait_for(steps_of(1, 300))
     command.kill_task("worker:1")
@@ -132,7 +132,7 @@ def test_async_goes_on_without_a_worker_until_it_is_back(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_lost_head_is_said_at_once_and_the_run_can_be_resumed(tmp_path: Path) -> None:
-    """Ray itself would wait for its head for a minute, and then end the driver without a word of ours."""
+    """Ray itself would wait for its head for a minute, and then end the driver without a message from Regatta."""
     with head_here(Node(cpus=6)) as head:
         command = Command(tmp_path, "sync", 100_000, "--address", head.gcs, env=head.env)
         command.wait_for(steps_of(1, 300))

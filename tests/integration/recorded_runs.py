@@ -33,7 +33,7 @@ class Launched:
         return self._train(Planned(RunSpec.make(self.fields | changes), path, path.name), watcher)
 
     def resume(self, path: Path, **changes: Any) -> tuple[RunResult, str]:
-        """The run in folder `path` to its end; and from where, in words."""
+        """Resume the run in folder `path` to its end; also returns where it started from, in words."""
         planned, start = plan_resume(path, changes)
         return self._train(planned, None), start
 

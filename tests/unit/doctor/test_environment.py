@@ -60,4 +60,4 @@ def test_commit_and_whether_files_differ_from_it(tmp_path: Path) -> None:
     assert commit(tmp_path) == f"{head}+"
     (tmp_path / "venv").mkdir()
     (tmp_path / "venv" / "environment.py").touch()
-    assert commit(tmp_path / "venv", "environment.py") is None  # a package installed inside somebody's repository
+    assert commit(tmp_path / "venv", "environment.py") is None  # installed inside another repository
