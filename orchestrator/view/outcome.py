@@ -1,4 +1,4 @@
-"""How a run ended, in one line."""
+"""Describes the end of a run in one line."""
 
 from __future__ import annotations
 

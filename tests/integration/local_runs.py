@@ -39,7 +39,7 @@ class Trained:
     checkpoints: list[CheckpointWritten | CheckpointFailed] = field(default_factory=list)
     snapshots: dict[Stamp, Snapshot] = field(default_factory=dict)
     log: dict[str, bytes] = field(default_factory=dict)
-    """By task, of the whole group so far."""
+    """Log of each task of the group so far."""
 
     def add(self, news: Iterable[News]) -> None:
         for one in news:
@@ -53,12 +53,12 @@ class Trained:
 
     @property
     def step(self) -> int:
-        """The last that was reported."""
+        """The last step that was reported."""
         return max((int(batch.steps.max()) for batch in self.batches), default=0)
 
     @property
     def losses(self) -> np.ndarray:
-        """By step."""
+        """Losses of all steps, sorted by step."""
         steps = np.concatenate([batch.steps for batch in self.batches])
         return np.concatenate([batch.losses for batch in self.batches])[np.argsort(steps)]
 
@@ -87,7 +87,7 @@ class KeepingGroup(LocalGroup):
         return self.kept[stamp]
 
     def pid(self, task: str) -> int:
-        """Of the task's process."""
+        """Pid of the task's process."""
         return next(replica._pid() or 0 for name, replica in self._replicas.items() if str(name) == task)
 
 

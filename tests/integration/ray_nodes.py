@@ -52,7 +52,7 @@ class Head:
     client: str
     dashboard: str
     env: Mapping[str, str]
-    """With the token: of Ray's processes and of commands that use the cluster."""
+    """Environment of Ray's processes and of commands that use the cluster, with the token."""
 
 
 @contextlib.contextmanager

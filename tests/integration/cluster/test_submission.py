@@ -67,9 +67,9 @@ LONG = "1000000000"
 class Cluster:
     head: Head
     home: Path
-    """Of the jobs there."""
+    """Home directory of the cluster's jobs."""
     folder: Path
-    """Of the user."""
+    """The user's working directory."""
 
     def regatta(self, *arguments: str, address: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         given = dict(self.head.env) | {"RAY_API_SERVER_ADDRESS": address or self.head.dashboard} | env

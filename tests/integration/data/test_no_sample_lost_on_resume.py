@@ -16,7 +16,7 @@ from workers.messages import Position, Taken
 
 BATCH, ROWS = 8, 96
 STEPS = ROWS // BATCH
-"""Of an epoch, when a step is one batch."""
+"""Steps of an epoch if a step is one batch."""
 
 
 def leg(folder: Path, attempt: int, mode: str, workers: int, samples: int, how: str, **fields: Any) -> Trained:
