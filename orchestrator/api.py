@@ -16,7 +16,7 @@ from orchestrator.runs.checkpoints import check_destination
 from orchestrator.runs.execution import Execution, Planned, Schedule
 from orchestrator.runs.resume import plan_resume
 from orchestrator.runs.runner import Watcher
-from orchestrator.spec import secrets
+from orchestrator.spec import secrets, trust
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.resolve import complete_comparison, complete_run
 from orchestrator.spec.run import RunSpec
@@ -45,6 +45,7 @@ def run(spec: RunSpec, watcher: Watcher | None = None, *, resolved: bool = False
     """
     spec = spec if resolved else complete_run(spec)
     secrets.values(spec.env_secrets)  # raises before anything is started if one is missing
+    trust.remember(spec)
     path = _folder(spec, spec.label)
     run_id = spec.run_id or path.name
     check_destination(spec, run_id, path)
@@ -102,6 +103,7 @@ def compare(spec: CompareSpec, watcher: Watcher | None = None, *, resolved: bool
     spec = spec if resolved else complete_comparison(spec)
     for name in spec.variants:
         secrets.values(spec.variant(name, spec.seeds[0]).env_secrets)
+    trust.remember(spec.run)
     path = _folder(spec.run, "compare")
     write_comparison_spec(path, spec.model_dump(mode="json"))
     results: list[RunResult] = []

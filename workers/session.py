@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
+import struct
 import sys
 import tempfile
 from pathlib import Path
 
 SESSION_MARK = "REGATTA_SESSION"
 """Environment variable that marks the processes of a session."""
+
+_CREDENTIALS = struct.Struct("3i")
 
 MAX_REQUEST = 180_000  # bytes; a unix socket's default send buffer is 208 KiB
 
@@ -19,6 +23,23 @@ _LONGEST_PARENT = 50
 
 PACKAGES = Path(__file__).resolve().parents[1]
 """Folder of `workers`, `jobs` and `orchestrator`. It comes first on a replica's path, so that nothing shadows them."""
+
+
+def zygote_address(session: str) -> str:
+    """The abstract socket of the zygote of `session` on this host, for processes that see each other.
+
+    It belongs to the network namespace, which containers of one pod share; their processes and files are not the same.
+    Unlike a file it cannot be cleaned away from under a run, and while it is bound there is no second zygote.
+    """
+    spaces = "-".join(str(Path(f"/proc/self/ns/{kind}").stat().st_ino) for kind in ("pid", "mnt"))
+    return f"\0regatta-{os.getuid()}-{session}-{spaces}"
+
+
+def peer_of(connection: socket.socket) -> tuple[int, int]:
+    """Process id and user of the process at the other end of a unix socket."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, user, _group = _CREDENTIALS.unpack(credentials)
+    return pid, user
 
 
 def session_directory(session: str) -> Path:

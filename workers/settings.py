@@ -31,6 +31,8 @@ class Flag:
     """How text becomes a value: as it is; repeated KEY=VALUE; repeated TYPE.KEY=VALUE; repeated; NAME=NUMBER,..."""
     default: str = ""
     """What `--help` shows if the default is None."""
+    gives_away: str = ""
+    """What its value would receive, or reveal: such a field counts in a file only if the user confirms it."""
     varies: bool = False
     """Whether `compare` accepts a comma-separated list and compares the values."""
 

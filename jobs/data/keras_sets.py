@@ -149,7 +149,7 @@ def _advice(name: str, folder: Path, missing: list[str], error: Exception) -> st
 
 @contextmanager
 def _exclusive(lock: Path) -> Iterator[None]:
-    with lock.open("w") as file:
+    with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -39,8 +39,8 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
 
         import yaml
 
-        from orchestrator.store.directory import write_atomically
         from orchestrator.submit.kuberay import manifests
+        from workers.files import write_atomically
 
         command, spec = spec_of(job, {**given, "modes": modes, "vary": vary}, as_run, as_comparison, kind)
         documents = manifests(

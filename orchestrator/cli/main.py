@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
+from contextlib import suppress
 
 import typer
 
@@ -41,6 +44,14 @@ def main() -> None:
 
         leave(error.exit_code)
     except OSError as error:  # from a path not validated earlier: too long, for example, or not readable
+        if error.errno == errno.EPIPE:  # stdout was closed by its reader, such as `head`
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            where = error.filename or "the output"
+            say(f"regatta: {where} cannot be written: {error.strerror}. Free some space, or write elsewhere.", err=True)
+            sys.exit(4)
         if error.filename is None:
             raise
         say(f"regatta: {paragraph(f'{error.filename}: {error.strerror}. Use another path or fix it.')}", err=True)

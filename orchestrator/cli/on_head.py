@@ -11,7 +11,9 @@ from pathlib import Path
 
 from orchestrator.cli import main as cli
 from orchestrator.errors import RegattaError
+from orchestrator.spec import trust
 from orchestrator.spec.run import is_run_id
+from orchestrator.spec.yaml import read_mapping
 from orchestrator.submit import transfer
 from orchestrator.submit.jobs_api import SPEC
 
@@ -29,7 +31,10 @@ def main(command: str, run_id: str, *rest: str) -> None:
         except RegattaError as error:
             sys.exit(f"regatta: {error.message}")
         return
-    sys.argv = ["regatta", command, SPEC, "--run-id", run_id, "--out", str(folder), "--address", "auto", *rest]
+    # The user has confirmed what the spec gives away, on the machine that it was submitted from.
+    confirmed = trust.as_flags(read_mapping(Path(SPEC)) | {"address": None})
+    given = ["--run-id", run_id, "--out", str(folder), "--address", "auto", *confirmed]
+    sys.argv = ["regatta", command, SPEC, *given, *rest]
     cli.main()
 
 

@@ -6,8 +6,11 @@ out (`\\x1b`), in terminals and in files alike, because logs are read in termina
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -32,12 +35,44 @@ def console(*, stderr: bool = False) -> Console:
                 else:
                     yield Segment(visible(segment.text), segment.style)
 
-    return Safe(stderr=stderr)
+    return Safe(file=cast("IO[str]", Lossy(sys.stderr)) if stderr else None)
 
 
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print `text`, which may have several lines, with unprintable characters escaped."""
-    typer.echo(visible(text), err=err, nl=nl)
+    typer.echo(visible(text), file=cast("IO[str]", Lossy(sys.stderr)) if err else None, nl=nl)
+
+
+class Lossy:
+    """A stream that discards all further output after a failed write: a closed pipe or terminal, or a full disk.
+
+    Messages must not end a run. Results go to stdout, which does report such errors.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._discarding():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._discarding():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _discarding(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            with suppress(OSError):  # Python retries unwritten output when it exits
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, self._stream.fileno())
+                os.close(null)
 
 
 def paragraph(message: str) -> str:

@@ -96,7 +96,7 @@ def resume(
 
 @contextmanager
 def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
-    """Show the live view on stderr. Inside, Ctrl-C ends the command with exit code 130, and SIGTERM with 0."""
+    """Show the live view on stderr. Inside, Ctrl-C ends the command with exit code 130, SIGTERM and SIGHUP with 0."""
     from orchestrator.control import preemption
     from orchestrator.view.live import LiveView
 
@@ -108,8 +108,8 @@ def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
         raise Interrupted("interrupted; all processes it started were stopped.") from None
     except preemption.Preempted:
         raise Terminated(
-            "received SIGTERM; all processes it started were stopped. `regatta resume` with the run's folder continues "
-            "it."
+            "received SIGTERM or SIGHUP; all processes it started were stopped. `regatta resume` with the run's folder "
+            "continues it."
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Checks, before attaching, that a Ray cluster answers at an address and accepts our token.
+"""Checks, before attaching, that a Ray cluster answers at an address and accepts the token that is for it.
 
 Ray itself takes 20 s to report a wrong token and over 200 s to report that no cluster answers, and its messages name
 neither cause (measured with Ray 2.60). One empty gRPC call tells within milliseconds.
@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import re
 from enum import Enum, auto
-from pathlib import Path
+from urllib.parse import urlsplit
 
+from orchestrator.cluster import discovery, token
 from orchestrator.errors import ClusterError, UsageError
+from orchestrator.spec import trust
+from workers.addresses import split
 
 _SECONDS = 5.0
 _CLIENT = "ray://"
@@ -24,30 +27,39 @@ class _Answer(Enum):
     NONE = auto()
 
 
-def check(address: str) -> None:
+def check(address: str) -> str:
     """Make sure that Ray can attach to `address`; if the cluster requires a token, sets RAY_AUTH_MODE.
+
+    Returns the address, which `auto` is no more.
 
     Raises:
         UsageError: `address` is not one that Ray can attach to.
         ClusterError: no cluster answers there, or the token is missing or wrong.
     """
-    if address in ("auto", "local"):
-        return
+    searched = address == "auto" and discovery.named() is None
+    if address == "auto":
+        address = discovery.named() or discovery.search()
     endpoint = parse(address)
+    host = split(endpoint)[0]
     method = "/ray.rpc.RayletDriver/ClusterInfo" if address.startswith(_CLIENT) else _GCS_METHOD
     answer = _probe(endpoint, method, None)
     if answer is _Answer.UNAUTHENTICATED:
-        known = token()
+        known = token.token_for(host)
         answer = _probe(endpoint, method, known) if known else answer
         if answer is _Answer.UNAUTHENTICATED:
             raise ClusterError(_token_problem(address, known))
+        if known:
+            trust.bind_token(known, token.name_of(host))
         # Otherwise `ray.init` with an address sends no token, even if there is one (Ray 2.60).
         os.environ["RAY_AUTH_MODE"] = "token"
+    elif answer is _Answer.ACCEPTED:
+        token.refuse_open(host, address, searched=searched)
     if answer is _Answer.NONE:
         raise ClusterError(
             f"No Ray cluster answers at {address}. `ray status` on the head shows whether Ray is up; its port is 6379, "
             "or 10001 for ray://, unless `ray start` was given another. A firewall in between looks the same."
         )
+    return address
 
 
 def check_dashboard(address: str) -> str:
@@ -69,11 +81,15 @@ def check_dashboard(address: str) -> str:
                 "and only on localhost unless `ray start` was given --dashboard-host=0.0.0.0; it needs ray[default]."
             ) from error
 
+    host = urlsplit(url).hostname or ""
     if status(None) in (401, 403):
-        known = token()
+        known = token.token_for(host)
         if known is None or status(known) in (401, 403):
             raise ClusterError(_token_problem(url, known))
+        trust.bind_token(known, token.name_of(host))
         os.environ["RAY_AUTH_MODE"] = "token"
+    else:
+        token.refuse_open(host, url)
     return url
 
 
@@ -89,21 +105,6 @@ def parse(address: str) -> str:
     if address.startswith(("http://", "https://")):
         allowed += "; http:// is for `regatta submit`"
     raise UsageError(f"address: {address!r} is not allowed: give {allowed}")
-
-
-def token_path() -> Path:
-    """The file from which Ray reads its token if RAY_AUTH_TOKEN is not set."""
-    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-
-
-def token() -> str | None:
-    """The token that Ray would use on this machine: from RAY_AUTH_TOKEN, or from the file at `token_path`."""
-    if value := os.environ.get("RAY_AUTH_TOKEN"):
-        return value
-    try:
-        return token_path().read_text().strip() or None
-    except (OSError, ValueError):
-        return None
 
 
 def _token_problem(address: str, known: str | None) -> str:

@@ -15,11 +15,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from orchestrator.cluster import access
+from orchestrator.cluster import access, token
 from orchestrator.cluster.ray_group import RayGroup
 from orchestrator.cluster.reservations import RayReservations
 from orchestrator.cluster.staging import stage
-from orchestrator.cluster.token import require_token
 from orchestrator.cluster.worker_group import WorkerGroup
 from orchestrator.errors import ClusterError, RegattaError
 from orchestrator.plan.placement import Bundle
@@ -27,6 +26,7 @@ from orchestrator.plan.topology import TaskPlan
 from orchestrator.spec.run import RunSpec
 from workers.addresses import split
 from workers.session import PACKAGES, SESSION_MARK, session_directory
+from workers.telemetry.descendants import descendants
 
 _LONGEST_FOLDER = 45
 """Ray appends 62 characters to make a socket's path, which may have 107."""
@@ -81,7 +81,7 @@ class RayBackend:
             if self._address is None:
                 self._start(ray, common)
             else:
-                access.check(self._address)
+                self._address = access.check(self._address)
                 _read_authentication(ray)
                 self._attach(ray, common)
         except RegattaError:
@@ -118,6 +118,10 @@ class RayBackend:
             ray.shutdown()
         else:
             _lost_heads.append(self._head)
+            if self.local:  # Ray's agents would try to reach the head for minutes
+                for pid in descendants(os.getpid()):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
         os.environ.pop("RAY_AUTH_MODE", None)  # the next cluster may not be ours, and must not get our token
         if self._auth_mode is not None:
             os.environ["RAY_AUTH_MODE"] = self._auth_mode
@@ -129,7 +133,7 @@ class RayBackend:
         # Tasks on one machine share its cores, as under any process launcher, so Ray is told of as many CPUs as the
         # tasks request. On a cluster Ray's CPU counts are real and are respected.
         cpus = max(os.cpu_count() or 1, int(sum(plan.cpus for plan in self._plans)) + 1)
-        require_token()
+        token.require_token()
         _read_authentication(ray)
         if "RAY_TMPDIR" not in os.environ:  # if it is set, Ray's logs stay there after the run
             self._private = _private_folder(self._session)
@@ -196,9 +200,17 @@ def _marked(session: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_signal_handlers() -> Iterator[None]:
-    """Keep the command's SIGTERM handler, which `ray.init` would replace by an exit with code 15."""
+    """Keep the command's SIGTERM handler, which `ray.init` would replace by an exit with code 15.
+
+    SIGHUP is blocked meanwhile, and Ray's processes inherit that: a terminal that is closed sends it to them as well,
+    and they have to live until the last checkpoint is written.
+    """
     before = signal.getsignal(signal.SIGTERM)
-    yield
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
 

@@ -1,7 +1,10 @@
-"""Creates the token of a Ray cluster that we start here, before Ray starts and readable by its owner only.
+"""The token of a Ray cluster: made for those that we start here, and sent only where it belongs.
 
-Ray would create one itself, but readable by every user of the machine (mode 0644, Ray 2.60), and none at all if
+Ray would make one itself, but readable by every user of the machine (mode 0644, Ray 2.60), and none at all if
 RAY_AUTH_MODE says so. https://docs.ray.io/en/latest/ray-security/token-auth.html
+
+A token in RAY_AUTH_TOKEN, or in the file that RAY_AUTH_TOKEN_PATH names, was given for the command at hand. The one in
+`~/.ray/auth_token` is there for every command: it is sent only to hosts that it is known to be for.
 """
 
 from __future__ import annotations
@@ -9,13 +12,16 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import socket
 import stat
 from pathlib import Path
 
-from orchestrator.cluster import access
-from orchestrator.errors import UsageError
+from orchestrator.errors import ClusterError, UsageError
+from orchestrator.spec import trust
 
 _BYTES = 32
+HERE = "localhost"
+"""This host, in the list of hosts that a token is for."""
 
 
 def require_token() -> None:
@@ -28,21 +34,97 @@ def require_token() -> None:
         UsageError: RAY_AUTH_TOKEN_PATH names a file that holds no token.
     """
     os.environ["RAY_AUTH_MODE"] = "token"  # whatever it was: an open port would run anyone's code
-    path = access.token_path()
+    path = token_path()
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:
         _restrict(path)
-    if access.token() is not None:
+    if token() is not None:
         return
     if os.environ.get("RAY_AUTH_TOKEN_PATH"):
         raise UsageError(
             f"RAY_AUTH_TOKEN_PATH names {path}, from which no token can be read. Put one there, mode 0600, or unset "
             "the variable: a local run then creates its own."
         )
-    token = secrets.token_hex(_BYTES)
+    made = secrets.token_hex(_BYTES)
     try:
-        _write(path, token)
+        _write(path, made)
+        trust.bind_token(made, HERE)
     except OSError:
-        os.environ["RAY_AUTH_TOKEN"] = token
+        os.environ["RAY_AUTH_TOKEN"] = made
+
+
+def token_path() -> Path:
+    """The file from which Ray reads its token if RAY_AUTH_TOKEN is not set."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+
+
+def token() -> str | None:
+    """The token that Ray would use on this machine: from RAY_AUTH_TOKEN, or from the file at `token_path`."""
+    if value := os.environ.get("RAY_AUTH_TOKEN"):
+        return value
+    try:
+        return token_path().read_text().strip() or None
+    except (OSError, ValueError):
+        return None
+
+
+def token_for(host: str) -> str | None:
+    """The token, if it may be sent to `host`; None if there is none.
+
+    Raises:
+        ClusterError: it is known to be for other hosts.
+    """
+    known = token()
+    if known is None or os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return known
+    hosts = trust.token_hosts(known)
+    if hosts and name_of(host) not in hosts:
+        raise ClusterError(
+            f"The Ray cluster at {host} requires a token. The one in {token_path()} is for {', '.join(hosts)} and was "
+            "not sent. Put the token of this cluster into the variable RAY_AUTH_TOKEN; if it is the same one, add "
+            f"{host} to its hosts in {trust.trust_file()}."
+        )
+    return known
+
+
+def refuse_open(host: str, address: str, *, searched: bool = False) -> None:
+    """Refuse a cluster that asks for no token though we have one: it may be somebody else's, in its place.
+
+    On this host that goes for one that was `searched` for only: who gives its address may mean an open one.
+
+    Raises:
+        ClusterError: says so.
+    """
+    known = token()
+    if known is None:
+        return
+    if searched:
+        raise ClusterError(
+            f"The Ray cluster at {address}, found on this host, asks for no token although you have one: anyone "
+            f"can run code in it. Start it with RAY_AUTH_MODE=token, or join it regardless with --address {address}."
+        )
+    if name_of(host) != HERE and name_of(host) in trust.token_hosts(known):
+        raise ClusterError(
+            f"The Ray cluster at {address} asks for no token, though it did before: anyone can run code there, or it "
+            "is not the cluster that it was. Start it with RAY_AUTH_MODE=token; if it is meant to be open, remove "
+            f"{host} from `tokens` in {trust.trust_file()}."
+        )
+
+
+def name_of(host: str) -> str:
+    """How hosts are noted: all addresses of this one are one host."""
+    return HERE if _is_here(host) else host.lower()
+
+
+def _is_here(host: str) -> bool:
+    """Whether a socket can be bound to all addresses of `host`."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), 0, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.bind(address)
+    except OSError:
+        return False
+    return bool(found)
 
 
 def _restrict(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""SIGTERM to the driver: the machine is about to be taken away, and there is a little time to save.
+"""SIGTERM or SIGHUP to the driver: its machine, or its terminal, is taken away, and there is a little time to save.
 
 While a leg trains, the signal only sets a flag (`requested`): the coordinator polls it, stops the leg, and waits for
 its checkpoint. At any other time there is nothing to save, and the signal ends the command at once, as does a second
@@ -14,7 +14,7 @@ from types import FrameType
 
 
 class Preempted(BaseException):
-    """Raised by SIGTERM. Like KeyboardInterrupt it is not an error, and passes through `except Exception`."""
+    """Raised by the signals. Like KeyboardInterrupt it is not an error, and passes through `except Exception`."""
 
 
 class _Signal:
@@ -32,19 +32,21 @@ _signal = _Signal()
 
 
 def requested() -> bool:
-    """Whether SIGTERM has arrived."""
+    """Whether the signal has arrived."""
     return _signal.requested
 
 
 def install_handler() -> None:
-    """Handle SIGTERM from now on; only the main thread may call this."""
+    """Handle the signals from now on; only the main thread may call this. `nohup` keeps its promise."""
     _signal.requested = False
     signal.signal(signal.SIGTERM, _signal.arrived)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _signal.arrived)
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """While this context is open, a first SIGTERM only sets `requested`, which the caller has to poll."""
+    """While this context is open, a first signal only sets `requested`, which the caller has to poll."""
     _signal.deferrals += 1
     try:
         yield

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from orchestrator.doctor import machine
+from orchestrator.doctor.commits import commit
 
 PACKAGES = ("tensorflow", "keras", "ray", "numpy", "pydantic", "tensorboard", "protobuf", "grpcio")
-_GIT_SECONDS = 5.0
 
 
 def environment(directory: Path | None = None, root: Path = machine.ROOT) -> dict[str, Any]:
     """Facts about this machine and installation, as JSON; unknown ones are null.
 
-    `directory` is the folder of the job's code, for its commit; None for the current folder. Reads files and
-    runs git; takes about 50 ms. Names neither the host nor the user.
+    `directory` is the folder of the job's code, for its commit; None for the current folder. Only reads files; takes
+    about 0.2 s. Names neither the host nor the user.
     """
     found = machine.cores(root)
     memory = machine.memory(root)
@@ -59,35 +58,3 @@ def cpu_model(root: Path = machine.ROOT) -> str | None:
         if facts.get(key):
             return facts[key]
     return platform.processor() or platform.machine() or None
-
-
-def commit(directory: Path, tracked: str | None = None) -> str | None:
-    """The commit checked out in `directory`, with a `+` if tracked files differ; None outside a repository.
-
-    If `tracked` is given, only the commit of a repository that has that file counts: a virtual environment may
-    lie in another project's repository.
-    """
-    if tracked is not None and not _git(directory, "ls-files", "--", tracked):
-        return None
-    head = _git(directory, "rev-parse", "--verify", "HEAD")
-    if not head:
-        return None
-    changed = _git(directory, "status", "--porcelain", "--untracked-files=no")
-    return f"{head}+" if changed else head
-
-
-def _git(directory: Path, *arguments: str) -> str | None:
-    # A repository's own configuration may name programs to run: disable them.
-    safe = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "--no-optional-locks")
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(directory), *safe, *arguments],  # noqa: S607 - git of the user's own PATH
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_GIT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -63,7 +63,8 @@ def show(path: Path) -> tuple[dict[str, Any], Callable[[Console], None]]:
 def _write(study: Study, folder: Path) -> list[Path]:
     from orchestrator.errors import UsageError
     from orchestrator.report import html, markdown, png
-    from orchestrator.store.directory import COMPARISON, to_json, write_atomically
+    from orchestrator.store.directory import COMPARISON, to_json
+    from workers.files import write_atomically
 
     files: dict[str, str | bytes] = {f"{CHARTS}/{name}": image for name, image in png.charts(study).items()}
     files[MARKDOWN] = markdown.markdown(study, sorted(files))

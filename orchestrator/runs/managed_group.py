@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -17,6 +19,9 @@ from orchestrator.runs.group_bundles import GroupBundles
 from orchestrator.spec import secrets
 from orchestrator.spec.run import RunSpec
 from workers.messages import Assignment, Task
+
+ASK_SECONDS = 4.0
+"""Seconds between two questions whether the backend is still there."""
 
 
 class Launcher(Protocol):
@@ -41,6 +46,8 @@ class ManagedGroup:
         self._session = session
         self._group: WorkerGroup | None = None
         self._coordinator: Coordinator | None = None
+        self._next_question = 0.0
+        self._unanswered = 0
 
     @property
     def coordinator(self) -> Coordinator:
@@ -92,6 +99,23 @@ class ManagedGroup:
         self._session.check()
         self.bundles.grow()
         return self.bundles.workers > self.workers
+
+    def watch_backend(self) -> None:
+        """Ask every few seconds whether the backend is there, since Ray ends this process a minute after its head.
+
+        Raises:
+            HostLostError: it did not answer twice.
+        """
+        now = time.monotonic()
+        if now < self._next_question:
+            return
+        self._next_question = now + ASK_SECONDS
+        with contextlib.ExitStack() as forgiven:
+            if not self._unanswered:
+                forgiven.enter_context(contextlib.suppress(HostLostError))
+            self._unanswered += 1
+            self._session.check()
+            self._unanswered = 0
 
     def shutdown(self) -> None:
         if self._group is not None:

@@ -34,8 +34,8 @@ def target_result(spec: RunSpec, ended: Ended | None) -> TargetResult | None:
     )
 
 
-def final(run: Path, ended: Ended | None) -> dict[str, float]:
-    """The last evaluation, and the final training loss of the run in folder `run`."""
+def final(run: Path | None, ended: Ended | None) -> dict[str, float]:
+    """The last evaluation, and the final training loss of the run in folder `run`, if its metrics are complete."""
     metrics = dict(ended.last.metrics) if ended and ended.last else {}
-    loss = summaries.final_loss(run)
+    loss = summaries.final_loss(run) if run else None
     return metrics if loss is None else {"loss": loss, **metrics}

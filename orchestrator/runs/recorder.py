@@ -14,7 +14,7 @@ from orchestrator.control.orders import Ended
 from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.plan.cost import cost
 from orchestrator.plan.topology import all_plans, count_by_type
-from orchestrator.results import FailureRecord, Finding, RunResult, Seconds, Stability, Status
+from orchestrator.results import FailureRecord, Finding, RunResult, Seconds, Stability, Status, Utilization
 from orchestrator.runs.outcome import final, target_result, throughput
 from orchestrator.sinks.fanout import Sink, Sinks
 from orchestrator.spec.run import RunSpec
@@ -144,6 +144,8 @@ class Recorder:
         self._store.event(self._attempts, status, reason=reason)
         self._store.commit()
         plans, mode = all_plans(self._spec), self._spec.traits
+        # Figures over a part of the steps would be wrong, and look like any others.
+        stored = self._store.path if self._store.metrics_complete else None
         return RunResult(
             run_id=self._run_id,
             job=self._spec.job,
@@ -163,13 +165,13 @@ class Recorder:
             ),
             throughput=throughput(ended),
             target=target_result(self._spec, ended),
-            final=final(self._store.path, ended),
+            final=final(stored, ended),
             stability=Stability(
                 findings=tuple(self._findings), jitter=monitor.jitter, gradient_noise=monitor.gradient_noise
             ),
-            staleness=summaries.staleness(self._store.path),
-            utilization=summaries.utilization(self._store.path),
-            timing=summaries.timing(self._store.path, mode),
+            staleness=summaries.staleness(stored) if stored else None,
+            utilization=summaries.utilization(stored) if stored else Utilization(),
+            timing=summaries.timing(stored, mode) if stored else None,
             cost=cost(self._spec.price, plans, finished.seconds if finished else None),
             attempts=self._attempts,
             failures=tuple(self._failures),

@@ -84,6 +84,7 @@ class Runner:
         self._checked_checkpoint = False
         self._workers = spec.workers
         """Workers of the current attempt."""
+        self._storage_problem: str | None = None
         self._result: RunResult | None = None
         watcher.run_begins(spec, run_id, path)
 
@@ -144,6 +145,8 @@ class Runner:
     def _listener(self, group: ManagedGroup, leg: Leg) -> Listener:
         def listen(tick: Tick) -> None:
             self._recorder.tick(self._attempt(group), tick)
+            self._warn_of_storage()
+            group.watch_backend()
             for finding in self._monitor.observe(tick.statuses):
                 action = group.coordinator.react(finding)
                 self._recorder.add_finding(finding.model_copy(update={"action": action}))
@@ -167,6 +170,12 @@ class Runner:
             self._recorder.note(written.attempt, problem)
             self._tell(problem)
 
+    def _warn_of_storage(self) -> None:
+        """Report it once if metrics or logs cannot be written."""
+        if self._storage_problem is None and (problem := self._store.problem) is not None:
+            self._storage_problem = problem
+            self._tell(f"{problem}; training continues, and metrics wait in memory until there is room")
+
     def _tell_size(self, group: ManagedGroup) -> None:
         """Report it if the group has another number of workers than before."""
         if (workers := group.workers) != self._workers:
@@ -189,6 +198,8 @@ class Runner:
     def _launching(self, group: ManagedGroup) -> Listener:
         def listen(tick: Tick) -> None:
             self._recorder.tick(self._attempt(group), tick)
+            self._warn_of_storage()
+            group.watch_backend()
             self._watcher.launching(tick)
 
         return listen
@@ -202,11 +213,17 @@ class Runner:
         for finding in self._monitor.finish():
             self._recorder.add_finding(finding)
         result = self._recorder.result(status, reason, ended, self._monitor)
-        self._store.close()
-        write_trace(self._store.path, self.spec)
-        self._store.write_result(result)
-        self._recorder.close(result)
+        self._store.finish_metrics()
         self._result = result
+        try:
+            write_trace(self._store.path, self.spec)
+            self._store.write_result(result)
+        except OSError as error:
+            self._tell(f"{error.filename} cannot be written ({error.strerror}), so this command prints the only result")
+        if self._store.lost is not None:
+            self._tell(f"lost, because {self._storage_problem}: {self._store.lost}")
+        self._recorder.close(result)
+        self._store.close()
         self._watcher.run_ended(result)
         return result
 

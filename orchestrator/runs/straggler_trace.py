@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator.spec.run import RunSpec
-from orchestrator.store.directory import write_atomically
 from orchestrator.store.metrics import Metrics
+from workers.files import write_atomically
 from workers.stragglers import Pace, Profile
 
 TRACE = "draws.csv"

@@ -19,6 +19,7 @@ import numpy as np
 from orchestrator.results import Finding, RunResult
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import TENSORBOARD
+from workers import files
 from workers.messages import Task
 from workers.news import Evaluation, HostSample, LegStarted, ReplicaStatus, StepBatch
 
@@ -39,7 +40,7 @@ class TensorBoard:
         folder = run / TENSORBOARD
         folder.mkdir(exist_ok=True)
         name = f"events.out.tfevents.{int(time.time())}.{platform.node() or 'localhost'}.{os.getpid()}.regatta"
-        self._writer = RecordWriter((folder / name).open("wb"))
+        self._writer = RecordWriter(files.create(folder / name))
         self._mode = spec.mode
         self._leg: LegStarted | None = None
         self._began = time.time()

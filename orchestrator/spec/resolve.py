@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestrator.errors import JobError, SpecError
-from orchestrator.spec import secrets
+from orchestrator.spec import secrets, trust
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.job_description import JobDescription, describe_job
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.validation import shown
 from orchestrator.spec.yaml import read_mapping
 
+SPEC_FILES = (".yaml", ".yml")
 _BUDGETS = ("samples", "epochs")
 _Spec = TypeVar("_Spec", RunSpec, CompareSpec)
 
@@ -55,6 +56,8 @@ def _resolve(
     wanted = {key: value for key, value in flags.items() if value is not None}
     wanted["params"] = {**_params(given), **wanted.get("params", {})}
     kind.check_names({key: given[key] for key in given if key not in kind.COMPARE_ONLY})
+    if job.endswith(SPEC_FILES):
+        trust.check(Path(job), given, flags, kind)
     values = _merge(given, wanted)
     if not isinstance(named := values.get("job"), str):
         ways = "name a built-in job, path/file.py:Class or module:Class"
@@ -93,7 +96,7 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _fields_of(reference: str) -> dict[str, Any]:
     """Fields given by a job reference: those of a spec file, whose `directory` is relative to the file, or the job."""
-    if not reference.endswith((".yaml", ".yml")):
+    if not reference.endswith(SPEC_FILES):
         return {"job": reference, "directory": os.getcwd()}  # noqa: PTH109 - as the user's shell shows it
     path = Path(reference)
     values = read_mapping(path)

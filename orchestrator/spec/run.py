@@ -60,9 +60,15 @@ class RunSpec(ReplicaSettings):
     """Network that connects the tasks, as an interface (eth1) or an address range (10.0.0.0/8)."""
     backend: Annotated[Literal["ray", "local"], Flag("cluster")] = "ray"
     """Where tasks run: on Ray, or in child processes of this command (one machine, no GPUs)."""
-    address: Annotated[str | None, Flag("cluster", default="start Ray here")] = None
+    address: Annotated[
+        str | None,
+        Flag("cluster", default="start Ray here", gives_away="your cluster token"),
+    ] = None
     """Ray cluster to attach to: auto, HOST:6379 or ray://HOST:10001."""
-    env_secrets: Annotated[tuple[str, ...], Flag("cluster", "--env-secret", "NAME", style="list", default="none")] = ()
+    env_secrets: Annotated[
+        tuple[str, ...],
+        Flag("cluster", "--env-secret", "NAME", style="list", default="none", gives_away="its value"),
+    ] = ()
     """Environment variable that is passed to the tasks and never printed; may be repeated. See docs/security.md."""
     launch_timeout: Annotated[Seconds, Flag("cluster")] = 120.0
     """Seconds within which all tasks must be placed and started."""
@@ -76,7 +82,7 @@ class RunSpec(ReplicaSettings):
     rate."""
     checkpoints: Annotated[
         Annotated[str, Field(min_length=1, max_length=4096)] | None,
-        Flag("faults", metavar="FOLDER|URI", default="the run's own folder"),
+        Flag("faults", metavar="FOLDER|URI", default="the run's own folder", gives_away="signed requests"),
     ] = None
     """Folder or URI (s3://bucket/folder) under which the run stores its checkpoints."""
     timeout: Annotated[Annotated[float, Field(gt=0, le=1e9)] | None, Flag("faults", default="none")] = None
@@ -86,7 +92,10 @@ class RunSpec(ReplicaSettings):
     """Folder of the run."""
     run_id: Annotated[str | None, Flag("output", default="from job, mode and time")] = None
     """Name of the run."""
-    mlflow: Annotated[str | None, Flag("output", metavar="URI", default="none")] = None
+    mlflow: Annotated[
+        str | None,
+        Flag("output", metavar="URI", default="none", gives_away="your credentials"),
+    ] = None
     """MLflow tracking server to log runs to; needs the extra `mlflow`."""
     price: Annotated[Mapping[str, float] | None, Flag("output", metavar="PRICES", style="prices", default="none")] = (
         None

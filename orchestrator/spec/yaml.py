@@ -6,12 +6,14 @@ such as 1:1:1:... takes seconds to parse and has too many digits to print.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from orchestrator.errors import UsageError
+from workers import files
 
 MAX_DEPTH = 40
 _TEXT = "tag:yaml.org,2002:str"
@@ -84,16 +86,16 @@ MAX_SPEC_BYTES = 1 << 18
 """Parsed within two seconds; the YAML of a comparison of fifty variants and a thousand seeds is a tenth of this."""
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path, *, follow: bool = True) -> dict[str, Any]:
     """The mapping in a YAML file: a spec, or prices.
+
+    `follow`: links are followed, which is right only for a file that the user named.
 
     Raises:
         UsageError: the file does not exist, is too large, or is not a mapping in plain YAML.
     """
     try:
-        if path.is_fifo():
-            raise OSError("it is a pipe, and reading it would block")
-        with path.open("rb") as file:
+        with files.open_regular(Path(os.path.realpath(path)) if follow else path) as file:
             data = file.read(MAX_SPEC_BYTES + 1)
         if len(data) > MAX_SPEC_BYTES:
             raise UsageError(f"{path} is larger than {MAX_SPEC_BYTES} bytes, the limit for a spec.")

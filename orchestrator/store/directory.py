@@ -22,14 +22,18 @@ import fcntl
 import os
 import platform
 import re
+import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from orchestrator.errors import UsageError
 from orchestrator.store import documents
-from orchestrator.store.metrics import MetricsWriter
+from orchestrator.store.metrics import METRICS, MetricsWriter
+from workers import files
+from workers.files import write_atomically
 from workers.messages import Task
 from workers.news import ReplicaStatus
 
@@ -83,19 +87,6 @@ def claim_directory(path: Path) -> Path:
     return path
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write all of it or nothing: a reader never sees half a file. Text is written as UTF-8."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def to_json(document: Any) -> str:
     """Indented JSON text for a file."""
     return documents.to_text(document, indent=2) + "\n"
@@ -117,7 +108,12 @@ class RunStore:
         self.logs = path / "logs"
         self.logs.mkdir(exist_ok=True)
         self._log_files: dict[Task, Any] = {}
-        self._metrics = MetricsWriter(path, reopen=reopen)
+        self._log_bytes_lost = 0
+        self._log_problem: str | None = None
+        try:
+            self._metrics = MetricsWriter(path, reopen=reopen)
+        except sqlite3.Error as error:
+            raise UsageError(f"out: {path / METRICS} cannot be written ({error}). Is the disk full?") from None
         (path / _CLAIM).unlink(missing_ok=True)  # the files above mark the folder as taken
 
     def log_path(self, task: Task | str) -> Path:
@@ -149,40 +145,92 @@ class RunStore:
         self._metrics.commit()
 
     def append_log(self, task: Task, data: bytes) -> None:
-        file = self._log_files.get(task)
-        if file is None:
-            file = self._log_files[task] = self.log_path(task).open("ab")
-        file.write(data)
-        file.flush()
+        try:
+            file = self._log_files.get(task)
+            if file is None:
+                file = self._log_files[task] = files.append(self.log_path(task))
+            file.write(data)
+            file.flush()
+        except OSError as error:
+            if (file := self._log_files.pop(task, None)) is not None:
+                with suppress(OSError):  # it tries once more to write what it has
+                    file.close()
+            self._log_bytes_lost += len(data)
+            self._log_problem = f"{self.log_path(task)} cannot be written ({error.strerror})"
 
-    def close(self) -> None:
+    @property
+    def problem(self) -> str | None:
+        """Why metrics or logs cannot be written, for a person; None if they can."""
+        return self._metrics.problem or self._log_problem
+
+    @property
+    def metrics_complete(self) -> bool:
+        """Whether metrics.db contains everything that was added before the last commit."""
+        return self._metrics.problem is None and not self._metrics.dropped
+
+    @property
+    def lost(self) -> str | None:
+        """What could not be stored, for a person; None if everything was."""
+        parts = [f"{self._metrics.dropped:,} rows of {METRICS}"] if self._metrics.dropped else []
+        parts += [f"{self._log_bytes_lost:,} bytes of logs"] if self._log_bytes_lost else []
+        return " and ".join(parts) or None
+
+    def finish_metrics(self) -> None:
+        """Close logs and metrics.db, so that others can read them; the run stays locked."""
         for file in self._log_files.values():
             file.close()
+        self._log_files.clear()
         self._metrics.close()
+
+    def close(self) -> None:
+        """Let another driver have the run; the last thing to do, after the result is written."""
+        self.finish_metrics()
         self._lock.close()
 
 
-def _lock(path: Path) -> IO[str]:
+def _lock(path: Path) -> BinaryIO:
     """Lock the run in folder `path`; the kernel releases the lock when this process ends, however it ends.
 
     Raises:
         UsageError: another process holds the lock.
     """
-    file = (path / _LOCK).open("a+")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        file = files.append(path / _LOCK)
+    except OSError as error:
+        raise UsageError(f"{path / _LOCK} cannot be opened: {error.strerror}. Remove it, if no driver runs.") from None
+    if not _taken(file, fcntl.LOCK_EX):
         file.seek(0)
-        holder = "".join(character for character in file.read(300) if character.isprintable())
+        holder = "".join(filter(str.isprintable, file.read(300).decode(errors="replace")))
         file.close()
         raise UsageError(
             f"The driver of the run in {path} is still running ({holder or 'pid not known yet'}), and only one process "
             "may train a run. Stop it first with Ctrl-C, or with SIGTERM, upon which it writes a checkpoint."
         ) from None
     file.truncate(0)
-    file.write(f"pid {os.getpid()} on {platform.node()}")
+    file.write(f"pid {os.getpid()} on {platform.node()}".encode())
     file.flush()
     return file
+
+
+def _taken(file: BinaryIO, kind: int) -> bool:
+    """Whether the lock was free; a viewer that asks `is_driven` holds it for a moment."""
+    for _ in range(5):
+        with suppress(OSError):
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def is_driven(path: Path) -> bool | None:
+    """Whether a driver on this host holds the lock of the run in folder `path`; None if that cannot be told."""
+    try:
+        with files.open_regular(path / _LOCK) as file:
+            return not _taken(file, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
 
 
 def check_not_driven(path: Path) -> None:

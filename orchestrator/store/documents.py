@@ -14,8 +14,11 @@ from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import UsageError
 from orchestrator.text import UNSEEN
+from workers import files
 
 _Document = TypeVar("_Document", bound=BaseModel)
+MAX_BYTES = 64 << 20
+"""More than the comparison.json of a thousand runs."""
 _BEYOND_ASCII = re.compile(r"[^\x20-\x7e\n]")
 
 
@@ -29,15 +32,13 @@ def to_text(document: Any, indent: int | None = None) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of the UTF-8 file `path`.
+    """The text of the UTF-8 file `path` in the folder of a run, which may come from a stranger.
 
     Raises:
-        OSError: the file cannot be read, or is a pipe.
+        OSError: the file cannot be read, is larger than `MAX_BYTES`, or is no regular file; links are not followed.
         ValueError: it is not UTF-8.
     """
-    if path.is_fifo():
-        raise OSError("it is a pipe, and reading it would block")
-    return path.read_text(encoding="utf-8")
+    return files.read(path, MAX_BYTES).decode("utf-8")
 
 
 def load(model: type[_Document], path: Path) -> _Document:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
 from orchestrator.store.metrics import METRICS, TABLES, Metrics
+from workers import files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,10 +55,11 @@ def _write(metrics: Metrics, table: str, format_: str, path: Path) -> Path:
     from pyarrow import csv, parquet
 
     schema = _schema(metrics, table)
-    writer = parquet.ParquetWriter(path, schema) if format_ == "parquet" else csv.CSVWriter(path, schema)
-    with writer:
-        for batch in _batches(metrics, table, schema, _without_formula if format_ == "csv" else None):
-            writer.write_batch(batch)
+    with files.replacing(path) as file:
+        writer = parquet.ParquetWriter(file, schema) if format_ == "parquet" else csv.CSVWriter(file, schema)
+        with writer:
+            for batch in _batches(metrics, table, schema, _without_formula if format_ == "csv" else None):
+                writer.write_batch(batch)
     return path
 
 

@@ -11,6 +11,7 @@ from orchestrator.errors import UsageError
 from orchestrator.spec.yaml import read_mapping
 from orchestrator.store import documents
 from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, ENVIRONMENT, RESULT, SPEC
+from workers import files
 
 if TYPE_CHECKING:
     from orchestrator.results import Comparison, RunResult
@@ -56,16 +57,14 @@ def load_comparison_spec(path: Path) -> dict[str, Any]:
 def _load_spec(path: Path, name: str, kind: str) -> dict[str, Any]:
     if not (path / name).is_file():
         raise UsageError(f"{path} is not the folder of a {kind}: it holds no {name}.")
-    return read_mapping(path / name)
+    return read_mapping(path / name, follow=False)
 
 
 def load_environment(run: Path) -> dict[str, Any] | None:
     """The environment stored when the run was started; None if it is missing or unreadable."""
     path = run / ENVIRONMENT
     try:
-        if path.stat().st_size > _MAX_ENVIRONMENT_BYTES:
-            return None
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(files.read(path, _MAX_ENVIRONMENT_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     return stored if isinstance(stored, dict) else None

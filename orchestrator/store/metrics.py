@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 import time
 from contextlib import suppress
@@ -15,11 +16,15 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from workers import files
 from workers.messages import Task
 from workers.news import CallTiming, Evaluation, HostSample, ReplicaStatus, StepBatch
 
 METRICS = "metrics.db"
 COMMIT_SECONDS = 1.0
+MOST_ROWS = 200_000
+"""Rows that wait in memory while the disk is full, some 50 MB; after that measurements are dropped, and counted."""
+_DROPPABLE = ("steps", "calls", "timings", "host_samples", "gpu_samples")
 
 # `attempt` counts launches of the worker group. In steps, calls, timings and evaluations, a rollback counts as another
 # attempt: of two rows for one step, the row of the later attempt is the valid one.
@@ -38,7 +43,16 @@ CREATE TABLE gpu_samples (attempt INT, task TEXT, time REAL, uuid TEXT, name TEX
 CREATE TABLE tasks (attempt INT, task TEXT, state TEXT, pid INT, since REAL, PRIMARY KEY (attempt, task));
 CREATE TABLE events (time REAL, attempt INT, kind TEXT, task TEXT, detail TEXT);
 """
+LONGEST_VALUE = 16 << 20
+"""Bytes; a reader takes no longer ones."""
 TABLES = tuple(re.findall(r"CREATE TABLE (\w+)", SCHEMA))
+
+
+def _statement(sql: str) -> str:
+    return " ".join(sql.replace("IF NOT EXISTS ", "").split())
+
+
+_STATEMENTS = frozenset(_statement(sql) for sql in SCHEMA.split(";"))
 
 
 class MetricsWriter:
@@ -46,13 +60,21 @@ class MetricsWriter:
 
     def __init__(self, run: Path, *, reopen: bool = False) -> None:
         """`reopen` is for a run that is resumed, which may have ended before the tables were created."""
-        self._db = sqlite3.connect(run / METRICS, isolation_level=None, check_same_thread=False)
+        self._path = run / METRICS
+        files.append(self._path).close()  # made here, for SQLite would follow a link
+        self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(SCHEMA.replace("TABLE", "TABLE IF NOT EXISTS") if reopen else SCHEMA)
-        self._db.execute("BEGIN")
+        self._waiting: list[tuple[str, list[tuple[Any, ...]]]] = []
+        self._rows_waiting = 0
         self._committed = time.monotonic()
         self._tasks: dict[Task, tuple[int, str, int | None]] = {}
+        self._closed = False
+        self.dropped = 0
+        """Rows that were lost, because the disk was full for longer than `MOST_ROWS` took."""
+        self.problem: str | None = None
+        """Why nothing can be written at the moment; rows wait in memory until it can."""
 
     def add(self, attempt: int, status: ReplicaStatus, rollbacks: int = 0) -> None:
         """Add everything that a status reports."""
@@ -74,19 +96,38 @@ class MetricsWriter:
         self.commit_when_due()
 
     def commit(self) -> None:
-        """Make everything added so far visible to readers and safe if this process is killed."""
-        self._db.execute("COMMIT")
-        self._db.execute("BEGIN")
+        """Make everything added so far visible to readers and safe if this process is killed.
+
+        If the disk is full, `problem` says so, and the rows wait for the next commit.
+        """
         self._committed = time.monotonic()
+        try:
+            self._db.execute("BEGIN")
+            for statement, rows in self._waiting:
+                self._db.executemany(statement, rows)
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            with suppress(sqlite3.OperationalError):  # SQLite may have rolled back by itself
+                self._db.execute("ROLLBACK")
+            self.problem = f"{self._path} cannot be written ({error}; {_free(self._path)})"
+        else:
+            self._waiting.clear()
+            self._rows_waiting, self.problem = 0, None
 
     def commit_when_due(self) -> None:
         if time.monotonic() - self._committed >= COMMIT_SECONDS:
             self.commit()
 
     def close(self) -> None:
-        self._db.execute("COMMIT")
+        """Commit, and leave one file that users without write access can read too."""
+        if self._closed:
+            return
+        self._closed = True
+        self.commit()
+        self.dropped += self._rows_waiting
         with suppress(sqlite3.OperationalError):  # with a reader connected the WAL file stays, which is as good
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._db.execute("PRAGMA journal_mode=DELETE")
         self._db.close()
 
     def _add_task(self, attempt: int, status: ReplicaStatus) -> None:
@@ -95,7 +136,7 @@ class MetricsWriter:
         if self._tasks.get(status.task) != current:
             self._tasks[status.task] = current
             row = (attempt, str(status.task), str(status.state), status.pid, time.time())
-            self._db.execute("INSERT OR REPLACE INTO tasks VALUES (?,?,?,?,?)", row)
+            self._add_rows("INSERT OR REPLACE INTO tasks VALUES (?,?,?,?,?)", [row])
 
     def _add_batch(self, attempt: int, batch: StepBatch) -> None:
         staleness = batch.staleness.tolist() if batch.staleness is not None else [None] * len(batch.steps)
@@ -121,21 +162,42 @@ class MetricsWriter:
     def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
         if rows:
             marks = ",".join("?" * len(rows[0]))
-            self._db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 - a table of ours
+            self._add_rows(f"INSERT INTO {table} VALUES ({marks})", rows, droppable=table in _DROPPABLE)  # noqa: S608
+
+    def _add_rows(self, statement: str, rows: list[tuple[Any, ...]], *, droppable: bool = False) -> None:
+        if droppable and self._rows_waiting + len(rows) > MOST_ROWS:
+            self.dropped += len(rows)
+            return
+        self._waiting.append((statement, rows))
+        self._rows_waiting += len(rows)
 
 
 class Metrics:
     """Reads a run's metrics.db, also while the run trains."""
 
     def __init__(self, run: Path) -> None:
+        """Raises sqlite3.Error if there is no such database, or it is not one that Regatta made."""
+        path = run / METRICS
+        try:
+            files.open_regular(path).close()
+        except OSError as error:
+            raise sqlite3.OperationalError(f"unable to open {METRICS}: {error.strerror}") from None
         # `as_uri` escapes characters such as `#` and `?`, which would otherwise end the path.
-        self._db = sqlite3.connect(f"{(run / METRICS).absolute().as_uri()}?mode=ro", uri=True)
-        # The folder may come from an untrusted source, and reading a malicious view may never end.
-        foreign = self.column("SELECT sql FROM sqlite_master WHERE type IN ('view', 'trigger') OR sql LIKE '%VIRTUAL%'")
-        if foreign:
+        self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
+            self._check_schema()
+        except sqlite3.Error:
             self._db.close()
+            raise
+
+    def _check_schema(self) -> None:
+        """The folder may come from a stranger: reading a view, or a computed column, may take for ever."""
+        found = self.rows("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        foreign = [str(name) for name, sql in found if _statement(str(sql)) not in _STATEMENTS]
+        if foreign:
             raise sqlite3.DatabaseError(
-                f"{METRICS} contains views, triggers or virtual tables, which Regatta never makes"
+                f"{METRICS} has another layout than this version of Regatta writes: {', '.join(foreign)[:200]}"
             )
 
     def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
@@ -147,3 +209,10 @@ class Metrics:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _free(path: Path) -> str:
+    try:
+        return f"{shutil.disk_usage(path.parent).free:,} bytes are free"
+    except OSError:
+        return "free space is not known"

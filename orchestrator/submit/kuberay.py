@@ -6,6 +6,7 @@ Field names: https://ray-project.github.io/kuberay/reference/api/ (ray.io/v1); `
 from __future__ import annotations
 
 import re
+import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -16,6 +17,7 @@ from jobs.staged import FOLDER, job_file
 from orchestrator.cluster.staging import stage
 from orchestrator.errors import UsageError
 from orchestrator.plan.topology import TaskPlan, evaluator_plan, training_plans
+from orchestrator.spec import trust
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.files import base_of, spec_file
 from orchestrator.spec.run import RunSpec
@@ -79,7 +81,7 @@ def manifests(
         "kind": "RayJob",
         "metadata": {"name": name},
         "spec": {
-            "entrypoint": f"regatta {command} {CODE}/spec.yaml --address auto --run-id {name} --out {RESULTS}/{name}",
+            "entrypoint": shlex.join(_entrypoint(command, name, spec)),
             "metadata": dict(metadata),
             "backoffLimit": 0,
             # Without a volume claim the results exist in the head pod only.
@@ -95,6 +97,13 @@ def manifests(
         "data": {_key(path): text for path, text in files.items()},
     }
     return [config, job]
+
+
+def _entrypoint(command: str, name: str, spec: RunSpec | CompareSpec) -> list[str]:
+    """The user has confirmed here what the spec gives away; the file in the cluster needs that again."""
+    confirmed = trust.as_flags(base_of(spec).model_dump() | {"address": None})
+    fixed = ["--address", "auto", "--run-id", name, "--out", f"{RESULTS}/{name}"]
+    return ["regatta", command, f"{CODE}/spec.yaml", *fixed, *confirmed]
 
 
 _SCRATCH: dict[str, Any] = {"name": "results", "emptyDir": {}}

@@ -18,6 +18,7 @@ from typing import Any
 
 from orchestrator.errors import ClusterError, UsageError
 from orchestrator.spec.validation import shown
+from workers.files import create
 
 BEGIN, LINE, END = "regatta-transfer:", "regatta-transfer-data:", "regatta-transfer-end:"
 MAX_BYTES = 256 << 20
@@ -32,7 +33,9 @@ def pack(folder: Path, only: str | None = None) -> Iterator[str]:
     Raises:
         UsageError: there are no such files, or they are too large to be sent as text.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in _SKIPPED)
+    paths = sorted(
+        path for path in folder.rglob("*") if path.is_file() and not path.is_symlink() and path.name not in _SKIPPED
+    )
     if only is not None:
         paths = [path for path in paths if path.relative_to(folder).as_posix() == only]
     if not paths:
@@ -128,7 +131,8 @@ def write(files: dict[str, bytes], folder: Path) -> None:
         for name, data in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+            with create(path) as file:
+                file.write(data)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"out: {folder} cannot be written to: {error}. Free some space or choose another folder."

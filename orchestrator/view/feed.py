@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator.store.directory import RESULT
+from orchestrator.store.directory import RESULT, is_driven
 from orchestrator.store.folders import load_result, load_spec
 from orchestrator.store.metrics import METRICS, Metrics
 from orchestrator.view.board import Board, FindingLine
@@ -41,6 +39,8 @@ class Feed:
         self._mode = MODES.get(str(spec.get("mode")))
         self._workers = int(spec.get("workers") or 1)
         self._metrics: Metrics | None = None
+        self.problem: str | None = None
+        """Why the last update read nothing."""
         self._seen: dict[str, int] = {}
         self._driver: tuple[int, str] | None = None
 
@@ -51,15 +51,19 @@ class Feed:
                 self._metrics = Metrics(self.run)
             if self._metrics is not None:
                 self._read()
-        except sqlite3.OperationalError:
-            pass  # the writer is creating the file, or it is locked: the next update retries
+            self.problem = None
+        except sqlite3.OperationalError as error:  # the writer may be creating the file, or have locked it
+            self.problem = f"{self.run / METRICS} cannot be read: {error}"
         if self.board.outcome is None:
             self._check_for_end()
         return self.board
 
     def driver_is_gone(self) -> bool:
         """Whether the driver of this run has ended; False if it runs on another host or is not known yet."""
-        return self._driver is not None and not _alive(*self._driver)
+        if self._driver is None or self._driver[1] != platform.node():
+            return False
+        driven = is_driven(self.run)
+        return not (_exists(self._driver[0]) if driven is None else driven)
 
     def close(self) -> None:
         if self._metrics is not None:
@@ -168,13 +172,6 @@ class Feed:
             self.board.outcome = "its driver ended without writing a result"
 
 
-def _alive(pid: int, host: str) -> bool:
-    """Whether process `pid` runs on `host`; assumed to be so for other hosts."""
-    if host != platform.node():
-        return True
-    with suppress(PermissionError):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-    return True
+def _exists(pid: int) -> bool:
+    """Whether there is a process `pid`, which may be another one if the pid was reused."""
+    return Path(f"/proc/{pid}").exists()

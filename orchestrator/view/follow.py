@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 REFRESH_SECONDS = 1.0
+READ_RETRIES = 10
+"""Retries of reading metrics that cannot be read, because their writer may be creating them."""
 
 
 def watch(
@@ -44,6 +46,13 @@ def watch(
 def _follow(feed: Feed, path: Path, console: Console, *, once: bool, sleep: Callable[[float], None]) -> Board:
     """Show one run until it ends or, in a comparison, until the next run trains."""
     board = feed.update()
+    for _ in range(1 if once else READ_RETRIES):
+        if feed.problem is None:
+            break
+        sleep(REFRESH_SECONDS)
+        board = feed.update()
+    if feed.problem is not None:
+        raise UsageError(f"{feed.problem}. Ask its owner for a copy, or to make it readable.")
     if once or (board.outcome is not None and _complete(path)):
         _show(board, console)
         return board

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -122,11 +123,13 @@ class LiveView(AbstractContextManager["LiveView"]):
 
     def _update(self) -> Board | None:
         feed = self._feeds.get(self._current or "")
-        return feed.update() if feed else None
+        with suppress(sqlite3.Error, OSError):  # of a full disk, which must not end the run
+            return feed.update() if feed else None
+        return feed.board if feed else None
 
     def _print(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(text, markup=False, emoji=False, highlight=False)
+            self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 class _Screen:

@@ -11,11 +11,13 @@ import contextlib
 import fcntl
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol, TypeVar
 
+from workers import files
 from workers.checkpoints.errors import CheckpointError
 from workers.checkpoints.manifest import MANIFEST
 
@@ -97,7 +99,7 @@ class LocalStorage:
 
     def read(self, name: str, limit: int) -> bytes | None:
         try:
-            with (self.root / name).open("rb") as file:
+            with files.open_regular(self.root / name) as file:
                 size = os.fstat(file.fileno()).st_size  # `limit` may be any number that a manifest claims
                 data = file.read(min(limit, size) + 1)
         except (FileNotFoundError, NotADirectoryError):
@@ -108,19 +110,12 @@ class LocalStorage:
 
     def put(self, name: str, data: bytes) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        temporary = self.root / f".{name}.{os.getpid()}"
-        try:
-            _write(temporary, lambda file: file.write(data))
-            temporary.replace(self.root / name)
-            _flush_folder(self.root)
-        finally:
-            temporary.unlink(missing_ok=True)
+        files.write_atomically(self.root / name, data)
 
     @contextlib.contextmanager
     def draft(self, name: str) -> Iterator[Draft]:
         self.root.mkdir(parents=True, exist_ok=True)
-        temporary = self.root / f".{name}.{os.getpid()}"
-        shutil.rmtree(temporary, ignore_errors=True)
+        temporary = self.root / f".{name}.{secrets.token_hex(8)}"
         temporary.mkdir()
         try:
             yield _LocalDraft(self, temporary, name)
@@ -128,7 +123,7 @@ class LocalStorage:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def remove(self, name: str) -> None:
-        doomed = self.root / f".{name}.{os.getpid()}.gone"
+        doomed = self.root / f".{name}.{secrets.token_hex(8)}.gone"
         with contextlib.suppress(FileNotFoundError):
             (self.root / name).rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
@@ -147,7 +142,7 @@ class LocalStorage:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / _LOCK).open("wb") as file:
+        with files.append(self.root / _LOCK) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -163,12 +158,12 @@ class _LocalDraft:
 
     def finish(self, manifest: bytes, check: Callable[[], None]) -> None:
         _write(self._temporary / MANIFEST, lambda file: file.write(manifest))
-        _flush_folder(self._temporary)
+        files.flush_folder(self._temporary)
         with self._storage.locked():
             check()
             self._storage.remove(self._name)  # an earlier checkpoint of the same step and attempt
             self._temporary.rename(self._storage.root / self._name)
-        _flush_folder(self._storage.root)
+        files.flush_folder(self._storage.root)
 
 
 def sorted_names(names: Iterator[str]) -> list[str]:
@@ -178,17 +173,8 @@ def sorted_names(names: Iterator[str]) -> list[str]:
 
 
 def _write(path: Path, write: Callable[[IO[bytes]], _Written]) -> _Written:
-    with path.open("wb") as file:
+    with files.create(path) as file:
         written = write(file)
         file.flush()
         os.fsync(file.fileno())
     return written
-
-
-def _flush_folder(path: Path) -> None:
-    """Flush a folder to disk: only then does a rename in it survive a power failure."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -30,6 +30,7 @@ import numpy as np
 
 from workers.addresses import split
 from workers.errors import BROKEN_OFF
+from workers.session import peer_of
 
 SLOT_BYTES = 1 << 22
 """Larger values take several rounds. Best is a slot that fits into a core's cache and is worth a message."""
@@ -39,7 +40,6 @@ _CHECK_INTERVAL = struct.pack("ll", 4, 0)
 _STOPPED = ("T", "t")
 _ROUND = struct.Struct("<QQ")
 _RANK = struct.Struct("<I")
-_CREDENTIALS = struct.Struct("3i")
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _connect_to_peers(
 def _exchange_memory(connection: socket.socket, rank: int, descriptor: int) -> _Peer:
     """Send this worker's rank and memory, and receive the peer's."""
     connection.settimeout(_CONNECT_SECONDS)
-    pid, user, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    pid, user = peer_of(connection)
     if user != os.getuid():
         raise PermissionError(f"the peer belongs to user {user}")
     socket.send_fds(connection, [_RANK.pack(rank)], [descriptor])

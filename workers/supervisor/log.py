@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from workers import files
 from workers.masking import Mask
 
 BYTES_PER_POLL = 1 << 20
@@ -14,7 +15,7 @@ class TaskLog:
     """A log in an unlinked file, of which nothing is left behind however the task ends."""
 
     def __init__(self, path: Path, mask: Mask) -> None:
-        self._file = path.open("wb+")
+        self._file = files.create(path, 0o600)
         path.unlink()
         self._mask = mask
         self._read = 0

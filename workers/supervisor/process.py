@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Protocol
 
-from workers.session import MAX_REQUEST, SESSION_MARK, python_environment, session_directory
+from workers import files
+from workers.session import MAX_REQUEST, SESSION_MARK, peer_of, python_environment, session_directory, zygote_address
+
+_START_SECONDS = 20.0
 
 
 class Process(Protocol):
@@ -33,47 +34,50 @@ class Process(Protocol):
 
 
 def start_zygote(session: str) -> socket.socket:
-    """Connect to this host's zygote for `session`, starting it if necessary. It stays alive while a connection is open.
+    """A connection to this host's zygote for `session`, started if there is none; keeps it alive while open.
+
+    The zygote is no child of this process: Ray ends the children of an actor with it, and all tasks of a host are
+    forked from one zygote. Of two that are started at once, the one that does not get the address ends.
 
     Raises:
-        OSError: the zygote did not start.
+        OSError: it did not start, or another user's process has taken its address.
     """
-    directory = session_directory(session)
-    path = directory / "zygote.sock"
-    with (directory / "zygote.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        client = _connect(path)
-        if client is not None:
-            return client
-        path.unlink(missing_ok=True)
-        with (directory / "zygote.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "workers.supervisor.zygote", str(path)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=python_environment()
-                | {SESSION_MARK: session, "OPENBLAS_NUM_THREADS": "1", "KERAS_BACKEND": "tensorflow"},
-            )
-        # A thread reaps it; otherwise it would stay a zombie while this process lives.
-        threading.Thread(target=process.wait, daemon=True).start()
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and process.returncode is None:
-            client = _connect(path)
+    address = zygote_address(session)
+    client = _connect(address)
+    if client is not None:
+        return client
+    log_path = session_directory(session) / "zygote.log"
+    with files.append(log_path, 0o600) as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "workers.supervisor.zygote", session],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=python_environment()
+            | {SESSION_MARK: session, "OPENBLAS_NUM_THREADS": "1", "KERAS_BACKEND": "tensorflow"},
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    if process.wait(_START_SECONDS) == 0:
+        while time.monotonic() < deadline:
+            client = _connect(address)
             if client is not None:
                 return client
             time.sleep(0.01)
-    raise OSError(f"the process that replicas are forked from did not start; see {directory / 'zygote.log'}")
+    raise OSError(f"the zygote, which tasks are forked from, did not start; see {log_path}")
 
 
-def _connect(path: Path) -> socket.socket | None:
+def _connect(address: str) -> socket.socket | None:
     client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        client.connect(str(path))
+        client.connect(address)
     except OSError:
         client.close()
         return None
+    user = peer_of(client)[1]
+    if user != os.getuid():
+        client.close()
+        raise OSError(f"user {user} has taken the address of this session's zygote")
     return client
 
 

@@ -5,16 +5,17 @@ measured on 2 cores, a forked replica creates its strategy 0.1 s after the reque
 Forking is safe because importing starts no thread (OPENBLAS_NUM_THREADS=1 holds NumPy back too) and touches no
 device; both are checked by a test. The zygote itself never runs a TensorFlow operation.
 
-Protocol: a SOCK_SEQPACKET unix socket. A client sends one JSON request with two file descriptors (the replica's
-control socket, its log) and gets `{"pid": n}`, later `{"exit": status}`. When the client's end closes or is
-shut down, for whatever reason, its replica is killed: no replica outlives its supervisor. When no client is left,
-the zygote kills all other processes with the session's mark, and ends: if the driver itself was killed, Ray's agents
-would otherwise stay for a minute (they try to reach a head that is gone).
+Protocol: an abstract SOCK_SEQPACKET unix socket, for processes of this user. A client sends one JSON request with two
+file descriptors (the replica's control socket, its log) and gets `{"pid": n}`, later `{"exit": status}`. When the
+client's end closes or is shut down, for whatever reason, its replica is killed: no replica outlives its supervisor.
+When no client is left, the zygote kills all other processes with the session's mark, and ends: if the driver itself was
+killed, Ray's agents would otherwise stay for a minute (they try to reach a head that is gone).
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import json
 import os
@@ -28,7 +29,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from workers.session import MAX_REQUEST, SESSION_MARK
+from workers.session import MAX_REQUEST, SESSION_MARK, peer_of, session_directory, zygote_address
 from workers.supervisor.lazy_imports import PLOTTING_AND_WRAPPERS, import_lazily
 
 IDLE_SECONDS = 5.0
@@ -36,22 +37,37 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    Zygote(Path(sys.argv[1])).serve()
+    """Serve the session named on the command line, in a process whose parent ends at once."""
+    zygote = Zygote(sys.argv[1])
+    if not zygote.bind() or os.fork():
+        os._exit(0)
+    zygote.serve()
 
 
 class Zygote:
     """The server's side of the socket."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, session: str) -> None:
+        self._session = session
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._selector = selectors.DefaultSelector()
         self._children: dict[int, socket.socket] = {}
         self._clients: set[socket.socket] = set()
 
-    def serve(self) -> None:
-        self._listener.bind(str(self._path))  # before the import, so that clients can connect meanwhile
+    def bind(self) -> bool:
+        """Take the session's address, before the import, so that clients can connect meanwhile; False if another
+        zygote has it."""
+        try:
+            self._listener.bind(zygote_address(self._session))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return False
         self._listener.listen(256)
+        return True
+
+    def serve(self) -> None:
+        """Fork replicas until no client is left."""
         wake_read, wake_write = socket.socketpair()
         wake_read.setblocking(False)
         wake_write.setblocking(False)
@@ -76,10 +92,13 @@ class Zygote:
             if self._clients:
                 last_busy = time.monotonic()
         sweep(os.environ.get(SESSION_MARK))
-        shutil.rmtree(self._path.parent, ignore_errors=True)
+        shutil.rmtree(session_directory(self._session), ignore_errors=True)
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
+        if peer_of(client)[1] != os.getuid():
+            client.close()
+            return
         self._clients.add(client)
         self._selector.register(client, selectors.EVENT_READ)
 
@@ -140,7 +159,7 @@ class Zygote:
 
     def _temporary(self, pid: int) -> Path:
         """A replica's folder for temporary files: AutoGraph leaves one per function it converts."""
-        return self._path.parent / f"tmp-{pid}"
+        return session_directory(self._session) / f"tmp-{pid}"
 
     def _become_replica(self, zygote: int, request: dict[str, Any], control: int, log: int) -> NoReturn:
         code = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +48,12 @@ def export(job: Job, model: keras.Model, final: Snapshot, folder: Path) -> None:
     state.load(model, final)
     path = folder / FINAL_WEIGHTS
     path.parent.mkdir(exist_ok=True)
-    unfinished = path.with_name(f".{path.name}")
-    model.save_weights(unfinished)
-    unfinished.replace(path)
+    unfinished = path.with_name(f".{secrets.token_hex(8)}.{path.name}")
+    try:
+        model.save_weights(unfinished)
+        unfinished.replace(path)
+    except OSError as error:  # a full disk must not turn a trained model into a failed run
+        say(f"the final weights are not written: {error}")
+    finally:
+        unfinished.unlink(missing_ok=True)
     job.after_training(model, folder)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from orchestrator.doctor.environment import commit, environment
+from orchestrator.doctor.environment import environment
 from orchestrator.report.repeating import facts
 from orchestrator.store.folders import load_environment
 
@@ -41,23 +40,3 @@ def test_processor_of_a_machine_that_tells_nothing(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc" / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Fast: 3000\n")
     assert environment(tmp_path, root=tmp_path)["cpu"]["model"] == "Fast: 3000"
-
-
-def test_commit_and_whether_files_differ_from_it(tmp_path: Path) -> None:
-    def git(*arguments: str) -> str:
-        who = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
-        done = subprocess.run(["git", *who, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    assert commit(tmp_path) is None
-    git("init", "-q")
-    (tmp_path / "job.py").write_text("1")
-    git("add", "job.py")
-    git("commit", "-q", "-m", "x")
-    head = git("rev-parse", "HEAD")
-    assert commit(tmp_path) == head
-    (tmp_path / "job.py").write_text("2")
-    assert commit(tmp_path) == f"{head}+"
-    (tmp_path / "venv").mkdir()
-    (tmp_path / "venv" / "environment.py").touch()
-    assert commit(tmp_path / "venv", "environment.py") is None  # installed inside another repository

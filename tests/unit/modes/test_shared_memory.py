@@ -19,6 +19,7 @@ from workers.failures import classify
 from workers.messages import FailureKind
 from workers.modes import shared_memory
 from workers.modes.shared_memory import SLOT_BYTES, SharedMemory, listen
+from workers.session import peer_of
 
 pytestmark = pytest.mark.unit
 
@@ -189,13 +190,10 @@ def test_no_worker_shares_memory_if_one_is_in_another_network_namespace() -> Non
 @pytest.mark.usefixtures("short_timeout")
 def test_another_users_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     addresses = unused_addresses(2)
-    monkeypatch.setattr(shared_memory, "_CREDENTIALS", OtherUser())
+    monkeypatch.setattr(shared_memory, "peer_of", other_user)
     assert connected(addresses) == [None, None]
 
 
-class OtherUser:
-    size = shared_memory._CREDENTIALS.size
-
-    def unpack(self, received: bytes) -> tuple[int, int, int]:
-        process, user, group = struct.unpack("3i", received)
-        return process, user + 1, group
+def other_user(connection: socket.socket) -> tuple[int, int]:
+    process, user = peer_of(connection)
+    return process, user + 1

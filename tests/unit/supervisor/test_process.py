@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from workers.session import session_directory
+from workers.session import session_directory, zygote_address
 from workers.supervisor import process, zygote
 from workers.supervisor.process import ForkedProcess, SpawnedProcess, start_zygote
 
@@ -43,7 +43,9 @@ zygote.preload = lambda: None
 setsid = os.setsid
 os.setsid = lambda: (time.sleep(float(sys.argv[3])), setsid())
 zygote.IDLE_SECONDS = float(sys.argv[2])
-zygote.Zygote(Path(sys.argv[1])).serve()
+server = zygote.Zygote(sys.argv[1])
+assert server.bind()
+server.serve()
 """
 
 
@@ -52,16 +54,15 @@ class Host:
 
     def __init__(self, session: str, idle: float, fork: float) -> None:
         self.session = session
-        self.socket = session_directory(session) / "zygote.sock"
-        command = [sys.executable, "-P", "-c", ZYGOTE, str(self.socket), str(idle), str(fork)]
+        self.address = zygote_address(session)
+        command = [sys.executable, "-P", "-c", ZYGOTE, session, str(idle), str(fork)]
         env = process.python_environment()
         env.pop(zygote.SESSION_MARK, None)  # the zygote must not kill the processes of a session that runs these tests
         self.zygote = subprocess.Popen(command, env=env, start_new_session=True)
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self.controls: list[socket.socket] = []
         self.replicas: list[ForkedProcess] = []
-        until(self.socket.exists)
-        self.client = until(lambda: process._connect(self.socket))
+        self.client = until(lambda: process._connect(self.address))
 
     def start(self, code: str = "import time; time.sleep(60)", cwd: str = "/", **env: str) -> ForkedProcess:
         mine, theirs = socket.socketpair()
@@ -247,7 +248,7 @@ def test_the_zygote_ends_without_clients(new_host: Callable[..., Host]) -> None:
     host.client.close()
     host.zygote.wait(10)
     assert host.zygote.returncode == 0
-    assert not host.socket.exists()
+    assert process._connect(host.address) is None
 
 
 def test_ctrl_c_does_not_end_the_zygote(host: Host) -> None:
@@ -259,7 +260,7 @@ def test_ctrl_c_does_not_end_the_zygote(host: Host) -> None:
 
 
 def test_clients_may_leave_without_a_request(host: Host) -> None:
-    clients = [process._connect(host.socket) for _ in range(20)]
+    clients = [process._connect(host.address) for _ in range(20)]
     for client in clients:
         assert client is not None
         client.close()
