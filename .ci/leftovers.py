@@ -2,7 +2,7 @@
 
 A process belongs to the run if its environment carries the run's mark (REGATTA_CI_RUN): children inherit it,
 and Ray's workers keep it when they rename themselves to `ray::...` (seen with Ray 2.60). On a CI machine,
-where nobody else runs Ray, one of our names is enough. All get 15 s to follow their raylet.
+which runs no other Ray, one of our names is enough. All get 15 s to follow their raylet.
 """
 
 import os

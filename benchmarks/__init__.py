@@ -1,4 +1,4 @@
-"""What Regatta costs and what it gains, against what a user would pick instead: `python -m benchmarks`.
+"""Benchmarks of Regatta against the alternatives that a user has: `python -m benchmarks`.
 
-See docs/performance.md for what each figure means. `verdict_calibration` measures the statistics instead.
+docs/performance.md explains the figures. `verdict_calibration` measures the statistics instead.
 """

@@ -1,4 +1,4 @@
-"""`python -m benchmarks peers | quick`: measure, print, and save the figures of docs/performance.md."""
+"""`python -m benchmarks peers | quick`: measures, prints and saves the figures of docs/performance.md."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ Out = Annotated[Path, typer.Option(help="Folder for results.json and results.md.
 
 @app.command()
 def peers(
-    repetitions: Annotated[int, typer.Option(min=1, help="Of every figure; contenders take turns.")] = 3,
-    only: Annotated[str, typer.Option(help=f"Some of {','.join(FIGURES)}.")] = ",".join(FIGURES),
-    scale: Annotated[float, typer.Option(min=0.01, help="Of every budget, to try the benchmarks themselves.")] = 1.0,
+    repetitions: Annotated[int, typer.Option(min=1, help="Repetitions of every figure; contenders take turns.")] = 3,
+    only: Annotated[str, typer.Option(help=f"Figures to measure, from {','.join(FIGURES)}.")] = ",".join(FIGURES),
+    scale: Annotated[float, typer.Option(min=0.01, help="Factor for every budget, to test the benchmarks.")] = 1.0,
     out: Out = Path("runs/benchmarks"),
 ) -> None:
-    """Regatta against what a user would pick instead; about 35 minutes a repetition on 2 cores."""
+    """Compare Regatta with the alternatives; takes about 35 minutes per repetition on 2 cores."""
     names = [name.strip() for name in only.split(",")]
     if unknown := set(names) - set(FIGURES):
         raise typer.BadParameter(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
@@ -50,12 +50,12 @@ def peers(
 
 @app.command()
 def quick(out: Out = Path("runs/benchmarks-quick")) -> None:
-    """The main ratios in under 3 minutes, for before and after a change."""
+    """Measure the main ratios in under 3 minutes, to run before and after a change."""
     _measure([speed.tiny_quick], Session(repetitions=2, scale=QUICK_SCALE), out)
 
 
 def _measure(figures: list[Figure], session: Session, out: Path) -> None:
-    """Results are written after every figure: an interrupted session keeps what it has."""
+    """Measure `figures` in turn, and write the results after each, so that an interrupted session keeps them."""
     began = time.strftime("%Y-%m-%d %H:%M")
     machine = describe()
     out.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""What checkpoints cost: training throughput with one every two seconds against none.
+"""Measures the cost of checkpoints: training throughput with one every two seconds, relative to none.
 
     python -m benchmarks.checkpoint_cost --pairs 5
 
-Runs come in pairs, with and without in turn, each in a freshly launched group. Every two seconds is fifteen times as
-often as a run does it by itself, so that ten seconds of training show something; what is lost is told for one every
-30 seconds as well, as the fifteenth part.
+Runs come in pairs, with and without checkpoints in alternating order, each in a newly launched group. Every two seconds
+is fifteen times as often as the default of 30, so that ten seconds of training show a cost; the cost at the default
+interval is printed as well, as a fifteenth of it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OFTEN, BY_DEFAULT = 2.0, 30.0
 
 
 def samples_per_s(mode: str, samples: int, hidden: int, seconds: float, folder: Path) -> float:
-    """Of one run, launched for itself, with a checkpoint every so many seconds; 0 for none."""
+    """Throughput of a run in a new group, with a checkpoint every `seconds` seconds; 0 for none."""
     spec = RunSpec.make(
         {
             "job": "digits",
@@ -44,10 +44,10 @@ def samples_per_s(mode: str, samples: int, hidden: int, seconds: float, folder: 
 
 def main(
     pairs: Annotated[int, typer.Option(min=1)] = 5,
-    seconds: Annotated[float, typer.Option(help="Of training per run, about.")] = 10.0,
-    hidden: Annotated[int, typer.Option(help="Units of the model's hidden layer: a checkpoint's size.")] = 1024,
+    seconds: Annotated[float, typer.Option(help="Approximate training time per run.")] = 10.0,
+    hidden: Annotated[int, typer.Option(help="Hidden units, which set a checkpoint's size.")] = 1024,
 ) -> None:
-    """Measure and print, a line per mode."""
+    """Measure, and print one line per mode."""
     with tempfile.TemporaryDirectory(prefix="regatta-checkpoints-") as name:
         folder = Path(name)
         for mode in MODES:

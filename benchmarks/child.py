@@ -1,4 +1,4 @@
-"""Contenders run in processes of their own: how one is started, told to go, heard and ended."""
+"""Starts contenders in child processes, sends them requests, reads their answers and ends them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from types import TracebackType
 from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 900.0
-"""Seconds without an answer after which a contender is taken to hang."""
+ANSWER_SECONDS = 900.0
+"""Time without an answer after which a contender counts as hung."""
 _TAIL = 4_000
 
 
 class ChildFailed(RuntimeError):  # noqa: N818 - an event, like `CalledProcessError`
-    """A contender's process ended, or hung, without an answer; the end of what it printed is in the message."""
+    """A contender's process ended or hung without an answer; the message contains the end of its output."""
 
 
 class Child:
-    """A running program of ours. It reads its request from stdin and answers on a pipe, a line of JSON each."""
+    """A process that runs one of our modules. Its request on stdin and its answers on a pipe are lines of JSON."""
 
     def __init__(self, module: str, request: Mapping[str, Any], env: Mapping[str, str] | None = None) -> None:
         self._module = module
@@ -50,7 +50,7 @@ class Child:
         )
         os.close(writer)
         self._answers: TextIO = os.fdopen(reader)
-        self._say(json.dumps(request))
+        self._write(json.dumps(request))
 
     def __enter__(self) -> Child:
         return self
@@ -58,13 +58,13 @@ class Child:
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         self.end()
 
-    def answer(self, patience: float = PATIENCE) -> dict[str, Any]:
-        """The next thing it says.
+    def answer(self, timeout: float = ANSWER_SECONDS) -> dict[str, Any]:
+        """Wait for the next answer.
 
         Raises:
-            ChildFailed: it ended instead, or said nothing for `patience` seconds.
+            ChildFailed: the process ended instead, or did not answer for `timeout` seconds.
         """
-        hung = threading.Timer(patience, os.killpg, (self.process.pid, signal.SIGKILL))
+        hung = threading.Timer(timeout, os.killpg, (self.process.pid, signal.SIGKILL))
         hung.start()
         line = self._answers.readline()
         hung.cancel()
@@ -72,18 +72,18 @@ class Child:
             code = self.process.wait()
             self._log.seek(0)
             tail = self._log.read()[-_TAIL:].decode(errors="replace")
-            killed = f"said nothing for {patience:g} s, or was killed"
+            killed = f"did not answer for {timeout:g} s, or was killed"
             what = killed if code == -signal.SIGKILL else f"ended with exit code {code}"
             raise ChildFailed(f"{self._module} {what}:\n{tail}")
         found: dict[str, Any] = json.loads(line)
         return found
 
     def go(self) -> None:
-        """Let it go on: it waits in `Line.ready`."""
-        self._say("go")
+        """Let the child continue, which waits in `Line.ready`."""
+        self._write("go")
 
     def finish(self) -> float:
-        """Wait until it has ended by itself; returns the seconds since it was started."""
+        """Wait until the process exits; returns the seconds since it was started."""
         self.process.wait()
         return time.monotonic() - self.started
 
@@ -99,18 +99,18 @@ class Child:
         self._log.close()
         self._home.cleanup()
 
-    def _say(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         if self.process.stdin is None:
             raise RuntimeError("a child is started with a pipe to its standard input")
         try:
             self.process.stdin.write(line + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # `answer` tells why it ended
+            pass  # `answer` reports why the process ended
 
 
 class Line:
-    """The other end, in the child."""
+    """The child's end: reads the request, and writes answers."""
 
     def __init__(self) -> None:
         self._answers = os.fdopen(int(sys.argv[1]), "w")
@@ -119,7 +119,7 @@ class Line:
             os.sched_setaffinity(0, {int(core)})  # before any library starts threads
 
     def ready(self) -> None:
-        """Warmed up: wait until all that run side by side are."""
+        """Report that warm-up is done, and wait until all concurrent children are ready."""
         self.answer(ready=True)
         sys.stdin.readline()
 

@@ -1,7 +1,7 @@
-"""A worker group of replicas that are not there: what the real coordinator costs with very many of them.
+"""A worker group of fake replicas, to measure the cost of the real coordinator with very many of them.
 
-Statuses are made as real ones come: the leader's calls take 100 ms (`workers.training.loop`), every supervisor samples
-its host twice a second. A status crosses no wire here, so that Ray's own work is not in it.
+Statuses resemble real ones: the leader's calls take 100 ms (`workers.training.loop`), and hosts are sampled every
+`SAMPLE_SECONDS`. They are made in this process, so that Ray's own work is not measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SAMPLE_SECONDS = 1.0
 
 
 class FakeGroup(WorkerGroup):
-    """`callers` tasks' worth of calls of `steps` steps each are told by the leader; the leg lasts `seconds`."""
+    """Makes the leader report calls of `steps` steps for each of `callers` tasks, in a leg of `seconds`."""
 
     def __init__(self, plans: Sequence[TaskPlan], leader: Task, *, callers: int, steps: int, seconds: float) -> None:
         super().__init__(plans)
@@ -32,11 +32,10 @@ class FakeGroup(WorkerGroup):
         self._seconds = seconds
         self._leg: Leg | None = None
         self._begun = 0.0
-        self._told = 0
+        self._reported = 0
         self._sampled = 0.0
         self.poll_gaps: list[float] = []
         self._last_poll: float | None = None
-        self.waited = 0.0
 
     def poll(self, wait: float) -> list[ReplicaStatus]:
         time.sleep(wait)
@@ -71,29 +70,30 @@ class FakeGroup(WorkerGroup):
         if sampled:
             self._sampled = now
         elapsed = min(now - self._begun, self._seconds)
-        started = () if self._told else (LegStarted(leg.run_id, 2**40, 32, 2**40),)
+        started = () if self._reported else (LegStarted(leg.run_id, 2**40, 32, 2**40),)
         batches = tuple(self._calls(leg.run_id, elapsed))
-        over = elapsed >= self._seconds
-        finished = (LegFinished(leg.run_id, self._told, 32 * self._told, elapsed, None, self._told),) if over else ()
+        steps = self._reported
+        ended = elapsed >= self._seconds
+        finished = (LegFinished(leg.run_id, steps, 32 * steps, elapsed, None, steps),) if ended else ()
         return ReplicaStatus(task, ReplicaState.TRAINING, (*started, *batches, *finished, *samples))
 
     def _calls(self, run_id: str, elapsed: float) -> list[StepBatch]:
-        """All calls that have ended by now and were not told yet."""
+        """Calls that have ended by now and were not reported yet."""
         due = int(elapsed / CALL_SECONDS) * self._callers * self._steps
         calls = []
-        while self._told < due:
-            numbers = np.arange(self._told + 1, self._told + self._steps + 1, dtype=np.int64)
+        while self._reported < due:
+            numbers = np.arange(self._reported + 1, self._reported + self._steps + 1, dtype=np.int64)
             clock = np.linspace(elapsed - CALL_SECONDS, elapsed, self._steps)
             stale = None if self._callers == 1 else np.full(self._steps, self._callers - 1.0)
             losses = 1 / np.sqrt(numbers) + 0.01 * np.sin(numbers)
-            worker = self._told // self._steps % self._callers
+            worker = self._reported // self._steps % self._callers
             calls.append(StepBatch(run_id, worker, numbers, clock, losses, stale, CALL_SECONDS, {"loss": 1.0}))
-            self._told += self._steps
+            self._reported += self._steps
         return calls
 
 
 class FakeEvaluator(WorkerGroup):
-    """Ready, and asked for nothing: the fake leg takes no snapshots."""
+    """An evaluator that is always ready, and idle because the fake leg takes no snapshots."""
 
     def poll(self, wait: float) -> list[ReplicaStatus]:
         return [ReplicaStatus(task, ReplicaState.READY) for task in self.tasks]

@@ -1,4 +1,4 @@
-"""One leg of replicas that are not there, in a process of its own so that its CPU can be told apart."""
+"""Runs one leg of fake replicas, in its own process so that its CPU time can be measured."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.child import Line
 from benchmarks.fake_replicas import FakeEvaluator, FakeGroup
 
 STEPS_PER_CALL = {"sync": 50, "async": 5}
-"""What a call of 100 ms holds: 500 sync steps a second, 50 updates a second of every async worker."""
+"""Steps in a call of 100 ms: 500 sync steps per second, 50 updates per second from every async worker."""
 
 
 def main() -> None:

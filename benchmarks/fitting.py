@@ -1,4 +1,4 @@
-"""`fit` as its owners would time it: warmed up, with as many steps per execution as asked for."""
+"""Times `fit` after a warm-up, with a given number of steps per execution."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ WARM_EXECUTIONS = 3
 
 
 class Stopwatch:
-    """When the first step ended, and when the timed epoch began and ended: `time.monotonic()`, as in any process."""
+    """Times of the end of the first step, and of the start and end of the timed epoch.
+
+    They are from `time.monotonic()`, which all processes share.
+    """
 
     def __init__(self) -> None:
         self.first_step: float | None = None
@@ -21,11 +24,11 @@ class Stopwatch:
         return self.ended - self.begun
 
     def first(self, keras: Any) -> Any:
-        """A callback for the warm-up: it hears of every execution."""
+        """A callback for the warm-up, called after every execution."""
         watch = self
 
         class First(keras.callbacks.Callback):  # type: ignore[misc]
-            _supports_tf_logs = True  # no logs are copied to the host for its sake
+            _supports_tf_logs = True  # otherwise Keras copies the logs to the host for it
 
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 watch.first_step = watch.first_step or time.monotonic()
@@ -33,7 +36,7 @@ class Stopwatch:
         return First()
 
     def epoch(self, keras: Any) -> Any:
-        """A callback for the timed epoch, which hears of its beginning and end only."""
+        """A callback for the timed epoch, called at its start and end only."""
         watch = self
 
         class Epoch(keras.callbacks.Callback):  # type: ignore[misc]
@@ -49,7 +52,7 @@ class Stopwatch:
 
 
 def compile_again(model: Any, steps_per_execution: int, **settings: Any) -> Any:
-    """The job's model with other settings of `compile`; loss and metrics are those of both built-in jobs."""
+    """Compile the job's model with other settings; loss and metrics are those of both built-in jobs."""
     model.compile(
         optimizer=model.optimizer,
         loss="sparse_categorical_crossentropy",
@@ -67,9 +70,9 @@ def whole_executions(steps: int, steps_per_execution: int) -> int:
 def timed_fit(
     keras: Any, model: Any, data: Callable[[], Any], steps: int, steps_per_execution: int, *, per_batch: bool = True
 ) -> Stopwatch:
-    """A short `fit` that compiles, then one of `steps` that is timed. `data` makes what `fit` takes.
+    """Run a short `fit` that compiles, then a timed one of `steps` steps. `data` makes the argument of `fit`.
 
-    `per_batch`: whether callbacks may look at batches (ParameterServerStrategy forbids it).
+    `per_batch`: whether callbacks may be called per batch (ParameterServerStrategy forbids it).
     """
     watch = Stopwatch()
     warm_up = [watch.first(keras)] if per_batch else []

@@ -1,4 +1,4 @@
-"""The machine and the versions a result belongs to."""
+"""Describes the machine and the versions on which results were measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PACKAGES = ("tensorflow", "keras", "tf_keras", "ray")
 
 
 def describe() -> dict[str, str]:
-    """CPU, cores, memory, and versions of what is compared."""
+    """CPU, cores, memory, and versions of the compared packages."""
     described = {
         "CPU": _cpu(),
         "cores": str(os.cpu_count()),
@@ -29,7 +29,7 @@ def describe() -> dict[str, str]:
 
 
 def load() -> float:
-    """1-minute load average: how many processes wanted a core, ours of the repetition before among them."""
+    """1-minute load average: runnable processes, including ours of the previous repetition."""
     return os.getloadavg()[0]
 
 

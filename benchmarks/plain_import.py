@@ -1,4 +1,4 @@
-"""The yardstick for starting and for memory: a process that imports TensorFlow and Keras, and does nothing."""
+"""Baseline for launch time and memory: a process that only imports TensorFlow and Keras."""
 
 from __future__ import annotations
 

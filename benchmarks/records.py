@@ -1,4 +1,4 @@
-"""What was measured, and what is made of it: medians, spreads and ratios. Pure; nothing here measures."""
+"""Measured values and what is computed from them: medians, spreads and ratios. Pure; nothing here measures."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Record:
     """One value of one repetition."""
 
     figure: str
-    """What was measured: `tiny MLP, speed`."""
+    """Name of the measured quantity: `tiny MLP, speed`."""
     contender: str
     unit: str
     repetition: int
     value: float
     load: float
-    """The machine's 1-minute load average just before: what else was running."""
+    """The machine's 1-minute load average just before, which shows what else was running."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Claim:
-    """A goal: `ours` against the best of `theirs` in one figure, or, without `theirs`, its value itself."""
+    """A goal for the ratio of `ours` to the best of `theirs` in one figure; without `theirs`, for the value itself."""
 
     title: str
     figure: str
@@ -41,12 +41,12 @@ class Claim:
     goal: float
     at: Literal["least", "most"]
     better: Literal["more", "less"] = "more"
-    """Which values of the figure are the better ones: decides who is the best of `theirs`."""
+    """Whether higher or lower values are better, which decides the best of `theirs`."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A claim, measured. `against` is the best of theirs; None where the goal is absolute."""
+    """A claim with its measured value. `against` is the best of `theirs`; None if the goal is absolute."""
 
     claim: Claim
     value: Spread
@@ -59,12 +59,12 @@ class Outcome:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median and range; with the few repetitions there are, quantiles would pretend."""
+    """Median and range: there are too few repetitions for quantiles."""
     return Spread(statistics.median(values), min(values), max(values), len(values))
 
 
 def by_contender(records: Iterable[Record], figure: str) -> dict[str, list[Record]]:
-    """In the order in which they first appear."""
+    """Group the records of `figure` by contender, in order of first appearance."""
     found: dict[str, list[Record]] = {}
     for record in records:
         if record.figure == figure:
@@ -73,14 +73,14 @@ def by_contender(records: Iterable[Record], figure: str) -> dict[str, list[Recor
 
 
 def paired_ratio(ours: Sequence[Record], theirs: Sequence[Record]) -> Spread | None:
-    """Of values measured in the same repetition, so that a machine that slows down hurts both; None without any."""
+    """Ratios of values of the same repetition, so that a slowdown affects both; None if no repetition has both."""
     other = {record.repetition: record.value for record in theirs}
     ratios = [r.value / other[r.repetition] for r in ours if other.get(r.repetition)]
     return spread(ratios) if ratios else None
 
 
 def judge(records: Sequence[Record], claims: Iterable[Claim]) -> list[Outcome]:
-    """Every claim that `records` say something about."""
+    """Evaluate the claims for which there are `records`."""
     outcomes = []
     for claim in claims:
         measured = by_contender(records, claim.figure)
@@ -105,7 +105,7 @@ def _best(measured: Mapping[str, Sequence[Record]], claim: Claim) -> str | None:
 def document(
     records: Sequence[Record], outcomes: Sequence[Outcome], machine: Mapping[str, Any], began: str
 ) -> dict[str, Any]:
-    """For `results.json`: every value as it was measured, and what was made of them."""
+    """The content of `results.json`: every measured value, and the outcomes."""
     return {
         "schema": 1,
         "began": began,

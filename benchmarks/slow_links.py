@@ -1,9 +1,9 @@
-"""Sync and async over slow links: `python -m benchmarks.slow_links`, as root, on Linux.
+"""Measures sync and async over slow links: `python -m benchmarks.slow_links`, as root, on Linux.
 
-Three Ray nodes in network namespaces, each with one worker's worth of everything; what each sends is limited by
-`tc tbf`. One comparison per model and rate, two workers on different hosts, the same samples each. Prints and saves a
-table of medians over the seeds. The hosts share this machine's cores: compare a row with its neighbours, not with a
-cluster of real machines.
+Three Ray nodes run in network namespaces, each with the resources for one worker; `tc tbf` limits what each sends.
+There is one comparison per model and rate, of two workers on different hosts, with the same number of samples. Prints
+and saves a table of medians over the seeds. The hosts share this machine's cores: compare a row with other rows, not
+with a cluster of real machines.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WEIGHT_BYTES = 4
 
 @dataclass(frozen=True)
 class Model:
-    """Digits with a hidden layer of some width, and how much of it to train."""
+    """The digits model with `hidden` units, and the training samples of a run."""
 
     hidden: int
     samples: int
@@ -49,14 +49,14 @@ class Row:
     """Medians over the seeds of one mode of one comparison."""
 
     megabytes: float
-    """Of weights; as much again are the gradients of a step."""
+    """Size of the weights; a step's gradients are as large."""
     link: str
     mode: str
     samples_per_s: float
     seconds: float
-    """Training clock."""
+    """Duration on the training clock."""
     sent_megabytes: float
-    """By all hosts in the whole comparison, launch and snapshots included; the same for both modes."""
+    """Sent by all hosts in the whole comparison, including launch and snapshots; the same number for both modes."""
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def _row(model: Model, link: str, mode: str, runs: Sequence[Mapping[str, Any]], 
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Throughput of both modes side by side, and what is left of the unlimited link's."""
+    """Table of both modes' throughput, and its share of the throughput over the unlimited link."""
     found = {(row.megabytes, row.link, row.mode): row for row in rows}
     lines = [
         "| weights | link | sync, samples/s | of unlimited | async, samples/s | of unlimited | async over sync |",
@@ -119,9 +119,9 @@ def main(
     seeds: Annotated[int, typer.Option(min=1)] = 3,
     out: Annotated[Path, typer.Option(help="Folder for slow_links.json and slow_links.md.")] = Path("benchmarks-out"),
 ) -> None:
-    """Measure, print and save."""
+    """Measure, print and save the table."""
     if why := missing():
-        raise SystemExit(f"no hosts here: {why}")
+        raise SystemExit(f"cannot create hosts here: {why}")
     rows: list[Row] = []
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="regatta-links-") as folder, cluster(Path(folder)) as (hosts, head):

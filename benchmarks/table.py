@@ -1,4 +1,4 @@
-"""Records and outcomes as Markdown, which is what the terminal shows as well."""
+"""Formats records and outcomes as Markdown, for the terminal and for files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SIGN = {"least": "≥", "most": "≤"}
 
 
 def markdown(records: Sequence[Record], outcomes: Sequence[Outcome], machine: Mapping[str, Any], began: str) -> str:
-    """The machine, the goals, and every figure with the contenders in the order they were run."""
+    """Format the machine, the goals, and every figure with its contenders in the order in which they ran."""
     parts = [_machine(records, machine, began)]
     if outcomes:
         parts.append(_goals(outcomes))
@@ -63,14 +63,14 @@ def _figure(records: Sequence[Record], figure: str) -> str:
 
 
 def ranged(value: Spread) -> str:
-    """`4.2 [3.9, 4.4]`, or the number alone where there is one."""
+    """Format a spread as `4.2 [3.9, 4.4]`, or as the number if there is only one value."""
     if value.count == 1:
         return number(value.median)
     return f"{number(value.median)} [{number(value.low)}, {number(value.high)}]"
 
 
 def number(value: float) -> str:
-    """Three digits that count; thousands in full."""
+    """Format with three significant digits; from 1,000 on, as an integer."""
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}"

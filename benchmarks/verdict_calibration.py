@@ -46,7 +46,7 @@ def coverage(repetitions: int) -> None:
 
 
 def tost(repetitions: int) -> None:
-    """How often TOST (0.5 points) says equal, when the truth is the margin itself, and when it is 0."""
+    """Print how often TOST (0.5 points) says equal if the true difference is the margin itself, and if it is 0."""
     rng = np.random.default_rng(2)
     for true in (0.005, 0.0):
         for sd in (0.002, 0.004):
@@ -98,7 +98,7 @@ def simulated(mode: str, seed: int, seconds: float, accuracy: float, missed: boo
 
 
 def verdicts(repetitions: int) -> None:
-    """How often each verdict falls, for truths from A/A to a 3x difference."""
+    """Print how often each verdict is reached, for true ratios from A/A to a 3x difference."""
     rng = np.random.default_rng(4)
     cases: list[tuple[str, int, int, float, float, float]] = [
         # name, seeds, variants besides the baseline, true ratio, noise, share of misses

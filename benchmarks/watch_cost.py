@@ -1,16 +1,16 @@
-"""What watching a run costs: training throughput with everything on against everything off.
+"""Measures the cost of watching a run: training throughput with all monitoring on, relative to all of it off.
 
     python -m benchmarks.watch_cost --pairs 20
 
-One comparison of two variants, watched and not, that take turns of some seconds in groups that were launched once: the
-speed of a shared machine swings by half within a minute, and two runs that follow each other see the same. Watched is
-what a user gets on a terminal: samples of hosts and GPUs every second, every call timed, the loss watched, TensorBoard
-events, Ray metrics, and the dashboard (drawn into memory). The other is `--no-monitor -q`. A group that waits for its
-turn is sampled for the first seconds of it only (`workers.telemetry.sampler.REST_AFTER`), so that turns have to be
-several times as long; the evaluator's one sampler is on throughout.
+It runs one comparison of two variants, watched and not, that take turns of some seconds in groups that were launched
+once: the speed of a shared machine varies by half within a minute, and two consecutive runs see the same speed. The
+watched variant has what a user gets on a terminal: samples of hosts and GPUs every second, every call timed, the loss
+monitored, TensorBoard events, Ray metrics, and the dashboard (drawn into memory). The other is `--no-monitor -q`. A
+group that waits for its turn is sampled only for the first seconds (`workers.telemetry.sampler.REST_AFTER`), so turns
+have to be several times as long; the evaluator's one sampler runs throughout.
 
-Two ratios are told. Throughput (samples per second of training) is what counts. Processor time per sample, of the
-driver and all processes below it during training, says the same where all cores are busy.
+It prints two ratios. Throughput (samples per second of training) is the one that matters. Processor time per sample, of
+the driver and all its descendants during training, agrees with it if all cores are busy.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "digits": {"batch_size": 32, "params": {"hidden": 128}},
     "wide": {"batch_size": 256, "params": {"hidden": 2048}},
 }
-"""Both are the built-in job `digits`: as it is, where a step takes a millisecond, and with real work in it."""
+"""Both are the built-in job `digits`: as it is, with steps of a millisecond, and with more compute per step."""
 VARIANTS = {"watched": {"monitor": True}, "not": {"monitor": False}}
 
 
@@ -50,11 +50,11 @@ VARIANTS = {"watched": {"monitor": True}, "not": {"monitor": False}}
 class Measured:
     samples_per_s: float
     cpu_seconds: float
-    """Per million samples."""
+    """Processor time per million samples."""
 
 
 class Metered(NullWatcher):
-    """Shows watched runs to `view`; processor seconds of this process and all below it, while a run trains."""
+    """Passes watched runs on to `view`, and measures processor time of this process and its descendants in training."""
 
     def __init__(self, view: LiveView) -> None:
         self._view = view
@@ -70,9 +70,9 @@ class Metered(NullWatcher):
             self._view.run_begins(spec, run_id, path)
 
     def training(self, tick: Tick) -> None:
-        everything = [news for status in tick.statuses for news in status.news]
-        started = [news for news in everything if isinstance(news, LegStarted)]
-        finished = [news for news in everything if isinstance(news, LegFinished)]
+        all_news = [news for status in tick.statuses for news in status.news]
+        started = [news for news in all_news if isinstance(news, LegStarted)]
+        finished = [news for news in all_news if isinstance(news, LegFinished)]
         if started:
             self._at_start = processor_seconds()
             self._shown = self._watched[started[0].run_id]
@@ -89,7 +89,7 @@ class Metered(NullWatcher):
 
 
 def processor_seconds() -> dict[int, float]:
-    """By process."""
+    """Processor seconds by pid, of this process and its descendants."""
     used = {}
     me = psutil.Process()
     for process in [me, *me.children(recursive=True)]:
@@ -102,7 +102,7 @@ def processor_seconds() -> dict[int, float]:
 
 
 def measure(job: str, mode: str, samples: int, pairs: int, folder: Path) -> list[tuple[Measured, Measured]]:
-    """Of each pair: watched, and not."""
+    """Measure `pairs` pairs of runs: watched, and not."""
     values = {"job": "digits", "mode": mode, "samples": samples, "eval_every": samples, **JOBS[job]}
     out = str(folder / f"{job}-{mode}-{samples}")
     spec = CompareSpec.make({**values, "out": out, "variants": VARIANTS, "seeds": pairs})
@@ -116,7 +116,7 @@ def measure(job: str, mode: str, samples: int, pairs: int, folder: Path) -> list
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of training per run, about")
+    parser.add_argument("--seconds", type=float, default=10.0, help="approximate training time per run")
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--jobs", default=",".join(JOBS))
     parser.add_argument("--out", type=Path, default=None, help="JSON file for every single value")

@@ -1,6 +1,6 @@
-"""Watchers of a Regatta run: they pin its tasks to cores, and measure memory and the driver's load.
+"""Watchers of a Regatta run that pin its tasks to cores, and measure memory and the driver's load.
 
-They look on through the same `Watcher` that the terminal does; Regatta itself knows nothing of them.
+They implement the same `Watcher` as the terminal's view; Regatta has no code for them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from orchestrator.runs.runner import Watcher
 from workers.news import StepBatch
 
 MEMORY_SECONDS = 0.5
-"""Between two looks: reading `smaps_rollup` walks all of a process' pages."""
+"""Seconds between two measurements: reading `smaps_rollup` walks all pages of a process."""
 
 
 class Several(NullWatcher):
-    """Watchers in a row."""
+    """Calls several watchers in order."""
 
     def __init__(self, watchers: Sequence[Watcher]) -> None:
         self._watchers = watchers
@@ -38,7 +38,7 @@ class Several(NullWatcher):
 
 
 class Pinning(NullWatcher):
-    """`worker:i` runs on `cores[i]`, all its threads; as soon as its process is known."""
+    """Pins all threads of `worker:i` to `cores[i]` as soon as its process is known."""
 
     def __init__(self, cores: Sequence[int]) -> None:
         self._cores = cores
@@ -48,17 +48,17 @@ class Pinning(NullWatcher):
             if status.pid is not None and status.task.type == "worker":
                 pin(status.pid, self._cores[status.task.index % len(self._cores)])
 
-    training = launching  # threads that were started since
+    training = launching  # pins threads that were started since
 
 
 def pin(pid: int, core: int) -> None:
     for thread in Path(f"/proc/{pid}/task").glob("*"):
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # the thread has ended
             os.sched_setaffinity(int(thread.name), {core})
 
 
 class MemoryPeaks(NullWatcher):
-    """The largest PSS and RSS of every task, in bytes."""
+    """Records the largest PSS and RSS of every task, in bytes."""
 
     def __init__(self) -> None:
         self.pss: dict[str, int] = {}
@@ -80,14 +80,14 @@ class MemoryPeaks(NullWatcher):
 
 
 def rollup(pid: int | None) -> Mapping[str, int]:
-    """Bytes by name, from the kernel's sum over a process' mappings."""
+    """Memory of a process in bytes by kind, summed over its mappings by the kernel."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     pairs = (line.split()[:2] for line in lines)
     return {name.rstrip(":"): int(kilobytes) << 10 for name, kilobytes in pairs}
 
 
 class DriverLoad(NullWatcher):
-    """CPU seconds of the driver and of all its supervisors, between the first and last ticks of a training."""
+    """Measures CPU seconds of the driver and all its supervisors, from the first to the last tick of training."""
 
     def __init__(self) -> None:
         self._supervisors: list[psutil.Process] = []
@@ -107,7 +107,7 @@ class DriverLoad(NullWatcher):
 
     @property
     def percent_per_replica(self) -> tuple[float, float] | None:
-        """Of one core: the driver's, and the supervisors'; None when the training was too short to tell."""
+        """CPU use per replica, in percent of a core: the driver's, the supervisors'; None if training was too short."""
         if self._first is None or self._last is None or self._last[0] - self._first[0] < 1:
             return None
         wall, driver, supervisors = (b - a for a, b in zip(self._first, self._last, strict=True))
@@ -115,5 +115,5 @@ class DriverLoad(NullWatcher):
 
     def _now(self) -> tuple[float, float, float]:
         own = time.process_time()
-        theirs = sum(sum(process.cpu_times()[:2]) for process in self._supervisors)
-        return time.monotonic(), own, theirs
+        supervisors = sum(sum(process.cpu_times()[:2]) for process in self._supervisors)
+        return time.monotonic(), own, supervisors

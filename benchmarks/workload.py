@@ -1,4 +1,4 @@
-"""What every contender trains: the same model and the same data, both taken from a built-in job."""
+"""The workload that every contender trains: model and data of a built-in job."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ WORKERS = 2
 
 @dataclass(frozen=True)
 class Workload:
-    """A built-in job with its params, and how much of it is trained."""
+    """A built-in job with its params and its budget."""
 
     job: str
     params: Mapping[str, Any]
     batch_size: int
     """Samples per batch and worker."""
     samples: int
-    """Budget, the same for all contenders; rounded down to whole batches of all workers."""
+    """Training samples, the same for all contenders; rounded down to whole batches of all workers."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -33,7 +33,7 @@ class Workload:
 
 
 TINY_MLP = Workload("digits", {"hidden": 256}, batch_size=32, samples=128_000)
-"""64-256-10 on 8x8 digits: a step computes for 0.1 ms, so that all else shows."""
+"""64-256-10 on 8x8 digits: a step computes for 0.1 ms, so overhead dominates."""
 
 CNN = Workload("mnist-cnn", {"data": "synthetic"}, batch_size=64, samples=51_200)
 """Two convolutions and two dense layers on 28x28 images: a step computes for 10 ms."""
@@ -41,13 +41,13 @@ CNN = Workload("mnist-cnn", {"data": "synthetic"}, batch_size=64, samples=51_200
 
 @dataclass(frozen=True)
 class Material:
-    """The job itself, loaded in a contender's process."""
+    """The workload's job, loaded in a contender's process."""
 
     workload: Workload
     job: Job = field(repr=False)
 
     def dataset(self, shards: int, index: int) -> tf.data.Dataset:
-        """Endless full batches of one worker's share, as the owner of a fast `fit` would write it."""
+        """Full batches of one worker's shard, repeated without end, in a pipeline tuned for `fit`."""
         import tensorflow as tf
 
         from jobs.api import DataContext
@@ -58,7 +58,7 @@ class Material:
 
 
 def load(values: Mapping[str, Any]) -> Material:
-    """The material of a workload's JSON. The job's `import keras` finds whatever goes by that name by then."""
+    """Load the job of a workload given as JSON. Its `import keras` gets what `sys.modules` has under that name."""
     from jobs.loading import load_job_class, validate_params
 
     workload = Workload(**values)

@@ -1,4 +1,4 @@
-"""Who takes part: one file each, behind one small Protocol. Each runs in processes of its own."""
+"""The contenders: one file each, behind one small Protocol. Each trains in child processes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from benchmarks.workload import Workload
 
 @dataclass(frozen=True)
 class Trained:
-    """One training, from the command that started it to its end."""
+    """Measurements of one training, from the command that started it to its end."""
 
     steps: int
     samples: int
     seconds: float
-    """Steady training: without start, compilation and warm-up."""
+    """Duration of steady training, without launch, compilation and warm-up."""
     first_step: float | None
-    """Seconds from the command to the end of the first training step; None where it was not looked for."""
+    """Seconds from the command to the end of the first training step; None if it was not measured."""
     total: float
     """Seconds from the command to the end of its process."""
 
@@ -39,4 +39,4 @@ class Contender(Protocol):
         """Modules that have to be installed."""
 
     def train(self, workload: Workload, cores: Sequence[int] | None = None) -> Trained:
-        """Train `workload` to its end. `cores`: one per worker, which each is pinned to."""
+        """Train `workload` to its end. `cores`: the core to which each worker is pinned."""

@@ -1,4 +1,4 @@
-"""Plain Keras 3 `fit`, one process; or several that do not know of each other, side by side."""
+"""Plain Keras 3 `fit` in one process, or in several independent processes at the same time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.workload import Workload
 
 
 class KerasFit:
-    """`processes` share the budget. The sum of their speeds is what perfect scaling would reach."""
+    """Splits the budget between `processes`, whose total speed is that of perfect scaling."""
 
     needs = ("keras",)
 
@@ -71,7 +71,7 @@ def main() -> None:
     times: dict[str, float] = {}
 
     class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
-        """The first epoch warms up; the second starts for all processes together. One `fit`, one iterator."""
+        """Warms up in the first epoch; the second starts in all processes together. One `fit`, one iterator."""
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             times.setdefault("first_step", time.monotonic())

@@ -1,4 +1,4 @@
-"""Ray Train's TensorflowTrainer with tf_keras `fit`: synchronous, and what a Ray user would reach for."""
+"""Ray Train's TensorflowTrainer with tf_keras `fit`: synchronous, and the usual choice of a Ray user."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class RayTrain:
         return self.train_often(workload, 1)[0]
 
     def train_often(self, workload: Workload, times: int) -> list[Trained]:
-        """`times` trainings in a row on one started Ray, as a script with a loop would; `total` of each its own.
+        """Train `times` times on one started Ray, as a loop in a script would; each has a `total` of its own.
 
-        The first one's `total` holds the start of Python and Ray, the last one's their end.
+        The first `total` includes the start of Python and Ray, the last one their end.
         """
         steps = workload.samples // workload.batch_size // WORKERS
         request = {
@@ -62,7 +62,7 @@ def main() -> None:
     from ray.train import RunConfig, ScalingConfig
     from ray.train.tensorflow import TensorflowTrainer
 
-    # In the training function it would be too late: TensorFlow is imported before.
+    # The training function would be too late, because TensorFlow is imported before it runs.
     variables = {"TF_USE_LEGACY_KERAS": "1", "PYTHONPATH": os.environ["PYTHONPATH"]}
     ray.init(
         num_cpus=max(os.cpu_count() or 1, WORKERS + 1),

@@ -1,4 +1,4 @@
-"""Regatta itself, through its Python API: what `regatta run` does once its arguments are parsed."""
+"""Regatta, through its Python API: what `regatta run` does after parsing its arguments."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from benchmarks.contenders import Trained
 from benchmarks.workload import WORKERS, Workload
 
 NO_TARGET = "val_accuracy>=2"
-"""Never reached: the whole budget is trained, as by the others."""
+"""A metric target that is never reached, so that the whole budget is trained, as by the other contenders."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one run told beside its speed."""
+    """All measurements of one run."""
 
     trained: Trained
     result: Mapping[str, Any]
     """`result.json`."""
     pss: Mapping[str, int]
-    """Peak bytes by task."""
+    """Peak bytes, by task."""
     rss: Mapping[str, int]
     load: tuple[float, float] | None
-    """Per cent of a core per replica: driver, supervisors."""
+    """Percent of a core per replica: driver, supervisors."""
     replicas: int
 
 
@@ -39,10 +39,10 @@ class Regatta:
         self.name = f"Regatta {mode}"
 
     def train(self, workload: Workload, cores: Sequence[int] | None = None) -> Trained:
-        """The budget twice in one run: the first time warms up, as in plain `fit`'s first epoch."""
-        return self.look(workload.scaled(2), cores=cores).trained
+        """Train twice the budget in one run: the first half warms up, like the first epoch of plain `fit`."""
+        return self.measure(workload.scaled(2), cores=cores).trained
 
-    def look(
+    def measure(
         self, workload: Workload, *, cores: Sequence[int] | None = None, workers: int = WORKERS, memory: bool = False
     ) -> Seen:
         request = {
@@ -66,7 +66,7 @@ class Regatta:
 
     @staticmethod
     def compare(workload: Workload, seeds: int) -> float:
-        """Seconds of a whole comparison of both modes, from the command to the end of its process."""
+        """Run a comparison of both modes; returns the seconds from the command to the end of its process."""
         with Child(__name__, {"fields": {**_fields(workload), "seeds": seeds}}) as child:
             child.answer()
             return child.finish()
@@ -78,7 +78,7 @@ def _fields(workload: Workload) -> dict[str, Any]:
         "params": dict(workload.params),
         "batch_size": workload.batch_size,
         "samples": workload.samples,
-        "eval_every": workload.samples,  # the others evaluate nothing; Regatta never less than the end
+        "eval_every": workload.samples,  # the others never evaluate; Regatta at least at the end
         "target": NO_TARGET,
         "launch_timeout": 600.0,
         "out": "results",
@@ -129,7 +129,7 @@ def _run(job: str, fields: dict[str, Any], request: Mapping[str, Any]) -> dict[s
 
 
 def _second_half(run: Path) -> float:
-    """Seconds of training for the later half of a run's steps."""
+    """Seconds of training for the second half of a run's steps."""
     from orchestrator.store.metrics import Metrics
 
     metrics = Metrics(run)

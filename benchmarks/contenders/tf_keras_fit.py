@@ -1,4 +1,4 @@
-"""tf_keras `fit` under a TF_CONFIG made by hand: what TensorFlow's own guides show, with Keras 2."""
+"""tf_keras `fit` with a hand-written TF_CONFIG, as in TensorFlow's own guides, with Keras 2."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from benchmarks.child import Child, Line
 from benchmarks.contenders import Trained
 from benchmarks.workload import WORKERS, Workload
 
-PATIENCE = 300.0
-"""Its parameter servers hang where they have one core."""
+TIMEOUT = 300.0
+"""Seconds. Its parameter servers hang on a single core."""
 
 Cluster = dict[str, list[str]]
 
 
 class TfKerasFit:
-    """`strategy` is `sync` (MultiWorkerMirroredStrategy) or `ps` (ParameterServerStrategy, one server)."""
+    """Trains with `strategy` `sync` (MultiWorkerMirroredStrategy) or `ps` (ParameterServerStrategy, one server)."""
 
     needs = ("tf_keras",)
 
@@ -52,7 +52,7 @@ class TfKerasFit:
                     config = {"cluster": cluster, "task": {"type": kind, "index": index}}
                     env = {"TF_USE_LEGACY_KERAS": "1", "TF_CONFIG": json.dumps(config), "no_grpc_proxy": "*"}
                     children[kind, index] = stack.enter_context(Child(__name__, request, env))
-            answer = children[leader, 0].answer(PATIENCE)
+            answer = children[leader, 0].answer(TIMEOUT)
             total = children[leader, 0].finish()
         first_started = min(child.started for child in children.values())
         return Trained(
@@ -65,7 +65,7 @@ class TfKerasFit:
 
 
 def _addresses(tasks: dict[str, int]) -> Cluster:
-    """Free ports, all held at once so that none is given out twice, and let go of."""
+    """Choose free ports: all are bound at the same time, so that none is chosen twice, and then released."""
     with ExitStack() as stack:
         cluster: Cluster = {}
         for kind, count in tasks.items():
@@ -99,7 +99,7 @@ def _serve(config: dict[str, Any]) -> None:
 
 
 def fit_sync(request: dict[str, Any], keras: Any) -> dict[str, Any]:
-    """One worker's part. Each reads its own share in its own batches, so that nothing is split again on the way."""
+    """Train one worker. Each worker reads its own shard in its own batches, so that no batch has to be split."""
     import tensorflow as tf
 
     from benchmarks.fitting import compile_again, timed_fit, whole_executions
@@ -135,7 +135,7 @@ def _fit_ps(request: dict[str, Any], keras: Any) -> dict[str, Any]:
         model = compile_again(material.job.build_model(), per_execution)
 
     def data() -> Any:
-        # Every worker reads all of it, in an order of its own: `fit` tells them no shard.
+        # Every worker reads all data, in its own order: `fit` does not tell workers their shard.
         return keras.utils.experimental.DatasetCreator(lambda _: material.dataset(1, 0))
 
     steps = whole_executions(request["steps"], per_execution)

@@ -1,4 +1,4 @@
-"""What is measured: one function per figure, from a session to records, contenders taking turns."""
+"""The figures: one function each, which adds records to a session, with contenders taking turns."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from benchmarks.records import Record
 
 @dataclass
 class Session:
-    """One command: how often everything is repeated, and all that was measured."""
+    """One benchmark command: its repetitions, and everything it has measured."""
 
     repetitions: int
     scale: float = 1.0
-    """Of every budget; below 1 for a quick look."""
+    """Factor for every budget; below 1 for a quick result."""
     records: list[Record] = field(default_factory=list)
 
     def turns(self, contenders: Sequence[Contender]) -> Iterator[tuple[int, Contender]]:
-        """Every repetition in turn, all contenders in each: a machine that drifts hurts all of them."""
+        """Yield all contenders in every repetition, so that drift of the machine affects all of them."""
         present = [contender for contender in contenders if not self._misses(contender)]
         for repetition in range(self.repetitions):
             for contender in present:
@@ -35,7 +35,7 @@ class Session:
         say(f"  {figure}: {contender}: {value:,.4g} {unit}")
 
     def timed(self, figure: str, contender: str, unit: str, repetition: int, measure: Callable[[], float]) -> None:
-        """Add what `measure` returns, with the load from before it; nothing where the contender fails."""
+        """Add the value that `measure` returns, with the load before it; nothing if the contender fails."""
         before = load()
         try:
             value = measure()
@@ -56,6 +56,6 @@ def say(line: str) -> None:
 
 
 def slope(points: Iterable[tuple[float, float]]) -> float:
-    """Least squares, of (x, y)."""
+    """Least-squares slope of (x, y) points."""
     xs, ys = zip(*points, strict=True)
     return statistics.linear_regression(xs, ys).slope

@@ -18,7 +18,7 @@ CLAIMS = (Claim("whole comparison, 10 runs", FIGURE, OURS, (THEIRS,), 0.15, "mos
 
 
 def compare(session: Session) -> None:
-    """Half the tiny budget each. Ray Train: the first run with Ray's start, then 9 times the mean of the next."""
+    """Measure ten runs of half the tiny budget. Ray Train: the first run and Ray's start, plus 9 times a later mean."""
     workload = TINY_MLP.scaled(0.5 * session.scale)
     peer = RayTrain(20)
     for repetition in range(session.repetitions):

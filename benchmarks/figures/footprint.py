@@ -1,4 +1,4 @@
-"""What Regatta itself costs: per replica launched, in the driver, in memory."""
+"""Regatta's overhead: per launched replica, in the driver, in memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CLAIMS = (
 
 
 def launch(session: Session) -> None:
-    """Seconds from the launch order to all ready, for 2 to 12 workers: the slope of a line through them."""
+    """Measure the seconds from launch to all tasks ready for 2 to 12 workers, and the slope of a line through them."""
     workload = TINY_MLP.scaled(0.05)
     for repetition in range(session.repetitions):
         session.timed(LAUNCH, PLAIN, "s", repetition, lambda: _plain()["seconds"])
@@ -43,19 +43,19 @@ def launch(session: Session) -> None:
             before = load()
             points = []
             for workers in COUNTS:
-                seconds = Regatta(mode).look(workload, workers=workers).result["seconds"]["launch"]
+                seconds = Regatta(mode).measure(workload, workers=workers).result["seconds"]["launch"]
                 points.append((workers, seconds))
                 session.add(f"launch, {mode}", f"{workers} workers", "s", repetition, seconds, before)
             session.add(LAUNCH, f"Regatta {mode}", "s", repetition, slope(points), before)
 
 
 def driver(session: Session) -> None:
-    """While the tiny model trains, at which there is most to report. Supervisors are Ray's actors, one per task."""
+    """Measure the driver while the tiny model trains, which reports most. Supervisors are Ray actors, one per task."""
     workload = TINY_MLP.scaled(4 * session.scale)
     for repetition in range(session.repetitions):
         for mode in MODES:
             before = load()
-            seen = Regatta(mode).look(workload)
+            seen = Regatta(mode).measure(workload)
             if seen.load is not None:
                 own, supervisors = seen.load
                 session.add(DRIVER, f"driver, {mode}", "%", repetition, own, before)
@@ -63,7 +63,7 @@ def driver(session: Session) -> None:
 
 
 def fakes(session: Session) -> None:
-    """Sync: one leader tells 10 calls a second. Async: the chief tells 10 calls a second of each of 198 workers."""
+    """Measure 200 fake replicas. Sync: the leader reports 10 calls per second. Async: the chief, 10 for each of 198."""
     for repetition in range(session.repetitions):
         for mode in MODES:
             before = load()
@@ -75,7 +75,7 @@ def fakes(session: Session) -> None:
 
 
 def memory(session: Session) -> None:
-    """PSS divides shared pages among those who share them; RSS counts them in every process that has them."""
+    """Measure PSS, which divides shared pages among their processes, and RSS, which counts them in each."""
     workload = TINY_MLP.scaled(2 * session.scale)
     for repetition in range(session.repetitions):
         before = load()
@@ -84,7 +84,7 @@ def memory(session: Session) -> None:
             session.add(f"{MEMORY}, {kind.upper()}", PLAIN, "MiB", repetition, plain[kind] / 2**20, before)
         for mode in MODES:
             before = load()
-            seen = Regatta(mode).look(workload, memory=True)
+            seen = Regatta(mode).measure(workload, memory=True)
             for kind, peaks in (("PSS", seen.pss), ("RSS", seen.rss)):
                 for role in sorted({task.partition(":")[0] for task in peaks}):
                     peak = max(value for task, value in peaks.items() if task.startswith(role))

@@ -34,12 +34,12 @@ CLAIMS = (
 
 
 def tiny(session: Session) -> None:
-    """Steps (updates) per second; a sync step trains one batch per worker, an async update or a single one batch."""
+    """Measure steps (updates) per second. A sync step trains a batch per worker; async or single-process steps, one."""
     _steps(session, (SYNC, ASYNC, *RAY_TRAIN, *TF_KERAS_SYNC, *TF_KERAS_PS, *SINGLE))
 
 
 def tiny_quick(session: Session) -> None:
-    """Without Ray Train, whose start alone takes half a minute."""
+    """Measure the tiny model's speed without Ray Train, which takes half a minute to start."""
     _steps(session, (SYNC, ASYNC, TF_KERAS_SYNC[1], TF_KERAS_PS[1], SINGLE[1]))
 
 
@@ -54,7 +54,7 @@ def _steps(session: Session, contenders: tuple[Contender, ...]) -> None:
 
 
 def compute(session: Session) -> None:
-    """Samples per second of two workers together, each pinned to a core and given one thread."""
+    """Measure samples per second of two workers together, each pinned to a core, with one thread."""
     workload = CNN.scaled(session.scale)
     contenders: tuple[Contender, ...] = (*INDEPENDENT, SYNC, ASYNC, TF_KERAS_SYNC[1], TF_KERAS_PS[1])
     for repetition, contender in session.turns(contenders):
@@ -68,7 +68,7 @@ def compute(session: Session) -> None:
 
 
 def first_step(session: Session) -> None:
-    """From the moment the command is given, Python's own start included, to the end of the first step."""
+    """Measure the seconds from the command, including the start of Python, to the end of the first step."""
     workload = TINY_MLP.scaled(0.05)
     for repetition, contender in session.turns((SYNC, ASYNC, RAY_TRAIN[0], TF_KERAS_SYNC[0])):
         before = load()

@@ -1,7 +1,7 @@
-"""Flags of the command line, made from the fields of the spec, and back to values for those fields.
+"""Turns the fields of a spec into command-line flags, and a command's arguments back into fields.
 
 A field with a `Flag` in its metadata is a flag of every command that takes a spec: its docstring is the help text, its
-default is shown, its group is the heading. Nothing here names a field, but for those that a comparison adds.
+default is shown, its group is the heading. Only `mode`, `seeds` and what a comparison adds are treated by name.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ def with_spec_flags(
     only: Sequence[str] | None = None,
     default: str = "",
 ) -> Callable[..., None]:
-    """`command` with the flags of a spec in place of its `**given`, for typer to see.
+    """Give `command` the flags of a spec in place of its `**given`, in the signature that Typer reads.
 
-    `comparison`: also those of a comparison, with lists for fields that vary. `run`: also `--mode`, of a single run.
-    `without` and `only` choose among fields; `default` is what help tells instead of theirs.
+    `comparison` adds the flags of a comparison, and lists for fields that may vary. `run` keeps `--mode`, which single
+    runs have. `without` and `only` select fields; `default` replaces the defaults that the help shows.
     """
     hints = typing.get_type_hints(command, include_extras=True)
     own = [
@@ -84,7 +84,7 @@ def with_spec_flags(
 
 
 def spec_parameters(kind: type[RunSpec], *, comparison: bool, default: str = "") -> list[inspect.Parameter]:
-    """A keyword parameter for every field that has a flag, in the order of their groups."""
+    """Keyword parameters for the fields that have a flag, ordered by group."""
     fields = list(_flagged(kind))
     if comparison:
         fields = [*_flagged(CompareSpec), *fields]
@@ -95,7 +95,7 @@ def spec_parameters(kind: type[RunSpec], *, comparison: bool, default: str = "")
 
 
 def to_fields(given: Mapping[str, Any], kind: type[RunSpec] = RunSpec) -> dict[str, Any]:
-    """A command's arguments as fields of the spec; those not given are None."""
+    """Convert a command's arguments into fields of the spec; omitted arguments are None in `given`."""
     fields: dict[str, Any] = {}
     vary = {name: text.split(",") for name, text in parse_settings(given.get("vary") or (), "--vary").items()}
     for name, _, flag in (*_flagged(kind), *_flagged(CompareSpec)):
@@ -135,9 +135,9 @@ def _parameter(name: str, field: FieldInfo, flag: Flag, *, lists: bool, default:
         show_default=False,
     )
     repeated = flag.style in ("pairs", "nested pairs") or (flag.style == "list" and name != "seeds")
-    of: Any = list[str] if repeated else base if base in (bool, int, float) and not lists else str
+    value_type: Any = list[str] if repeated else base if base in (bool, int, float) and not lists else str
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[of | None, option]
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[value_type | None, option]
     )
 
 
@@ -146,7 +146,7 @@ def _spelled(name: str, flag: Flag) -> str:
 
 
 def _shown(field: FieldInfo, flag: Flag) -> str:
-    """The default as help tells it."""
+    """The default as the help shows it."""
     if flag.default:
         return flag.default
     default = field.get_default(call_default_factory=True)
@@ -158,7 +158,7 @@ def _shown(field: FieldInfo, flag: Flag) -> str:
 
 
 def _base(annotation: Any) -> tuple[Any, tuple[str, ...]]:
-    """The plain type of a field, without None and without limits; and what it may be, if that is listed."""
+    """The plain type of a field, without None and limits, and its choices if it is a Literal."""
     origin = typing.get_origin(annotation)
     if origin is Annotated:
         return _base(typing.get_args(annotation)[0])
@@ -184,7 +184,7 @@ def _parsed(name: str, value: Any, flag: Flag) -> Any:
 
 
 def parse_settings(settings: Sequence[str], flag: str = "--set") -> dict[str, str]:
-    """`["hidden=64"]` to `{"hidden": "64"}`; types are the job's to give."""
+    """Parse `["hidden=64"]` into `{"hidden": "64"}`; the job converts values to their types."""
     pairs = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
@@ -195,19 +195,19 @@ def parse_settings(settings: Sequence[str], flag: str = "--set") -> dict[str, st
 
 
 def _nested(name: str, flag: Flag, settings: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """`{"ps.cpu": "2"}` to `{"ps": {"cpu": "2"}}`."""
+    """Turn `{"ps.cpu": "2"}` into `{"ps": {"cpu": "2"}}`."""
     nested: dict[str, dict[str, str]] = {}
     for key, value in settings.items():
         outer, dot, inner = key.partition(".")
         if not dot:
-            ways = "write it as ps.cpu=2 or worker.memory_gib=4"
-            raise UsageError(f"{_spelled(name, flag)}: {key}={value} is not allowed: {ways}")
+            example = "write it as ps.cpu=2 or worker.memory_gib=4"
+            raise UsageError(f"{_spelled(name, flag)}: {key}={value} is not allowed: {example}")
         nested.setdefault(outer, {})[inner] = value
     return nested
 
 
 def parse_seeds(text: str) -> int | tuple[int, ...]:
-    """`5` is a number of seeds; `5,` and `0,1,2` are seeds."""
+    """Parse `5` as a number of seeds, `5,` and `0,1,2` as the seeds themselves."""
     try:
         numbers = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:

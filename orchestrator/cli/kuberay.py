@@ -1,4 +1,4 @@
-"""`regatta kuberay`: the manifests of a run for Kubernetes, on standard output."""
+"""`regatta kuberay`: prints the Kubernetes manifests of a run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from orchestrator.cli.grouped_help import GroupedCommand
 from orchestrator.cli.remote_spec import AsComparison, AsRun, name_of, spec_of, with_remote_flags
 from orchestrator.spec.run import RunSpec
 
-Image = Annotated[str | None, typer.Option(help="Image with this project in it; regatta:VERSION when not given.")]
-Claim = Annotated[str | None, typer.Option(help="PersistentVolumeClaim for the results; the head pod when not given.")]
-Label = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Metadata of the job; may be repeated.")]
-File = Annotated[Path | None, typer.Option("--out", help="File to write; standard output when not given.")]
+Image = Annotated[str | None, typer.Option(help="Image that contains this project. Default: regatta:VERSION.")]
+Claim = Annotated[str | None, typer.Option(help="PersistentVolumeClaim for the results. Default: the head pod.")]
+Label = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Metadata of the RayJob; may be repeated.")]
+File = Annotated[Path | None, typer.Option("--out", help="File to write. Default: standard output.")]
 
 
 def register(app: typer.Typer, kind: type[RunSpec]) -> None:

@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints. Everything it does can be done from Python (`orchestrator.api`)."""
+"""The command line: parses, calls, prints. Python code can do the same through `orchestrator.api`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from orchestrator.spec.run import RunSpec
 
 
 def build(kind: type[RunSpec] = RunSpec) -> typer.Typer:
-    """The application; its flags are the fields of `kind`."""
+    """Build the application; its flags are the fields of `kind`."""
     app = typer.Typer(
         name="regatta",
-        help="Train a Keras model synchronously and asynchronously on Ray, and learn which one wins.",
+        help="Train a Keras model synchronously and asynchronously on Ray, and find out which mode wins.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -43,23 +43,23 @@ def main() -> None:
         from orchestrator.cluster.connection import leave
 
         leave(error.exit_code)
-    except OSError as error:  # of a path that was not checked before: it is too long, say, or its folder is closed
-        if error.errno == errno.EPIPE:  # of stdout: its reader has what it wanted
+    except OSError as error:  # from a path not validated earlier: too long, for example, or not readable
+        if error.errno == errno.EPIPE:  # stdout was closed by its reader, such as `head`
             with suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             where = error.filename or "the output"
-            say(f"regatta: {where} cannot be written: {error.strerror}. Make room, or name another place.", err=True)
+            say(f"regatta: {where} cannot be written: {error.strerror}. Free some space, or write elsewhere.", err=True)
             sys.exit(4)
         if error.filename is None:
             raise
-        say(f"regatta: {paragraph(f'{error.filename}: {error.strerror}. Name another one, or change it.')}", err=True)
+        say(f"regatta: {paragraph(f'{error.filename}: {error.strerror}. Use another path or fix it.')}", err=True)
         sys.exit(2)
     except Exception as error:
         if not hasattr(error, "show"):
             raise
-        explained = io.StringIO()  # an error of the command line itself, which repeats what was typed as it is
+        explained = io.StringIO()  # Click's error, which repeats the user's input unescaped; `say` escapes it
         error.show(explained)
         say(explained.getvalue(), err=True, nl=False)
         sys.exit(2)

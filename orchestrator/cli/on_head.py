@@ -1,6 +1,6 @@
 """`python -m orchestrator.cli.on_head COMMAND RUN_ID`: what a submitted job runs on the cluster's head.
 
-run | compare    the command line on the staged spec.yaml; results go below RUNS
+run | compare    runs the staged spec.yaml; results go below RUNS
 transfer [FILE]  prints the run's directory, or one file of it, in the format of `orchestrator.submit.transfer`
 """
 
@@ -18,7 +18,7 @@ from orchestrator.submit import transfer
 from orchestrator.submit.jobs_api import SPEC
 
 RUNS = "regatta-runs"
-"""In the home directory there: it outlasts the job, whose own folder Ray removes."""
+"""Below the head's home directory, because Ray removes the job's own folder when the job ends."""
 
 
 def main(command: str, run_id: str, *rest: str) -> None:

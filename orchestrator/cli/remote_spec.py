@@ -1,4 +1,4 @@
-"""What `submit` and `kuberay` share: a spec, of a run or of a comparison, that is trained elsewhere."""
+"""Specs of runs and comparisons that are trained elsewhere, for `submit` and `kuberay`."""
 
 from __future__ import annotations
 
@@ -14,32 +14,36 @@ from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.files import base_of
 from orchestrator.spec.run import RunSpec
 
-AsRun = Annotated[bool, typer.Option("--run", help="One run in one mode; also if --mode is given.")]
-AsComparison = Annotated[bool, typer.Option("--compare", help="A comparison; also if no --mode is given.")]
+AsRun = Annotated[bool, typer.Option("--run", help="Train one run in one mode; implied by --mode.")]
+AsComparison = Annotated[bool, typer.Option("--compare", help="Compare modes; the default without --mode.")]
 
 
 def with_remote_flags(command: Callable[..., None], kind: type[RunSpec]) -> Callable[..., None]:
-    """`command` with the flags of `run` and of `compare`, less those that concern this machine."""
+    """Give `command` the flags of `run` and `compare`, except those that concern this machine."""
     return with_spec_flags(command, kind, comparison=True, without=("address", "out"))
 
 
 def spec_of(
     job: str, given: Mapping[str, Any], as_run: bool, as_comparison: bool, kind: type[RunSpec]
 ) -> tuple[str, RunSpec | CompareSpec]:
-    """`run` or `compare`, and the validated spec."""
+    """Choose `run` or `compare`, and validate the spec; returns both.
+
+    Raises:
+        UsageError: both were asked for, or the spec is invalid.
+    """
     from orchestrator.spec.resolve import resolve_comparison, resolve_run
 
     if as_run and as_comparison:
         raise UsageError("--run and --compare were given together: give one of them.")
     command = "run" if as_run or (given.get("mode") is not None and not as_comparison) else "compare"
-    # The job attaches from inside of its cluster, not at the dashboard's address.
+    # The submitted job attaches to Ray from inside the cluster, not through the dashboard's address.
     fields = to_fields(given, kind) | {"address": "auto"}
     resolve: Callable[..., RunSpec | CompareSpec] = resolve_run if command == "run" else resolve_comparison
     return command, resolve(job, fields, kind)
 
 
 def name_of(command: str, spec: RunSpec | CompareSpec) -> str:
-    """The run id that was given, or a new one."""
+    """The run id of the spec, or a new one."""
     from orchestrator.store.directory import new_id
 
     base = base_of(spec)

@@ -1,4 +1,4 @@
-"""`regatta init my_job.py`: a small job that works as it is, to be made one's own."""
+"""`regatta init my_job.py`: writes a small working job for the user to edit."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from orchestrator.errors import UsageError
 CLASS_NAME = "MyJob"
 """The class in the template: `regatta compare <path>:MyJob`."""
 
-# The folder of a job file is searched for the job's imports, so such a file would be imported in their place.
+# A job file's folder is on the job's import path, so a file of one of these names would shadow the package.
 TAKEN_NAMES = frozenset({"jobs", "workers", "orchestrator", "keras", "tensorflow", "numpy", "ray", "pydantic"})
 
 
 def write_job(path: Path) -> None:
-    """Writes the template to `path`, a new `.py` file in a folder that exists.
+    """Write the template to `path`, with the file's name in the commands of its docstring.
 
-    The file's docstring names the command that runs it. Raises UsageError; what is there stays as it was.
+    Raises:
+        UsageError: `path` does not end in .py, would shadow a module, exists, or cannot be written.
     """
     if path.suffix != ".py":
         raise UsageError(f"{path} does not end in .py: name a Python file, such as my_job.py")
@@ -26,11 +27,11 @@ def write_job(path: Path) -> None:
         raise UsageError(f"{path.name} would be imported instead of the module {path.stem}: choose another name")
     template = files("orchestrator").joinpath("templates", "my_job.py.txt").read_text(encoding="utf-8")
     try:
-        with path.open("x", encoding="utf-8") as file:  # "x" fails where a file is, without a race
+        with path.open("x", encoding="utf-8") as file:  # "x" fails if the file exists, without a race
             file.write(template.replace("my_job.py", path.name))
     except FileExistsError:
-        raise UsageError(f"{path} exists already and is left as it is: choose another name") from None
+        raise UsageError(f"{path} exists already and was not changed: choose another name") from None
     except FileNotFoundError:
-        raise UsageError(f"the folder {path.parent} does not exist: make it first, or write elsewhere") from None
+        raise UsageError(f"the folder {path.parent} does not exist: create it first, or choose another") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None

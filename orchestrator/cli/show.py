@@ -1,4 +1,4 @@
-"""The commands that look things up: jobs, runs, report, doctor, schema; and init, which writes a job to start from."""
+"""Commands that train nothing: jobs, runs, report, doctor and schema; and init, which writes a job to start from."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def jobs(as_json: Json = False) -> None:
 
 
 def runs(
-    root: Annotated[Path, typer.Argument(help="Folder that holds run folders.")] = Path("runs"),
+    root: Annotated[Path, typer.Argument(help="Folder that contains run folders.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """List finished and unfinished runs and comparisons."""
@@ -52,7 +52,7 @@ def report(
     path: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of a run or a comparison.")],
     as_json: Json = False,
 ) -> None:
-    """Rebuild the report of a run or comparison from what it stored."""
+    """Rebuild the report of a run or comparison from its folder."""
     from orchestrator.report import show
     from orchestrator.report.stored import UNREADABLE, unreadable
 
@@ -72,7 +72,7 @@ def init(path: Annotated[Path, typer.Argument(metavar="FILE.py", help="File to w
 
 
 def doctor(as_json: Json = False) -> None:
-    """Check this machine: Python, TensorFlow, Ray, GPUs, memory, cores, ports, token, who listens."""
+    """Check this machine: Python, TensorFlow, Ray, GPUs, memory, cores, ports, token, listening processes."""
     from dataclasses import asdict
 
     from orchestrator.cli.tables import print_rows

@@ -1,4 +1,4 @@
-"""The commands for runs on a cluster that continue without this machine: submit, and what follows from it."""
+"""Commands for runs on a cluster that do not need this machine: submit, submissions, status, logs, stop, fetch."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Dashboard = Annotated[
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name of a submitted run.")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Follow until the run ends.")]
 Label = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Label of the run; may be repeated.")]
-Owner = Annotated[str | None, typer.Option(help="Whose run it is; you, when not given.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Follow the run, and end with its exit code.")]
-FetchTo = Annotated[Path | None, typer.Option("--out", help="Folder to put it in; runs/RUN when not given.")]
+Owner = Annotated[str | None, typer.Option(help="Owner of the run. Default: your user name.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Follow the run, and exit with its exit code.")]
+FetchTo = Annotated[Path | None, typer.Option("--out", help="Folder to write to. Default: runs/RUN.")]
 FETCH_SECONDS = 300.0
 
 
@@ -49,7 +49,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         as_json: Json = False,
         **given: Any,
     ) -> None:
-        """Have a Ray cluster run or compare a job, independently of this machine."""
+        """Submit a run or a comparison to a Ray cluster, where it does not depend on this machine."""
         command, spec = spec_of(job, {**given, "modes": modes, "vary": vary}, as_run, as_comparison, kind)
         _submit(_cluster(address), command, spec, parse_settings(label or (), "--label"), owner, wait, as_json)
 
@@ -94,7 +94,7 @@ def submissions(address: Dashboard, as_json: Json = False) -> None:
 
 
 def status(run: RunName, address: Dashboard, as_json: Json = False) -> None:
-    """Tell how a submitted run is doing."""
+    """Show the status of a submitted run."""
     found = _cluster(address).status(run)
     code = "" if found.exit_code is None else f", exit code {found.exit_code}"
     text = f"{found.run}: {found.status}{code}. {found.message}\n{found.command} {found.job}, owner {found.owner}"
@@ -103,7 +103,7 @@ def status(run: RunName, address: Dashboard, as_json: Json = False) -> None:
 
 
 def logs(run: RunName, address: Dashboard, follow: Follow = False) -> None:
-    """Show what a submitted run has printed; ending this never ends the run."""
+    """Show the output of a submitted run; interrupting this does not stop the run."""
     cluster = _cluster(address)
     if follow:
         _exit_as(_follow(cluster, run, to_stderr=False))
@@ -112,17 +112,17 @@ def logs(run: RunName, address: Dashboard, follow: Follow = False) -> None:
 
 
 def stop(run: RunName, address: Dashboard, as_json: Json = False) -> None:
-    """End a submitted run; what it has done so far is kept."""
+    """Stop a submitted run; its results so far are kept."""
     from orchestrator.submit.follow import wait_for
 
     cluster = _cluster(address)
     was_running = cluster.stop(run)
     ended = wait_for(lambda: cluster.status(run), 90)
-    _print(ended.to_json(), as_json, f"{run} {'is stopped' if was_running else f'had ended: {ended.status}'}.")
+    _print(ended.to_json(), as_json, f"{run} {'was stopped' if was_running else f'had already ended: {ended.status}'}.")
 
 
 def fetch(run: RunName, address: Dashboard, out: FetchTo = None, as_json: Json = False) -> None:
-    """Bring the directory of a submitted run here, checked file by file (SHA-256)."""
+    """Download the directory of a submitted run, and verify every file (SHA-256)."""
     from orchestrator.api import RUNS
     from orchestrator.store.directory import claim_directory
     from orchestrator.submit import transfer
@@ -132,7 +132,7 @@ def fetch(run: RunName, address: Dashboard, out: FetchTo = None, as_json: Json =
     folder = claim_directory(out or RUNS / run)
     files = _files(cluster, run, None)
     transfer.write(files, folder)
-    note = "" if state.over else f" It is still {state.status}: what it adds from now on is not here."
+    note = "" if state.over else f" The run is still {state.status}: later output is not in this copy."
     size = sum(map(len, files.values()))
     document = {"run": run, "folder": str(folder), "files": len(files), "bytes": size, "status": state.status}
     _print(document, as_json, f"Fetched {len(files)} files ({size:,} bytes) into {folder}.{note}")
@@ -157,8 +157,8 @@ def _follow(cluster: Submissions, run: str, *, to_stderr: bool) -> Submission:
         return Follower(cluster, write).follow(run)
     except KeyboardInterrupt:
         raise Interrupted(
-            f"no longer following; the run goes on. `regatta logs -f {run}` takes it up again, `regatta stop {run}` "
-            "ends it."
+            f"no longer following; the run continues. `regatta logs -f {run}` follows it again, `regatta stop {run}` "
+            "stops it."
         ) from None
 
 
@@ -166,15 +166,15 @@ def _files(cluster: Submissions, run: str, only: str | None) -> dict[str, bytes]
     from orchestrator.submit import transfer
     from orchestrator.submit.follow import wait_for
 
-    return transfer.unpack(cluster.transfer(run, only, lambda look: wait_for(look, FETCH_SECONDS)).splitlines())
+    return transfer.unpack(cluster.transfer(run, only, lambda poll: wait_for(poll, FETCH_SECONDS)).splitlines())
 
 
 def _exit_as(ended: Submission) -> None:
-    """End this command as the run ended."""
+    """Exit with the exit code of the run."""
     if ended.status == "STOPPED":
-        raise Interrupted(f"{ended.run} was stopped; `regatta fetch {ended.run}` brings what it has done.")
+        raise Interrupted(f"{ended.run} was stopped; `regatta fetch {ended.run}` downloads its results so far.")
     if ended.exit_code != 0:
-        if ended.exit_code is None:  # it never began, or its host died: the log does not say
+        if ended.exit_code is None:  # it never started, or its host died: the log does not say why
             say(f"regatta: {ended.run} failed: {ended.message}", err=True)
         raise typer.Exit(ended.exit_code if ended.exit_code in (2, 3, 4, 130) else 4)
 

@@ -1,4 +1,4 @@
-"""Small tables for the terminal: a plan, the jobs, the runs, the doctor's findings."""
+"""Tables for the terminal: a plan, the jobs, the runs, the doctor's checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def print_rows(rows: Sequence[Sequence[str]], console: Console) -> None:
-    """Columns without a frame; text is never taken for markup, and not wrapped where a program reads it."""
+    """Print columns without a frame. Markup in cells is not interpreted; piped output is not wrapped."""
     from rich.table import Table
     from rich.text import Text
 
@@ -34,6 +34,7 @@ def print_rows(rows: Sequence[Sequence[str]], console: Console) -> None:
 
 
 def print_plan(plan: dict[str, Any], console: Console) -> None:
+    """Print the tasks of a plan with their resources, hosts and TF_CONFIG, then its budget."""
     names = [f"{task['type']}:{task['index']}" for task in plan["tasks"]]
     uses = [task["resources"] for task in plan["tasks"]]
     rows: list[tuple[str, ...]]
@@ -53,10 +54,10 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
     until = f", or until {budget['target']}" if budget["target"] else ""
     text = (
         f"\nmode {plan['mode']}; budget {amount}{until}"
-        f"\nthe cluster must offer {requires['cpu']:g} CPUs and {requires['gpu']:g} GPUs at once"
+        f"\nthe cluster needs {requires['cpu']:g} CPUs and {requires['gpu']:g} GPUs free at the same time"
     )
     if waits := plan.get("waits_for"):
-        text += f"\nit would wait for {', '.join(waits)}, taken by others at the moment"
+        text += f"\nthe run would wait for {', '.join(waits)}, which other jobs use at the moment"
     console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 

@@ -1,7 +1,7 @@
-"""The one way to the terminal: text that other people wrote moves no cursor, sets no title and hides nothing.
+"""All output to the terminal goes through here, so that no untrusted text can move the cursor or hide anything.
 
-Names of jobs, lines of logs, messages of exceptions and file names may hold escape sequences. What cannot be seen is
-spelled out (`\\x1b`), for terminals and files alike: a log is read in a terminal some day.
+Job names, log lines, exception messages and file names may contain escape sequences. Unprintable characters are written
+out (`\\x1b`), in terminals and in files alike, because logs are read in terminals too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LONGEST_MESSAGE = 1200
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that shows text and obeys none of it."""
+    """A console that escapes control characters instead of passing them to the terminal."""
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
@@ -39,44 +39,44 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Print `text`, of one or many lines."""
+    """Print `text`, which may have several lines, with unprintable characters escaped."""
     typer.echo(visible(text), file=cast("IO[str]", Lossy(sys.stderr)) if err else None, nl=nl)
 
 
 class Lossy:
-    """A stream that falls silent for good when it cannot be written: its pipe or terminal is closed, its disk full.
+    """A stream that discards all further output after a failed write: a closed pipe or terminal, or a full disk.
 
-    What is said of a run is worth less than the run. For results there is stdout, which reports such errors.
+    Messages must not end a run. Results go to stdout, which does report such errors.
     """
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        with self._falling_silent():
+        with self._discarding():
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with self._falling_silent():
+        with self._discarding():
             self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     @contextmanager
-    def _falling_silent(self) -> Iterator[None]:
+    def _discarding(self) -> Iterator[None]:
         try:
             yield
         except OSError:
-            with suppress(OSError):  # the stream keeps what it could not write, and tries again when Python ends
-                silence = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(silence, self._stream.fileno())
-                os.close(silence)
+            with suppress(OSError):  # Python retries unwritten output when it exits
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, self._stream.fileno())
+                os.close(null)
 
 
 def paragraph(message: str) -> str:
-    """A message that can be read: what it quotes may be as long as a file, and have as many lines."""
+    """Put a message on one line and shorten it: it may quote a whole file."""
     message = " ".join(message.split("\n"))
     if len(message) <= _LONGEST_MESSAGE:
         return message
@@ -85,7 +85,7 @@ def paragraph(message: str) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` with its lines and tabs, and everything else that cannot be seen spelled out."""
+    """Escape the unprintable characters of `text`, except line breaks and tabs."""
     if text.isprintable():
         return text
     lines = text.replace("\r\n", "\n").split("\n")
@@ -93,7 +93,7 @@ def visible(text: str) -> str:
 
 
 def finish(document: Any, as_json: bool, show: Callable[[Console], None]) -> None:
-    """End a command with its outcome: one JSON document on stdout, or text for a person."""
+    """Print a command's result: one JSON document on stdout, or text through `show`."""
     if as_json:
         print_json(document)
     else:
@@ -101,7 +101,7 @@ def finish(document: Any, as_json: bool, show: Callable[[Console], None]) -> Non
 
 
 def print_json(document: Any, indent: int | None = None) -> None:
-    """Print one JSON document, which is safe for a terminal as it is."""
+    """Print one JSON document, which needs no escaping: JSON escapes control characters itself."""
     from orchestrator.store.documents import to_text
 
     typer.echo(to_text(document, indent))

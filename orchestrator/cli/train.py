@@ -1,4 +1,4 @@
-"""The commands that train, or say how they would: run, compare, resume, plan."""
+"""Commands that train, or plan to: run, compare, resume, plan."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         verbose: Verbose = False,
         **given: Any,
     ) -> None:
-        """Train a job in several modes with several seeds, and say which mode wins."""
+        """Train a job in several modes with several seeds, and report which mode wins."""
         from orchestrator.api import RUNS
         from orchestrator.api import compare as compare_runs
         from orchestrator.spec.resolve import resolve_comparison
@@ -57,7 +57,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         finish(result.to_json(), as_json, lambda console: print_run(result, console))
 
     def plan(job: Job, as_json: Json = False, **given: Any) -> None:
-        """Show the tasks, their hosts, resources and TF_CONFIG. Starts nothing."""
+        """Show a run's tasks, hosts, resources and TF_CONFIG, without starting anything."""
         from orchestrator.cli.tables import print_plan
         from orchestrator.cluster.planning import plan_where
         from orchestrator.spec.resolve import resolve_run
@@ -80,7 +80,7 @@ def resume(
     verbose: Verbose = False,
     **changes: Any,
 ) -> None:
-    """Continue a run, or a comparison, that ended before it was done, from its last checkpoint."""
+    """Resume an unfinished run or comparison from its last checkpoint."""
     from orchestrator import api
     from orchestrator.report.terminal import print_run
     from orchestrator.results import RunResult
@@ -96,7 +96,7 @@ def resume(
 
 @contextmanager
 def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
-    """The live view on stderr. Ctrl-C inside of it ends the command with exit code 130, SIGTERM and SIGHUP with 0."""
+    """Show the live view on stderr. Inside, Ctrl-C ends the command with exit code 130, SIGTERM and SIGHUP with 0."""
     from orchestrator.control import preemption
     from orchestrator.view.live import LiveView
 
@@ -105,7 +105,7 @@ def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
         with LiveView(console(stderr=True), quiet=quiet, verbose=verbose) as view:
             yield view
     except KeyboardInterrupt:
-        raise Interrupted("interrupted; everything it started is stopped.") from None
+        raise Interrupted("interrupted; all processes it started were stopped.") from None
     except preemption.Preempted:
         raise Terminated(
             "received SIGTERM or SIGHUP; all processes it started were stopped. `regatta resume` with the run's folder "

@@ -1,4 +1,4 @@
-"""The commands that look at runs: `regatta watch`, `regatta export-metrics`."""
+"""Commands that read a run's folder: `regatta watch`, `regatta export-metrics`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from orchestrator.cli.grouped_help import GroupedCommand
 from orchestrator.spec.run import RunSpec
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or of a comparison.")]
-Once = Annotated[bool, typer.Option("--once", help="One picture, and no more.")]
+Once = Annotated[bool, typer.Option("--once", help="Print the current state once and exit.")]
 Format = Annotated[str, typer.Option("--format", help="parquet or csv.")]
-Into = Annotated[Path | None, typer.Option("--out", help="Folder for the tables; RUN/export when not given.")]
+Into = Annotated[Path | None, typer.Option("--out", help="Folder for the tables. Default: RUN/export.")]
 
 
 def watch(run: Run, once: Once = False) -> None:
-    """Watch a run that trains in another process, or look at one that is over."""
+    """Watch a run that trains in another process, or show one that has ended."""
     from orchestrator.cli.terminal import console
     from orchestrator.errors import Interrupted
     from orchestrator.report.stored import UNREADABLE, unreadable
@@ -26,7 +26,7 @@ def watch(run: Run, once: Once = False) -> None:
     try:
         follow(run, console(), once=once)
     except KeyboardInterrupt:
-        raise Interrupted("no longer watching; the run goes on.") from None
+        raise Interrupted("no longer watching; the run continues.") from None
     except UNREADABLE as error:
         raise unreadable(run, error) from error
 

@@ -1,1 +1,1 @@
-"""Ray, and the only package that knows it: connection, token, reservations, worker groups."""
+"""Connects to Ray, reserves resources and launches worker groups, on Ray or on this host."""

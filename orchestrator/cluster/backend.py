@@ -1,4 +1,4 @@
-"""A backend: where a session's tasks run, and how its worker groups are made. Ray is one, this process another."""
+"""A backend: where a session's tasks run, and how its worker groups are launched. There are two: Ray and this host."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from orchestrator.spec.run import RunSpec
 
 
 class Reservations(Protocol):
-    """Hosts, and the resources that are held on them for tasks."""
+    """Lists hosts, and reserves resources on them for tasks."""
 
     def hosts(self) -> tuple[Host, ...]:
-        """The living hosts, and what is free on each."""
+        """The hosts that are alive, with their free resources."""
 
     def reserve(self, groups: Sequence[Group], strategy: Strategy, deadline: float) -> tuple[Bundle, ...]:
-        """Bundles for all tasks of all groups at once; held until `release`.
+        """Reserve bundles for all tasks of all groups at once; they are held until `release`.
 
         Raises:
-            ResourcesError: the hosts do not have what the tasks ask for.
-            ClusterError: they do, but not free before `deadline` (monotonic seconds).
+            ResourcesError: the hosts do not have the resources that the tasks request.
+            ClusterError: they do, but the resources were not free by `deadline` (monotonic seconds).
         """
 
     def find(self, plan: TaskPlan, strategy: Strategy, avoid: Collection[str]) -> Bundle | None:
-        """A bundle for one task that is free now, on no host whose id is in `avoid`; None if there is none."""
+        """Reserve a bundle that is free now, not on a host whose id is in `avoid`; None if there is none."""
 
     def answers(self, bundle: Bundle) -> bool:
-        """Whether tasks can be started in `bundle`."""
+        """Whether tasks can be started in `bundle`, whose host may have been unreachable."""
 
     def release(self) -> None:
-        """Give all bundles back."""
+        """Release all bundles."""
 
 
 class Backend(Protocol):
-    """Open while its `with` block lasts."""
+    """Runs tasks. Open for the duration of its `with` block."""
 
     local: bool
-    """All tasks run on this host, in processes of this command."""
+    """Whether all tasks run on this host, in processes of this command."""
 
     def __enter__(self) -> Backend: ...
 
@@ -49,16 +49,16 @@ class Backend(Protocol):
     def reservations(self) -> Reservations: ...
 
     def group(self, plans: tuple[TaskPlan, ...], bundles: Sequence[Bundle], deadline: float) -> WorkerGroup:
-        """A worker group in `bundles`; its supervisors have to answer before `deadline` (monotonic seconds)."""
+        """Make a worker group in `bundles`; its supervisors have to answer before `deadline` (monotonic seconds)."""
 
     def lost(self) -> str | None:
-        """Why nothing can be launched any more; None if that is not so."""
+        """The reason why nothing can be launched any more; None if the backend works."""
 
 
 def open_backend(spec: RunSpec, session: str, plans: Sequence[TaskPlan], *, with_code: bool = True) -> Backend:
-    """The backend that `spec` asks for; tasks of `plans` will run there.
+    """Make the backend that `spec` requests, for the tasks of `plans`.
 
-    `with_code`: hosts of a cluster get a copy of our packages and of the job's code.
+    `with_code`: send a copy of our packages and of the job's code to the hosts of a cluster.
     """
     if spec.backend == "local":
         from orchestrator.cluster.local import LocalBackend

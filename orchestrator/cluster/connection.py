@@ -1,4 +1,4 @@
-"""The Ray cluster: attach to one, or start one here."""
+"""Attaches to a Ray cluster, or starts one on this host."""
 
 from __future__ import annotations
 
@@ -29,19 +29,15 @@ from workers.session import PACKAGES, SESSION_MARK, session_directory
 from workers.telemetry.descendants import descendants
 
 _LONGEST_FOLDER = 45
-"""Ray adds 62 characters to a socket's path, which may have 107."""
-
-
+"""Ray appends 62 characters to make a socket's path, which may have 107."""
 _HEAD_SECONDS = 3.0
-
-
-_headless: list[str] = []
-"""Heads that were lost: Ray's farewell waits for them, and ends in a crash of this process (2.60)."""
+_lost_heads: list[str] = []
+"""Heads that stopped answering. `ray.shutdown` would wait for them, and then crash this process (Ray 2.60)."""
 
 
 def leave(code: int) -> NoReturn:
-    """End this process with exit code `code`."""
-    if _headless:
+    """Exit with `code`, without Ray's exit handlers if its head is lost."""
+    if _lost_heads:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -49,18 +45,18 @@ def leave(code: int) -> NoReturn:
 
 
 class RayBackend:
-    """A connection to Ray, for as long as the `with` block lasts."""
+    """Keeps a connection to Ray open for the duration of its `with` block."""
 
     def __init__(self, session: str, spec: RunSpec, plans: Sequence[TaskPlan], *, with_code: bool = True) -> None:
-        """Tasks of `plans` will run there, training the job of `spec`; `with_code` sends its code to other hosts."""
+        """Prepare for the tasks of `plans`, which train the job of `spec`; `with_code` sends its code to the hosts."""
         self._session = session
         self._address = spec.address
         self._interface = spec.interface
         self._plans = plans
         self._job = (spec.job, spec.directory) if with_code else None
         self.local = self._address is None
-        # Ray puts the driver's working directory first on its workers' path, where a folder of the user's named
-        # `workers` or `jobs` would hide ours. An empty one hides nothing.
+        # Ray puts the driver's working directory first on its workers' import path, where a user's folder named
+        # `workers` or `jobs` would shadow our packages. So Ray is started in an empty directory.
         self._empty = tempfile.TemporaryDirectory(prefix="regatta-empty-")
         self._private: str | None = None
         self._remote = self._address is not None and self._address.startswith("ray://")
@@ -70,9 +66,10 @@ class RayBackend:
     def __enter__(self) -> RayBackend:
         import ray
 
-        # It announces at every start that the token it asks for is on.
+        # Ray logs at every start that token authentication is enabled.
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
-        # It prints on stdout when one of its workers dies, where `--json` promises one document; polls tell as much.
+        # Ray prints to stdout when one of its workers dies, but `--json` promises a single document there. Polls report
+        # the death anyway.
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
         common = {
             "log_to_driver": False,
@@ -106,8 +103,10 @@ class RayBackend:
         return RayGroup(plans, self._session, bundles, address, self._interface, deadline)
 
     def lost(self) -> str | None:
-        """Whether Ray's head is gone: any further question to Ray would wait for it, and end this process after a
-        minute in vain."""
+        """An error message if Ray's head is gone, else None.
+
+        Any further call to Ray would then wait a minute for the head, and end this process.
+        """
         with contextlib.suppress(OSError, ValueError), socket.create_connection(split(self._head), _HEAD_SECONDS):
             return None
         return f"Ray's head ({self._head}) does not answer, so nothing can be launched."
@@ -118,12 +117,12 @@ class RayBackend:
         if self.lost() is None:
             ray.shutdown()
         else:
-            _headless.append(self._head)
+            _lost_heads.append(self._head)
             if self.local:  # Ray's agents would try to reach the head for minutes
                 for pid in descendants(os.getpid()):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
-        os.environ.pop("RAY_AUTH_MODE", None)  # the next cluster may be another's, which our token is not for
+        os.environ.pop("RAY_AUTH_MODE", None)  # the next cluster may not be ours, and must not get our token
         if self._auth_mode is not None:
             os.environ["RAY_AUTH_MODE"] = self._auth_mode
         self._empty.cleanup()
@@ -131,12 +130,12 @@ class RayBackend:
             shutil.rmtree(self._private, ignore_errors=True)
 
     def _start(self, ray: Any, common: dict[str, Any]) -> None:
-        # Tasks of one machine share its cores, as they would under any process launcher: Ray counts seats here,
-        # and is given as many as the tasks need. On a cluster its counts are real and are kept.
+        # Tasks on one machine share its cores, as under any process launcher, so Ray is told of as many CPUs as the
+        # tasks request. On a cluster Ray's CPU counts are real and are respected.
         cpus = max(os.cpu_count() or 1, int(sum(plan.cpus for plan in self._plans)) + 1)
         token.require_token()
         _read_authentication(ray)
-        if "RAY_TMPDIR" not in os.environ:  # there Ray's logs stay, for who wants to read them
+        if "RAY_TMPDIR" not in os.environ:  # if it is set, Ray's logs stay there after the run
             self._private = _private_folder(self._session)
         with _working_in(self._empty.name), _own_signal_handlers(), _marked(self._session):
             ray.init(
@@ -151,7 +150,7 @@ class RayBackend:
     def _attach(self, ray: Any, common: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(prefix="regatta-stage-") as folder:
             if self._job is not None and not _is_staged_job():
-                # A job of the user's own may have a working directory, and ours is to win.
+                # If a Ray job of the user's started us with a working directory, ours has to override it.
                 os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
                 stage(Path(folder), *self._job)
                 common = common | {"runtime_env": {"working_dir": folder}}
@@ -160,12 +159,12 @@ class RayBackend:
 
 
 def _is_staged_job() -> bool:
-    """Whether this is a job from `regatta submit`: all it starts gets the code that it has itself."""
+    """Whether this is a job from `regatta submit`, whose Ray workers inherit its code."""
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and Path.cwd() == PACKAGES
 
 
 def _private_folder(session: str) -> str:
-    """For the files of a Ray of ours: in `/tmp/ray` others could replace its sockets and its code (mode 0777)."""
+    """Create a folder for Ray's files: in `/tmp/ray` (mode 0777) other users could replace its sockets and code."""
     folder = session_directory(session) / "ray"
     if len(str(folder)) > _LONGEST_FOLDER:
         return tempfile.mkdtemp(prefix="r", dir=folder.parent.parent)
@@ -174,7 +173,7 @@ def _private_folder(session: str) -> str:
 
 
 def _read_authentication(ray: Any) -> None:
-    """Have Ray look at RAY_AUTH_MODE and the token again: it goes on with what it was imported with."""
+    """Make Ray read RAY_AUTH_MODE and the token again; otherwise it keeps the values from when it was imported."""
     ray._raylet.Config.initialize("")
     ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
 
@@ -191,7 +190,7 @@ def _working_in(folder: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _marked(session: str) -> Iterator[None]:
-    """Processes started inside bear the session's mark; see `workers.supervisor.zygote`."""
+    """Mark processes that are started inside with the session; see `workers.supervisor.zygote`."""
     os.environ[SESSION_MARK] = session
     try:
         yield
@@ -201,10 +200,10 @@ def _marked(session: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_signal_handlers() -> Iterator[None]:
-    """Keep what the command does on SIGTERM: `ray.init` would replace it by an exit with code 15.
+    """Keep the command's SIGTERM handler, which `ray.init` would replace by an exit with code 15.
 
-    Ray's processes inherit that SIGHUP is blocked: a terminal that is closed sends it to them too, and they have to
-    live until the last checkpoint is written.
+    SIGHUP is blocked meanwhile, and Ray's processes inherit that: a terminal that is closed sends it to them as well,
+    and they have to live until the last checkpoint is written.
     """
     before = signal.getsignal(signal.SIGTERM)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
@@ -217,6 +216,6 @@ def _own_signal_handlers() -> Iterator[None]:
 
 
 def _object_store_bytes() -> int:
-    """Snapshots pass through it one at a time; Ray's default of 30 % of memory is for data sets."""
+    """Size of the object store, through which snapshots pass one at a time; Ray's default is 30 % of memory."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return int(max(200 << 20, min(4 << 30, 0.1 * pages * size)))

@@ -14,7 +14,7 @@ from orchestrator.plan.topology import TaskPlan
 
 
 class LocalBackend:
-    """Tasks share this host's cores, as they would under any process launcher: nothing is counted or held."""
+    """Runs tasks on this host's cores, which they share as under any process launcher: nothing is reserved."""
 
     local = True
 
@@ -35,7 +35,7 @@ class LocalBackend:
 
 
 class LocalReservations:
-    """Room for every task, on this host."""
+    """Grants every request, on this host."""
 
     def __init__(self) -> None:
         room = Room(float(os.cpu_count() or 1))

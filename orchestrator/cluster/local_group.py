@@ -15,7 +15,7 @@ from workers.supervisor.replica import Replica
 
 
 class LocalGroup(WorkerGroup):
-    """Supervisors in this process; the processes that train are real."""
+    """Keeps supervisors in this process; each trains in a process of its own, as on Ray."""
 
     def __init__(self, plans: Sequence[TaskPlan], session: str) -> None:
         super().__init__(plans)

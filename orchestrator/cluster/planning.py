@@ -1,4 +1,4 @@
-"""The plan of a run on the hosts it would have."""
+"""Plans a run on the hosts of its cluster."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from orchestrator.spec.run import RunSpec
 
 
 def plan_where(spec: RunSpec) -> dict[str, Any]:
-    """The plan of a resolved run, with the host of each task if it names a cluster: reads its hosts, starts nothing.
+    """Plan a resolved run without starting anything; if it names a cluster, choose a host for each task.
 
     Raises:
-        ResourcesError: a task fits on no host; says why.
+        ResourcesError: a task fits on no host; the message says why.
         ClusterError: the cluster cannot be reached.
     """
     if spec.address is None:

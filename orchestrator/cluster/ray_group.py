@@ -1,4 +1,4 @@
-"""A worker group whose supervisors are Ray actors, one per task, each in its place of a placement group."""
+"""A worker group whose supervisors are Ray actors, one per task, each in a bundle of a placement group."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ASK_SECONDS = 30.0
 
 
 class RayGroup(WorkerGroup):
-    """Supervisors in Ray actors, one per task, each in its place of a placement group."""
+    """Keeps supervisors in Ray actors, one per task, each in a bundle of a placement group."""
 
     def __init__(
         self,
@@ -33,9 +33,9 @@ class RayGroup(WorkerGroup):
         interface: str | None,
         deadline: float,
     ) -> None:
-        """Tasks take `places`, in order.
+        """Create an actor for each task of `plans`, in the bundle at the same index.
 
-        `address` is what they publish; None for the one of the node each lands on, or on its `interface`.
+        `address` is where tasks publish that they listen; None: the address of their node, on `interface` if given.
         """
         super().__init__(plans)
         import ray
@@ -48,9 +48,9 @@ class RayGroup(WorkerGroup):
         self._hosts = {task: bundle.host for task, bundle in zip(self.tasks, bundles, strict=True)}
         self._polls: dict[Any, Task] = {}
         self._overdue: set[Task] = set()
-        """Tasks that did not answer in time, or are just being made: nobody waits for them."""
-        self._made_anew: set[Task] = set()
-        """Those that are being made: their hosts are not silent."""
+        """Tasks that did not answer in time or are being restarted: `poll` does not wait for them."""
+        self._restarting: set[Task] = set()
+        """Overdue tasks that are being restarted, which does not mean that their hosts are lost."""
 
     def poll(self, wait: float) -> list[ReplicaStatus]:
         asked = set(self._polls.values())
@@ -58,15 +58,15 @@ class RayGroup(WorkerGroup):
             if task not in asked:
                 self._polls[actor.poll.remote()] = task
         time.sleep(wait)
-        # A host that does not answer keeps its question open and holds nobody else up, but once.
+        # A host that does not answer delays one poll only; its request stays open.
         if prompt := [reference for reference, task in self._polls.items() if task not in self._overdue]:
             self._ray.wait(prompt, num_returns=len(prompt), timeout=_ANSWER_SECONDS)
         answered, silent = self._ray.wait(list(self._polls), num_returns=len(self._polls), timeout=0)
         self._overdue = {self._polls[reference] for reference in silent}
-        self._made_anew &= self._overdue
+        self._restarting &= self._overdue
         statuses = [self._status(self._polls.pop(reference), reference) for reference in answered]
         if any(status.failure and status.failure.kind is FailureKind.PEER for status in statuses):
-            # Whoever is silent while others have lost a peer is that peer: Ray needs half a minute more to say so.
+            # Tasks that are silent while others report a lost peer are that peer; Ray reports it half a minute later.
             statuses += [self._lost(task, "does not answer") for task in self._polls.values()]
         return statuses
 
@@ -87,18 +87,18 @@ class RayGroup(WorkerGroup):
         return True
 
     def lost_hosts(self) -> tuple[Host, ...]:
-        """Those that are dead to Ray, and those on which every task of the group is silent."""
+        """Hosts that Ray reports as dead, and those on which no task of the group answers."""
         living = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
-        heard = {self._hosts[task].id for task in self.tasks if task not in self._overdue - self._made_anew}
-        return tuple({host.id: host for host in self._hosts.values() if host.id not in living & heard}.values())
+        answering = {self._hosts[task].id for task in self.tasks if task not in self._overdue - self._restarting}
+        return tuple({host.id: host for host in self._hosts.values() if host.id not in living & answering}.values())
 
     def move(self, task: Task, bundle: Bundle) -> None:
-        """`replace` makes `task` anew there, its host being lost."""
+        """Make `replace` start `task` in `bundle`, because its host is lost."""
         (plan,) = (plan for plan in self.plans if plan.task == task)
         self._makers[task], self._hosts[task] = self._maker(plan, bundle), bundle.host
 
     def _maker(self, plan: TaskPlan, bundle: Bundle) -> Any:
-        """Makes the supervisor of a task, when told to."""
+        """The actor class and options from which the supervisor of a task is created."""
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         return self._ray.remote(ReplicaActor).options(
@@ -117,7 +117,7 @@ class RayGroup(WorkerGroup):
         self._polls = {reference: asked for reference, asked in self._polls.items() if asked != task}
         self._actors[task] = self._makers[task].remote(task, *self._arguments)
         self._overdue.add(task)
-        self._made_anew.add(task)
+        self._restarting.add(task)
 
     def _ask(self, task: Task, method: str, *arguments: Any) -> Any:
         return getattr(self._actors[task], method).remote(*arguments)
@@ -126,7 +126,7 @@ class RayGroup(WorkerGroup):
         try:
             return self._ray.get(asked, timeout=max(_ASK_SECONDS, self._deadline - time.monotonic()))
         except self._ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, OSError):  # the host's own words: no free port, no such interface
+            if isinstance(error.cause, OSError):  # raised on the host: no free port, or no such interface
                 raise ClusterError(str(error.cause)) from error
             raise
         except self._ray.exceptions.RayError as error:
@@ -155,22 +155,22 @@ class RayGroup(WorkerGroup):
 
 
 class ReplicaActor(Replica):
-    """A replica's supervisor as Ray makes it: on whichever node there was a place."""
+    """A replica's supervisor as a Ray actor, which publishes its node's address."""
 
     def __init__(self, task: Task, session: str, address: str | None, interface: str | None) -> None:
         import ray
 
         super().__init__(task, session, address or ray.util.get_node_ip_address(), interface)
-        with contextlib.suppress(ValueError):  # where Ray does not run it in the main thread
+        with contextlib.suppress(ValueError):  # if Ray does not run the actor in its main thread
             signal.signal(signal.SIGTERM, lambda *_: self.preempt())
 
 
 _LOW_ON_MEMORY = "low on memory"
-"""Ray's words, in the error of an actor that its memory monitor has killed."""
+"""Part of Ray's error message for an actor that its memory monitor has killed."""
 
 
 def _sentence(error: Exception, words: str) -> str:
-    """The line of Ray's long message that holds `words`, shortened."""
+    """The line of Ray's long error message that contains `words`, shortened."""
     found = next((line.strip() for line in str(error).splitlines() if words in line), "")
     return (found or _first_line(error))[:300]
 

@@ -1,4 +1,4 @@
-"""A Ray cluster's hosts, and the bundles of its placement groups that are held for tasks."""
+"""Reserves resources for tasks on a Ray cluster, as bundles of placement groups."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from orchestrator.plan.placement import GIB, Bundle, Group, Host, Room, Strategy
 from orchestrator.plan.topology import TaskPlan
 
 _FREE_SECONDS = 5.0
-"""How long to wait for a bundle that is free, and for an answer from one that is held."""
+"""Time limit for reserving a bundle that is free, and for an answer from a reserved one."""
 
 
 class RayReservations:
-    """Reservations on the cluster that Ray is connected to."""
+    """Reserves bundles on the cluster that Ray is connected to."""
 
     def __init__(self, *, remote: bool) -> None:
-        """`remote`: the connection is through `ray://`."""
+        """`remote`: the connection is a `ray://` one."""
         self._remote = remote
         self._held: list[Any] = []
         """Placement groups."""
 
     def hosts(self) -> tuple[Host, ...]:
-        """The living hosts, and what is free on each."""
+        """The hosts that are alive, with their free resources."""
         import ray
 
-        def free_by_node() -> Any:  # inside, so that it travels by value: the cluster may not have our packages
+        def free_by_node() -> Any:  # nested, so that it is pickled by value: the cluster may not have our packages
             import ray
 
-            return ray._private.state.available_resources_per_node()  # the public one tells of all nodes together
+            return ray._private.state.available_resources_per_node()  # the public function only sums over all nodes
 
-        # Through ray:// nothing is known on this side of it.
+        # A ray:// client does not know the nodes' resources, so the function runs on the cluster.
         free = ray.get(ray.remote(num_cpus=0)(free_by_node).remote()) if self._remote else free_by_node()
         return tuple(_host(node, free.get(node["NodeID"], {})) for node in ray.nodes() if node["Alive"])
 
     def reserve(self, groups: Sequence[Group], strategy: Strategy, deadline: float) -> tuple[Bundle, ...]:
-        """Bundles for all tasks of all groups at once, on hosts chosen by `placement.place`; held until `release`.
+        """Reserve bundles for all tasks of all groups, on hosts chosen by `placement.place`; held until `release`.
 
         Raises:
-            ResourcesError: the cluster has not got what they ask for.
-            ClusterError: it has, but not free before `deadline` (monotonic seconds).
+            ResourcesError: the cluster does not have the resources that the tasks request.
+            ClusterError: it does, but they were not free by `deadline` (monotonic seconds).
         """
-        everybody = self.hosts()
-        hosts = tuple(host for chosen in place(groups, everybody, strategy) for host in chosen)
+        known = self.hosts()
+        hosts = tuple(host for chosen in place(groups, known, strategy) for host in chosen)
         plans = [plan for group in groups for plan in group]
         seconds = max(0.0, deadline - time.monotonic())
-        bundles = self._hold(plans, hosts, seconds, pinned=len(everybody) > 1)
+        bundles = self._hold(plans, hosts, seconds, pinned=len(known) > 1)
         if bundles is None:
             free = "; ".join(f"{h}: {h.free.cpu:g} CPUs, {h.free.gpu:g} GPUs" for h in self.hosts() if h in hosts)
             raise ClusterError(
@@ -59,13 +59,13 @@ class RayReservations:
         return bundles
 
     def find(self, plan: TaskPlan, strategy: Strategy, avoid: Collection[str]) -> Bundle | None:
-        """A bundle for one task that is free now, on no host whose id is in `avoid`; None if there is none."""
+        """Reserve a bundle that is free now, not on a host whose id is in `avoid`; None if there is none."""
         host = place_now(plan, [host for host in self.hosts() if host.id not in avoid], strategy)
         bundles = self._hold([plan], [host], _FREE_SECONDS, pinned=True) if host else None
         return bundles[0] if bundles else None
 
     def answers(self, bundle: Bundle) -> bool:
-        """Whether tasks can be started in `bundle`, whose host may have been out of reach."""
+        """Whether tasks can be started in `bundle`, whose host may have been unreachable."""
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -79,7 +79,7 @@ class RayReservations:
         return bool(answered)
 
     def release(self) -> None:
-        """Give all bundles back."""
+        """Release all bundles."""
         from ray.util import remove_placement_group
 
         while self._held:
@@ -89,7 +89,7 @@ class RayReservations:
     def _hold(
         self, plans: Sequence[TaskPlan], hosts: Sequence[Host], seconds: float, *, pinned: bool
     ) -> tuple[Bundle, ...] | None:
-        """RayReservations on `hosts`, all or none; None if they were not ours within `seconds`."""
+        """Reserve a bundle per plan on `hosts`, all or none; None if that took longer than `seconds`."""
         import ray
         from ray.util import placement_group, remove_placement_group
 

@@ -1,1 +1,1 @@
-"""Where measurements go besides the run folder: TensorBoard, MLflow, Ray's metrics."""
+"""Exports measurements to TensorBoard, MLflow and Ray's metrics, besides the run folder."""

@@ -16,7 +16,7 @@ from orchestrator.submit.jobs_api import LostConnection, Submission
 
 POLL_SECONDS = 0.5
 LOST_SECONDS = 120.0
-"""How long the cluster may be unreachable before following gives up."""
+"""Time for which the cluster may be unreachable before following gives up."""
 _LINE_OF_RAY = re.compile(r"\d{4}-\d\d-\d\d \S+\sINFO job_\w+\.py|Running entrypoint for job ")
 
 
@@ -29,7 +29,7 @@ class Source(Protocol):
 
 
 class Follower:
-    """Shows complete lines, each once."""
+    """Shows the output of a run, each complete line once."""
 
     def __init__(
         self,
@@ -81,14 +81,14 @@ class Follower:
         self._shown = max(self._shown, end)
 
 
-def wait_for(look: Callable[[], Submission], seconds: float, sleep: Callable[[float], None] = time.sleep) -> Submission:
-    """Poll with `look` until the run has ended.
+def wait_for(poll: Callable[[], Submission], seconds: float, sleep: Callable[[float], None] = time.sleep) -> Submission:
+    """Call `poll` until the run has ended.
 
     Raises:
         ClusterError: the run has not ended after `seconds`.
     """
     deadline = time.monotonic() + seconds
-    while not (run := look()).over:
+    while not (run := poll()).over:
         if time.monotonic() > deadline:
             raise ClusterError(f"{run.run} is still {run.status} after {seconds:.0f} s.")
         sleep(POLL_SECONDS)

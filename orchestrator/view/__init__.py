@@ -1,1 +1,1 @@
-"""What a person sees while a run trains."""
+"""Live views of a run: the dashboard, plain lines, and `regatta watch`."""

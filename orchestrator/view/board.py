@@ -1,4 +1,4 @@
-"""What a view of a run shows: the run now, in plain values. Fed by `feed`, drawn by `dashboard`."""
+"""The current state of a run, in plain values: filled by `feed`, drawn by `dashboard`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections import deque
 from dataclasses import dataclass, field
 
 RATE_SECONDS = 5.0
-"""Of the training clock that a rate is taken over."""
+"""Window of a rate, in seconds of the training clock."""
 CURVE_POINTS = 512
 
 
 class Rate:
-    """How many a second lately."""
+    """Counts per second over the last `RATE_SECONDS`."""
 
     def __init__(self) -> None:
         self._counts: deque[tuple[float, float]] = deque()
 
     def add(self, clock: float, count: float) -> None:
-        """`count` more at `clock`, in seconds. A clock that runs backwards begins a new run of counts."""
+        """Add `count` at `clock` (seconds). If the clock was set back by more than the window, start from zero."""
         if self._counts and clock < self._counts[-1][0] - RATE_SECONDS:
             self._counts.clear()
         self._counts.append((clock, count))
@@ -26,7 +26,7 @@ class Rate:
 
     @property
     def per_second(self) -> float | None:
-        """None before there are two counts at different times."""
+        """The rate; None until there are two counts at different times."""
         if len(self._counts) < 2:
             return None
         span = max(clock for clock, _ in self._counts) - self._counts[0][0]
@@ -34,7 +34,7 @@ class Rate:
 
 
 class Curve:
-    """The loss over the training clock in bounded memory: when it is full, neighbours are averaged."""
+    """The loss over the training clock in bounded memory: when it is full, adjacent points are merged."""
 
     def __init__(self) -> None:
         self._points: list[tuple[float, float, float]] = []
@@ -56,7 +56,7 @@ class Curve:
         return self._points[-1][1] if self._points else None
 
     def columns(self, count: int) -> list[float]:
-        """Means over `count` equal parts of the time, or fewer where there are fewer points. Gaps repeat the last."""
+        """Means over `count` equal intervals, or fewer if there are few points; a gap repeats the previous mean."""
         if not self._points:
             return []
         count = max(1, min(count, len(self._points) // 2))
@@ -79,26 +79,26 @@ def _merged(one: tuple[float, float, float], other: tuple[float, float, float]) 
 
 @dataclass
 class Row:
-    """One task."""
+    """Row of one task."""
 
     state: str = "-"
     pid: int | None = None
     step: int | None = None
     samples: Rate = field(default_factory=Rate)
     waiting: float | None = None
-    """Share of its time that it waited for input, lately."""
+    """Share of its time spent waiting for input, at the latest call."""
     cpu_percent: float | None = None
     rss_bytes: int | None = None
     net_per_s: float | None = None
-    """Bytes, both ways."""
+    """Bytes per second, sent and received."""
     gpu_percent: float | None = None
-    """Mean of its GPUs."""
+    """Mean utilisation of its GPUs."""
     gpu_memory_bytes: int | None = None
 
 
 @dataclass
 class FindingLine:
-    """A finding, as a view needs it."""
+    """The parts of a finding that a view shows."""
 
     kind: str
     symptom: str
@@ -107,7 +107,7 @@ class FindingLine:
 
 @dataclass
 class Board:
-    """One run."""
+    """State of one run."""
 
     run_id: str
     job: str = ""
@@ -119,7 +119,7 @@ class Board:
     rows: dict[str, Row] = field(default_factory=dict)
     total_steps: int | None = None
     global_batch: int = 1
-    """Samples of a counted step."""
+    """Samples per counted step."""
     batches_per_step: int = 1
     step: int = 0
     clock: float = 0.0
@@ -128,21 +128,21 @@ class Board:
     evaluation: dict[str, float] = field(default_factory=dict)
     findings: list[FindingLine] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """Why something could not be measured."""
+    """Reasons why something could not be measured."""
     outcome: str | None = None
-    """How it ended; None while it goes on."""
+    """How the run ended; None while it trains."""
 
     def row(self, task: str) -> Row:
         return self.rows.setdefault(task, Row())
 
     @property
     def progress(self) -> float | None:
-        """Share of the budget."""
+        """Share of the budget that has been trained, from 0 to 1."""
         return min(1.0, self.step / self.total_steps) if self.total_steps else None
 
     @property
     def eta_seconds(self) -> float | None:
-        """Until the budget is used up; a target may end the run sooner."""
+        """Seconds until the budget is used up; a metric target may end the run earlier."""
         rate = self.samples.per_second
         if self.total_steps is None or not rate or self.outcome is not None:
             return None

@@ -1,4 +1,4 @@
-"""Draws a board for a terminal of any size. Pure: the same board and size give the same picture."""
+"""Draws a board for a terminal of any size. Pure: the same board and size give the same output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDE, NARROW = 110, 64
-"""Columns from which there is room for everything, and for all that matters."""
+"""Terminal widths from which all columns fit, and from which the most important ones do."""
 _BLOCKS, _ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 _STYLES = {
     "training": "green",
@@ -31,13 +31,13 @@ _TARGET = re.compile(r"([^<>]*)([<>]?=?)(.*)")
 
 
 def draw(board: Board, width: int, height: int, *, plain: bool = False) -> RenderableType:
-    """The whole picture, `height` lines at most. `plain`: with ASCII characters only."""
+    """Draw the dashboard in at most `height` lines. `plain`: with ASCII characters only."""
     from rich.console import Group
     from rich.text import Text
 
     findings = _findings(board, width, min(_FINDINGS, max(1, height - 12)))
     footer = _footer(board, width)
-    rows = height - 6 - len(findings) - len(footer)  # six: title, progress, loss, column names, two empty ones
+    rows = height - 6 - len(findings) - len(footer)  # six: title, progress, loss, column names, two empty
     table = _table(board, width, max(1, rows))
     parts: list[RenderableType] = [_title(board, width), _progress(board, width, plain), _loss(board, width, plain)]
     return Group(*parts, Text(""), table, *([Text("")] if findings or footer else []), *findings, *footer)
@@ -88,7 +88,7 @@ def _loss(board: Board, width: int, plain: bool) -> Text:
 
 
 def _evaluated(board: Board, count: int) -> list[str]:
-    """Metrics of the last evaluation: the target's first, with its bound, the validation loss last."""
+    """Metrics of the latest evaluation: the target's metric first, with its bound; the validation loss last."""
     metric, operator, bound = _TARGET.match(board.target or "").groups()  # type: ignore[union-attr]  # matches all
     order = sorted(board.evaluation.items(), key=lambda pair: (pair[0] != metric, pair[0] == "val_loss"))
     shown = [f"{name} {value:.4f}" + (f" ({operator}{bound})" if name == metric else "") for name, value in order]
@@ -96,14 +96,14 @@ def _evaluated(board: Board, count: int) -> list[str]:
 
 
 def sparkline(values: Sequence[float], *, plain: bool = False) -> str:
-    """A character per value, on a log scale where all are above 0; `!` where one is not finite."""
+    """Draw one character per value, on a log scale if all are positive; `!` for a value that is not finite."""
     blocks = _ASCII_BLOCKS if plain else _BLOCKS
     known = [value for value in values if math.isfinite(value)]
     scale = math.log if known and min(known) > 0 else float
     low, high = (scale(min(known)), scale(max(known))) if known else (0.0, 0.0)
     text = ""
     for value in values:
-        # Halves, because the distance of two floats may be none.
+        # Halved, because the difference of two floats can overflow.
         share = (scale(value) / 2 - low / 2) / (high / 2 - low / 2) if math.isfinite(value) and high > low else 0.0
         text += blocks[min(len(blocks) - 1, int(share * len(blocks)))] if math.isfinite(value) else "!"
     return text
@@ -156,7 +156,7 @@ def _cells(task: str, row: Row, wide: bool) -> list[str]:
 
 
 def _findings(board: Board, width: int, count: int) -> list[Text]:
-    """The latest ones, newest last."""
+    """The latest `count` findings, newest last."""
     lines = [f"! {found.kind}: {found.symptom} ({found.action})" for found in board.findings]
     if len(lines) > count:
         lines = [f"  {len(lines) - count + 1} earlier findings", *lines[len(lines) - count + 1 :]]
@@ -168,7 +168,7 @@ def _footer(board: Board, width: int) -> list[Text]:
 
 
 def _sides(left: str, right: str, width: int, left_style: str, right_style: str) -> Text:
-    """Left and right; where both do not fit, what the right says is cut last."""
+    """Align two texts to the left and right edges; if they do not fit, the left one is cut first."""
     right_text = _cut(right, width, right_style)
     left_text = _cut(left, max(0, width - right_text.cell_len - 2), left_style)
     gap = max(0, width - left_text.cell_len - right_text.cell_len)
@@ -176,7 +176,7 @@ def _sides(left: str, right: str, width: int, left_style: str, right_style: str)
 
 
 def _cut(line: str, width: int, style: str = "") -> Text:
-    """One line: names of metrics and the like are the user's, and could hold anything."""
+    """Cut a line to `width`, with unprintable characters replaced: users choose the names of metrics."""
     from rich.text import Text
 
     text = Text("".join(c if c.isprintable() else "?" for c in line), style=style)
@@ -187,7 +187,7 @@ def _cut(line: str, width: int, style: str = "") -> Text:
 
 
 def duration(seconds: float) -> str:
-    """`0:07`, `12:30`, `3:00:00`."""
+    """Format seconds as `0:07`, `12:30` or `3:00:00`."""
     whole = max(0, round(seconds))
     hours, rest = divmod(whole, 3600)
     minutes = f"{rest // 60:02d}" if hours else f"{rest // 60}"
@@ -195,7 +195,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float | None) -> str:
-    """`612M`: bytes, or bytes a second, in at most five characters."""
+    """Format bytes, or bytes per second, in at most five characters: `612M`."""
     if count is None:
         return "-"
     for unit in _UNITS:

@@ -1,4 +1,4 @@
-"""From a run's folder to its `Board`: reads what was added to metrics.db since the last look, also while it is on."""
+"""Fills a `Board` from a run's folder: each update reads the rows added to metrics.db since the last one."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ class Feed:
         self._driver: tuple[int, str] | None = None
 
     def update(self) -> Board:
-        """The board now."""
+        """Read what is new; returns the current board."""
         try:
             if self._metrics is None and (self.run / METRICS).is_file():
                 self._metrics = Metrics(self.run)
             if self._metrics is not None:
                 self._read()
             self.problem = None
-        except sqlite3.OperationalError as error:  # the writer may be creating it, or be busy
+        except sqlite3.OperationalError as error:  # the writer may be creating the file, or have locked it
             self.problem = f"{self.run / METRICS} cannot be read: {error}"
         if self.board.outcome is None:
-            self._look_for_the_end()
+            self._check_for_end()
         return self.board
 
     def driver_is_gone(self) -> bool:
-        """Whether the process that writes this run has ended, as far as can be told from here."""
+        """Whether the driver of this run has ended; False if it runs on another host or is not known yet."""
         if self._driver is None or self._driver[1] != platform.node():
             return False
         driven = is_driven(self.run)
@@ -93,21 +93,21 @@ class Feed:
             row.state, row.pid = "serving" if serves and state == "ready" else state, pid
 
     def _event(self, kind: str, task: str | None, detail: str) -> None:
-        told, board = json.loads(detail), self.board
+        details, board = json.loads(detail), self.board
         if kind == "driver":
-            self._driver = (int(told["pid"]), str(told["host"]))
+            self._driver = (int(details["pid"]), str(details["host"]))
         elif kind in ("launch", "ready"):
             board.phase = "launching" if kind == "launch" else "ready"
         elif kind == "leg_started":
             board.phase = "training"
-            board.total_steps = told.get("total_steps")
-            board.global_batch = told.get("global_batch") or 1
+            board.total_steps = details.get("total_steps")
+            board.global_batch = details.get("global_batch") or 1
         elif kind == "leg_finished":
             board.phase = "scoring"
         elif kind == "rollback":
-            board.step = int(told.get("step") or 0)
+            board.step = int(details.get("step") or 0)
         elif kind == "finding":
-            board.findings.append(FindingLine(told["finding"], told["symptom"], told.get("action", "warned")))
+            board.findings.append(FindingLine(details["finding"], details["symptom"], details.get("action", "warned")))
         elif kind in _ENDS:
             board.phase = kind
 
@@ -132,7 +132,7 @@ class Feed:
         row.waiting = waited / busy if waited is not None and busy else None
 
     def _serves(self, task: str) -> bool:
-        """Whether `task` only lends its devices to a chief."""
+        """Whether `task` only provides its devices to a chief."""
         kind, _, index = task.partition(":")
         return self._mode is not None and self._mode.serves(Task(kind, int(index)))
 
@@ -150,7 +150,7 @@ class Feed:
             row.gpu_memory_bytes = sum(memory or 0 for _, memory in gpus)
 
     def _new(self, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
-        """Rows added to `table` since the last look."""
+        """Rows added to `table` since the last call."""
         while True:
             query = f"SELECT rowid, {columns} FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT {_CHUNK}"  # noqa: S608
             rows = self._rows(query, self._seen.get(table, 0))
@@ -163,7 +163,7 @@ class Feed:
     def _rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
         return self._metrics.rows(query, *arguments) if self._metrics else []
 
-    def _look_for_the_end(self) -> None:
+    def _check_for_end(self) -> None:
         if (self.run / RESULT).is_file():
             result = load_result(self.run)
             self.board.phase, self.board.outcome = result.status, outcome(result)
@@ -173,5 +173,5 @@ class Feed:
 
 
 def _exists(pid: int) -> bool:
-    """Whether there is a process `pid`, which may be another one by now."""
+    """Whether there is a process `pid`, which may be another one if the pid was reused."""
     return Path(f"/proc/{pid}").exists()

@@ -1,4 +1,4 @@
-"""`regatta watch`: looks at a run that another process trains, or that is over."""
+"""`regatta watch`: shows a run that another process trains, or one that has ended."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 REFRESH_SECONDS = 1.0
-LOOKS = 10
-"""Looks at metrics that cannot be read: their writer may be creating them."""
+READ_RETRIES = 10
+"""Retries of reading metrics that cannot be read, because their writer may be creating them."""
 
 
 def watch(
     path: Path, console: Console, *, once: bool = False, sleep: Callable[[float], None] = time.sleep
 ) -> list[Board]:
-    """Show the run, or the runs of a comparison one after another, until they are over; returns the last boards.
+    """Show a run, or the runs of a comparison one after another, until they end; returns the last board of each.
 
     Raises:
-        UsageError: `path` is the folder of neither.
+        UsageError: `path` is not the folder of a run or a comparison.
     """
     boards: dict[Path, Board] = {}
     while True:
@@ -44,49 +44,49 @@ def watch(
 
 
 def _follow(feed: Feed, path: Path, console: Console, *, once: bool, sleep: Callable[[float], None]) -> Board:
-    """One run to its end, or until another run of the comparison trains."""
+    """Show one run until it ends or, in a comparison, until the next run trains."""
     board = feed.update()
-    for _ in range(1 if once else LOOKS):
+    for _ in range(1 if once else READ_RETRIES):
         if feed.problem is None:
             break
         sleep(REFRESH_SECONDS)
         board = feed.update()
     if feed.problem is not None:
         raise UsageError(f"{feed.problem}. Ask its owner for a copy, or to make it readable.")
-    if once or (board.outcome is not None and _over(path)):
+    if once or (board.outcome is not None and _complete(path)):
         _show(board, console)
         return board
     if console.is_terminal:
         from rich.live import Live
 
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            while not _left(feed, path):
+            while not _finished(feed, path):
                 height = console.height - 1
                 picture = draw(feed.board, console.width, height, plain=console.options.ascii_only)
                 live.update(picture, refresh=True)
                 sleep(REFRESH_SECONDS)
                 feed.update()
     else:
-        said = -PLAIN_SECONDS
-        while not _left(feed, path):
-            if time.monotonic() - said >= PLAIN_SECONDS:
-                said = time.monotonic()
-                _say(feed.board, console)
+        printed_at = -PLAIN_SECONDS
+        while not _finished(feed, path):
+            if time.monotonic() - printed_at >= PLAIN_SECONDS:
+                printed_at = time.monotonic()
+                _print_line(feed.board, console)
             sleep(REFRESH_SECONDS)
             feed.update()
     _show(feed.board, console)
     return feed.board
 
 
-def _left(feed: Feed, path: Path) -> bool:
-    """Whether there is nothing more to see here: this run is over, and so is all, or another one trains."""
+def _finished(feed: Feed, path: Path) -> bool:
+    """Whether this run has ended, and either no further run follows or the next one trains already."""
     if feed.board.outcome is None:
         return False
-    return _over(path) or current_run(path) != feed.run
+    return _complete(path) or current_run(path) != feed.run
 
 
-def _over(path: Path) -> bool:
-    """Whether no further run will begin below `path`."""
+def _complete(path: Path) -> bool:
+    """Whether no further run will start in the folder `path`."""
     if (path / SPEC).is_file():
         return True
     feed = Feed(current_run(path))
@@ -97,20 +97,20 @@ def _over(path: Path) -> bool:
 
 
 def _show(board: Board, console: Console) -> None:
-    """The last picture, to stay."""
+    """Print the final state, which stays on the screen."""
     height = max(12, console.height - 1) if console.is_terminal else 10 + len(board.rows) + len(board.findings)
     console.print(draw(board, console.width, height, plain=console.options.ascii_only))
 
 
-def _say(board: Board, console: Console) -> None:
+def _print_line(board: Board, console: Console) -> None:
     console.print(summary(board) if board.step else f"{board.phase}: {board.run_id}", markup=False, highlight=False)
 
 
 def current_run(path: Path) -> Path:
-    """`path` itself if it is a run's folder; of a comparison, the run that was written to last.
+    """`path` if it is a run's folder; in a comparison, the run that was written to last.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: `path` is not the folder of a run or a comparison.
     """
     if (path / SPEC).is_file():
         return path
@@ -121,6 +121,6 @@ def current_run(path: Path) -> Path:
 
 
 def _written(run: Path) -> float:
-    """When its metrics grew last. The write-ahead log grows first; launching does not count as a run's turn."""
+    """Time of the last write to a run's metrics, whose write-ahead log grows first; 0 before there are any."""
     files = [run / METRICS, run / f"{METRICS}-wal"]
     return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)

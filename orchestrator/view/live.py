@@ -1,4 +1,4 @@
-"""What the terminal shows while runs go: a dashboard, or plain lines where there is no terminal."""
+"""Shows runs while they train: as a dashboard in a terminal, otherwise as plain lines."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 10.0
 REFRESH_SECONDS = 2.0
-"""A picture takes 6 to 9 ms of cores that are to train."""
+"""Drawing the dashboard takes 6 to 9 ms of processor time, which training lacks."""
 
 
 class LiveView(AbstractContextManager["LiveView"]):
-    """Watches runs for a person."""
+    """A `Watcher` that shows runs on a console."""
 
     def __init__(self, console: Console, *, quiet: bool = False, verbose: bool = False) -> None:
         self._console = console
@@ -40,18 +40,18 @@ class LiveView(AbstractContextManager["LiveView"]):
         self._feeds: dict[str, Feed] = {}
         self._labels: dict[str, str] = {}
         self._current: str | None = None
-        """The run that trains."""
-        self._looked = self._said = 0.0
+        """Id of the run that trains."""
+        self._drawn_at = self._printed_at = 0.0
         self._topic = ""
 
     def __enter__(self) -> LiveView:
         if self._console.is_terminal and not self._quiet:
             from rich.live import Live
 
-            self._live = Live(_Picture(self), console=self._console, auto_refresh=False, transient=True)
+            self._live = Live(_Screen(self), console=self._console, auto_refresh=False, transient=True)
             self._live.start(refresh=True)
         else:
-            self._say(self._status)
+            self._print(self._status)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,18 +62,18 @@ class LiveView(AbstractContextManager["LiveView"]):
 
     @property
     def board(self) -> Board | None:
-        """Of the run that trains."""
+        """The board of the run that trains."""
         feed = self._feeds.get(self._current or "")
         return feed.board if feed else None
 
     @property
     def status(self) -> str:
-        """What goes on while no run trains."""
+        """One line on the progress of the launch, for when no run trains."""
         return self._status
 
     def run_begins(self, spec: RunSpec, run_id: str, path: Path) -> None:
         self._labels[run_id] = f"{spec.variant_name} seed {spec.seed}"
-        with suppress(UsageError):  # a folder that cannot be read back is not worth a run
+        with suppress(UsageError):  # an unreadable folder must not end the run
             self._feeds[run_id] = Feed(path)
 
     def launching(self, tick: Tick) -> None:
@@ -94,7 +94,7 @@ class LiveView(AbstractContextManager["LiveView"]):
         self._refresh(self._current or "", "")
 
     def recovering(self, run_id: str, text: str) -> None:
-        """A failure that the run goes on after, in one line."""
+        """Print one line on a failure from which the run recovers."""
         self._print(f"{self._labels.get(run_id, run_id)}: {text}")
 
     def run_ended(self, result: RunResult) -> None:
@@ -107,37 +107,33 @@ class LiveView(AbstractContextManager["LiveView"]):
                 self._print(f"  {finding.kind} at step {finding.step}: {finding.symptom} ({finding.action})")
 
     def _refresh(self, topic: str, line: str) -> None:
-        """A new picture every two seconds; without a terminal a line every ten, and when the topic is a new one."""
+        """Redraw every two seconds; without a terminal, print a line every ten, and whenever the topic changes."""
         now = time.monotonic()
         if self._quiet:
             return
         if self._live is None:
-            if topic != self._topic or now - self._said > PLAIN_SECONDS:
-                self._topic, self._said = topic, now
-                board = self._look()
+            if topic != self._topic or now - self._printed_at > PLAIN_SECONDS:
+                self._topic, self._printed_at = topic, now
+                board = self._update()
                 self._print(line or (summary(board) if board else topic))
-        elif now - self._looked >= REFRESH_SECONDS:
-            self._looked = now
-            self._look()
+        elif now - self._drawn_at >= REFRESH_SECONDS:
+            self._drawn_at = now
+            self._update()
             self._live.refresh()
 
-    def _look(self) -> Board | None:
+    def _update(self) -> Board | None:
         feed = self._feeds.get(self._current or "")
         with suppress(sqlite3.Error, OSError):  # of a full disk, which must not end the run
             return feed.update() if feed else None
         return feed.board if feed else None
-
-    def _say(self, text: str) -> None:
-        if not self._quiet:
-            self._print(text)
 
     def _print(self, text: str) -> None:
         if not self._quiet:
             self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
-class _Picture:
-    """Drawn anew at each refresh, for the terminal's size then."""
+class _Screen:
+    """Draws the board at each refresh, for the terminal's current size."""
 
     def __init__(self, view: LiveView) -> None:
         self._view = view
@@ -149,12 +145,12 @@ class _Picture:
         if board is None:
             yield Text(self._view.status, style="cyan")
         else:
-            # One line less than there are: the cursor's own would scroll the first one away.
+            # One line less than the terminal has: on the last one the cursor would scroll the first one away.
             yield draw(board, options.max_width, options.height or console.height - 1, plain=options.ascii_only)
 
 
 def summary(board: Board) -> str:
-    """One line on a run that is on."""
+    """Describe a run that trains, in one line."""
     parts = [f"{board.variant} seed {board.seed}: {board.step * board.global_batch:,} samples"]
     if board.progress is not None:
         parts[0] += f" ({board.progress:.0%})"

@@ -1,4 +1,4 @@
-"""How a run ended, in one line."""
+"""Describes the end of a run in one line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from orchestrator.results import RunResult
 
 
 def outcome(result: RunResult) -> str:
-    """One line on how a run ended."""
+    """Describe how a run ended, in one line."""
     parts: list[str] = [result.status if result.status != "succeeded" else "done"]
     target = result.target
     if target is not None and target.reached and target.seconds is not None:

@@ -1,1 +1,1 @@
-"""Faults injected into running jobs, and the proof that nothing was lost, doubled or left behind."""
+"""Injects faults into running jobs, and checks that nothing was lost, doubled or left behind."""

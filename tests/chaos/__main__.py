@@ -1,6 +1,6 @@
-"""`python -m tests.chaos --minutes 10 --seed S --mode sync|async`: a soak under random faults.
+"""`python -m tests.chaos --minutes 10 --seed S --mode sync|async`: a soak test under random faults.
 
-`--measure` instead injects one fault of each kind, and says how long each takes to find and to recover from.
+`--measure` instead injects one fault of each kind, and reports how long detection and recovery take.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Proves from a run's folder that no update was lost, doubled in silence, or written by two attempts."""
+"""Checks in a run's folder that no update was lost, doubled without being counted, or written by two attempts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.chaos.history import Event, History
 from workers.addresses import split
 
 LONGEST_CALL = 200
-"""Steps: how far a run may be beyond the checkpoint that was due, when it is written."""
+"""Steps by which a checkpoint may be written later than it was due."""
 
 
 def check_run(run: Path, result: RunResult, budget: int, interval: int) -> History:
-    """The run reached its `budget` (steps), with a checkpoint every `interval` steps. Returns its history."""
+    """Check that a run reached its `budget` (steps) with a checkpoint every `interval` steps; returns its history."""
     history = History.read(run)
     assert (run / "result.json").is_file()
     assert (result.status, result.steps) == ("succeeded", budget), result
@@ -31,7 +31,7 @@ def check_run(run: Path, result: RunResult, budget: int, interval: int) -> Histo
 
 
 def check_updates(history: History, result: RunResult) -> None:
-    """Every update that is in the weights was reported, or is counted as doubled."""
+    """Check that every update in the weights was reported, or is counted as doubled."""
     assert result.steps is not None
     doubled = result.doubled_updates or 0
     assert result.optimizer_iterations == result.steps + doubled
@@ -51,7 +51,7 @@ def check_updates(history: History, result: RunResult) -> None:
 
 
 def unreported(history: History) -> set[int]:
-    """Steps below a checkpoint whose reports were lost; only a killed supervisor, or driver, may take them with it."""
+    """Steps below a checkpoint whose reports were lost, which only the death of a supervisor or driver may cause."""
     lost: set[int] = set()
     for event in history.of("unreported"):
         kept_by = [e for e in history.of("failure") if e.attempt < event.attempt and "Ray actor" in e.detail["summary"]]
@@ -61,24 +61,24 @@ def unreported(history: History) -> set[int]:
 
 
 def check_restarts(history: History, interval: int) -> None:
-    """Each attempt goes on from the last checkpoint before it, and repeats less than an interval."""
+    """Check that each attempt starts from the last checkpoint before it, and repeats less than an interval."""
     for event in history.of("goes_on"):
         began = event.detail["step"]
         written = [e.detail["step"] for e in history.of("checkpoint") if e.attempt < event.attempt]
-        assert began >= max(written, default=0), "a checkpoint that was announced is not gone on from"
+        assert began >= max(written, default=0), "the attempt did not start from the last checkpoint that was announced"
         before = [max(steps) for attempt, steps in history.steps.items() if attempt < event.attempt]
         assert max(before, default=0) - began <= interval + LONGEST_CALL
 
 
 def check_writers(history: History) -> None:
-    """Once an attempt goes on, no earlier one writes a checkpoint or takes a step."""
+    """Check that after an attempt has started, no earlier one writes a checkpoint or takes a step."""
     for event in history.of("goes_on"):
         late = [e for e in _after(event, history.of("checkpoint")) if e.attempt < event.attempt]
         assert not late, f"attempt {event.attempt} had begun when others wrote {late}"
 
 
 def check_nothing_left(pids: Iterable[int], addresses: Iterable[str], seconds: float = 10.0) -> None:
-    """No process and no listening port outlives the run."""
+    """Check that no process and no listening port outlives the run."""
     deadline = time.monotonic() + seconds
     while (left := [pid for pid in pids if _lives(pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -90,7 +90,7 @@ def check_nothing_left(pids: Iterable[int], addresses: Iterable[str], seconds: f
 
 
 def _begins(history: History) -> dict[int, int]:
-    """The step that each attempt goes on from."""
+    """The step from which each attempt starts."""
     return {event.attempt: event.detail["step"] for event in history.of("goes_on")}
 
 

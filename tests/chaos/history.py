@@ -1,4 +1,4 @@
-"""What a run's folder tells afterwards: the history that the checker judges."""
+"""The history of a run, read from its folder, for the checker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Event:
 
 @dataclass(frozen=True)
 class History:
-    """Of one run."""
+    """Events, steps and clocks of one run."""
 
     events: tuple[Event, ...]
     steps: dict[int, list[int]]
@@ -49,10 +49,10 @@ class History:
         return [event for event in self.events if event.kind == kind]
 
     def seconds_between(self, first: str, second: str) -> float:
-        """From the first event of the one kind to the first one after it of the other."""
+        """Seconds from the first event of kind `first` to the next one of kind `second`."""
         begun = self.of(first)[0].time
         return next(event.time for event in self.of(second) if event.time >= begun) - begun
 
     def longest_gap(self) -> float:
-        """Seconds of the training clock in which no call ended."""
+        """Longest time without the end of a call, in seconds of the training clock."""
         return max((b - a for a, b in zip(self.clocks, self.clocks[1:], strict=False)), default=0.0)

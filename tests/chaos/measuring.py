@@ -1,4 +1,4 @@
-"""How long it takes to find each fault, and to train again, with the limits that users have."""
+"""Measures how long it takes to detect each fault and to train again, with the default limits."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _ROWS = [
     ("sync", ("evaluator", 0)),
 ]
 _AFTERWARDS = {("async", "worker"): 40.0, ("sync", "evaluator"): 35.0}
-"""Seconds for which training goes on without the task: the run has to last that long."""
+"""Seconds for which training may continue without the task, so that the run has to last longer."""
 _RATE = {"sync": 800, "async": 1200}
 
 
 def measure() -> Iterator[str]:
-    """Lines of a Markdown table, one fault each."""
+    """Yield the lines of a Markdown table, one fault each."""
     yield "| mode | fault | found after | trains again after | steps repeated | longest gap |"
     yield "|---|---|---|---|---|---|"
     for mode, task in _ROWS:

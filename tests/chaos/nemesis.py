@@ -1,4 +1,4 @@
-"""Injects faults into a run: those of a plan, or any, drawn from a seed that is printed."""
+"""Injects faults into a run, from a plan or drawn at random from a seed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Strike:
     task: Task
     signal: signal.Signals
     step: int
-    """Strikes when this update was reported."""
+    """The fault is injected when this update has been reported."""
 
     def __str__(self) -> str:
         return f"{self.signal.name} to {self.task} at step {self.step}"
@@ -30,11 +30,11 @@ class Strike:
 
 @dataclass
 class Nemesis(Onlooker):
-    """Carries out `plan`, each strike once, in order."""
+    """Executes `plan`: each strike once, in order."""
 
     plan: Sequence[Strike] = ()
     struck: list[tuple[float, Strike]] = field(default_factory=list)
-    """When, in seconds since the epoch."""
+    """Times of the strikes, in seconds since the epoch."""
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Nemesis(Onlooker):
 
 
 def draw(seed: int, tasks: Sequence[Task], steps: int, count: int) -> list[Strike]:
-    """`count` strikes at random tasks and steps, the last one well before step `steps`."""
+    """Draw `count` strikes at random tasks and steps, the last one well before step `steps`."""
     chance = random.Random(seed)
     signals = (signal.SIGKILL, signal.SIGSTOP)
     at = sorted(chance.randint(1, int(0.8 * steps)) for _ in range(count))
@@ -57,7 +57,7 @@ def draw(seed: int, tasks: Sequence[Task], steps: int, count: int) -> list[Strik
 
 
 class Throttle:
-    """Lets a process run an eighth of the time: slow, and alive."""
+    """Lets a process run an eighth of the time, so that it is slow but alive."""
 
     def __init__(self, pid: int, share: float = 1 / 8, period: float = 0.08) -> None:
         self._pid, self._share, self._period = pid, share, period
@@ -85,7 +85,7 @@ Act = Callable[[Onlooker], None]
 
 
 def once(condition: Callable[[Onlooker], bool], act: Act) -> Act:
-    """Does `act` at the first look at which `condition` holds."""
+    """Call `act` at the first poll at which `condition` holds."""
     done: list[bool] = []
 
     def look(onlooker: Onlooker) -> None:

@@ -1,4 +1,4 @@
-"""Run after run under random faults, each checked: for as long as one likes."""
+"""Trains run after run under random faults, and checks each, for a given time."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ HANG_SECONDS = 2.0
 
 @dataclass
 class Tally:
-    """What a soak has seen."""
+    """Counts of a soak test."""
 
     runs: int = 0
     faults: collections.Counter[str] = field(default_factory=collections.Counter)
-    """By signal and task."""
+    """Number of faults by signal and task."""
     attempts: int = 0
     replaced: int = 0
     doubled: int = 0
     down: list[float] = field(default_factory=list)
-    """Seconds from a restart to the next step of training, each."""
+    """Seconds from each restart to the next step of training."""
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items()))
@@ -44,8 +44,10 @@ class Tally:
 
 
 def soak(mode: str, seed: int, seconds: float, say: Callable[[str], None] = print) -> Tally:
-    """Runs with faults drawn from `seed`, `seed + 1`, ... until the time is over; the first one that is not as it
-    should be raises, with its seed."""
+    """Train runs with faults drawn from `seed`, `seed + 1`, ... until the time is up.
+
+    Raises what the first run that fails or violates a property raises, after printing the seed that reproduces it.
+    """
     tally = Tally()
     tasks = [*traits(mode).tasks(2, 1), EVALUATOR]
     ends = time.monotonic() + seconds
@@ -56,7 +58,7 @@ def soak(mode: str, seed: int, seconds: float, say: Callable[[str], None] = prin
             try:
                 _one(mode, Path(folder), Nemesis(plan), tally)
             except BaseException:
-                say(f"failed: `python -m tests.chaos --mode {mode} --seed {seed} --minutes 0.01` does it again")
+                say(f"failed: `python -m tests.chaos --mode {mode} --seed {seed} --minutes 0.01` reproduces it")
                 raise
         seed += 1
     return tally

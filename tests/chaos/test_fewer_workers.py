@@ -1,4 +1,4 @@
-"""`--min-workers`: a host is lost, the others train on; it comes back, and so does its worker."""
+"""`--min-workers`: a host is lost, and the others continue; when it is back, its worker is restarted."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ INTERVAL = 100
 
 
 class Weather(Onlooker):
-    """Takes the host of worker:2 away for a while."""
+    """Makes the host of worker:2 unreachable for a while."""
 
     def __init__(self, away: int, back: int | None) -> None:
-        """From step `away` to step `back`."""
+        """Unreachable from step `away` to step `back`."""
         super().__init__()
         self.backend: ApartBackend
         self._when: list[tuple[int, Callable[[], None]]] = [(away, self._take)]
@@ -39,7 +39,7 @@ class Weather(Onlooker):
 
     def _take(self) -> None:
         self.backend.lost_hosts.add("worker:2")
-        for task in [Task("worker", 2), Task("chief", 0)]:  # async would go on without the worker alone
+        for task in [Task("worker", 2), Task("chief", 0)]:  # async would continue if only the worker was lost
             self.send(task, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""Every task of a running job, killed and stopped: the run reaches its end, and every update is accounted for."""
+"""Every task of a running job is killed and stopped: the run reaches its budget, and every update is accounted for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ W0, W1, CHIEF, PS, EVALUATOR = (
 )
 KINDS = {KILL: "infrastructure", STOP: "hung"}
 EVERY = 450
-"""Steps between two strikes: more than are made between two polls."""
+"""Steps between two strikes: more than are trained between two polls."""
 
 
 def strikes(*plan: tuple[Task, signal.Signals]) -> list[Strike]:
@@ -28,7 +28,7 @@ def strikes(*plan: tuple[Task, signal.Signals]) -> list[Strike]:
 
 
 def check_restarts(history: History, nemesis: Nemesis, seconds: float) -> None:
-    """Every strike was found, for what it was, and another attempt began within `seconds`."""
+    """Check that every strike was diagnosed correctly, and another attempt began within `seconds`."""
     restarts = history.of("restart")
     assert len(restarts) == len(nemesis.plan) == len(nemesis.struck)
     for (struck, strike), restart in zip(nemesis.struck, restarts, strict=True):
@@ -37,8 +37,8 @@ def check_restarts(history: History, nemesis: Nemesis, seconds: float) -> None:
     assert [text.partition(":")[0] for text in nemesis.told] == [strike.task.type for strike in nemesis.plan]
 
 
-def test_sync_restarts_from_its_last_checkpoint_whoever_is_lost(tmp_path: Path) -> None:
-    """With a budget of one restart: it is refilled, as each attempt gets beyond the checkpoint of the one before."""
+def test_sync_restarts_from_its_last_checkpoint_whichever_worker_is_lost(tmp_path: Path) -> None:
+    """The retry budget is one restart, and is refilled because each attempt gets beyond the previous checkpoint."""
     nemesis = Nemesis(strikes((W0, KILL), (W1, STOP), (W1, KILL), (W0, STOP)))
     result = run(tmp_path, nemesis, mode="sync", steps=2700, interval=180, max_restarts=1)
     history = check_run(tmp_path, result, 2700, 180)
@@ -58,7 +58,7 @@ def test_async_restarts_from_its_last_checkpoint_when_the_chief_or_a_ps_is_lost(
 @pytest.mark.parametrize("number", [KILL, slow(STOP)], ids=lambda number: number.name)
 def test_an_async_worker_is_replaced_while_the_others_train_on(number: signal.Signals, tmp_path: Path) -> None:
     nemesis = Nemesis(strikes((W1, number)))
-    # Enough updates for the worker to come back to: the others make up to a thousand a second.
+    # Enough updates for the worker to rejoin before the end: the others make up to a thousand per second.
     steps = 3000 if number is KILL else 5000
     result = run(tmp_path, nemesis, mode="async", steps=steps, interval=1000)
     history = check_run(tmp_path, result, steps, 1000)
@@ -75,7 +75,7 @@ def test_a_lost_evaluator_does_not_disturb_training(mode: str, tmp_path: Path) -
     result = run(tmp_path, nemesis, mode=mode, steps=1800, interval=300)
     history = check_run(tmp_path, result, 1800, 300)
     assert result.attempts == 1
-    # The second one counts if it was back at work when it was stopped: on a busy machine training may be over by then.
+    # The second strike counts if the evaluator was ready again by then: on a busy machine training may end earlier.
     assert [failure.task for failure in result.failures] in (["evaluator:0"], ["evaluator:0", "evaluator:0"])
     assert "val_loss" in result.final
     assert len(history.of("leg_started")) == 1

@@ -1,4 +1,4 @@
-"""The same through the command line and Ray: tasks and their supervisors are killed, and nothing is left behind."""
+"""Faults through the command line and Ray: tasks and their supervisors are killed, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Ready = Callable[[sqlite3.Connection], object]
 
 
 def wait_for(run: Path, process: subprocess.Popen[str], ready: Ready, seconds: float = 90) -> None:
-    """Until the metrics of the run in folder `run`, which `process` makes, are as `ready` wants them."""
+    """Wait until `ready` accepts the metrics of the run in folder `run`, which `process` trains."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -43,7 +43,7 @@ def wait_for(run: Path, process: subprocess.Popen[str], ready: Ready, seconds: f
             pass
         time.sleep(0.05)
     process.terminate()
-    pytest.fail(f"it never came so far: {process.communicate(timeout=60)}")
+    pytest.fail(f"the run never got that far: {process.communicate(timeout=60)}")
 
 
 class Command:
@@ -93,7 +93,7 @@ class Command:
         return all_gone(self._mark)
 
     def failure(self) -> tuple[int, str]:
-        """Exit code and what was said."""
+        """Exit code and output of the command."""
         _, text = self._process.communicate(timeout=90)
         return self._process.returncode, text
 
@@ -138,7 +138,7 @@ def test_training_on_a_cluster_does_not_notice_the_evaluators_supervisor(tmp_pat
 
 
 @pytest.mark.slow
-def test_async_goes_on_without_a_worker_until_it_is_back(tmp_path: Path) -> None:
+def test_async_continues_without_a_worker_until_it_is_back(tmp_path: Path) -> None:
     command = Command(tmp_path, "async", 5000)
     command.wait_for(steps_of(1, 300))
     command.kill_task("worker:1")
@@ -152,7 +152,7 @@ def test_async_goes_on_without_a_worker_until_it_is_back(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("attached", [False, slow(True)], ids=["a Ray of its own", "a cluster"])
 def test_a_lost_head_ends_the_run_which_can_be_resumed(tmp_path: Path, attached: bool) -> None:
-    """Ray itself would wait for its head for a minute, and then end the driver without a word of ours."""
+    """Ray itself would wait for its head for a minute, and then end the driver without a message from Regatta."""
     with head_here(Node(cpus=6)) if attached else contextlib.nullcontext() as head:
         options, env = (("--address", head.gcs), head.env) if head else ((), {})
         command = Command(tmp_path, "sync", 10**8, *options, env=env)

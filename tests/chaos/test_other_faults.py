@@ -1,4 +1,4 @@
-"""What is no signal to a process: ports, launches that never end, slow workers, code that always fails, memory."""
+"""Faults other than signals: ports, launches that never end, slow workers, code that always fails, memory."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ W1 = Task("worker", 1)
 
 @pytest.fixture
 def intruder(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Another process' luck: it gets the port of a task before the task does, as often as the list says."""
+    """Another process takes the port of a task before the task does, as often as the list says."""
     times, taken = [0], []
 
     class Unlucky(Reservation):
         def __init__(self, host: str) -> None:
-            while taken:  # a new attempt: what was taken from the one before has done its work
+            while taken:  # a new attempt, for which the ports taken from the previous one no longer matter
                 taken.pop().close()
             super().__init__(host)
 
@@ -82,7 +82,7 @@ class Holder(Onlooker):
         self.launch_acts.append(hold)
 
 
-def test_a_peer_that_never_joins_is_named_and_the_group_formed_anew(tmp_path: Path) -> None:
+def test_a_peer_that_never_joins_is_named_and_the_group_relaunched(tmp_path: Path) -> None:
     result = run(tmp_path, Holder(W1, times=1), mode="sync", steps=100, launch_timeout=12.0)
     history = check_run(tmp_path, result, 100, 100)
     assert result.attempts == 2

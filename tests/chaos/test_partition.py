@@ -1,4 +1,4 @@
-"""Two hosts that stop hearing each other: the run hangs, is found to, and goes on over another network."""
+"""The network between two hosts is cut: the hang is detected, and the run continues over another network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STEPS = 4000
 
 @contextmanager
 def cut(host: Host, network: str) -> Iterator[None]:
-    """What `host` sends to `network` goes nowhere; nobody is told."""
+    """Drop all packets from `host` to `network`, without an error on either side."""
     what = ("iif", "lo", "to", network, "blackhole")
     host.run("ip", "rule", "add", "pref", "0", *what)
     try:
@@ -36,7 +36,7 @@ def cut(host: Host, network: str) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_a_partition_between_the_tasks(tmp_path: Path) -> None:
-    """The network that the tasks were told to use is cut for good; Ray's own stays whole."""
+    """The network that the tasks use is cut permanently; Ray's own keeps working."""
     require_hosts()
     shutil.copy(JOBS / "exact.py", tmp_path)
     run = tmp_path / "run"
@@ -62,6 +62,6 @@ def test_a_partition_between_the_tasks(tmp_path: Path) -> None:
     result = RunResult.model_validate(json.loads(out))
     history = check_run(run, result, STEPS, INTERVAL)
     first, *_ = history.of("failure")
-    assert first.detail["failure"] in ("hung", "peer"), first  # one of them may notice by itself
+    assert first.detail["failure"] in ("hung", "peer"), first  # a task may report the lost peer itself
     assert first.time - struck < 20
     assert result.attempts == 2

@@ -1,4 +1,4 @@
-"""Whole runs, with restarts, in launched groups without Ray: real TensorFlow processes under the real runner."""
+"""Complete runs, with restarts, on the local backend: real TensorFlow processes under the real runner."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _NUMBERS = itertools.count()
 
 
 class Onlooker:
-    """Sees every poll of a run; what it does then is up to whoever made it."""
+    """Watcher that records every poll of a run and calls the given functions."""
 
     def __init__(self) -> None:
         self.pids: dict[Task, int] = {}
         self.told: list[str] = []
-        """What a person would have been told of failures."""
+        """Messages about failures that a user would have seen."""
         self.step = 0
-        """The latest update that was reported."""
+        """Number of the latest update that was reported."""
         self.attempt_pids: set[int] = set()
-        """Of all processes there ever were."""
+        """Pids of all processes of the run so far."""
         self.acts: list[Callable[[Onlooker], None]] = []
         """Called at every poll while training."""
         self.launch_acts: list[Callable[[Onlooker], None]] = []
@@ -63,7 +63,7 @@ class Onlooker:
     def run_ended(self, result: RunResult) -> None: ...
 
     def send(self, task: Task, number: signal.Signals) -> bool:
-        """A signal to the task's process; False if it is gone."""
+        """Send a signal to the task's process; False if the process is gone."""
         with contextlib.suppress(ProcessLookupError, KeyError):
             os.kill(self.pids[task], number)
             return True
@@ -80,14 +80,14 @@ class Onlooker:
 
 
 class ApartBackend(LocalBackend):
-    """Every task has a host of its own, in name; groups are in this process."""
+    """Gives every task a host of its own, in name only; groups are in this process."""
 
     def __init__(self) -> None:
         super().__init__(SESSION)
         self.lost_hosts: set[str] = set()
-        """Ids of hosts that are out of reach."""
+        """Ids of hosts that are unreachable."""
         self.addresses: set[str] = set()
-        """Of all tasks there ever were."""
+        """Addresses of all tasks so far."""
         self.reservations = _Apart(self.lost_hosts)
 
     def group(self, plans: tuple[TaskPlan, ...], bundles: Sequence[Bundle], deadline: float) -> LocalGroup:
@@ -131,7 +131,7 @@ class _Noting(LocalGroup):
 
 @contextlib.contextmanager
 def launched(path: Path, onlooker: Onlooker, **fields: Any) -> Iterator[tuple[Runner, ManagedGroup, ApartBackend]]:
-    """A run in folder `path`, ready to train; `fields` are the spec's."""
+    """Launch a run in folder `path`, ready to train; `fields` are the spec's."""
     spec = RunSpec.make({"directory": str(JOBS), **fields})
     path.mkdir(parents=True, exist_ok=True)
     backend = ApartBackend()
@@ -154,7 +154,7 @@ BATCH, CALL = 32, 20
 
 
 def run(path: Path, onlooker: Onlooker, *, steps: int = 1200, interval: int = 100, **fields: Any) -> RunResult:
-    """One run of two workers for so many `steps`, with a checkpoint every `interval` steps; leaves nothing behind."""
+    """Train two workers for `steps` steps, with a checkpoint every `interval` steps; leaves nothing behind."""
     per_step = 2 * BATCH if fields["mode"] == "sync" else BATCH
     fields = {
         "job": "exact.py",

@@ -1,8 +1,8 @@
 """Several hosts on one machine: Linux namespaces joined by a switch, each with its own address and files.
 
-A host is a process namespace with its own network, mounts and name. Ending its first process ends the host as
-pulling the plug would, and takes its interfaces along; everything else hangs on this process by its parent-death
-signal, so that nothing is left whatever becomes of the tests. The root namespace is not touched.
+A host is a process namespace with its own network, mounts and name. Killing its first process ends the host like a
+power failure, and removes its interfaces. Every process gets a parent-death signal when this process ends, so nothing
+is left behind however the tests end. The root namespace is not touched.
 
     with Switch() as switch, switch.host("one") as one, switch.host("two") as two:
         one.run("ping", "-c1", two.address)
@@ -118,7 +118,7 @@ class Host:
         return next(int(line.split()[1]) for line in lines if line.split()[0] == f"{interface}:")
 
     def kill(self) -> None:
-        """Pull the plug: no process says goodbye, and the kernel refuses no connection."""
+        """Cut the power: no process closes its connections, and the kernel refuses none."""
         for index in range(len(self.addresses)):
             with contextlib.suppress(AssertionError):
                 self.set_link("down", f"eth{index}")

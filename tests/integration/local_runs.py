@@ -31,7 +31,7 @@ SESSION = f"tests-{time.monotonic_ns():x}"
 
 @dataclass
 class Trained:
-    """All that one leg sent."""
+    """All news of one leg."""
 
     ended: Ended | None = None
     batches: list[StepBatch] = field(default_factory=list)
@@ -39,9 +39,9 @@ class Trained:
     checkpoints: list[CheckpointWritten | CheckpointFailed] = field(default_factory=list)
     snapshots: dict[Stamp, Snapshot] = field(default_factory=dict)
     log: dict[str, bytes] = field(default_factory=dict)
-    """By task, of the whole group so far."""
+    """Log of each task of the group so far."""
 
-    def hear(self, news: Iterable[News]) -> None:
+    def add(self, news: Iterable[News]) -> None:
         for one in news:
             match one:
                 case StepBatch():
@@ -53,12 +53,12 @@ class Trained:
 
     @property
     def step(self) -> int:
-        """The last that was reported."""
+        """The last step that was reported."""
         return max((int(batch.steps.max()) for batch in self.batches), default=0)
 
     @property
     def losses(self) -> np.ndarray:
-        """By step."""
+        """Losses of all steps, sorted by step."""
         steps = np.concatenate([batch.steps for batch in self.batches])
         return np.concatenate([batch.losses for batch in self.batches])[np.argsort(steps)]
 
@@ -87,7 +87,7 @@ class KeepingGroup(LocalGroup):
         return self.kept[stamp]
 
     def pid(self, task: str) -> int:
-        """Of the task's process."""
+        """Pid of the task's process."""
         return next(replica._pid() or 0 for name, replica in self._replicas.items() if str(name) == task)
 
 
@@ -102,7 +102,7 @@ class ApartGroup(KeepingGroup):
 
 
 class ObservedBackend(LocalBackend):
-    """The local backend, with groups that can be looked into; all share the test session's zygote."""
+    """The local backend, whose groups tests can inspect; all share the test session's zygote."""
 
     def __init__(self, kind: type[KeepingGroup] = KeepingGroup) -> None:
         super().__init__(SESSION)
@@ -149,7 +149,7 @@ def train(
                 for status in tick.statuses:
                     log[str(status.task)] = log.get(str(status.task), b"") + status.log
                     if results:
-                        results[-1].hear(status.news)
+                        results[-1].add(status.news)
                 if results and preempted_at is not None and results[-1].step >= preempted_at:
                     coordinator.stop(PREEMPTED)
 
@@ -185,7 +185,7 @@ class Broken(Exception):  # noqa: N818 - a state of the group
 
 
 def settled(outcome: Outcome) -> Outcome:
-    """`outcome`; raises Broken where the attempt broke."""
+    """Return `outcome`, or raise Broken if the attempt broke."""
     if isinstance(outcome, Relaunch | GiveUp):
         raise Broken(outcome.cause)
     return outcome

@@ -1,4 +1,4 @@
-"""Which processes of ours are there: to prove that nothing outlives a command."""
+"""Finds Regatta's processes, to check that none outlives its command."""
 
 from __future__ import annotations
 

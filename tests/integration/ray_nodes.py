@@ -32,7 +32,7 @@ _CODE = [ROOT / package for package in ("orchestrator", "workers", "jobs")]
 
 @dataclass(frozen=True)
 class Node:
-    """What `ray start` is told for one node."""
+    """Arguments of `ray start` for one node."""
 
     cpus: int = 4
     gpus: int = 0
@@ -52,7 +52,7 @@ class Head:
     client: str
     dashboard: str
     env: Mapping[str, str]
-    """With the token: of Ray's processes and of commands that use the cluster."""
+    """Environment of Ray's processes and of commands that use the cluster, with the token."""
 
 
 @contextlib.contextmanager
@@ -120,12 +120,12 @@ def _start_node(host: Host, node: Node, role: Sequence[str], head: Head, folder:
 
 
 def private_folders() -> list[Path]:
-    """What every host keeps for itself."""
+    """Folders of which every host has its own."""
     return [Path("/tmp/ray"), Path(f"/tmp/regatta-{os.getuid()}")]
 
 
 def code_folders() -> list[Path]:
-    """Where our packages lie; hidden on hosts that have to get them from the driver."""
+    """Folders of our packages, hidden on hosts that have to get them from the driver."""
     return _CODE
 
 
@@ -169,7 +169,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _end_session(folder: str) -> None:
-    """What `ray start --block` should have ended, and sometimes has not (agents, under load)."""
+    """Kill processes that `ray start --block` should have ended, but sometimes leaves (agents, under load)."""
     mark = folder.encode()
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

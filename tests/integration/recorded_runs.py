@@ -33,7 +33,7 @@ class Launched:
         return self._train(Planned(RunSpec.make(self.fields | changes), path, path.name), watcher)
 
     def resume(self, path: Path, **changes: Any) -> tuple[RunResult, str]:
-        """The run in folder `path` to its end; and from where, in words."""
+        """Resume the run in folder `path` to its end; also returns where it started from, in words."""
         planned, start = plan_resume(path, changes)
         return self._train(planned, None), start
 
@@ -52,7 +52,7 @@ class Launched:
         return runner.train(self._group)
 
     def pid(self, task: str) -> int:
-        """Of the task's process."""
+        """Pid of the task's process."""
         return self.backend.groups[-1].pid(task)
 
     def shutdown(self) -> None:
@@ -66,7 +66,7 @@ class Launched:
 
 
 def rows(run: Path, query: str) -> list[tuple[Any, ...]]:
-    """From the run's metrics.db."""
+    """Query the run's metrics.db."""
     metrics = Metrics(run)
     try:
         return metrics.rows(query)

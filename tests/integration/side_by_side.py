@@ -97,7 +97,7 @@ def ours(job: str, params: Mapping[str, Any], replicas: int) -> dict[str, Any]:
 
 
 def plain(job: str, params: Mapping[str, Any], replicas: int) -> dict[str, Any]:
-    """By `model.fit`, a step at a time, so that its running means are each step's own logs."""
+    """Train by `model.fit` one step at a time, so that its running means are the logs of single steps."""
     import keras
     from keras.src.utils.naming import reset_uids
 

@@ -36,7 +36,7 @@ class Writing:
         self.store.commit()
         return self
 
-    def hear(self, task: Task = W0, state: ReplicaState = ReplicaState.TRAINING, **news: Any) -> Writing:
+    def reports(self, task: Task = W0, state: ReplicaState = ReplicaState.TRAINING, **news: Any) -> Writing:
         self.store.add(1, status(task, *in_order(**news), state=state, pid=4711))
         return self
 
@@ -50,15 +50,15 @@ class Writing:
         self.step, self.clock = self.step + steps, self.clock + seconds
         batch = StepBatch("r", 0, numbers, clock, np.full(steps, loss), None, seconds, {"loss": loss})
         timing = CallTiming("r", 0, self.step, steps, self.clock, seconds, seconds, seconds / 10, None, 0.0)
-        return self.hear(batches=(batch,), timings=(timing,))
+        return self.reports(batches=(batch,), timings=(timing,))
 
     def evaluates(self, accuracy: float) -> Writing:
         stamp = Stamp("r", self.step, self.step * GLOBAL_BATCH, self.clock)
-        return self.hear(EVALUATOR, evaluations=(Evaluation(stamp, {"val_accuracy": accuracy}, 0.1),))
+        return self.reports(EVALUATOR, evaluations=(Evaluation(stamp, {"val_accuracy": accuracy}, 0.1),))
 
     def samples(self, task: Task = W0, *gpus: GpuSample, cpu: float | None = 71.0) -> Writing:
         notes = () if gpus else ("GPU: not available (NVML library not found)",)
-        return self.hear(task, samples=(HostSample(1.0, cpu, 1 << 20, 5.0, 6.0, 1e3, 2e3, None, None, gpus, notes),))
+        return self.reports(task, samples=(HostSample(1.0, cpu, 1 << 20, 5.0, 6.0, 1e3, 2e3, None, None, gpus, notes),))
 
     def finds(self, kind: str = "spike", action: str = "warned") -> Writing:
         found = Finding(kind=kind, step=self.step, symptom=f"a {kind}", action=action)

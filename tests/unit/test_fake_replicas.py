@@ -12,7 +12,7 @@ pytestmark = pytest.mark.unit
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_leg_of_them_comes_to_its_end(mode: str) -> None:
     with Child("benchmarks.fake_run", {"mode": mode, "replicas": 20, "seconds": 0.5}) as child:
-        answer = child.answer(patience=60)
+        answer = child.answer(timeout=60)
     assert answer["cpu_percent"] > 0
     assert 0 < answer["at_work"] < 1
     assert answer["behind"] >= 0

@@ -177,7 +177,7 @@ def test_an_interrupted_run_leaves_nothing_behind(
     assert all_gone(mark) == {}
 
 
-def test_a_killed_driver_leaves_no_orphans_and_a_run_that_goes_on(cli, tmp_path: Path) -> None:
+def test_a_killed_driver_leaves_no_orphans_and_a_run_that_can_be_resumed(cli, tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     command = ["run", f"{JOBS / 'exact.py'}", "--mode", "async", "--samples", str(LONG), "--out", "run"]
     command += ["--checkpoint-seconds", "1"]

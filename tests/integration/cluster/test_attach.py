@@ -1,4 +1,4 @@
-"""`--address`: a cluster that somebody else started, from a folder that it knows nothing of."""
+"""`--address`: attaches to a running cluster, from a folder that the cluster does not have."""
 
 from __future__ import annotations
 

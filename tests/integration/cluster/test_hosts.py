@@ -1,4 +1,4 @@
-"""Three hosts, each with its own address, files and name: where tasks go, how they reach each other, who dies."""
+"""Three hosts, each with its own address, files and name: placement of tasks, networks between them, lost hosts."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
 
 
 def placed(three: Three, *arguments: str) -> dict[str, str]:
-    """Task to host, as `plan` tells it."""
+    """Host by task, from the output of `plan`."""
     done = three.regatta("plan", "digits", "--address", "auto", "--json", *arguments)
     assert done.returncode == 0, done.stderr
     return {f"{task['type']}:{task['index']}": task["host"]["name"] for task in json.loads(done.stdout)["tasks"]}
@@ -142,8 +142,8 @@ def test_where_tasks_would_go_and_why_not(three: Three) -> None:
 
 @pytest.mark.slow
 def test_hosts_that_die_and_one_that_comes(three: Three) -> None:
-    """With --min-workers the run continues without the first, grows when there is another, and names who is missing
-    when too few are left. Last: the cluster is not what it was after it."""
+    """With --min-workers the run continues without the first lost host, grows when another host is added, and names the
+    lost worker when too few are left. Runs last, because it changes the cluster."""
     folder = three.folder / "killed"
     child = subprocess.Popen(
         three.hosts[0].command(
@@ -179,7 +179,7 @@ def test_hosts_that_die_and_one_that_comes(three: Three) -> None:
 
 
 def wait_for(folder: Path, count: str, child: subprocess.Popen[str], seconds: float = 90) -> None:
-    """Until a query of the metrics of the run in `folder`, which `child` makes, counts something."""
+    """Wait until a counting query of the metrics of the run in `folder`, which `child` trains, is above 0."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and child.poll() is None:
         with contextlib.suppress(sqlite3.OperationalError), closing(_metrics(folder)) as database:
@@ -187,7 +187,7 @@ def wait_for(folder: Path, count: str, child: subprocess.Popen[str], seconds: fl
                 return
         time.sleep(0.2)
     child.terminate()
-    pytest.fail(f"it never came so far ({count}): {child.communicate(timeout=60)[1]}")
+    pytest.fail(f"the run never got that far ({count}): {child.communicate(timeout=60)[1]}")
 
 
 def _metrics(folder: Path) -> sqlite3.Connection:

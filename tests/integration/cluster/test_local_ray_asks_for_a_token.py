@@ -1,4 +1,4 @@
-"""The Ray that we start ourselves lets nobody in who has no token, whatever the environment says."""
+"""A Ray cluster that Regatta starts refuses every client without the token, whatever the environment says."""
 
 from __future__ import annotations
 

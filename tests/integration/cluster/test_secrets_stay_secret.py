@@ -1,4 +1,4 @@
-"""A canary: a job that says its secret wherever it can, and everything that is left of the run."""
+"""A job prints its secret in every possible way, and no file of the run contains it."""
 
 from __future__ import annotations
 

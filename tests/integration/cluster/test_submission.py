@@ -1,4 +1,4 @@
-"""`regatta submit` and what follows from it, on a real head with its dashboard, tokens on."""
+"""`regatta submit` and the commands for submitted runs, on a real head with its dashboard and token."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ LONG = "1000000000"
 class Cluster:
     head: Head
     home: Path
-    """Of the jobs there."""
+    """Home directory of the cluster's jobs."""
     folder: Path
-    """Of the user."""
+    """The user's working directory."""
 
     def regatta(self, *arguments: str, address: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         given = dict(self.head.env) | {"RAY_API_SERVER_ADDRESS": address or self.head.dashboard} | env
@@ -100,7 +100,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 class Proxy:
-    """A port that leads to the dashboard while `open`, and resets every connection when it is not."""
+    """A port that forwards to the dashboard while `open`, and resets every connection otherwise."""
 
     def __init__(self, dashboard: str) -> None:
         self._target = ("127.0.0.1", int(dashboard.rpartition(":")[2]))
@@ -171,7 +171,7 @@ def test_a_comparison_from_submission_to_its_files(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_following_survives_the_network_and_the_run_survives_both(cluster: Cluster) -> None:
-    """Cut and mended while `logs -f` runs; then ended, taken up again, and the run stopped."""
+    """The connection breaks and recovers during `logs -f`, which Ctrl-C ends; another `logs -f` sees the run end."""
     proxy = Proxy(cluster.head.dashboard)
     submitted = cluster.regatta(
         "submit", "digits", "--mode", "sync", "--samples", LONG, "--target", "val_accuracy>=2", "--run-id", "long",
@@ -189,7 +189,7 @@ def test_following_survives_the_network_and_the_run_survives_both(cluster: Clust
     following.send_signal(signal.SIGINT)
     _, text = following.communicate(timeout=20)
     assert following.returncode == 130
-    assert "The run continues" in text
+    assert "the run continues" in text
     assert cluster.status("long")["status"] == "RUNNING"
     assert "sync seed 0: 0 samples" in cluster.regatta("logs", "long").stdout
 
@@ -203,7 +203,7 @@ def test_following_survives_the_network_and_the_run_survives_both(cluster: Clust
     result = json.loads((cluster.folder / "runs" / "long" / "result.json").read_text())
     assert (result["status"], result["stop_reason"]) == ("preempted", "preempted")  # SIGTERM: it may be resumed
     assert result["steps"] > 0
-    assert "had ended" in cluster.regatta("stop", "long").stdout
+    assert "had already ended" in cluster.regatta("stop", "long").stdout
 
 
 def test_the_users_failure_comes_back_as_if_it_were_here(cluster: Cluster) -> None:
@@ -235,7 +235,7 @@ def test_who_may_not(cluster: Cluster) -> None:
 
 
 def _reads(process: subprocess.Popen[str], words: str, seconds: float = 90) -> bool:
-    """Whether a line with `words` comes in time."""
+    """Whether a line with `words` arrives in time."""
     assert process.stdout is not None
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -245,8 +245,8 @@ def _reads(process: subprocess.Popen[str], words: str, seconds: float = 90) -> b
 
 
 @pytest.mark.slow
-def test_a_secret_of_the_head_is_told_to_nobody(cluster: Cluster) -> None:
-    """Only its name travels: the value is in the environment that `ray start` had."""
+def test_a_secret_of_the_head_is_never_shown(cluster: Cluster) -> None:
+    """Only the secret's name is sent: the value is in the environment of `ray start`."""
     done = cluster.regatta(
         "submit", "chatty.py:Chatty", "--mode", "sync", "--samples", "1600", "--run-id", "hush", "--wait",
         "--env-secret", "HEADS_SECRET",

@@ -1,4 +1,4 @@
-"""What a mistake in a job's data, labels, files, callbacks or training step looks like."""
+"""Error messages for mistakes in a job's data, labels, files, callbacks or training step."""
 
 from __future__ import annotations
 

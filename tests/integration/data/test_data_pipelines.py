@@ -142,7 +142,7 @@ def test_pinned_checksums_are_those_in_keras() -> None:
         assert re.findall(r'"([0-9a-f]{64})"', code) == list(source.sha256.values())
 
 
-def test_arrays_are_sharded_batched_and_shuffled_anew() -> None:
+def test_arrays_are_sharded_batched_and_reshuffled() -> None:
     context = DataContext(4, num_shards=2, shard_index=1, seed=5)
     train = arrays.batches((np.arange(10), -np.arange(10)), context, train=True)
     epochs = [[pair for x, y in train.as_numpy_iterator() for pair in zip(x, y, strict=True)] for _ in range(2)]
@@ -214,7 +214,7 @@ def test_generator_as_a_dataset() -> None:
 
 @pytest.mark.parametrize("asked", [None, True, False])
 def test_pipelines_have_no_tuner_unless_it_was_asked_for(asked: bool | None) -> None:
-    """Its thread keeps whoever deletes an iterator waiting, up to a minute (`workers.data.stream.without_tuner`)."""
+    """Deleting an iterator would wait up to a minute for the tuner's thread (`workers.data.stream.without_tuner`)."""
     import tensorflow as tf
 
     from tests.made import settings

@@ -42,7 +42,7 @@ def test_sync_sees_each_sample_once_per_epoch(sharding: str, how: str, files: st
     assert trained.ended.finished.samples == 2 * 96
 
 
-def test_an_epoch_that_does_not_fill_its_last_step_goes_on_into_the_next() -> None:
+def test_an_epoch_that_does_not_fill_its_last_step_continues_into_the_next() -> None:
     """100 samples in steps of 16: seven steps take 112, the last 12 of them from the second epoch."""
     seen = counts(run("sync", "plain", rows=100))
     assert seen.tolist() == [2] * 12 + [1] * 88

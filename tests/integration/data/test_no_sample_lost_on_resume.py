@@ -1,4 +1,4 @@
-"""A run that goes on with more or fewer workers takes every sample of the epoch once: counted in real runs."""
+"""A run that is resumed with more or fewer workers takes every sample of the epoch once: counted in real runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workers.messages import Position, Taken
 
 BATCH, ROWS = 8, 96
 STEPS = ROWS // BATCH
-"""Of an epoch, when a step is one batch."""
+"""Steps of an epoch if a step is one batch."""
 
 
 def leg(folder: Path, attempt: int, mode: str, workers: int, samples: int, how: str, **fields: Any) -> Trained:
@@ -72,7 +72,7 @@ def batches_of(position: Position, length: int) -> list[int]:
 
 @pytest.mark.parametrize("workers", [2, slow(3)])
 def test_async(tmp_path: Path, workers: int) -> None:
-    """Workers take their shares at their own pace, so that more than one place of the stream has gaps."""
+    """Workers take their batches at their own pace, so the stream has gaps in more than one position."""
     uneven = {"steps_per_call": 1, "straggler": "persistent:worker=0,factor=4"}
     leg(tmp_path, 1, "async", 2, 10 * BATCH, "plain", **uneven)
     before = last_checkpoint(tmp_path)

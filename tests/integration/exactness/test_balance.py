@@ -144,7 +144,7 @@ class TestData:
         everything = [sample for step in uneven for sample in step]
         assert len(set(everything)) == len(everything) == 6 * 3 * BATCH
 
-    def test_it_goes_on_where_a_checkpoint_was(self, job: Any) -> None:
+    def test_it_resumes_at_the_checkpoint(self, job: Any) -> None:
         whole = self.steps(job, ())
         rest = self.steps(job, self.SHARES, (Taken(3, (2, 2, 2)),))
         assert rest[:4] == whole[2:]

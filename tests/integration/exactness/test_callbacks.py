@@ -1,4 +1,4 @@
-"""Keras' callbacks under real groups: once, on the leader, and obeyed by every replica at the same step."""
+"""Keras' callbacks in real groups: they run once, on the leader, and take effect on every replica at the same step."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_every_leg_has_fresh_callbacks_and_stops_with_its_second_epoch(mode: str
         assert clocks.max() == pytest.approx(leg.ended.finished.seconds)
     rows = table(tmp_path / "log.csv")
     assert len(rows) == 2
-    assert rows[0]["val_loss"] == "NA"  # nobody monitors it, so nobody waits for it
+    assert rows[0]["val_loss"] == "NA"  # no callback monitors it, so training does not wait for it
 
 
 @pytest.mark.parametrize("mode", ["sync", slow("async")])

@@ -1,4 +1,4 @@
-"""Processes that have one core between them: TensorFlow would give each server a single thread, and no step an end."""
+"""Processes that share one core: TensorFlow would give each server a single thread, and no step would end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.integration.local_runs import SESSION, train
 
 
 def zygotes() -> list[int]:
-    """Whoever forks the replicas of these tests."""
+    """The process that forks the replicas of these tests."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -26,8 +26,8 @@ def zygotes() -> list[int]:
 
 @pytest.fixture
 def one_core() -> Iterator[None]:
-    """For all replicas that are started from now on."""
-    train("exact.py", mode="sync", workers=1, batch_size=32, samples=32)  # whoever forks them is there now
+    """Restrict all replicas that are started from now on to one core."""
+    train("exact.py", mode="sync", workers=1, batch_size=32, samples=32)  # starts the process that forks replicas
     everything = os.sched_getaffinity(0)
     pids = zygotes()
     assert pids

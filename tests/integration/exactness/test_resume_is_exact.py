@@ -1,4 +1,4 @@
-"""A run that goes on from a checkpoint computes what it would have computed without a break."""
+"""A run that is resumed from a checkpoint computes what it would have computed without the interruption."""
 
 from __future__ import annotations
 

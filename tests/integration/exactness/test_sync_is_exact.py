@@ -23,7 +23,7 @@ def sharing_memory() -> Trained:
 
 @pytest.fixture(scope="module")
 def over_network() -> Trained:
-    """On two hosts, as far as they can tell: by TensorFlow's collectives."""
+    """The workers' addresses are on two hosts, so they use TensorFlow's collectives."""
     return train("exact.py", kind=ApartGroup, **SETTINGS)[0]
 
 

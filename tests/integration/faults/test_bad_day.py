@@ -77,7 +77,7 @@ def full_output(folder: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("begin", [closed_pipe, slow(closed_terminal), slow(full_output)])
-def test_nobody_reads_what_is_said(tmp_path: Path, begin: Callable[[Path], subprocess.Popen[str]]) -> None:
+def test_unwritable_output_costs_no_run(tmp_path: Path, begin: Callable[[Path], subprocess.Popen[str]]) -> None:
     out, _ = begin(tmp_path).communicate(timeout=120)
     assert json.loads(out)["status"] == "succeeded"
     assert result_of(tmp_path)["status"] == "succeeded"

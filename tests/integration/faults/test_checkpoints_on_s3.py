@@ -102,7 +102,7 @@ def test_a_server_that_is_not_there_is_one_error(monkeypatch: pytest.MonkeyPatch
         check_destination(spec, "a-run", Path())
 
 
-def test_a_run_trains_and_goes_on_there(base: tuple[str, str], tmp_path: Path) -> None:
+def test_a_run_trains_and_is_resumed_there(base: tuple[str, str], tmp_path: Path) -> None:
     where, options = base
     settings = {"mode": "sync", "workers": 2, "batch_size": 16, "checkpoints": f"{where}?{options}", "folder": tmp_path}
     spec = RunSpec.make({"job": "exact.py", "checkpoints": settings["checkpoints"]})

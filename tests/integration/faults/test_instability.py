@@ -1,4 +1,4 @@
-"""An unstable loss is met as the spec wants: the run goes on, ends, or goes back to before it, in either mode."""
+"""An unstable loss is handled as the spec says: the run continues, stops or rolls back, in both modes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_rollback_goes_back_once_with_half_the_learning_rate(launched: Launched,
         rows(tmp_path, "SELECT MAX(clock) FROM steps WHERE attempt = 1"),
         rows(tmp_path, "SELECT MIN(clock) FROM steps WHERE attempt = 2"),
     )
-    assert begun[0] > ended[0], "the training clock goes on"
+    assert begun[0] > ended[0], "the training clock continues"
     assert [kind for (kind,) in rows(tmp_path, "SELECT kind FROM events WHERE kind = 'rollback'")] == ["rollback"]
 
     final = next(snapshot for stamp, snapshot in launched.backend.groups[-1].kept.items() if stamp.final)

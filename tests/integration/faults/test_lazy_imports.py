@@ -1,4 +1,4 @@
-"""What the zygote leaves for later works in replicas that need it."""
+"""Packages that the zygote does not import can be imported by replicas that need them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that are broken off and taken up again: by preemption, with damaged checkpoints, on a full disk."""
+"""Runs that are interrupted and resumed: after preemption, with damaged checkpoints, on a full disk."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from workers.checkpoints.store import CheckpointStore
 from workers.news import CheckpointFailed, CheckpointWritten, StepBatch
 
 LONG = 2000
-"""Steps that nobody waits for."""
+"""Steps of a budget that these runs never reach."""
 
 
 class Once(NullWatcher):
-    """Does something when a tick of training is as described, once."""
+    """Calls a function at the first tick of training that meets a condition."""
 
     def __init__(self, when: Callable[[Tick], bool], do: Callable[[], None]) -> None:
         self._when = when
@@ -71,7 +71,7 @@ def preempted(path: Path, mode: str, task: str) -> int:
 
 
 @pytest.mark.parametrize(("mode", "task"), [("sync", "worker:1"), slow("async", "ps:0")])
-def test_a_task_that_is_told_to_end_leaves_a_run_that_goes_on(tmp_path: Path, mode: str, task: str) -> None:
+def test_a_task_that_gets_sigterm_leaves_a_run_that_can_be_resumed(tmp_path: Path, mode: str, task: str) -> None:
     path = tmp_path / "run"
     path.mkdir()
     steps = preempted(path, mode, task)
@@ -129,7 +129,7 @@ def test_without_a_checkpoint_to_trust_nothing_is_started(run: Path) -> None:
     assert "\n" not in refused.value.message
 
 
-def test_a_run_without_any_begins_anew(run: Path) -> None:
+def test_a_run_without_any_starts_from_scratch(run: Path) -> None:
     shutil.rmtree(run / "checkpoints")
     planned, start = plan_resume(run, {})
     assert "from the beginning" in start

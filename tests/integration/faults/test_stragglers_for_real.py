@@ -1,4 +1,4 @@
-"""Slow workers, with real processes: the known formula for sync, and who is held up by whom."""
+"""Slow workers in real processes: the formula for sync, and which workers wait for which."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The facts that forking replicas rests on."""
+"""The facts on which forking replicas relies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user's mistake looks like, as the failure a real replica reports."""
+"""Failures that a real replica reports for mistakes in the user's code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_job_that_does_not_fit_is_a_mistake_in_the_spec(job: str, words: str) 
     assert words in broken.value.cause.summary
 
 
-def test_a_metric_nobody_reports_is_named_with_those_that_are() -> None:
+def test_a_metric_that_is_not_reported_is_named_with_those_that_are() -> None:
     with pytest.raises(Broken) as broken:
         train("exact.py", **SHORT, target="val_acuracy>=0.5")
     assert broken.value.cause.kind is FailureKind.SPEC

@@ -1,4 +1,4 @@
-"""What the built-in jobs promise of a run, in real groups. That each builds and learns: test_builtin_jobs.py."""
+"""Real runs of the built-in jobs; test_builtin_jobs.py checks that each builds and learns."""
 
 from __future__ import annotations
 

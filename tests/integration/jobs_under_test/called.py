@@ -81,7 +81,7 @@ def no_list(job):
 
 
 class Endless(Called):
-    """As data streams are."""
+    """An infinite dataset, like a data stream."""
 
     def train_dataset(self, context):
         return super().train_dataset(context).repeat()

@@ -37,19 +37,19 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def a_run(uri: str, path: Path, mode: str) -> RunResult:
-    """Recorded as any run is; what the tasks would say is made up."""
+    """A run that is recorded like any other, from made-up news."""
     spec = RunSpec.make({"job": "digits", "mode": mode, "mlflow": uri, "params": {"hidden": 64}})
     runner = Runner(spec, path, f"run-{mode}", NullWatcher(), {}, command_started=0.0, deadline=None)
     from orchestrator.control.coordinator import Tick
     from orchestrator.control.states import Training
 
-    def hear(log: bytes = b"", **news: Any) -> None:
+    def add(log: bytes = b"", **news: Any) -> None:
         runner._recorder.tick(1, Tick(Training("r"), [status(W0, *in_order(**news), log=log)]))
 
-    hear(leg_started=(LegStarted("r", STEPS, 64, 500),), log=b"a line\n")
-    hear(batches=tuple(batch(1 + 100 * i, [1 / (1 + i)] * 100) for i in range(STEPS // 100)))
-    hear(evaluations=(evaluation(1500, val_accuracy=0.9), evaluation(STEPS, val_accuracy=0.95)))
-    hear(samples=(host(50.0, 100),))
+    add(leg_started=(LegStarted("r", STEPS, 64, 500),), log=b"a line\n")
+    add(batches=tuple(batch(1 + 100 * i, [1 / (1 + i)] * 100) for i in range(STEPS // 100)))
+    add(evaluations=(evaluation(1500, val_accuracy=0.9), evaluation(STEPS, val_accuracy=0.95)))
+    add(samples=(host(50.0, 100),))
     return runner._conclude(ended(STEPS, last=evaluation(STEPS, val_accuracy=0.95)))
 
 

@@ -242,7 +242,7 @@ def test_the_plan_for_programs_and_for_people(regatta: Command, tmp_path: Path) 
         ("chief", 0), ("ps", 0), ("worker", 0), ("worker", 1), ("evaluator", 0),
     ]  # fmt: skip
     shown = regatta("plan", "digits", "--mode", "async", "--workers", "2").out
-    assert "the cluster must offer 5 CPUs and 0 GPUs at once" in shown
+    assert "the cluster needs 5 CPUs and 0 GPUs free at the same time" in shown
     assert json.dumps(document["tasks"][0]["tf_config"]) in shown.splitlines()
     assert "budget 64,000 samples = 2,000 steps of 32, or until val_accuracy>=0.95" in shown
     assert list(tmp_path.iterdir()) == []

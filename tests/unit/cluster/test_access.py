@@ -18,20 +18,20 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.fixture
-def heard() -> list[str]:
+def received() -> list[str]:
     """Tokens that the server was sent."""
     return []
 
 
 @pytest.fixture
-def cluster(heard: list[str]) -> Iterator[str]:
+def cluster(received: list[str]) -> Iterator[str]:
     """Address of a server that requires the token `right` for every call."""
     import grpc
 
     class Guard(grpc.GenericRpcHandler):
         def service(self, details: Any) -> Any:
             sent = dict(details.invocation_metadata).get("authorization")
-            heard.extend([sent] if sent else [])
+            received.extend([sent] if sent else [])
             allowed = sent == "Bearer right"
 
             def answer(_request: bytes, context: Any) -> bytes:
@@ -87,26 +87,26 @@ def test_a_token_is_used_only_where_it_is_required(cluster: str, scheme: str, mo
 
 
 def test_the_token_of_home_goes_only_where_it_belongs(
-    cluster: str, heard: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: str, received: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server stands for a stranger's: it says UNAUTHENTICATED to be sent a token."""
     monkeypatch.setattr(token, "_is_here", lambda _host: False)
     token.require_token()  # as a local run does
     with pytest.raises(ClusterError, match=r"for localhost and was not sent\. Put the token of this cluster into"):
         access.check(cluster)
-    assert heard == []
+    assert received == []
     (tmp_path / ".ray" / "auth_token").write_text("right")  # the user's own, for another cluster
     trust.bind_token("right", "10.1.1.1")
     with pytest.raises(ClusterError, match=r"for 10\.1\.1\.1 and was not sent"):
         access.check(cluster)
-    assert heard == []
+    assert received == []
     trust.bind_token("right", "127.0.0.1")
     access.check(cluster)
-    assert heard == ["Bearer right"]
+    assert received == ["Bearer right"]
 
 
 def test_a_token_is_for_the_first_cluster_that_accepts_it(
-    cluster: str, heard: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: str, received: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("right")
@@ -119,7 +119,7 @@ def test_a_token_is_for_the_first_cluster_that_accepts_it(
     monkeypatch.setenv("RAY_AUTH_TOKEN", "right")  # given for this command
     access.check(cluster)
     assert trust.token_hosts("right") == [token.HERE, "127.0.0.1"]
-    assert len(heard) == 2
+    assert len(received) == 2
 
 
 def test_a_cluster_that_asks_for_no_token_any_more(open_cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The command line in this process, held to what it owes to input from strangers."""
+"""Runs the command line in this process, to check how it handles untrusted input."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Command = Callable[..., Said]
 
 
 def unseen(text: str) -> set[str]:
-    """What a terminal would obey in `text`, or what would hide or turn text around in it."""
+    """Characters of `text` that a terminal would obey, or that hide or reverse text."""
     return {c for c in text if c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
 
 
 def assert_refused(said: Said) -> None:
-    """One paragraph, exit code 2, and nothing that a terminal would obey."""
+    """Check for exit code 2 and a message of one paragraph, without characters that a terminal would obey."""
     assert said.code == 2, said
     assert said.out == ""
     assert "Traceback" not in said.err
@@ -44,7 +44,7 @@ def assert_refused(said: Said) -> None:
 
 
 def assert_harmless(said: Said) -> None:
-    """A clear refusal, or an answer that shows nothing but what can be seen."""
+    """Check for a clear refusal, or output with printable characters only."""
     if said.code == 0:
         assert not unseen(said.out + said.err)
         assert "Traceback" not in said.err
@@ -54,7 +54,7 @@ def assert_harmless(said: Said) -> None:
 
 @pytest.fixture(scope="session")
 def parsed_commands() -> object:
-    """The command line's parser, which takes longer to make than any command to refuse something."""
+    """The command line's parser, which takes longer to build than any command to refuse its arguments."""
     return typer.main.get_command(main.build())
 
 
@@ -62,13 +62,13 @@ def parsed_commands() -> object:
 def regatta(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], parsed_commands: object
 ) -> Command:
-    """`regatta` in an empty folder. Every job is there, and none is loaded in a child process."""
+    """`regatta` in an empty folder. Every job counts as found, and none is loaded in a child process."""
     found = JobDescription("digits", "", {}, {}, {})
     monkeypatch.setattr(resolve, "describe_job", lambda *_, **__: found)
     monkeypatch.setattr(main, "build", lambda: parsed_commands)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest's own handlers stay
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # keep pytest's own handlers
 
     def call(*arguments: str | Path) -> Said:
         monkeypatch.setattr(sys, "argv", ["regatta", *map(str, arguments)])

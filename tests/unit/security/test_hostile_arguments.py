@@ -1,4 +1,4 @@
-"""Command lines with what strangers might have one paste into them."""
+"""Command lines with hostile arguments, such as a user might paste from an untrusted source."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_targets_that_are_no_job(tmp_path: Path, target: str) -> None:
 
 
 class Deaf:
-    """Ray's client, which must not be asked."""
+    """Ray's client, which must not be called."""
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"{name} was called")

@@ -1,4 +1,4 @@
-"""Folders of runs that strangers made: they are read, not obeyed, and nothing is written where they lead."""
+"""Untrusted run folders: they are read without executing anything, and links in them are not written through."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_databases(regatta: Command, tmp_path: Path, sql: str, command: str) -> 
 @pytest.fixture
 def nothing_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise UsageError("It would train now, as it was asked to.")
+        raise UsageError("It would start training now.")
 
     monkeypatch.setattr(api.Execution, "run", refuse)
 

@@ -1,4 +1,4 @@
-"""Names of jobs, variants, metrics and findings, and what processes print: shown, never obeyed."""
+"""Hostile names of jobs, variants, metrics and findings, and hostile output: shown, never interpreted."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class TestNames:
         assert json.loads(inside)["name"] == name
 
     def test_in_a_chart(self, name: str) -> None:
-        """Plotly obeys <b> and <a href> in any text."""
+        """Plotly interprets <b> and <a href> in any text."""
         assert not set("<>") & set(label(name))
         assert not unseen(label(name))
 
@@ -147,14 +147,14 @@ class TestNames:
 
 
 def test_everything_that_is_printed_goes_the_one_way() -> None:
-    """`console` and `say` make text harmless; a second way would not."""
+    """`console` and `say` escape text; any other way to print would not."""
     root = Path(__file__).parents[3] / "orchestrator"
     ways = re.compile(
         r"(?<!class )\bConsole\(|\btyper\.echo\(|\bclick\.echo\(|(?<![\w.])print\(|sys\.std(?:out|err)\.write"
     )
     exceptions = {
-        "cli/terminal.py": 2,  # the way, and JSON, which escapes by itself
-        "cli/kuberay.py": 1,  # YAML, which escapes by itself
+        "cli/terminal.py": 2,  # `say`, and JSON, which escapes control characters itself
+        "cli/kuberay.py": 1,  # YAML, which escapes control characters itself
         "doctor/machine.py": 1,  # the text of a child process
         "submit/transfer.py": 1,  # base64
     }

@@ -1,4 +1,4 @@
-"""Spec files that strangers wrote: each is refused in one paragraph, or does no harm."""
+"""Untrusted spec files: each is refused in one paragraph, or does no harm."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def test_numbers_that_are_none(regatta: Command, tmp_path: Path, value: str) -> 
 def test_texts_that_are_more_than_text(regatta: Command, tmp_path: Path, field: str, value: str) -> None:
     command = ("compare", "--quiet") if field == "variants" else ("plan",)
     text = f"{field}: {value}\n" if field == "job" else f"job: digits\n{field}: {value}\n"
-    if command[1:]:  # under a name that nothing can be written to, should it get that far
+    if command[1:]:  # to a path that cannot be written to, in case the command gets that far
         text += "out: spec.yaml/x\n"
     assert_harmless(regatta(*command, written(tmp_path, text)))
     assert nothing_else(tmp_path)
@@ -260,7 +260,7 @@ def test_comparisons_that_would_never_end(regatta: Command, tmp_path: Path, vary
 
 @pytest.mark.parametrize("size", [MAX_SPEC_BYTES + 1, 100 << 20, 1 << 40])
 def test_files_that_are_too_large(regatta: Command, tmp_path: Path, size: int) -> None:
-    """They take no room here: nobody writes what is in them, and nobody reads it."""
+    """The files are sparse, so they occupy no disk; they are refused without being read."""
     path = written(tmp_path, "job: digits\n")
     os.truncate(path, size)
     assert_refused(regatta("plan", path))
@@ -278,4 +278,4 @@ def test_what_is_no_file(regatta: Command, tmp_path: Path, kind: str) -> None:
         path.symlink_to(links[kind])
     said = regatta("plan", path)
     assert_refused(said)
-    assert "root:" not in said.err.replace("root: ", "")  # no line of what the link led to
+    assert "root:" not in said.err.replace("root: ", "")  # no line of the link's target

@@ -178,7 +178,7 @@ def test_a_rate_is_of_the_last_seconds() -> None:
     for i in range(1, 50):
         rate.add(i, 10)
     assert rate.per_second == pytest.approx(10)
-    rate.add(0.5, 70)  # another leg: its clock begins anew
+    rate.add(0.5, 70)  # another leg, whose clock starts at zero
     rate.add(1.5, 70)
     assert rate.per_second == pytest.approx(70)
 

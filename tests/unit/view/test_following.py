@@ -52,7 +52,7 @@ def test_a_feed_follows_what_is_committed(tmp_path: Path) -> None:
     assert (board.job, board.variant, board.seed, board.target) == ("digits", "sync", 1, "val_accuracy>=0.95")
     assert (board.phase, board.step, board.outcome) == ("launching", 0, None)
 
-    writing.hear(W0, ReplicaState.STARTING).hear(W1, ReplicaState.READY).committed()
+    writing.reports(W0, ReplicaState.STARTING).reports(W1, ReplicaState.READY).committed()
     board = feed.update()
     assert {task: row.state for task, row in board.rows.items()} == {"worker:0": "starting", "worker:1": "ready"}
     assert board.rows["worker:0"].pid == 4711
@@ -84,7 +84,7 @@ def test_async_workers_serve_their_chief(tmp_path: Path) -> None:
     """Their supervisors know them as ready: they run a TensorFlow server, and the chief sends them work."""
     writing = Writing(tmp_path, mode="async")
     for task in (W0, Task("ps", 0), EVALUATOR):
-        writing.hear(task, ReplicaState.READY)
+        writing.reports(task, ReplicaState.READY)
     feed = Feed(tmp_path)
     writing.committed()
     assert {row.state for row in feed.update().rows.values()} == {"ready"}
@@ -268,7 +268,7 @@ def test_a_dashboard_where_there_is_one(tmp_path: Path) -> None:
     shown = view(console, tmp_path)
     shown.launching(Tick(Launching(frozenset({W0})), []))
     assert "launching: 1 tasks not ready" in text(console)
-    shown._looked = 0.0
+    shown._drawn_at = 0.0
     shown.training(Tick(Training("run"), []))
     assert "25%  16,000 of 64,000 samples" in text(console)
     assert "worker:0" in text(console)
