@@ -24,6 +24,17 @@ os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="regatta-tests-config-")
 os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p)
 
 
+ONE_AT_A_TIME = ("tests/integration/cluster/", "tests/chaos/test_on_ray.py", "tests/chaos/test_partition.py")
+"""Tests of clusters and of hosts in network namespaces, of which a machine has one set."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n 2 --dist loadgroup`, the tests of a file share their fixtures in one process."""
+    for item in items:
+        path = item.path.relative_to(ROOT).as_posix()
+        item.add_marker(pytest.mark.xdist_group("machine" if path.startswith(ONE_AT_A_TIME) else path))
+
+
 def regatta(*arguments: str | Path, cwd: Path, timeout: float = 150, **env: str) -> subprocess.CompletedProcess[str]:
     """The command a user would type, run to its end."""
     return subprocess.run(

@@ -37,7 +37,7 @@ def open_regular(path: Path) -> BinaryIO:
         descriptor = os.open(path, _READ)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise OSError(errno.ELOOP, "it is a link, which may lead anywhere", str(path)) from None
+            raise OSError(errno.ELOOP, "it is a link (too many levels of symbolic links)", str(path)) from None
         raise
     kind = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(kind):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator.errors import JobError, SpecError
+from orchestrator.errors import RegattaError, SpecError
 from orchestrator.spec import secrets, trust
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.job_description import JobDescription, describe_job
@@ -81,9 +81,12 @@ def _with_valid_params(spec: CompareSpec, name: str) -> Mapping[str, Any]:
 def _describe(spec: RunSpec, params: Mapping[str, Any]) -> JobDescription:
     """`describe_job`, with secrets masked in its errors."""
     try:
-        return describe_job(spec.job, spec.directory, params, here=spec.address is None)
-    except JobError as error:
+        secrets.check_params(params, spec.env_secrets)
+        description = describe_job(spec.job, spec.directory, params, here=spec.address is None)
+    except RegattaError as error:
         raise secrets.masked(error, spec.env_secrets) from None
+    secrets.check_params(description.params, spec.env_secrets)
+    return description
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from orchestrator.errors import JobError, SpecError
+from orchestrator.errors import JobError, RegattaError, SpecError
 from workers.masking import SHORTEST, Mask
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -48,7 +49,32 @@ def values(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def masked(error: JobError, names: Iterable[str], environment: Mapping[str, str] = os.environ) -> JobError:
-    """`error` with the values of the named secrets masked, which the job's code may have printed."""
-    mask = Mask({name: environment[name] for name in names if name in environment})
-    return JobError(mask.text(error.message), mask.text(error.traceback), error.log)
+def masked(error: RegattaError, names: Iterable[str]) -> RegattaError:
+    """`error` with the values of the named secrets masked, which the job's code may have put there."""
+    mask = _mask(names)
+    if isinstance(error, JobError):
+        return JobError(mask.text(error.message), mask.text(error.traceback), error.log)
+    error.message = mask.text(error.message)
+    error.args = (error.message,)
+    return error
+
+
+def check_params(params: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Refuse params with a secret in them: they are stored with the run, and shown.
+
+    Raises:
+        SpecError: names the param.
+    """
+    mask = _mask(names)
+    for name, value in params.items():
+        text = repr(value)
+        if mask.text(text) != text:
+            raise SpecError(
+                f"params.{name}",
+                f"it contains a secret: {mask.text(text)}. Params are stored with the run, and shown; read the secret "
+                "from the environment in `build_model` or `train_dataset` instead",
+            )
+
+
+def _mask(names: Iterable[str]) -> Mask:
+    return Mask({name: os.environ[name] for name in names if name in os.environ})

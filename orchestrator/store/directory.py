@@ -26,6 +26,7 @@ import sqlite3
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -84,7 +85,7 @@ def claim_directory(path: Path) -> Path:
             f"out: {path} cannot be written to ({error.strerror}). Choose a folder that you may write to, "
             "or change its permissions."
         ) from None
-    atexit.register(_end_claim, file, claim.absolute())
+    atexit.register(partial(_end_claim, file, claim.absolute()))
     return path
 
 

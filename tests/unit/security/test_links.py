@@ -191,7 +191,7 @@ def test_what_is_in_the_way_of_a_temporary_file_is_left_alone(tmp_path: Path, pr
     (tmp_path / "there").symlink_to(precious)
     with pytest.raises(FileExistsError):
         files.create(tmp_path / "there")
-    with pytest.raises(OSError, match=r"[Ll]oop|[Ll]evels"):
+    with pytest.raises(OSError, match="levels of symbolic links"):
         files.append(tmp_path / "there")
     assert precious.read_text() == "mine"
 
@@ -200,7 +200,7 @@ def test_checkpoints_are_not_written_through_links(tmp_path: Path, precious: Pat
     storage = LocalStorage(tmp_path / "checkpoints")
     storage.root.mkdir()
     (storage.root / ".lock").symlink_to(precious)
-    with pytest.raises(OSError, match=r"[Ll]oop|[Ll]evels"), storage.locked():
+    with pytest.raises(OSError, match="levels of symbolic links"), storage.locked():
         pass
     assert precious.read_text() == "mine"
     (storage.root / "claim").symlink_to(precious)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from urllib.parse import quote
+import re
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given, settings
@@ -48,6 +49,62 @@ def test_every_form_is_masked(said: str) -> None:
         assert "w\\" not in masked
     failure = TaskFailure(Task("worker", 0), FailureKind.USER, said, f"Traceback\n{said}", said)
     assert "1/2" not in str(mask.failure(failure))
+
+
+def json_in_json(value: str) -> str:
+    return json.dumps({"body": json.dumps({"key": value})})
+
+
+ENCODINGS = {
+    "plain": str,
+    "repr": repr,
+    "JSON": json.dumps,
+    "JSON in JSON": json_in_json,
+    "JSON of letters": lambda value: json.dumps(value, ensure_ascii=False),
+    "upper-case escapes": lambda value: re.sub(r"(?<=\\u)[0-9a-f]{4}", lambda m: m[0].upper(), json.dumps(value)),
+    "query": lambda value: f"?key={quote_plus(value)}&x=1",
+    "lower-case query": lambda value: re.sub("%..", lambda m: m[0].lower(), f"?key={quote(value, safe='')}"),
+    "user info": lambda value: "https://me:" + quote(value, safe="!$&'()*+,;=") + "@host",
+    "Basic of 1": lambda value: base64.b64encode(f"a:{value}".encode()).decode(),
+    "Basic of 2": lambda value: base64.b64encode(f"ab:{value}".encode()).decode(),
+    "Basic of 3": lambda value: base64.b64encode(f"abc:{value}x".encode()).decode(),
+    "URL-safe base64": lambda value: base64.urlsafe_b64encode(f"{value}".encode()).decode(),
+    "wrapped base64": lambda value: base64.encodebytes(f"{'x' * 50}{value}{'y' * 50}".encode()).decode(),
+    "hex": lambda value: value.encode().hex(),
+    "upper-case hex": lambda value: value.encode().hex().upper(),
+    "bytes": lambda value: repr(value.encode()),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=12, max_size=80), st.integers(0, 200))
+@settings(max_examples=40, deadline=None)
+def test_a_secret_is_masked_in_every_encoding(encoding: str, value: str, cut: int) -> None:
+    said = ENCODINGS[encoding](value)
+    mask = Mask({"HUB": value})
+    log = said.encode()
+    pieces = mask.log(log[:cut], ended=False) + mask.log(log[cut:], ended=False) + mask.log(b"", ended=True)
+    for masked in (mask.text(said), pieces.decode()):
+        assert "[secret HUB]" in masked
+        rest = masked.replace("[secret HUB]", "")
+        assert value not in rest
+        assert len(rest) < 150, "what is left is what was around it"
+
+
+def test_a_param_that_holds_a_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_TOKEN", "canary-5d1c")
+    secrets.check_params({"rate": 0.1, "key": None}, ["HUB_TOKEN"])
+    for value in ("canary-5d1c", {"auth": ["x", "Bearer canary-5d1c"]}, b"canary-5d1c"):
+        with pytest.raises(SpecError, match=r"^params\.key: it contains a secret") as refused:
+            secrets.check_params({"key": value}, ["HUB_TOKEN"])
+        assert "canary" not in refused.value.message
+
+
+def test_an_error_of_a_validator_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_TOKEN", "canary-5d1c")
+    error = secrets.masked(SpecError("params.key", "'canary-5d1c' is not allowed"), ["HUB_TOKEN"])
+    assert error.message == "params.key: '[secret HUB_TOKEN]' is not allowed"
+    assert str(error) == error.message
 
 
 @pytest.mark.parametrize("said", [MULTILINE, repr(MULTILINE), *MULTILINE.splitlines()])
@@ -129,4 +186,5 @@ def test_the_spec_and_the_assignment_do_not_show_them(monkeypatch: pytest.Monkey
 def test_a_job_that_fails_as_it_is_loaded_gives_none_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB_TOKEN", "canary-5d1c")
     error = secrets.masked(JobError("bad canary-5d1c", "line: 'canary-5d1c'"), ["HUB_TOKEN", "NOWHERE"])
+    assert isinstance(error, JobError)
     assert (error.message, error.traceback) == ("bad [secret HUB_TOKEN]", "line: '[secret HUB_TOKEN]'")
