@@ -20,8 +20,9 @@ from orchestrator.spec import secrets, trust
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.resolve import complete_comparison, complete_run
 from orchestrator.spec.run import RunSpec
-from orchestrator.store.directory import RESULT, claim_directory, new_id, write_comparison, write_comparison_spec
+from orchestrator.store.directory import RESULT, new_id, write_comparison, write_comparison_spec
 from orchestrator.store.folders import is_comparison
+from orchestrator.store.locks import claim_directory
 
 RUNS = Path("runs")
 

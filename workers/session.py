@@ -18,8 +18,8 @@ _CREDENTIALS = struct.Struct("3i")
 MAX_REQUEST = 180_000  # bytes; a unix socket's default send buffer is 208 KiB
 
 
-_LONGEST_PARENT = 50
-"""In characters. A unix socket's path may have 107, which include our folder's and the session's name."""
+LONGEST_OWN = 70
+"""In characters: callbacks of jobs may make unix sockets in their temporary folder, whose paths may have 107."""
 
 PACKAGES = Path(__file__).resolve().parents[1]
 """Folder of `workers`, `jobs` and `orchestrator`. It comes first on a replica's path, so that nothing shadows them."""
@@ -42,21 +42,27 @@ def peer_of(connection: socket.socket) -> tuple[int, int]:
     return pid, user
 
 
-def session_directory(session: str) -> Path:
-    """The folder for a session's sockets and logs on this host, created if missing; only its owner can read it.
+def own_folder(longest: int) -> Path:
+    """This user's folder for sockets and logs on this host, whose path has at most `longest` characters.
+
+    It is in TMPDIR, or in /tmp where that is too long: batch systems set TMPDIR to paths of 60 characters and more.
 
     Raises:
-        OSError: its parent exists and belongs to another user, or is open to others.
+        OSError: it belongs to another user, is open to others, or cannot be made.
     """
-    parent = Path(tempfile.gettempdir())
-    if len(str(parent)) > _LONGEST_PARENT:
-        parent = Path("/tmp")  # noqa: S108 - what is in it is checked below
-    own = parent / f"regatta-{os.getuid()}"
+    own = Path(tempfile.gettempdir()) / f"regatta-{os.getuid()}"
+    if len(str(own)) > longest:
+        own = Path("/tmp") / own.name  # noqa: S108 - what is in it is checked below
     own.mkdir(mode=0o700, exist_ok=True)
     found = own.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise OSError(f"{own} is not a folder that only this user can read; remove it, or set TMPDIR to another folder")
-    path = own / session
+    return own
+
+
+def session_directory(session: str) -> Path:
+    """The folder for a session's logs and temporary files on this host, created if missing; see `own_folder`."""
+    path = own_folder(LONGEST_OWN) / session
     path.mkdir(mode=0o700, exist_ok=True)
     return path
 

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import typer
 
@@ -35,6 +36,11 @@ def build(kind: type[RunSpec] = RunSpec) -> typer.Typer:
 def main() -> None:
     """Entry point: an error becomes one paragraph and an exit code, never a bare traceback."""
     try:
+        Path.cwd()
+    except FileNotFoundError:
+        say("regatta: the working directory has been deleted. Change to another one.", err=True)
+        sys.exit(2)
+    try:
         code = build()(prog_name="regatta", standalone_mode=False)
     except RegattaError as error:
         if isinstance(error, JobError) and error.traceback:
@@ -52,8 +58,12 @@ def main() -> None:
             where = error.filename or "the output"
             say(f"regatta: {where} cannot be written: {error.strerror}. Free some space, or write elsewhere.", err=True)
             sys.exit(4)
+        if error.errno == errno.EAGAIN:
+            say("regatta: this user may not start more processes or threads here: see `ulimit -u`.", err=True)
+            sys.exit(4)
         if error.filename is None:
-            raise
+            say(f"regatta: {paragraph(str(error))}. `regatta doctor` looks at this machine.", err=True)
+            sys.exit(4)
         say(f"regatta: {paragraph(f'{error.filename}: {error.strerror}. Use another path or fix it.')}", err=True)
         sys.exit(2)
     except Exception as error:

@@ -124,7 +124,7 @@ def stop(run: RunName, address: Dashboard, as_json: Json = False) -> None:
 def fetch(run: RunName, address: Dashboard, out: FetchTo = None, as_json: Json = False) -> None:
     """Download the directory of a submitted run, and verify every file (SHA-256)."""
     from orchestrator.api import RUNS
-    from orchestrator.store.directory import claim_directory
+    from orchestrator.store.locks import claim_directory
     from orchestrator.submit import transfer
 
     cluster = _cluster(address)

@@ -20,14 +20,15 @@ from orchestrator.cluster.ray_group import RayGroup
 from orchestrator.cluster.reservations import RayReservations
 from orchestrator.cluster.staging import stage
 from orchestrator.cluster.worker_group import WorkerGroup
-from orchestrator.errors import ClusterError, RegattaError
+from orchestrator.errors import ClusterError, RegattaError, UsageError
 from orchestrator.plan.placement import Bundle
 from orchestrator.plan.topology import TaskPlan
 from orchestrator.spec.run import RunSpec
 from workers.addresses import split
-from workers.session import PACKAGES, SESSION_MARK, session_directory
+from workers.session import PACKAGES, SESSION_MARK, own_folder, session_directory
 from workers.telemetry.descendants import descendants
 
+_RANDOM_NAME = "/r12345678"
 _LONGEST_FOLDER = 45
 """Ray appends 62 characters to make a socket's path, which may have 107."""
 _HEAD_SECONDS = 3.0
@@ -126,7 +127,7 @@ class RayBackend:
         if self._auth_mode is not None:
             os.environ["RAY_AUTH_MODE"] = self._auth_mode
         self._empty.cleanup()
-        if self._private is not None:
+        if self._private is not None and "RAY_TMPDIR" not in os.environ:  # if it is set, Ray's logs stay there
             shutil.rmtree(self._private, ignore_errors=True)
 
     def _start(self, ray: Any, common: dict[str, Any]) -> None:
@@ -135,8 +136,7 @@ class RayBackend:
         cpus = max(os.cpu_count() or 1, int(sum(plan.cpus for plan in self._plans)) + 1)
         token.require_token()
         _read_authentication(ray)
-        if "RAY_TMPDIR" not in os.environ:  # if it is set, Ray's logs stay there after the run
-            self._private = _private_folder(self._session)
+        self._private = _private_folder(self._session)
         with _working_in(self._empty.name), _own_signal_handlers(), _marked(self._session):
             ray.init(
                 address="local",
@@ -165,10 +165,18 @@ def _is_staged_job() -> bool:
 
 def _private_folder(session: str) -> str:
     """Create a folder for Ray's files: in `/tmp/ray` (mode 0777) other users could replace its sockets and code."""
+    if (kept := os.environ.get("RAY_TMPDIR")) is not None:
+        if len(kept) > _LONGEST_FOLDER - len(_RANDOM_NAME):
+            raise UsageError(
+                f"RAY_TMPDIR: {kept} is too long: Ray's sockets need a path of at most "
+                f"{_LONGEST_FOLDER - len(_RANDOM_NAME)} characters. Choose another folder, or unset it."
+            )
+        Path(kept).mkdir(parents=True, exist_ok=True)
+        return tempfile.mkdtemp(prefix="r", dir=kept)
     folder = session_directory(session) / "ray"
     if len(str(folder)) > _LONGEST_FOLDER:
-        return tempfile.mkdtemp(prefix="r", dir=folder.parent.parent)
-    folder.mkdir(exist_ok=True)
+        return tempfile.mkdtemp(prefix="r", dir=own_folder(_LONGEST_FOLDER - len(_RANDOM_NAME)))
+    folder.mkdir(mode=0o700, exist_ok=True)
     return str(folder)
 
 

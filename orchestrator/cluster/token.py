@@ -54,7 +54,12 @@ def require_token() -> None:
 
 def token_path() -> Path:
     """The file from which Ray reads its token if RAY_AUTH_TOKEN is not set."""
-    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if path := os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return Path(path)
+    try:
+        return Path.home() / ".ray" / "auth_token"
+    except RuntimeError:
+        raise UsageError("This user has no home directory: set HOME, or RAY_AUTH_TOKEN_PATH.") from None
 
 
 def token() -> str | None:

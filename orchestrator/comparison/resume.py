@@ -16,8 +16,9 @@ from orchestrator.spec import trust
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.validation import validated
-from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT, check_not_driven
+from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT
 from orchestrator.store.folders import load_comparison_spec, load_result
+from orchestrator.store.locks import check_not_driven
 from orchestrator.store.metrics import METRICS
 
 

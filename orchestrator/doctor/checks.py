@@ -9,17 +9,15 @@ from __future__ import annotations
 import os
 import platform
 import stat
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
-from orchestrator.doctor import machine
+from orchestrator.doctor import folder_checks, machine
+from orchestrator.doctor.check import GIB, Check, Status
 from orchestrator.doctor.environment import version as installed
 from workers.telemetry.listeners import Listener, listeners
-
-GIB = 2**30
 
 TESTED = {"tensorflow": "2.21", "keras": "3.15", "ray": "2.60"}
 """Release series that pyproject.toml allows; a test keeps the two equal."""
@@ -27,25 +25,7 @@ TESTED = {"tensorflow": "2.21", "keras": "3.15", "ray": "2.60"}
 MEMORY_FOR_A_RUN = 4 * GIB
 """`regatta compare digits` needs about five TensorFlow processes of 0.5-0.7 GiB, and Ray."""
 
-PACKAGES = ("orchestrator", "workers", "jobs")
-
-
-class Status(StrEnum):
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True)
-class Check:
-    """The result of one check, a line of the report."""
-
-    name: str
-    status: Status
-    detail: str
-    """What was found."""
-    remedy: str = ""
-    """What to do; empty if there is nothing to do."""
+FEWEST_PROCESSES, FEWEST_FILES = 1024, 256
 
 
 def diagnose(runs: Path = Path("runs")) -> tuple[Check, ...]:
@@ -67,8 +47,10 @@ def diagnose(runs: Path = Path("runs")) -> tuple[Check, ...]:
             ports(machine.ports()),
             token(os.environ, Path.home()),
             sockets(listeners()),
-            disk(runs, *machine.disk_free(runs)),
-            shadowing(Path.cwd(), Path(__file__).parents[2]),
+            folder_checks.disk(runs, *machine.disk_free(runs)),
+            limits(machine.limits()),
+            folder_checks.own_folder(tempfile.gettempdir(), machine.own_folder_problem()),
+            folder_checks.shadowing(Path.cwd(), Path(__file__).parents[2]),
         )
 
 
@@ -217,22 +199,12 @@ def sockets(found: Sequence[Listener]) -> Check:
     return Check("Sockets", Status.WARN, detail, remedy)
 
 
-def disk(folder: Path, nearest: Path, free: int, writable: bool) -> Check:
-    detail = f"{free / GIB:.1f} GiB free for {folder}"
-    if not writable:
-        return Check("Disk", Status.FAIL, f"{nearest} is not writable", "choose another folder with --out")
-    if free < GIB / 4:
-        return Check("Disk", Status.FAIL, detail, "free some space, or choose another folder with --out")
-    if free < 2 * GIB:
-        return Check("Disk", Status.WARN, detail, "free some space: checkpoints of a large model may not fit")
-    return Check("Disk", Status.OK, detail)
-
-
-def shadowing(folder: Path, home: Path) -> Check:
-    """Whether `folder` has folders with the names of Regatta's packages, which lie in `home`."""
-    same_names = [name for name in PACKAGES if (folder / name).is_dir() and folder.resolve() != home.resolve()]
-    if not same_names:
-        return Check("Folder", Status.OK, f"nothing in {folder} has the name of a package of Regatta")
-    names = " and ".join(f"{name}/" for name in same_names)
-    detail = f"{names} in {folder}: Python scripts run here import these instead; `regatta` and its replicas do not"
-    return Check("Folder", Status.OK, detail, "run scripts that use the Python API with `python -P`")
+def limits(found: machine.Limits) -> Check:
+    """Ray starts some 30 processes and 300 threads beside the tasks."""
+    detail = f"{found.processes or 'any number of'} processes, {found.files or 'any number of'} open files"
+    if found.processes is not None and found.processes < FEWEST_PROCESSES:
+        remedy = f"`ulimit -u {FEWEST_PROCESSES}`, or ask for more: Ray and TensorFlow start hundreds of threads"
+        return Check("Limits", Status.WARN, detail, remedy)
+    if found.files is not None and found.files < FEWEST_FILES:
+        return Check("Limits", Status.WARN, detail, f"`ulimit -n {FEWEST_FILES}`")
+    return Check("Limits", Status.OK, detail)

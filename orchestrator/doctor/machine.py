@@ -9,6 +9,7 @@ import contextlib
 import json
 import math
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from workers.session import LONGEST_OWN, own_folder
 
 ROOT = Path("/")
 GPU_REPORT = Path(__file__).parents[2] / "workers" / "telemetry" / "gpu_report.py"
@@ -49,6 +52,14 @@ class Cores:
     @property
     def usable(self) -> int:
         return max(1, min(self.affinity, math.ceil(self.quota) if self.quota else self.affinity))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of this user's processes; None for none."""
+
+    processes: int | None
+    files: int | None
 
 
 @dataclass(frozen=True)
@@ -202,3 +213,22 @@ def _read(path: Path) -> str:
         return path.read_text().strip()
     except OSError:
         return ""
+
+
+def limits() -> Limits:
+    """Soft limits: `ulimit -u` and `ulimit -n`."""
+
+    def soft(kind: int) -> int | None:
+        value = resource.getrlimit(kind)[0]
+        return None if value == resource.RLIM_INFINITY else value
+
+    return Limits(soft(resource.RLIMIT_NPROC), soft(resource.RLIMIT_NOFILE))
+
+
+def own_folder_problem() -> str | None:
+    """Why the folder for sockets and logs cannot be used; None if it can."""
+    try:
+        own_folder(LONGEST_OWN)
+    except OSError as error:
+        return str(error)
+    return None

@@ -18,7 +18,7 @@ from orchestrator.runs.runner import Runner, Watcher
 from orchestrator.runs.session import Session
 from orchestrator.sinks.fanout import check_sinks
 from orchestrator.spec.run import RunSpec
-from orchestrator.store.directory import claim_directory
+from orchestrator.store.locks import claim_directory
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,13 @@ from orchestrator.runs.checkpoints import Resumed, checkpointing
 from orchestrator.runs.execution import Planned
 from orchestrator.spec import trust
 from orchestrator.spec.run import RunSpec
-from orchestrator.store.directory import RESULT, SPEC, check_not_driven
+from orchestrator.store.directory import RESULT, SPEC
 from orchestrator.store.folders import load_result, load_spec
+from orchestrator.store.locks import check_not_driven
 from orchestrator.store.metrics import METRICS, Metrics
+from workers.checkpoints.destination import open_storage
 from workers.checkpoints.errors import CheckpointError
-from workers.checkpoints.store import CheckpointStore, none_usable, open_storage
+from workers.checkpoints.store import CheckpointStore, none_usable
 
 
 def plan_resume(path: Path, changes: Mapping[str, Any]) -> tuple[Planned, str]:

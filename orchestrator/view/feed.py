@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from orchestrator.store.directory import RESULT, is_driven
+from orchestrator.store.directory import RESULT
 from orchestrator.store.folders import load_result, load_spec
+from orchestrator.store.locks import is_driven
 from orchestrator.store.metrics import METRICS, Metrics
 from orchestrator.view.board import Board, FindingLine
 from orchestrator.view.outcome import outcome

@@ -8,14 +8,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from workers.checkpoints import arrays
 from workers.checkpoints.errors import CheckpointError, DamagedError, FencedError
 from workers.checkpoints.manifest import ARRAYS, MANIFEST, MAX_BYTES, Manifest, Score, Share, from_bytes, to_bytes
-from workers.checkpoints.retries import PatientStorage
-from workers.checkpoints.storage import FENCE, LocalStorage, Name, Storage, parsed_name
+from workers.checkpoints.storage import FENCE, Name, Storage, parsed_name
 from workers.messages import Taken
 from workers.snapshot import CallbackMemory, Snapshot
 
@@ -241,17 +239,3 @@ def none_usable(found: Sequence[str], url: str) -> str:
         f"None of the {len(found)} checkpoints in {url} can be trusted, so there is nothing to resume from: "
         f"{'; '.join(found[:3])}{'; ...' if len(found) > 3 else ''}. Restore a copy of one of them, or start a new run."
     )
-
-
-def open_storage(destination: str) -> Storage:
-    """Open `destination`, a path or a URI.
-
-    Raises:
-        CheckpointError: `pyarrow.fs` does not support the URI.
-    """
-    destination = destination.removeprefix("file://")
-    if "://" not in destination:
-        return PatientStorage(LocalStorage(Path(destination)))
-    from workers.checkpoints.remote import RemoteStorage
-
-    return PatientStorage(RemoteStorage(destination))

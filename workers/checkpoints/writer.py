@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from workers.checkpoints.destination import open_storage
 from workers.checkpoints.errors import CheckpointError, FencedError
 from workers.checkpoints.manifest import Score
-from workers.checkpoints.store import CheckpointStore, open_storage
+from workers.checkpoints.store import CheckpointStore
 from workers.messages import Checkpointing, Leg
 from workers.news import CheckpointFailed, CheckpointWritten, Evaluation, Stamp
 from workers.snapshot import Snapshot

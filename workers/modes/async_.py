@@ -24,7 +24,7 @@ from workers.modes.async_steps import AsyncSteps
 from workers.modes.mode import Call, Decision
 from workers.modes.ps_workers import PsWorkers, current_worker
 from workers.modes.registry import traits
-from workers.modes.step_timer import StepTimer, none_if_nan
+from workers.modes.step_timer import StepTimer, measured
 from workers.snapshot import Snapshot
 from workers.stragglers import Pace, pace_of
 
@@ -173,7 +173,7 @@ class AsyncMode:
             time.sleep(sum(pace.seconds() for _ in range(steps)))
         slept = time.monotonic() - started
         logs, numbers, reads = self._steps(iterator, steps)
-        busy, waited = none_if_nan(logs[0]), none_if_nan(logs[1])
+        busy, waited = measured(logs[0]), measured(logs[1])
         self._completed.put(
             Call(
                 worker=worker,

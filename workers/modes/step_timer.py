@@ -98,6 +98,9 @@ def nan() -> tf.Tensor:
     return tf.constant(math.nan, tf.float64)
 
 
-def none_if_nan(seconds: float) -> float | None:
-    """A measured time as Python has it: None instead of NaN, and never below 0."""
-    return None if math.isnan(seconds) else max(0.0, float(seconds))
+def measured(seconds: float) -> float | None:
+    """A measured time as Python has it; None for NaN, and if the host's clock was set back meanwhile.
+
+    TensorFlow has no monotonic clock in graphs. Sums of tiny differences may be below 0 by rounding.
+    """
+    return max(0.0, float(seconds)) if seconds > -0.001 else None

@@ -14,7 +14,7 @@ import numpy as np
 from workers.model.step import TrainStep
 from workers.modes.joined_batch import as_if_alone
 from workers.modes.mode import Consult, Decision
-from workers.modes.step_timer import StepTimer, none_if_nan
+from workers.modes.step_timer import StepTimer, measured
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -61,7 +61,7 @@ class SyncCall:
         communication += self._seconds_elsewhere() - before
         width = max(1, len(self._train_step.names))
         rows = logs.numpy().reshape(-1, width).astype(np.float64)
-        return rows, _decode(decision.numpy()), (none_if_nan(waited), none_if_nan(communication))
+        return rows, _decode(decision.numpy()), (measured(waited), measured(communication))
 
     def _compiled(self, timer: StepTimer, divisor: float, workers: int) -> Any:
         import tensorflow as tf

@@ -6,10 +6,12 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from workers.modes.mode import Call
 from workers.news import CallTiming
 
+_SLACK = 0.05
 MIN_SECONDS = 0.1
 """Calls are summed up until they took this long, so that short ones are not reported one by one."""
 
@@ -65,7 +67,7 @@ class CallTimer:
         """Add a call; yields a timing if its worker has one due."""
         calls = self._pending.setdefault(call.worker, [])
         if len(call.steps):
-            calls.append(call)
+            calls.append(_plausible(call))
         if sum(c.ended - c.started for c in calls) >= MIN_SECONDS:
             yield self._sum_up(call.worker)
 
@@ -89,6 +91,15 @@ class CallTimer:
             communication=_total(call.communication for call in calls),
             snapshot=snapshot,
         )
+
+
+def _plausible(call: Call) -> Call:
+    """`call`, without parts that took longer than all of it: the host's clock was set while they were timed."""
+    most = call.ended - call.started + _SLACK
+    parts = (call.busy, call.input_wait, call.communication)
+    if all(part is None or part <= most for part in parts):
+        return call
+    return replace(call, busy=None, input_wait=None, communication=None)
 
 
 def _total(values: Iterator[float | None]) -> float | None:

@@ -14,10 +14,11 @@ from orchestrator.runs.checkpoints import check_destination, checkpointing
 from orchestrator.spec.run import RunSpec
 from tests.integration.local_runs import train
 from tests.unit.checkpoints.snapshots import ABOUT, a_snapshot
+from workers.checkpoints.destination import open_storage
 from workers.checkpoints.errors import CheckpointError, FencedError
 from workers.checkpoints.manifest import ARRAYS, MANIFEST, Score
 from workers.checkpoints.storage import FENCE
-from workers.checkpoints.store import CheckpointStore, open_storage
+from workers.checkpoints.store import CheckpointStore
 
 
 @pytest.fixture(scope="module")

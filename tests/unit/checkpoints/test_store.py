@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from tests.unit.checkpoints.snapshots import ABOUT, a_snapshot
+from workers.checkpoints.destination import open_storage
 from workers.checkpoints.errors import CheckpointError, FencedError
 from workers.checkpoints.manifest import ARRAYS, Score
 from workers.checkpoints.storage import FENCE, LocalStorage
-from workers.checkpoints.store import CheckpointStore, open_storage
+from workers.checkpoints.store import CheckpointStore
 
 pytestmark = pytest.mark.unit
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.doctor import checks, machine
-from orchestrator.doctor.checks import GIB, Status
+from orchestrator.doctor import checks, folder_checks, machine
+from orchestrator.doctor.check import GIB, Status
 from orchestrator.doctor.machine import ChildAnswer, Cores, Memory, Ports
 from workers.telemetry.listeners import Listener
 
@@ -188,17 +188,17 @@ def test_sockets() -> None:
     [(50 * GIB, True, "ok"), (GIB, True, "warn"), (GIB // 8, True, "fail"), (50 * GIB, False, "fail")],
 )
 def test_disk(free: int, writable: bool, status: str) -> None:
-    assert checks.disk(Path("runs"), Path("/data"), free, writable).status == status
+    assert folder_checks.disk(Path("runs"), Path("/data"), free, writable).status == status
 
 
 def test_shadowing(tmp_path: Path) -> None:
     (tmp_path / "workers").mkdir()
     (tmp_path / "jobs").mkdir()
-    check = checks.shadowing(tmp_path, REPOSITORY)
+    check = folder_checks.shadowing(tmp_path, REPOSITORY)
     assert check.status == Status.OK
     assert "workers/ and jobs/" in check.detail
     assert check.remedy
-    assert not checks.shadowing(REPOSITORY, REPOSITORY).remedy, "Regatta's own checkout has no remedy"
+    assert not folder_checks.shadowing(REPOSITORY, REPOSITORY).remedy, "Regatta's own checkout has no remedy"
 
 
 def test_diagnose_runs_every_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -217,7 +217,30 @@ def test_diagnose_runs_every_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         "Ray token",
         "Sockets",
         "Disk",
+        "Limits",
+        "Temporary",
         "Folder",
     ]
     assert [check.name for check in found] == names
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("processes", "files", "status", "words"),
+    [
+        (None, None, Status.OK, "any number of processes"),
+        (4096, 1024, Status.OK, "4096 processes, 1024 open files"),
+        (150, 1024, Status.WARN, "ulimit -u 1024"),
+        (None, 64, Status.WARN, "ulimit -n 256"),
+    ],
+)
+def test_limits(processes: int | None, files: int | None, status: Status, words: str) -> None:
+    found = checks.limits(machine.Limits(processes, files))
+    assert found.status is status
+    assert words in f"{found.detail} {found.remedy}"
+
+
+def test_the_folder_for_sockets() -> None:
+    assert folder_checks.own_folder("/tmp", None).status is Status.OK
+    assert "too long for sockets" in folder_checks.own_folder("/scratch/batch/1234567/tmp/node", None).detail
+    assert folder_checks.own_folder("/tmp", "it is not yours").status is Status.FAIL

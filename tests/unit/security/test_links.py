@@ -16,9 +16,10 @@ import pytest
 from orchestrator.errors import UsageError
 from orchestrator.report import write_reports
 from orchestrator.store import documents
-from orchestrator.store.directory import RunStore, check_not_driven
+from orchestrator.store.directory import RunStore
 from orchestrator.store.export import export
 from orchestrator.store.folders import load_environment, load_spec
+from orchestrator.store.locks import check_not_driven
 from orchestrator.store.metrics import SCHEMA, Metrics
 from tests.made import status
 from tests.unit.security.conftest import Command, assert_refused

@@ -27,13 +27,13 @@ from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import (
     RESULT,
     RunStore,
-    claim_directory,
     new_id,
     to_json,
     write_atomically,
 )
 from orchestrator.store.documents import to_text
 from orchestrator.store.folders import find_runs, load_comparison, load_result
+from orchestrator.store.locks import claim_directory
 from orchestrator.store.metrics import METRICS, Metrics
 from tests.made import in_order, status
 from workers import files
@@ -226,7 +226,7 @@ def test_only_one_of_many_concurrent_claims_succeeds(tmp_path: Path) -> None:
 
 
 def test_the_claim_of_a_command_that_was_killed_ends_with_it(tmp_path: Path) -> None:
-    code = "import os, sys; from pathlib import Path; from orchestrator.store.directory import claim_directory;"
+    code = "import os, sys; from pathlib import Path; from orchestrator.store.locks import claim_directory;"
     code += "claim_directory(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", code, tmp_path / "run"], check=False)
     assert (tmp_path / "run" / ".claim").exists()

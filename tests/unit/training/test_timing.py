@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from workers.modes.mode import Call
+from workers.modes.step_timer import measured
 from workers.training.timing import CallTimer, LegClock
 
 pytestmark = pytest.mark.unit
@@ -53,3 +54,21 @@ def test_each_worker_has_its_own_timings_and_each_snapshot_counts_once() -> None
 def test_a_call_without_steps_has_no_timing() -> None:
     timer = CallTimer("r", clock(0.0))
     assert list(timer.add(call(0, 1, 0, 0.0, 0.5))) == list(timer.flush()) == []
+
+
+@pytest.mark.parametrize("part", ["busy", "input_wait", "communication"])
+def test_parts_longer_than_the_call_are_not_measured(part: str) -> None:
+    """The host's clock was set: a straggler of 25,700 ms a step was seen."""
+    timer = CallTimer("r", clock(0.0))
+    (timing,) = timer.add(
+        call(0, 1, 1, 0.0, 0.2, **{"busy": 0.1, "input_wait": 0.01, "communication": 0.0, part: 25.7})
+    )
+    assert (timing.busy, timing.input_wait, timing.communication) == (None, None, None)
+    assert timing.seconds == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(1.5, 1.5), (0.0, 0.0), (-1e-9, 0.0), (-25.7, None), (float("nan"), None)]
+)
+def test_seconds_below_zero_are_not_measured(seconds: float, expected: float | None) -> None:
+    assert measured(seconds) == expected
