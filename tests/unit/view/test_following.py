@@ -128,6 +128,16 @@ def test_how_a_run_ended(tmp_path: Path) -> None:
     assert (board.phase, board.outcome) == ("interrupted", "its driver ended without writing a result")
 
 
+def test_a_driver_is_known_by_its_lock(tmp_path: Path) -> None:
+    """Its pid may be another process by now: here, this one."""
+    writing = Writing(tmp_path).begins().trains(5).committed()
+    feed = Feed(tmp_path)
+    assert feed.update().outcome is None
+    writing.store.close()
+    assert feed.update().outcome == "its driver ended without writing a result"
+    feed.close()
+
+
 def test_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no spec\.yaml"):
         Feed(tmp_path)
