@@ -33,7 +33,12 @@ def _visible(character: str) -> str:
 
 def is_number(value: object) -> TypeGuard[float]:
     """Whether `value` is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float can represent
+        return False
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -26,10 +26,8 @@ def stored_comparison(path: Path, changes: Mapping[str, Any]) -> CompareSpec:
     """The spec of the comparison in folder `path`, with `changes` to fields that are not compared.
 
     Raises:
-        UsageError: the comparison is finished, or its spec cannot be read.
+        UsageError: its spec cannot be read.
     """
-    if (path / COMPARISON).exists():
-        raise UsageError(f"The comparison in {path} is finished, so there is nothing to resume: see its report.md.")
     if changes.get("workers") is not None:
         raise UsageError("workers: a comparison cannot be resumed with another number. Start a new comparison.")
     values = load_comparison_spec(path)
@@ -44,11 +42,17 @@ def stored_comparison(path: Path, changes: Mapping[str, Any]) -> CompareSpec:
 def remaining_runs(
     spec: CompareSpec, path: Path, results: list[RunResult], tell: Callable[[str], None]
 ) -> tuple[list[Planned], Schedule]:
-    """Like `schedule`, without the runs that are done, whose stored results are appended to `results`."""
+    """Like `schedule`, without the runs that are done, whose stored results are appended to `results`.
+
+    Raises:
+        UsageError: all runs are done, and the comparison is written.
+    """
     first_runs: dict[str, Planned] = {}
     for planned, done in _walk(schedule(spec, path, [])[1]):
         if done is None and planned.spec.variant_name not in first_runs:
             first_runs[planned.spec.variant_name] = _resume(planned, tell)
+    if not first_runs and (path / COMPARISON).exists():
+        raise UsageError(f"The comparison in {path} is finished, so there is nothing to resume: see its report.md.")
 
     def rest() -> Schedule:
         whole = schedule(spec, path, results)[1]

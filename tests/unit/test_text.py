@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.text import factor, number, plain, seconds, unavailable
+from orchestrator.text import factor, is_number, number, plain, seconds, unavailable
 
 pytestmark = pytest.mark.unit
 
@@ -25,3 +25,12 @@ def test_reasons_why_something_is_not_available() -> None:
 def test_control_characters_are_spelled_out() -> None:
     assert plain("a\x1b[2J\u202eb\ud800\n") == "a\\x1b[2J\\u202eb\\ud800\\x0a"
     assert len(plain("x" * 5000)) == 2000
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(1, True), (0.5, True), (10**400, False), (float("nan"), False), (True, False), ("1", False), (None, False)],
+    ids=lambda value: str(value)[:9],
+)
+def test_finite_numbers(value: object, expected: bool) -> None:
+    assert is_number(value) is expected

@@ -1,0 +1,64 @@
+"""A comparison that is resumed: runs that are done are kept, the others follow, and a finished one is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.comparison.resume import remaining_runs, stored_comparison
+from orchestrator.comparison.schedule import assemble, schedule
+from orchestrator.errors import UsageError
+from orchestrator.results import RunResult
+from orchestrator.runs.execution import Planned
+from orchestrator.spec.comparison import CompareSpec
+from orchestrator.store.directory import RunStore, write_comparison, write_comparison_spec
+from tests.unit.comparison.test_schedule import result_of
+
+pytestmark = pytest.mark.unit
+
+
+def stored(path: Path, done: int) -> tuple[CompareSpec, list[Planned]]:
+    """A comparison of two modes and two seeds with a comparison.json, of which `done` runs have results."""
+    spec = CompareSpec.make({"job": "digits", "seeds": 2})
+    path.mkdir()
+    write_comparison_spec(path, spec.model_dump(mode="json"))
+    results: list[RunResult] = []
+    runs = schedule(spec, path, results)[1]
+    planned = [next(runs)]
+    while True:
+        try:
+            planned.append(runs.send(result_of(planned[-1])))
+        except StopIteration:
+            break
+    for one in planned[:done]:
+        one.path.mkdir(parents=True)
+        store = RunStore(one.path)
+        store.write_result(result_of(one))
+        store.close()
+    write_comparison(path, assemble(path.name, spec, results[:done]))
+    return spec, planned
+
+
+@pytest.mark.parametrize("done", [0, 1, 3])
+def test_runs_that_a_timeout_left_out_follow(tmp_path: Path, done: int) -> None:
+    """comparison.json was written all the same."""
+    _, planned = stored(tmp_path / "c", done)
+    spec = stored_comparison(tmp_path / "c", {})
+    results: list[RunResult] = []
+    _, rest = remaining_runs(spec, tmp_path / "c", results, lambda _: None)
+    following = [next(rest)]
+    while True:
+        try:
+            following.append(rest.send(result_of(following[-1])))
+        except StopIteration:
+            break
+    assert [one.run_id for one in following] == [one.run_id for one in planned[done:]]
+    assert len(results) == 4
+
+
+def test_a_comparison_without_missing_runs_is_finished(tmp_path: Path) -> None:
+    stored(tmp_path / "c", 4)
+    spec = stored_comparison(tmp_path / "c", {})
+    with pytest.raises(UsageError, match="is finished, so there is nothing to resume"):
+        remaining_runs(spec, tmp_path / "c", [], lambda _: None)
