@@ -170,9 +170,12 @@ def _release_address(wire: Wire) -> None:
 
 def _load_job(settings: ReplicaSettings) -> Job:
     from jobs.loading import load_job_class, validate_params
+    from workers.model.process_state import guarded, kept
 
-    job_class = load_job_class(settings.job, settings.directory)
-    return job_class(validate_params(job_class, settings.params))
+    with kept("the job's file"):
+        job_class = load_job_class(settings.job, settings.directory)
+        job = job_class(validate_params(job_class, settings.params))
+    return guarded(job)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from workers.messages import Assignment
+from workers.model.process_state import protect
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -67,7 +68,8 @@ def configure_tensorflow(assignment: Assignment) -> None:
     # Keras chose it at import; it can only be another one if the user's own keras.json says so.
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(f"Keras runs on {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
-    keras.config.set_dtype_policy(assignment.settings.dtype_policy)
+    if assignment.settings.mixed_precision:  # else Keras' own, which follows what the job sets with `set_floatx`
+        keras.config.set_dtype_policy(assignment.settings.dtype_policy)
     threads = max(1, round(assignment.cpus))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads())
@@ -80,3 +82,4 @@ def configure_tensorflow(assignment: Assignment) -> None:
             tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
     for gpu in tf.config.get_visible_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+    protect()

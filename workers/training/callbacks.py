@@ -18,6 +18,8 @@ from jobs.api import DataContext, Job
 from workers.data.stream import checked, without_tuner
 from workers.model import state
 from workers.model.learning_rate import learning_rate_variable
+from workers.model.logs import numbers
+from workers.model.process_state import kept
 from workers.modes.mode import Call, Consult, Decision
 from workers.session import say
 from workers.settings import ReplicaSettings
@@ -169,7 +171,7 @@ class Callbacks:
         if snapshot is not None:
             state.load(self._model, snapshot)
         before = self._rate()
-        with _naming_the_callback():
+        with _naming_the_callback(), kept("a callback"):
             hooks()
         rate = self._rate()
         self.state = None
@@ -200,7 +202,7 @@ class Callbacks:
             dataset = checked(self._job.eval_dataset(DataContext(self._settings.batch_size)), "eval_dataset")
             self._evaluation = without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if self._settings.prefetch else dataset)
         logs = self._model.evaluate(self._evaluation, callbacks=self._list, return_dict=True, verbose=0)
-        return {f"val_{name}": float(value) for name, value in logs.items()}
+        return {f"val_{name}": value for name, value in numbers(logs).items()}
 
     def _rate(self) -> float | None:
         variable = learning_rate_variable(self._model)

@@ -9,6 +9,7 @@ from workers.data.stream import checked, first_batch, without_tuner
 from workers.errors import UnknownMetricError
 from workers.messages import Assignment
 from workers.model import state
+from workers.model.logs import numbers
 from workers.model.step import make_model
 from workers.news import Evaluation, Stamp
 from workers.snapshot import Snapshot
@@ -54,4 +55,4 @@ class Evaluator:
 
     def _evaluate(self) -> dict[str, float]:
         values = self._model.evaluate(self._dataset, return_dict=True, verbose=0)
-        return {f"val_{name}": float(value) for name, value in values.items()}
+        return {f"val_{name}": value for name, value in numbers(values).items()}
