@@ -43,15 +43,15 @@ def protect() -> None:
 
 
 def _clear_session(free_memory: bool = True) -> None:
-    from workers.model.process_state import session_cleared
+    import sys  # this code runs with the globals of Keras' module
 
-    session_cleared(free_memory=free_memory)
+    sys.modules["workers.model.process_state"].session_cleared(free_memory=free_memory)
 
 
 def _reset_default_graph() -> None:
-    from workers.model.process_state import say_once
+    import sys
 
-    say_once("tf.compat.v1.reset_default_graph() has no effect here")
+    sys.modules["workers.model.process_state"].say_once("tf.compat.v1.reset_default_graph() has no effect here")
 
 
 def session_cleared(*, free_memory: bool) -> None:

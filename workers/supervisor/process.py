@@ -53,8 +53,7 @@ def start_zygote(session: str) -> socket.socket:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=python_environment()
-                | {SESSION_MARK: session, "OPENBLAS_NUM_THREADS": "1", "KERAS_BACKEND": "tensorflow"},
+                env=python_environment() | {SESSION_MARK: session, "OPENBLAS_NUM_THREADS": "1"},
             )
         # A thread reaps it; otherwise it would stay a zombie while this process lives.
         threading.Thread(target=process.wait, daemon=True).start()

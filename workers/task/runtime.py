@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from workers.addresses import split
 from workers.messages import Assignment
 from workers.model.process_state import protect
 
@@ -23,14 +25,25 @@ def environment(assignment: Assignment) -> dict[str, str]:
     """Environment variables of the task's process, in addition to its supervisor's."""
     return {
         "TF_CONFIG": json.dumps(assignment.tf_config),
-        "KERAS_BACKEND": "tensorflow",
-        # A proxy between hosts breaks TensorFlow's gRPC.
-        "no_grpc_proxy": "*",
+        "no_grpc_proxy": _without_proxy(assignment),
         "PYTHONUNBUFFERED": "1",
         "REGATTA_TASK": str(assignment.task),
         **(_xla_flags() if assignment.settings.jit else {}),
         **assignment.secrets,
     }
+
+
+def _without_proxy(assignment: Assignment) -> str:
+    """Hosts that gRPC connects to directly, because a proxy between tasks breaks TensorFlow.
+
+    gRPC reads this variable instead of `no_proxy`, so what the site excludes is part of it. It compares names by their
+    ends and addresses by CIDR blocks, and knows no `*`.
+    """
+    given = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy") or ""  # noqa: SIM112 - gRPC's spelling
+    site = [host.strip() for host in given.split(",")]
+    addresses = chain.from_iterable(assignment.tf_config.get("cluster", {}).values())
+    hosts = (split(address)[0] for address in addresses)
+    return ",".join(dict.fromkeys([*filter(None, site), "0.0.0.0/0", "::/0", *hosts]))
 
 
 def _xla_flags() -> dict[str, str]:

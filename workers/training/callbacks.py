@@ -14,8 +14,9 @@ from dataclasses import replace
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
-from jobs.api import DataContext, Job
-from workers.data.stream import checked, without_tuner
+from jobs.api import Job
+from workers.data.evaluation import evaluation_data
+from workers.data.stream import without_tuner
 from workers.model import state
 from workers.model.learning_rate import learning_rate_variable
 from workers.model.logs import numbers
@@ -199,7 +200,7 @@ class Callbacks:
         import tensorflow as tf
 
         if self._evaluation is None:
-            dataset = checked(self._job.eval_dataset(DataContext(self._settings.batch_size)), "eval_dataset")
+            dataset = evaluation_data(self._job, self._settings)
             self._evaluation = without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if self._settings.prefetch else dataset)
         logs = self._model.evaluate(self._evaluation, callbacks=self._list, return_dict=True, verbose=0)
         return {f"val_{name}": value for name, value in numbers(logs).items()}
