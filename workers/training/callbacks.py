@@ -121,10 +121,10 @@ class Callbacks:
             self._call = len(self._steps)
             self._log([dict(zip(names, map(float, row), strict=True)) for row in call.logs])
 
-    def call_begins(self, snapshot: Callable[[], Snapshot]) -> Decision:
-        """Run the hooks that precede the batches of the next call."""
+    def call_begins(self) -> Decision:
+        """Run the hooks that precede the batches of the next call, on the state that the hooks before them left."""
         self._call = len(self._steps)
-        return self._run(snapshot() if self._needs_model else None, self._begin_batch)
+        return self._run(state.read(self._model) if self._needs_model else None, self._begin_batch, load=False)
 
     def call_ended(self, snapshot: Callable[[], Snapshot]) -> Decision:
         """Run the batch hooks for the latest call: once, with the index of its last batch, as Keras does."""
@@ -167,9 +167,12 @@ class Callbacks:
         self._epoch += 1
         self._list.on_epoch_end(self._epoch - 1, self._logs)
 
-    def _run(self, snapshot: Snapshot | None, hooks: Callable[[], None]) -> Decision:
-        """Run `hooks` on the model in the state of `snapshot` (as it is, if None); returns what they changed."""
-        if snapshot is not None:
+    def _run(self, snapshot: Snapshot | None, hooks: Callable[[], None], *, load: bool = True) -> Decision:
+        """Run `hooks` on the model in the state of `snapshot` (as it is, if None); returns what they changed.
+
+        `load`: the model is not in that state yet.
+        """
+        if snapshot is not None and load:
             state.load(self._model, snapshot)
         before = self._rate()
         with _naming_the_callback(), kept("a callback"):

@@ -65,7 +65,7 @@ class _LegRun:
         while mode.step < plan.total_steps and not decision.stop:
             end = plan.total_steps if self._epochs is None else min(plan.total_steps, self._epochs.end)
             if consult is Consult.BATCHES:  # as in `fit`, a batch that has begun is trained
-                self._consult(lambda callbacks: callbacks.call_begins(self._reports.state))
+                self._consult(lambda callbacks: callbacks.call_begins())
             wish = Decision(steps=self._tuner.steps, stop=self._trainer.stop is not None, consult=consult)
             calls, decision = mode.advance(wish, min(next_snapshot, self._checkpoints.boundary, end), end)
             decision = self._process(calls, consult, decision)
