@@ -72,6 +72,8 @@ class TrainStep:
             for metric in self.model.metrics:
                 metric.reset_state()
             logs = self.model.train_step(batch)
+            if isinstance(logs, dict):
+                logs = _read(logs)
         if not isinstance(logs, dict) or "loss" not in _flat(logs):
             raise NoLossError(
                 f"{type(self.model).__name__}.train_step returned {_describe(logs)}; Regatta needs a dict with "
@@ -122,6 +124,18 @@ def _flat(logs: dict[str, Any]) -> dict[str, Any]:
     for name, value in logs.items():
         flat |= _flat(value) if isinstance(value, dict) else {name: value}
     return flat
+
+
+def _read(logs: dict[str, Any]) -> dict[str, Any]:
+    """The values of those variables that `logs` holds: outside of the step's scope, they would be those before it."""
+    import keras
+
+    def one(value: Any) -> Any:
+        if isinstance(value, dict):
+            return _read(value)
+        return value.value if isinstance(value, keras.Variable) else value
+
+    return {name: one(value) for name, value in logs.items()}
 
 
 def _is_scalar(value: Any) -> bool:

@@ -20,6 +20,7 @@ NAMES = {
     "two": {"f1_score": "f1_score_element_{}", "f1_score_1": "f1_score_1_{}"},
     "matrix": {"confusion": "confusion_{}_{}"},
     "large": {"confusion": None},
+    "variable": {},
 }
 
 
@@ -37,7 +38,14 @@ def by_name(logs: dict[str, Any], names: dict[str, str | None]) -> dict[str, flo
 
 @pytest.mark.parametrize(
     ("mode", "metric"),
-    [("sync", "f1"), slow("async", "f1"), ("async", "two"), slow("sync", "matrix"), slow("sync", "large")],
+    [
+        ("sync", "f1"),
+        slow("async", "f1"),
+        ("async", "two"),
+        ("sync", "variable"),
+        slow("sync", "matrix"),
+        slow("sync", "large"),
+    ],
 )
 def test_they_are_those_of_fit(mode: str, metric: str, tmp_path: Path) -> None:
     import keras

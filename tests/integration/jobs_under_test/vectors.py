@@ -25,6 +25,21 @@ class Confusion(keras.metrics.Metric):
         return self.total
 
 
+class Right(keras.metrics.Metric):
+    """The number of samples that were classified rightly, as the variable itself."""
+
+    def __init__(self, **options):
+        super().__init__(name="right", **options)
+        self.total = self.add_variable((), "zeros", name="total")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        right = keras.ops.equal(keras.ops.argmax(y_true, -1), keras.ops.argmax(y_pred, -1))
+        self.total.assign_add(keras.ops.sum(keras.ops.cast(right, "float32")))
+
+    def result(self):
+        return self.total
+
+
 class Vectors(Job):
     class Params(Job.Params):
         metric: str = "f1"
@@ -34,6 +49,7 @@ class Vectors(Job):
             "f1": lambda: [keras.metrics.F1Score(average=None)],
             "two": lambda: [keras.metrics.F1Score(average=None), keras.metrics.FBetaScore(name="f1_score_1")],
             "matrix": lambda: [Confusion()],
+            "variable": lambda: [Right()],
             "large": lambda: [Confusion(20)],
         }
         model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3, activation="softmax")])
