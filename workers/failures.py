@@ -70,6 +70,8 @@ _HINTS = {
     "outside the valid range of [0": "Labels have to be from 0 to the number of the model's outputs minus 1.",
     "corrupted record": "A TFRecord file is damaged; jobs.data.tfrecord.examples says which.",
     "truncated record": "A TFRecord file is cut off; jobs.data.tfrecord.examples says which.",
+    "cache lockfile already exists": "Several readers of the dataset are open at once, and dataset.cache(path) allows "
+    "one: cache in memory, with .cache() or --cache.",
     "No such file or directory": "Every task reads its data from this path on its own host.",
 }
 """What to try, by a part of the message."""

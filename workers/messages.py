@@ -61,6 +61,15 @@ class TaskFailure:
 
 
 @dataclass(frozen=True)
+class Waits:
+    """News of a task that is not ready although its deadline is near: where its main thread is."""
+
+    task: Task
+    where: str
+    """One line: the job's own line if it is in the job's code, and the innermost function."""
+
+
+@dataclass(frozen=True)
 class Assignment:
     """What a task is told when it starts. Valid for every leg trained in the group."""
 
@@ -70,6 +79,8 @@ class Assignment:
     cpus: float = 1.0
     gpus: float = 0.0
     target_metric: str | None = None
+    ready_within: float | None = None
+    """Seconds that the task has from its start until it is ready; None if nobody waits."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Environment variables of the task. Their values are masked in its log and failures."""
 

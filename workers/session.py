@@ -68,10 +68,13 @@ def session_directory(session: str) -> Path:
 
 
 def python_environment() -> dict[str, str]:
-    """This process' environment, with Regatta's packages first on Python's path."""
+    """This process' environment, with Regatta's packages first on Python's path, and Keras 3 on TensorFlow as Keras.
+
+    docs/jobs.md has a table of the variables that a site may have set.
+    """
     inherited = os.environ.get("PYTHONPATH", "")
     path = os.pathsep.join(part for part in (str(PACKAGES), inherited) if part)
-    return dict(os.environ) | {"PYTHONPATH": path}
+    return dict(os.environ) | {"PYTHONPATH": path, "KERAS_BACKEND": "tensorflow", "TF_USE_LEGACY_KERAS": "0"}
 
 
 def say(text: str) -> None:

@@ -67,6 +67,8 @@ class ReplicaSettings(BaseModel):
     """Stop when an evaluation reaches this, for example "val_accuracy>=0.95"."""
     eval_every: Annotated[Count | None, Flag("training", default="a twentieth of the training samples")] = None
     """Training samples between evaluations."""
+    eval_steps: Annotated[Count | None, Flag("training", default="all of the evaluation data")] = None
+    """Batches of an evaluation, for evaluation data that never end."""
     seed: Annotated[Seed, Flag("training")] = 0
     """Seed of the initial weights and of the order of the data."""
     learning_rate: Annotated[

@@ -196,17 +196,15 @@ class Machine:
             return [orders.Preempt()]
         if state.deadline is None or now <= state.deadline:
             return []
-        missing = sorted(state.waiting)
-        listed = ", ".join(f"{task} ({state.seen.get(task, 'silent')})" for task in missing)
         late = [
-            replace(f, kind=FailureKind.LATE, summary=f"not ready in time; missing: {listed}; {f.summary}")
-            for f in self._hangs.suspects(missing, now)
+            replace(f, kind=FailureKind.LATE, summary=f"not ready in time; missing: {state.missing}; {f.summary}")
+            for f in self._hangs.suspects(sorted(state.waiting), now)
         ]
         if late:
             return [self._after_failure(late[0], tuple(late), now)]
         error = ClusterError(
-            f"Not all tasks were ready in time; missing: {listed}. Their logs show how far they got. A model that "
-            "takes long to compile needs a larger --launch-timeout; a silent task is on a host that cannot be reached."
+            f"Not all tasks were ready in time; missing: {state.missing}. Their logs show how far they got. A "
+            "task that computes needs a larger --launch-timeout; a silent one is on a host that cannot be reached."
         )
         return [orders.Abort(error)]
 

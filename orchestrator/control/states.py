@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.control.failure_policy import MACHINES
 from orchestrator.metric_target import MetricTarget
-from workers.messages import PREEMPTED, FailureKind, Task, TaskFailure
+from workers.messages import PREEMPTED, FailureKind, Task, TaskFailure, Waits
 from workers.news import Evaluation, LegFinished, LegStarted, ReplicaState, ReplicaStatus, SnapshotReady, Stamp
 
 CAUSE_GRACE_SECONDS = 3.0
@@ -46,9 +46,19 @@ class Launching:
     """Monotonic seconds by which all must be ready; None before the coordinator waits for them."""
     seen: Mapping[Task, ReplicaState] = field(default_factory=dict)
     """The last reported state of every task."""
+    where: Mapping[Task, str] = field(default_factory=dict)
+    """Where tasks wait that have said so."""
     replaceable: frozenset[Task] = frozenset()
     replacing: frozenset[Task] = frozenset()
     """Failed tasks whose replacement was ordered and has not reported yet."""
+
+    @property
+    def missing(self) -> str:
+        """The tasks that are not ready, with what is known of each."""
+        return ", ".join(f"{task} ({self._known(task)})" for task in sorted(self.waiting))
+
+    def _known(self, task: Task) -> str:
+        return "; ".join(filter(None, (str(self.seen.get(task, "silent")), self.where.get(task))))
 
 
 @dataclass(frozen=True)
@@ -137,7 +147,10 @@ def next_state(state: State, statuses: Sequence[ReplicaStatus], now: float) -> t
         seen = {**state.seen, **{status.task: status.state for status in statuses}}
         ready = {status.task for status in statuses if status.state is ReplicaState.READY}
         waiting = (state.waiting | {failure.task for failure in to_replace}) - ready
-        return (replace(state, waiting=waiting, seen=seen) if waiting else Idle()), Effects(to_replace=to_replace)
+        waits = (news for status in statuses for news in status.news if isinstance(news, Waits))
+        where = {**state.where, **{news.task: news.where for news in waits}}
+        following = replace(state, waiting=waiting, seen=seen, where=where) if waiting else Idle()
+        return following, Effects(to_replace=to_replace)
     if isinstance(state, Training):
         trained, effects = _train(state, statuses)
         return trained, replace(effects, to_replace=to_replace)

@@ -156,6 +156,7 @@ def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...]) -> Assign:
             cpus=by_task[task].cpus,
             gpus=by_task[task].gpus,
             target_metric=target.metric if target else None,
+            ready_within=spec.launch_timeout,
             secrets=secret_values,
         )
 

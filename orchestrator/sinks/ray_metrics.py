@@ -7,6 +7,7 @@ requires `ray[default]`; without it these calls do nothing. All names begin with
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.results import Finding, RunResult
@@ -91,11 +92,11 @@ class RayMetrics:
 
     def _set(self, name: str, value: float | None, **tags: str) -> None:
         if value is not None and name in (metrics := self._open()):
-            metrics[name].set(float(value), {**self._tags, **tags})
+            metrics[name].set(float(value), _ascii({**self._tags, **tags}))
 
     def _count(self, name: str, value: float, **tags: str) -> None:
         if value > 0 and name in (metrics := self._open()):
-            metrics[name].inc(value, {**self._tags, **tags})
+            metrics[name].inc(value, _ascii({**self._tags, **tags}))
 
     def _open(self) -> dict[str, Any]:
         """The metrics, created at the first call; none if Ray is not running."""
@@ -108,3 +109,8 @@ class RayMetrics:
                 self._metrics = {n: Gauge(n, text, (*_RUN, *tags)) for n, (text, tags) in GAUGES.items()}
                 self._metrics |= {n: Counter(n, text, (*_RUN, *tags)) for n, (text, tags) in COUNTERS.items()}
         return self._metrics
+
+
+def _ascii(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags as Ray accepts them: it raises UnicodeEncodeError for a run in `--out läufe`, so `ä` becomes `\\xe4`."""
+    return {name: value.encode("ascii", "backslashreplace").decode() for name, value in tags.items()}

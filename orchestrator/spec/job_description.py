@@ -53,7 +53,7 @@ def _ask_child(request: Mapping[str, Any] | None) -> list[dict[str, Any]]:
             stdin=question,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env=python_environment() | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env=python_environment() | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         ) as child:
             os.close(writer)
             try:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.made import assignment, leg
 from workers import messages, news, wire
-from workers.messages import Checkpointing, FailureKind, Start, Taken, Task, TaskFailure
+from workers.messages import Checkpointing, FailureKind, Start, Taken, Task, TaskFailure, Waits
 from workers.news import (
     CallTiming,
     CheckpointFailed,
@@ -83,6 +83,7 @@ EXAMPLES: list[Any] = [
     NOT_WRITTEN,
     wire.Score(STAMP, SNAPSHOT),
     wire.StopLeg("target", 1),
+    Waits(W0, "in f (job.py:1: f())"),
     wire.ReleaseAddress(),
     wire.AddressReleased(),
     wire.Ready(),

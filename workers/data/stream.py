@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.api import DataContext, Job
 from workers.data import sharding
+from workers.data.counting import counted
 from workers.data.sharding import Batches
 from workers.errors import DataError
 from workers.messages import Position
@@ -178,7 +179,7 @@ def samples_per_epoch(job: Job, batch_size: int) -> int:
                 return samples
             if batches == samples // batch_size:  # the job drops the remainder
                 return batches * batch_size
-    count = sum(int(tf.shape(tf.nest.flatten(batch)[0])[0]) for batch in dataset)
+    count = counted(dataset)
     if count == 0:
         raise DataError("train_dataset is empty: it yields no batch at all. Check its source and its filters.")
     return count

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.api import Job
 from workers.errors import NoLossError, NotCompiledError
+from workers.model.logs import element_names
 from workers.model.optimizers import build_optimizers
 from workers.model.scope import step_scope
 
@@ -71,21 +72,50 @@ class TrainStep:
             for metric in self.model.metrics:
                 metric.reset_state()
             logs = self.model.train_step(batch)
+            if isinstance(logs, dict):
+                logs = _read(logs)
         if not isinstance(logs, dict) or "loss" not in _flat(logs):
             raise NoLossError(
                 f"{type(self.model).__name__}.train_step returned {_describe(logs)}; Regatta needs a dict with "
                 'the step\'s loss: return {"loss": loss, ...}'
             )
         logs = _flat(logs)
-        scalars = {name: tf.cast(value, tf.float32) for name, value in logs.items() if _is_scalar(value)}
-        if "loss" not in scalars:
+        if not _is_scalar(logs["loss"]):
             raise NoLossError(
                 f"the loss that {type(self.model).__name__}.train_step returned has shape {logs['loss'].shape}; "
                 "it has to be one number: take the mean over the batch"
             )
-        scalars |= self._more_logs()
+        scalars = self._scalars(logs, batch) | self._more_logs()
         self.names = ("loss", *(name for name in scalars if name != "loss"))
         return tf.stack([scalars[name] for name in self.names])
+
+    def _scalars(self, logs: Logs, batch: Any) -> Logs:
+        """The `logs` as scalars: of vectors, the mean and the elements."""
+        import tensorflow as tf
+
+        found: Logs = {}
+        for name, value in logs.items():
+            if _is_scalar(value):
+                found[name] = tf.cast(value, tf.float32)
+                continue
+            vector = tf.convert_to_tensor(value)
+            if not (vector.dtype.is_floating or vector.dtype.is_integer) or self._is_by_sample(name, vector, batch):
+                continue
+            vector = tf.cast(vector, tf.float32)
+            found[name] = tf.reduce_mean(vector)
+            if vector.shape.is_fully_defined():
+                names = element_names(name, vector.shape.as_list(), logs.keys())
+                found |= dict(zip(names, tf.unstack(tf.reshape(vector, [-1])), strict=True)) if names else {}
+        return found
+
+    def _is_by_sample(self, name: str, vector: tf.Tensor, batch: Any) -> bool:
+        """Whether a logged vector is no metric, but something that a custom `train_step` returns for every sample."""
+        import tensorflow as tf
+
+        if name in _flat(self.model.get_metrics_result()):
+            return False
+        sizes = {part.shape[0] for part in tf.nest.flatten(batch) if part.shape.rank}
+        return vector.shape.rank is None or vector.shape[0] is None or vector.shape[0] in sizes
 
 
 def _flat(logs: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +124,18 @@ def _flat(logs: dict[str, Any]) -> dict[str, Any]:
     for name, value in logs.items():
         flat |= _flat(value) if isinstance(value, dict) else {name: value}
     return flat
+
+
+def _read(logs: dict[str, Any]) -> dict[str, Any]:
+    """The values of those variables that `logs` holds: outside of the step's scope, they would be those before it."""
+    import keras
+
+    def one(value: Any) -> Any:
+        if isinstance(value, dict):
+            return _read(value)
+        return value.value if isinstance(value, keras.Variable) else value
+
+    return {name: one(value) for name, value in logs.items()}
 
 
 def _is_scalar(value: Any) -> bool:

@@ -21,7 +21,7 @@ from workers.model.learning_rate import scale_schedule
 from workers.model.optimizers import iterations, optimizers
 from workers.model.step import TrainStep, make_model
 from workers.modes.async_steps import AsyncSteps
-from workers.modes.mode import Call, Decision
+from workers.modes.mode import Call, Consult, Decision
 from workers.modes.ps_workers import PsWorkers, current_worker
 from workers.modes.registry import traits
 from workers.modes.step_timer import StepTimer, measured
@@ -96,7 +96,9 @@ class AsyncMode:
         self._warm_up()
 
     def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
-        while self._in_flight < self._most_in_flight and self._scheduled < total:
+        # A second call in flight would be a step ahead of what callbacks decide after every batch.
+        most = self._workers if proposal.consult >= Consult.BATCH_ENDS else self._most_in_flight
+        while self._in_flight < most and self._scheduled < total:
             steps = min(proposal.steps, total - self._scheduled)
             self._in_flight += 1
             self._scheduled += steps

@@ -25,11 +25,16 @@ if TYPE_CHECKING:
 
 
 class Consult(IntEnum):
-    """How often the leader's callbacks run: never, after every epoch, or after every call."""
+    """How often the leader's callbacks run: the larger values include the smaller ones."""
 
     NEVER = 0
     EPOCHS = 1
     CALLS = 2
+    """After every call of fused steps."""
+    BATCH_ENDS = 3
+    """After every call, which has one step unless the spec says more."""
+    BATCHES = 4
+    """Before and after every such call."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Decision:
     rewritten: bool = False
     """The leader's callbacks changed its state, which every replica has to adopt."""
     consult: Consult = Consult.NEVER
-    """Used once, when a leg begins."""
+    """Agreed on when a leg begins; a mode with several calls in flight keeps one per worker for `BATCH_ENDS`."""
 
 
 @dataclass(frozen=True)

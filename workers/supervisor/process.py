@@ -54,8 +54,7 @@ def start_zygote(session: str) -> socket.socket:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env=python_environment()
-            | {SESSION_MARK: session, "OPENBLAS_NUM_THREADS": "1", "KERAS_BACKEND": "tensorflow"},
+            env=python_environment() | {SESSION_MARK: session, "OPENBLAS_NUM_THREADS": "1"},
         )
     deadline = time.monotonic() + _START_SECONDS
     if process.wait(_START_SECONDS) == 0:

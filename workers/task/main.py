@@ -20,6 +20,7 @@ from workers.failures import describe
 from workers.messages import Assignment
 from workers.modes.registry import traits
 from workers.settings import ReplicaSettings
+from workers.task.waiting import say_if_late
 from workers.wire import AddressReleased, Preempted, Ready, ReleaseAddress, StopLeg
 
 
@@ -31,10 +32,13 @@ class Wire:
         self._lock = threading.Lock()
         self.commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.on_stop: Callable[[str, int], None] = lambda _reason, _leg: None
+        self.ready: Callable[[], None] = lambda: None
         self.assignment: Assignment = self._connection.recv()
         threading.Thread(target=self._listen, name="regatta-commands", daemon=True).start()
 
     def send(self, event: Any) -> None:
+        if isinstance(event, Ready):
+            self.ready()
         with self._lock:
             self._connection.send(event)
 
@@ -101,6 +105,7 @@ def _run(wire: Wire) -> None:
 
     assignment = wire.assignment
     configure_tensorflow(assignment)
+    wire.ready = say_if_late(assignment, wire.send)
     if assignment.task.type == "evaluator":
         _evaluate(wire)
     elif traits(assignment.settings.mode).serves(assignment.task):
@@ -170,9 +175,12 @@ def _release_address(wire: Wire) -> None:
 
 def _load_job(settings: ReplicaSettings) -> Job:
     from jobs.loading import load_job_class, validate_params
+    from workers.model.process_state import guarded, kept
 
-    job_class = load_job_class(settings.job, settings.directory)
-    return job_class(validate_params(job_class, settings.params))
+    with kept("the job's file"):
+        job_class = load_job_class(settings.job, settings.directory)
+        job = job_class(validate_params(job_class, settings.params))
+    return guarded(job)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from workers.addresses import split
 from workers.messages import Assignment
+from workers.model.process_state import protect
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -22,14 +25,25 @@ def environment(assignment: Assignment) -> dict[str, str]:
     """Environment variables of the task's process, in addition to its supervisor's."""
     return {
         "TF_CONFIG": json.dumps(assignment.tf_config),
-        "KERAS_BACKEND": "tensorflow",
-        # A proxy between hosts breaks TensorFlow's gRPC.
-        "no_grpc_proxy": "*",
+        "no_grpc_proxy": _without_proxy(assignment),
         "PYTHONUNBUFFERED": "1",
         "REGATTA_TASK": str(assignment.task),
         **(_xla_flags() if assignment.settings.jit else {}),
         **assignment.secrets,
     }
+
+
+def _without_proxy(assignment: Assignment) -> str:
+    """Hosts that gRPC connects to directly, because a proxy between tasks breaks TensorFlow.
+
+    gRPC reads this variable instead of `no_proxy`, so what the site excludes is part of it. It compares names by their
+    ends and addresses by CIDR blocks, and knows no `*`.
+    """
+    given = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy") or ""  # noqa: SIM112 - gRPC's spelling
+    site = [host.strip() for host in given.split(",")]
+    addresses = chain.from_iterable(assignment.tf_config.get("cluster", {}).values())
+    hosts = (split(address)[0] for address in addresses)
+    return ",".join(dict.fromkeys([*filter(None, site), "0.0.0.0/0", "::/0", *hosts]))
 
 
 def _xla_flags() -> dict[str, str]:
@@ -67,7 +81,8 @@ def configure_tensorflow(assignment: Assignment) -> None:
     # Keras chose it at import; it can only be another one if the user's own keras.json says so.
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(f"Keras runs on {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
-    keras.config.set_dtype_policy(assignment.settings.dtype_policy)
+    if assignment.settings.mixed_precision:  # else Keras' own, which follows what the job sets with `set_floatx`
+        keras.config.set_dtype_policy(assignment.settings.dtype_policy)
     threads = max(1, round(assignment.cpus))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads())
@@ -80,3 +95,4 @@ def configure_tensorflow(assignment: Assignment) -> None:
             tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
     for gpu in tf.config.get_visible_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+    protect()

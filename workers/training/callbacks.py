@@ -8,19 +8,22 @@ step. See docs/callbacks.md and docs/adr/0004-callbacks.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from jobs.api import DataContext, Job
-from workers.data.stream import checked, without_tuner
+from jobs.api import Job
+from workers.data.evaluation import evaluation_data
+from workers.data.stream import without_tuner
 from workers.model import state
 from workers.model.learning_rate import learning_rate_variable
+from workers.model.logs import numbers
+from workers.model.process_state import kept
 from workers.modes.mode import Call, Consult, Decision
+from workers.session import say
+from workers.settings import ReplicaSettings
 from workers.snapshot import CallbackMemory, Snapshot
 from workers.training.callback_memory import recall, remember
 from workers.training.callback_needs import (
@@ -29,6 +32,7 @@ from workers.training.callback_needs import (
     how_often,
     monitors_validation,
     needs_model_after_calls,
+    say_which_need_every_batch,
 )
 
 if TYPE_CHECKING:
@@ -39,30 +43,36 @@ if TYPE_CHECKING:
 class Callbacks:
     """The callbacks of one leg, on the leader."""
 
-    def __init__(self, job: Job, model: keras.Model, batch_size: int, *, prefetch: bool = True) -> None:
+    def __init__(self, job: Job, model: keras.Model, settings: ReplicaSettings) -> None:
         self._job = job
         self._model = model
-        self._batch_size = batch_size
-        self._prefetch = prefetch
+        self._settings = settings
         callbacks = callbacks_of(job)
+        say_which_need_every_batch(callbacks, settings.steps_per_call)
         self.consult = max(map(how_often, callbacks), default=Consult.NEVER)
         """How often the callbacks have to be called."""
         self._needs_model = any(map(needs_model_after_calls, callbacks))
         self._validates = bool(callbacks) and (job.validate_each_epoch or any(map(monitors_validation, callbacks)))
         self._callbacks = callbacks
         self._evaluation: tf.data.Dataset | None = None
-        self._steps: list[dict[str, float]] = []
+        self._steps: list[Mapping[str, float]] = []
+        self._sums: dict[str, float] = {}
         self._logs: dict[str, float] = {}
         self._epoch = 0
         self._call = 0
+        self._begun = False
+        """The batch hooks of the next call have begun."""
         self._steps_per_epoch = 1
         self._memory: CallbackMemory | None = None
+        self._resumed = False
         self.state: Snapshot | None = None
         """The model's state after the latest hooks, if they changed more than its learning rate; else None."""
 
-    def start_at(self, epoch: int, steps_per_epoch: int, memory: CallbackMemory | None = None) -> None:
-        """Continue within `epoch`, counted from 0, with the callbacks' saved state."""
-        self._epoch, self._steps_per_epoch, self._memory = epoch, steps_per_epoch, memory
+    def start_at(
+        self, epoch: int, steps_per_epoch: int, memory: CallbackMemory | None = None, *, resumed: bool = False
+    ) -> None:
+        """Continue within `epoch`, counted from 0, with the callbacks' saved state. `resumed`: steps came before."""
+        self._epoch, self._steps_per_epoch, self._memory, self._resumed = epoch, steps_per_epoch, memory, resumed
 
     def memory(self) -> CallbackMemory | None:
         """Save the callbacks' state, for a leg that continues from here; None if they are never called."""
@@ -74,41 +84,62 @@ class Callbacks:
 
         if not self.consult:
             return Decision()
-        self._list = keras.callbacks.CallbackList(
-            self._callbacks,
-            add_history=True,
-            model=self._model,
-            verbose=0,
-            epochs=-(-total_steps // self._steps_per_epoch),
-            steps=self._steps_per_epoch,
-        )
         self._model.stop_training = False
+        start = state.read(self._model)
 
         def hooks() -> None:
             if self._memory is not None:
                 append_to_logs(self._callbacks)
+            self._list = keras.callbacks.CallbackList(
+                self._callbacks,
+                add_history=True,
+                model=self._model,  # `set_model` may change it, as `on_train_begin` may
+                verbose=0,
+                epochs=-(-total_steps // self._steps_per_epoch),
+                steps=self._steps_per_epoch,
+            )
             self._list.on_train_begin()
+            if self._resumed:
+                self._undo_since(start)
             if self._memory is None:
                 self._list.on_epoch_begin(self._epoch)
             else:  # the current epoch has begun already
-                self._steps = recall(self._memory, self._list.callbacks)
+                self._log(recall(self._memory, self._list.callbacks))
 
-        return replace(self._run(state.read(self._model), hooks), consult=self.consult)
+        return replace(self._run(start, hooks), consult=self.consult)
+
+    def _undo_since(self, start: Snapshot) -> None:
+        """Put the model back into the state of the checkpoint, which has all that callbacks did when the run began."""
+        if _is_equal(start, state.read(self._model), None):
+            return
+        state.load(self._model, start)
+        say("callbacks changed the model when training began again: the state of Regatta's checkpoint is kept instead")
 
     def add_logs(self, call: Call, names: Sequence[str]) -> None:
         """Add what the steps of a call logged to the current epoch."""
         if self.consult:
             self._call = len(self._steps)
-            self._steps += [dict(zip(names, map(float, row), strict=True)) for row in call.logs]
+            self._log([dict(zip(names, map(float, row), strict=True)) for row in call.logs])
+
+    def call_begins(self) -> Decision:
+        """Run the hooks that precede the batches of the next call, on the state that the hooks before them left."""
+        self._call = len(self._steps)
+        return self._run(state.read(self._model) if self._needs_model else None, self._begin_batch, load=False)
 
     def call_ended(self, snapshot: Callable[[], Snapshot]) -> Decision:
         """Run the batch hooks for the latest call: once, with the index of its last batch, as Keras does."""
 
         def hooks() -> None:
-            self._list.on_train_batch_begin(self._call)
+            if not self._begun:
+                self._begin_batch()
+            self._begun = False
             self._list.on_train_batch_end(len(self._steps) - 1, self._means())
 
         return self._run(snapshot() if self._needs_model else None, hooks)
+
+    def _begin_batch(self) -> None:
+        self._begun = True
+        self._list.on_train_batch_begin(self._call)
 
     def epoch_ended(self, snapshot: Snapshot) -> Decision:
         """End the epoch, and begin the next one unless a callback stops training."""
@@ -132,16 +163,19 @@ class Callbacks:
 
     def _end_epoch(self) -> None:
         self._logs = self._means() | (self._validate() if self._validates else {})
-        self._steps = []
+        self._steps, self._sums = [], {}
         self._epoch += 1
         self._list.on_epoch_end(self._epoch - 1, self._logs)
 
-    def _run(self, snapshot: Snapshot | None, hooks: Callable[[], None]) -> Decision:
-        """Run `hooks` on the model in the state of `snapshot` (as it is, if None); returns what they changed."""
-        if snapshot is not None:
+    def _run(self, snapshot: Snapshot | None, hooks: Callable[[], None], *, load: bool = True) -> Decision:
+        """Run `hooks` on the model in the state of `snapshot` (as it is, if None); returns what they changed.
+
+        `load`: the model is not in that state yet.
+        """
+        if snapshot is not None and load:
             state.load(self._model, snapshot)
         before = self._rate()
-        with _naming_the_callback(self._list):
+        with _naming_the_callback(), kept("a callback"):
             hooks()
         rate = self._rate()
         self.state = None
@@ -154,19 +188,25 @@ class Callbacks:
             rewritten=self.state is not None,
         )
 
+    def _log(self, steps: Sequence[Mapping[str, float]]) -> None:
+        """Add steps to the epoch. Their sums are kept, because a mean is wanted as often as after every batch."""
+        self._steps += steps
+        for step in steps:
+            for name, value in step.items():
+                self._sums[name] = self._sums.get(name, 0.0) + value
+
     def _means(self) -> dict[str, float]:
         """Means of what the steps of the epoch have logged so far."""
-        names = self._steps[-1] if self._steps else ()
-        return {name: float(np.mean([step[name] for step in self._steps])) for name in names}
+        return {name: total / len(self._steps) for name, total in self._sums.items()}
 
     def _validate(self) -> dict[str, float]:
         import tensorflow as tf
 
         if self._evaluation is None:
-            dataset = checked(self._job.eval_dataset(DataContext(self._batch_size)), "eval_dataset")
-            self._evaluation = without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if self._prefetch else dataset)
+            dataset = evaluation_data(self._job, self._settings)
+            self._evaluation = without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if self._settings.prefetch else dataset)
         logs = self._model.evaluate(self._evaluation, callbacks=self._list, return_dict=True, verbose=0)
-        return {f"val_{name}": float(value) for name, value in logs.items()}
+        return {f"val_{name}": value for name, value in numbers(logs).items()}
 
     def _rate(self) -> float | None:
         variable = learning_rate_variable(self._model)
@@ -185,13 +225,13 @@ def _is_equal(one: Snapshot, other: Snapshot, ignored: int | None) -> bool:
 
 
 @contextmanager
-def _naming_the_callback(callbacks: keras.callbacks.CallbackList) -> Iterator[None]:
+def _naming_the_callback() -> Iterator[None]:
     """Add the name of the failing callback, found in the frames of Keras' list, to exceptions of a hook."""
     try:
         yield
     except Exception as error:
         for frame, _ in walk_tb(error.__traceback__):
-            if frame.f_locals.get("self") is callbacks and "callback" in frame.f_locals:
+            if type(frame.f_locals.get("self")).__name__ == "CallbackList" and "callback" in frame.f_locals:
                 name, hook = type(frame.f_locals["callback"]).__name__, frame.f_code.co_name.lstrip("_")
                 error.add_note(f"Raised in {hook} of the callback {name}.")
         raise

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
-from jobs.api import DataContext, Job
-from workers.data.stream import checked, first_batch, without_tuner
-from workers.errors import UnknownMetricError
+from jobs.api import Job
+from workers.data.evaluation import evaluation_data
+from workers.data.stream import first_batch, without_tuner
+from workers.errors import DataError, UnknownMetricError
 from workers.messages import Assignment
 from workers.model import state
+from workers.model.logs import numbers
 from workers.model.step import make_model
 from workers.news import Evaluation, Stamp
 from workers.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import keras
+
+_SHARE_OF_LAUNCH = 0.7
+"""Share of the launch's seconds that the first evaluation may take; others go by before it begins."""
 
 
 class Evaluator:
@@ -21,23 +30,24 @@ class Evaluator:
         self._settings = assignment.settings
         self._target_metric = assignment.target_metric
         self._job = job
+        ready_within = assignment.ready_within
+        self._first_seconds = None if ready_within is None else _SHARE_OF_LAUNCH * ready_within
 
     def prepare(self) -> None:
         """Build the model and score its untrained weights once, which compiles it and shows which metrics it reports.
 
         Raises:
             UnknownMetricError: the target's metric is not among them.
-            DataError: the evaluation dataset is empty or not batched.
+            DataError: the evaluation dataset is empty, not batched, or does not end.
         """
         import tensorflow as tf
 
-        dataset = self._job.eval_dataset(DataContext(self._settings.batch_size))
-        dataset = checked(dataset, "eval_dataset")
+        dataset = evaluation_data(self._job, self._settings)
         dataset = dataset.cache() if self._settings.cache else dataset
         self._dataset = without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if self._settings.prefetch else dataset)
         batch = first_batch(self._dataset, "eval_dataset")
         self._model = make_model(self._job, self._settings.seed, batch)
-        names = self._evaluate()
+        names = self._evaluate(within=self._first_seconds)
         metric = self._target_metric
         if metric is not None and metric not in names:
             raise UnknownMetricError(
@@ -52,6 +62,28 @@ class Evaluator:
         metrics = self._evaluate()
         return Evaluation(stamp, metrics, time.monotonic() - started)
 
-    def _evaluate(self) -> dict[str, float]:
-        values = self._model.evaluate(self._dataset, return_dict=True, verbose=0)
-        return {f"val_{name}": float(value) for name, value in values.items()}
+    def _evaluate(self, within: float | None = None) -> dict[str, float]:
+        callbacks = [] if within is None else [_deadline(within)]
+        values = self._model.evaluate(self._dataset, callbacks=callbacks, return_dict=True, verbose=0)
+        return {f"val_{name}": value for name, value in numbers(values).items()}
+
+
+def _deadline(seconds: float) -> keras.callbacks.Callback:
+    """A callback that ends an evaluation with a DataError when it has taken `seconds`.
+
+    tf.data does not know of a generator whether it ends. If not, the first evaluation would last until the launch
+    has failed, which says nothing of data.
+    """
+    import keras
+
+    end = time.monotonic() + seconds
+
+    class Deadline(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_test_batch_end(self, batch: int, logs: object = None) -> None:
+            if time.monotonic() > end:
+                raise DataError(
+                    f"eval_dataset has not ended after {batch + 1} batches in {seconds:.0f} s. If it never ends, give "
+                    "--eval-steps N to evaluate on N batches; if it is only large, a larger --launch-timeout."
+                )
+
+    return Deadline()

@@ -59,10 +59,14 @@ class _LegRun:
         consult = decision.consult
         if consult:
             self._epochs = self._epochs or self._count_epochs()
+        if consult >= Consult.BATCH_ENDS:
+            self._tuner = CallTuner(self._leg.settings.steps_per_call or 1)
         self._start_clock(plan)
         while mode.step < plan.total_steps and not decision.stop:
             end = plan.total_steps if self._epochs is None else min(plan.total_steps, self._epochs.end)
-            wish = Decision(steps=self._tuner.steps, stop=self._trainer.stop is not None)
+            if consult is Consult.BATCHES:  # as in `fit`, a batch that has begun is trained
+                self._consult(lambda callbacks: callbacks.call_begins())
+            wish = Decision(steps=self._tuner.steps, stop=self._trainer.stop is not None, consult=consult)
             calls, decision = mode.advance(wish, min(next_snapshot, self._checkpoints.boundary, end), end)
             decision = self._process(calls, consult, decision)
             scored = next_snapshot <= mode.step < plan.total_steps
@@ -88,7 +92,7 @@ class _LegRun:
         for call in calls:
             self._report(call)
             self._tuner.observe(len(call.steps), call.ended - call.started)
-            if consult is Consult.CALLS:
+            if consult >= Consult.CALLS:
                 decision = self._consult(lambda callbacks: callbacks.call_ended(self._reports.state))
         return decision
 
@@ -107,12 +111,12 @@ class _LegRun:
         mode.begin(resume(self._model, start, self._start_snapshot), settings.seed)
         if mode.leads:
             self._folder = trainer.job.run_directory = run_folder(leg.directory)
-            self._callbacks = Callbacks(trainer.job, self._model, settings.batch_size, prefetch=settings.prefetch)
+            self._callbacks = Callbacks(trainer.job, self._model, settings)
             if self._callbacks.consult:
                 self._epochs = self._count_epochs()
                 first = Epochs(trainer.samples_per_epoch(), plan.global_batch)
                 memory = self._start_snapshot.callbacks if self._start_snapshot else None
-                self._callbacks.start_at(self._epochs.number, first.end, memory)
+                self._callbacks.start_at(self._epochs.number, first.end, memory, resumed=start.step > 0)
         self._clock.start_at(None)
         self._phases.add("load", self._clock.origin - self._clock.created)
         return plan

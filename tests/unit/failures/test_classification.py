@@ -129,6 +129,11 @@ def test_an_error_without_a_message(error: ValueError) -> None:
     assert describe(error, ASSIGNMENT).summary == "ValueError: no message"
 
 
+def test_a_cache_file_that_two_readers_share_has_a_hint() -> None:
+    error = InternalError("There appears to be a concurrent caching iterator running - cache lockfile already exists")
+    assert "--cache" in describe(error, ASSIGNMENT).hint
+
+
 def test_a_device_out_of_memory_has_a_hint() -> None:
     assert "--batch-size" in describe(ResourceExhaustedError("OOM"), ASSIGNMENT).hint
     assert describe(ValueError("OOM"), ASSIGNMENT).hint == ""
