@@ -94,7 +94,7 @@ class Host:
         self.zygote.wait()
 
 
-def until(found: Callable[[], Any], seconds: float = 10.0) -> Any:
+def until(found: Callable[[], Any], seconds: float = 60.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (answer := found()):
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -124,7 +124,7 @@ def new_host(short_folder: Path) -> Iterator[Callable[..., Host]]:
 
     def make(idle: float = 30.0, fork: float = 0.0) -> Host:
         """`idle`: seconds without a client after which the zygote ends; `fork`: seconds a fork takes to come up."""
-        hosts.append(Host(f"s{len(hosts)}", idle, fork))
+        hosts.append(Host(f"s{len(hosts)}-{os.getpid()}", idle, fork))
         return hosts[-1]
 
     yield make
