@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.api import Job
 from workers.errors import NoLossError, NotCompiledError
-from workers.model.optimizers import build_optimizers
+from workers.model.optimizer_guard import only
+from workers.model.optimizers import build_optimizers, optimizers
 from workers.model.scope import step_scope
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class TrainStep:
         with step_scope([*zeros, *local]):
             for metric in self.model.metrics:
                 metric.reset_state()
-            logs = self.model.train_step(batch)
+            with only(optimizers(self.model), self.model):
+                logs = self.model.train_step(batch)
         if not isinstance(logs, dict) or "loss" not in _flat(logs):
             raise NoLossError(
                 f"{type(self.model).__name__}.train_step returned {_describe(logs)}; Regatta needs a dict with "

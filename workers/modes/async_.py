@@ -73,6 +73,7 @@ class AsyncMode:
         with self._strategy.scope():
             self.model: keras.Model = make_model(self._job, seed, batch)
             self._counter = tf.Variable(0, dtype=tf.int64, trainable=False, name="regatta_updates")
+        self._offsets = self._offsets_at(0)
         self._train_step = TrainStep(self.model)
         self._element_spec = stream.element_spec
         with self._train_step.traced():
@@ -90,6 +91,9 @@ class AsyncMode:
     def begin(self, start: Snapshot, seed: int) -> None:
         self.adopt(start)
         self._counter.assign(start.step)
+        if (offsets := self._offsets_at(start.step)) != self._offsets:
+            self._offsets = offsets
+            self._steps = self._make_steps()
         self._paces = [pace_of(self._settings.straggler, seed, worker) for worker in range(self._workers)]
         self.step = self._scheduled = start.step
         self._open_data(seed, start.position)
@@ -121,8 +125,8 @@ class AsyncMode:
     def snapshot(self, clock: float) -> Snapshot:
         """The state, read while workers continue: variables may be a few updates apart, but each is consistent."""
         step = int(self._counter.numpy())
-        for optimizer in optimizers(self.model):
-            iterations(optimizer).assign(step)
+        for optimizer, offset in zip(optimizers(self.model), self._offsets, strict=True):
+            iterations(optimizer).assign(step + offset)
         return Snapshot(
             step=step,
             samples=step * self._settings.batch_size,
@@ -143,7 +147,13 @@ class AsyncMode:
 
     def _make_steps(self) -> AsyncSteps:
         timer = StepTimer(self._settings.monitor and self._on_cpu)
-        return AsyncSteps(self._strategy, self.model, self._train_step, self._counter, self._element_spec, timer)
+        return AsyncSteps(
+            self._strategy, self.model, self._train_step, self._counter, self._element_spec, timer, self._offsets
+        )
+
+    def _offsets_at(self, step: int) -> list[int]:
+        """What each optimizer's `iterations` are ahead of the run's `step`: they start at those of a loaded model."""
+        return [int(state.to_numpy(iterations(optimizer))) - step for optimizer in optimizers(self.model)]
 
     def _open_data(self, seed: int, position: Position = ()) -> None:
         """Create an iterator on each worker, over the batches of its shard after `position`."""

@@ -19,6 +19,7 @@ import numpy as np
 from jobs.api import DataContext, Job
 from workers.data.stream import checked, without_tuner
 from workers.model import state
+from workers.model.finalize import finalize
 from workers.model.learning_rate import learning_rate_variable
 from workers.modes.mode import Call, Consult, Decision
 from workers.snapshot import CallbackMemory, Snapshot
@@ -121,11 +122,12 @@ class Callbacks:
         return self._run(snapshot, hooks)
 
     def finish(self, snapshot: Snapshot) -> Decision:
-        """End training. An epoch that has begun ends with it, however few steps it had."""
+        """End training, as `fit` does. An epoch that has begun ends with it, however few steps it had."""
 
         def hooks() -> None:
             if self._steps:
                 self._end_epoch()
+            finalize(self._model)
             self._list.on_train_end(self._logs)
 
         return self._run(snapshot, hooks)
