@@ -35,6 +35,10 @@ class UnsupportedOptimizerError(RefusedError):
     """The optimizer has a setting that does not work with several replicas."""
 
 
+class UnsupportedGradientError(RefusedError):
+    """A gradient of the model cannot be combined over workers. The message names it and says what to do."""
+
+
 class ProfileError(RefusedError):
     """The straggler profile cannot be parsed. The message says what would be allowed."""
 

@@ -72,6 +72,7 @@ class SharedMemory:
     """Memory shared with all other workers of a group, which run on this host."""
 
     def __init__(self, rank: int, own: mmap.mmap, peers: Sequence[_Peer]) -> None:
+        self._rank = rank
         self._own = own
         self._peers = peers
         self._memories = [memory for _, memory in sorted([(rank, own), *((p.rank, p.memory) for p in peers)])]
@@ -94,6 +95,20 @@ class SharedMemory:
             self._sum(values[start : start + length], sums[start : start + length])
         self.seconds += time.monotonic() - entered
         return total
+
+    def gather(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Concatenate the `rows` of all workers, in order of rank; their numbers of rows may differ.
+
+        Raises:
+            RuntimeError: as for `sum`.
+        """
+        counts = np.zeros(len(self._memories), np.int64)
+        counts[self._rank] = len(rows)
+        counts = self.sum(counts)
+        gathered = np.zeros((counts.sum(), *rows.shape[1:]), rows.dtype)
+        first = counts[: self._rank].sum()
+        gathered[first : first + len(rows)] = rows
+        return self.sum(gathered)
 
     def _sum(self, values: np.ndarray[Any, Any], total: np.ndarray[Any, Any]) -> None:
         offset = self._round % 2 * SLOT_BYTES

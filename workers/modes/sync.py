@@ -74,8 +74,8 @@ class SyncMode:
             self.model: keras.Model = make_model(self._job, seed, batch)
         # The noise scale compares two batch sizes, which unequal shares do not have.
         norms = SquareNorms() if self._settings.gradient_noise and not self._settings.balance else None
+        self._reducer = reducer = Reducer(self._timer, self._memory)
         if self._replicas > 1:
-            reducer = Reducer(self._timer, self._memory)
             for optimizer in optimizers(self.model):
                 refuse_unsupported(optimizer)
                 average_gradients(optimizer, self._divisor, reducer, norms)
@@ -128,7 +128,7 @@ class SyncMode:
         self._run(self._iterator, 0, Decision())  # the clock starts when all workers are ready
 
     def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
-        steps = min((self._agreed or proposal).steps, boundary - self.step)
+        steps = 1 if self._reducer.varies else min((self._agreed or proposal).steps, boundary - self.step)
         started = time.monotonic()
         if self._pace is not None:
             drawn = sum(self._pace.seconds() for _ in range(steps))
