@@ -22,9 +22,10 @@ from workers.model.optimizers import iterations, optimizers
 from workers.model.step import TrainStep, make_model
 from workers.modes.async_steps import AsyncSteps
 from workers.modes.mode import Call, Decision
-from workers.modes.ps_workers import PsWorkers, current_worker
+from workers.modes.ps_workers import PsWorkers, current_worker, endless
 from workers.modes.registry import traits
 from workers.modes.step_timer import StepTimer, none_if_nan
+from workers.modes.unsupported import refuse_unsupported
 from workers.snapshot import Snapshot
 from workers.stragglers import Pace, pace_of
 
@@ -73,6 +74,7 @@ class AsyncMode:
         with self._strategy.scope():
             self.model: keras.Model = make_model(self._job, seed, batch)
             self._counter = tf.Variable(0, dtype=tf.int64, trainable=False, name="regatta_updates")
+        refuse_unsupported(self.model, "async", workers=self._workers, merges=True)
         self._offsets = self._offsets_at(0)
         self._train_step = TrainStep(self.model)
         self._element_spec = stream.element_spec
@@ -182,7 +184,7 @@ class AsyncMode:
         if pace is not None:
             time.sleep(sum(pace.seconds() for _ in range(steps)))
         slept = time.monotonic() - started
-        logs, numbers, reads = self._steps(iterator, steps)
+        logs, numbers, reads = endless(self._steps, iterator, steps)
         busy, waited = none_if_nan(logs[0]), none_if_nan(logs[1])
         self._completed.put(
             Call(

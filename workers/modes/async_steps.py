@@ -127,7 +127,7 @@ class AsyncSteps:
         # Optimizers update variables in a `merge_call`, which TensorFlow runs in this thread, where the scope of
         # the replica's thread does not apply. Without a scope here, Adam took each step for its first.
         with self._exchange.reading(messages), step_scope(local):
-            row = self._strategy.run(self._train_step, args=(batch, local))
+            row = self._train_step.on_replicas(self._strategy, batch, local)
         operations = graph.get_operations()[before:]
         self._operations = len(operations)
         updates = [operation for operation in operations if _touches_variable(operation)]

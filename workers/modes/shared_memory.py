@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from workers.addresses import split
-from workers.errors import BROKEN_OFF
+from workers.errors import BROKEN_OFF, DIVERGED
 
 SLOT_BYTES = 1 << 22
 """Larger values take several rounds. Best is a slot that fits into a core's cache and is worth a message."""
@@ -127,7 +127,7 @@ class SharedMemory:
                 peer.socket.send(message)
             for peer in self._peers:
                 if (received := peer.receive(len(message))) != message:
-                    what = "ended" if not received else f"is at {received!r}, this one at {message!r}"
+                    what = "ended" if not received else f"is at {received!r}, this one at {message!r}: {DIVERGED}"
                     raise RuntimeError(f"{BROKEN_OFF}: worker:{peer.rank} {what}")
         except OSError as error:
             raise RuntimeError(f"{BROKEN_OFF}: {error}") from error

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.integration import side_by_side
-from tests.integration.jobs_under_test.beyond_the_step import AVERAGED, BEFORE, LOADED
+from tests.integration.jobs_under_test.beyond_the_step import ALONE, AVERAGED, BEFORE, LOADED
 from tests.integration.local_runs import Trained, train
 from tests.marked import slow
 
@@ -41,6 +41,7 @@ def assert_equal(trained: Trained, plain: dict[str, Any], tolerance: float) -> N
     ("mode", "workers", "kind"),
     [
         ("sync", 1, "sgd"),
+        *(slow("sync", 1, kind) for kind in ALONE),
         *(slow("sync", 2, kind) for kind in AVERAGED),
         *(slow("async", 1, kind) for kind in AVERAGED if kind != "overflowing"),
     ],

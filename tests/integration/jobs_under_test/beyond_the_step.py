@@ -3,6 +3,8 @@
 from jobs.api import Job
 
 AVERAGED = ("sgd", "adam", "own", "overflowing")
+ALONE = ("accumulated", "overwritten")
+"""Those that only one worker of mode sync can train."""
 """Optimizers that set the final weights when training ends."""
 LOADED = ("schedule", "adam", "nadam", "averaged")
 """Compiled models that have been trained before."""
@@ -82,6 +84,10 @@ def optimizer(kind, loaded):
             return Own(0.05)
         case "overflowing", _:
             return keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05, **averaged), initial_scale=1e3)
+        case "accumulated", _:
+            return keras.optimizers.Adam(0.05, gradient_accumulation_steps=3)
+        case "overwritten", _:
+            return keras.optimizers.SGD(0.05, ema_overwrite_frequency=5, **averaged)
         case "schedule", _:
             return keras.optimizers.SGD(Counted(), momentum=0.9)
         case "adam", True:

@@ -37,8 +37,7 @@ class Sparse(Job):
         dataset = tf.data.Dataset.from_tensor_slices((ids, y))
         if self.params.kind.startswith("varying"):
             # The batch's longest sentence, of 3 to 6 words: as `padded_batch` does.
-            dataset = dataset.map(lambda x, y: (x[: 3 + x[0] % 4], y)).padded_batch(context.batch_size)
-            return dataset
+            return dataset.map(lambda x, y: (x[: 3 + x[0] % 4], y)).padded_batch(context.batch_size)
         return dataset.batch(context.batch_size)
 
     def eval_dataset(self, context):
