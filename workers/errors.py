@@ -27,6 +27,10 @@ class NotCompiledError(RefusedError):
     """The job's model has no loss and no optimizer."""
 
 
+class StatefulLayerError(RefusedError):
+    """A layer of the model keeps a state per row of its batches, which several workers would mix up."""
+
+
 class UnknownMetricError(RefusedError):
     """The spec's target names a metric that the evaluation of this model does not report."""
 
@@ -35,9 +39,16 @@ class UnsupportedOptimizerError(RefusedError):
     """The optimizer has a setting that does not work with several replicas."""
 
 
+class UnsupportedGradientError(RefusedError):
+    """A gradient of the model cannot be combined over workers. The message names it and says what to do."""
+
+
 class ProfileError(RefusedError):
     """The straggler profile cannot be parsed. The message says what would be allowed."""
 
+
+DIVERGED = "the workers' steps exchange gradients of different sizes"
+"""Part of the message if workers exchange values of different sizes, which is no fault of a machine."""
 
 BROKEN_OFF = "the exchange of gradients broke off"
 """Part of the message of every error that another worker caused."""

@@ -10,21 +10,47 @@ from pathlib import Path
 from jobs.data.errors import DataFileError
 from jobs.loading import JobNotFound, ParamsError
 from jobs.staged import as_written
-from workers.errors import BROKEN_OFF, RefusedError
+from workers.errors import BROKEN_OFF, DIVERGED, RefusedError
 from workers.messages import Assignment, FailureKind, TaskFailure
 
 _OUR_FOLDER = f"{Path(__file__).resolve().parent}{os.sep}"
+
+_INSTALLED = f"{os.sep}site-packages{os.sep}"
+_PLUMBING = (
+    _OUR_FOLDER,
+    f"{os.sep}contextlib.py",
+    "__autograph_generated_file",
+    *(f"{os.sep}tensorflow{os.sep}python{os.sep}{part}{os.sep}" for part in ("autograph", "distribute", "eager")),
+    *(f"{os.sep}tensorflow{os.sep}python{os.sep}{part}{os.sep}" for part in ("training", "util")),
+)
 
 _SPEC_ERRORS = (RefusedError, DataFileError, JobNotFound, ParamsError)
 _PORT_TAKEN = "Could not start gRPC server"
 """TensorFlow's message. If a port that the job itself opens is taken, that is an error of the user's code."""
 _PEER_ERRORS = ("UnavailableError", "AbortedError", "DeadlineExceededError", "CancelledError")
+_ABORTED = "Collective ops is aborted"
 _PEER_MESSAGES = (
-    "Collective ops is aborted",
+    _ABORTED,
     "Connection reset by peer",
     "failed to connect to all addresses",
     BROKEN_OFF,
 )
+
+_DETERMINISTIC = (
+    "AlreadyExistsError",
+    "DataLossError",
+    "FailedPreconditionError",
+    "InvalidArgumentError",
+    "NotFoundError",
+    "OutOfRangeError",
+    "PermissionDeniedError",
+    "UnimplementedError",
+)
+"""Kinds of TensorFlow's errors that the same data and code would raise again."""
+_MISMATCH = re.compile(r"(?:Shape mismatch in the collective|Collective instance \d+ expected)[^\n]*")
+"""Workers take part in a collective with different shapes or types. TensorFlow reports it as aborted collectives."""
+_PYTHON = re.compile(r"^(?:[\w.]+\.)?(?!RuntimeError)\w+(?:Error|Exception): .*\n(?:Traceback|\s*$)", re.MULTILINE)
+"""How an exception of Python code that TensorFlow runs (`py_function`, `from_generator`) begins in its message."""
 
 
 def describe(error: BaseException, assignment: Assignment) -> TaskFailure:
@@ -45,18 +71,38 @@ def classify(error: BaseException) -> FailureKind:
         return FailureKind.ADDRESS_TAKEN
     if isinstance(error, _SPEC_ERRORS):
         return FailureKind.SPEC
-    if type(error).__name__ in _PEER_ERRORS or any(sign in message for sign in _PEER_MESSAGES):
-        return FailureKind.PEER
-    return FailureKind.USER
+    return FailureKind.PEER if _is_of_a_peer(type(error).__name__, message) else FailureKind.USER
+
+
+def _is_of_a_peer(name: str, message: str) -> bool:
+    """Whether an error of type `name` arises from another task's end or the way to it."""
+    if _MISMATCH.search(message) or DIVERGED in message:
+        return False
+    if name in _PEER_ERRORS or BROKEN_OFF in message:
+        return True
+    if _PYTHON.search(_FUNCTION_NODE.sub("", message)) or (name in _DETERMINISTIC and _ABORTED not in message):
+        return False
+    return any(sign in message for sign in _PEER_MESSAGES)
 
 
 def user_traceback(error: BaseException) -> str:
-    """Format the traceback from the first frame outside `workers` on, which is the user's own code."""
+    """Format the traceback from the first frame outside `workers` on, which is the user's own code.
+
+    An error of code that TensorFlow called for us comes with up to 40 frames of its tracing and its replicas' threads,
+    which are left out.
+    """
     frames = list(traceback.extract_tb(error.__traceback__))
+    if any(_is_users(frame.filename) for frame in frames):
+        frames = [frame for frame in frames if not any(part in frame.filename for part in _PLUMBING)]
     first = next((i for i, frame in enumerate(frames) if not frame.filename.startswith(_OUR_FOLDER)), 0)
     lines = traceback.format_list(traceback.StackSummary.from_list(frames[first:]))
     message = without_repetitions("".join(traceback.format_exception_only(error)))
     return "".join(["Traceback (most recent call last):\n", *lines, message.removesuffix("\n"), "\n"])
+
+
+def _is_users(file: str) -> bool:
+    standard = f"{os.sep}lib{os.sep}python3"
+    return _INSTALLED not in file and standard not in file and not any(part in file for part in _PLUMBING)
 
 
 def _text(error: BaseException) -> str:
@@ -68,6 +114,9 @@ def _text(error: BaseException) -> str:
 
 _HINTS = {
     "outside the valid range of [0": "Labels have to be from 0 to the number of the model's outputs minus 1.",
+    "in the collective": "The shape of a collective varies between batches or workers: a layer, loss or train_step "
+    "reduces over workers a tensor of varying shape. Pad it to a fixed shape; if it is the same on all workers in each "
+    "step, --steps-per-call 1 helps too.",
     "corrupted record": "A TFRecord file is damaged; jobs.data.tfrecord.examples says which.",
     "truncated record": "A TFRecord file is cut off; jobs.data.tfrecord.examples says which.",
     "cache lockfile already exists": "Several readers of the dataset are open at once, and dataset.cache(path) allows "
@@ -103,6 +152,8 @@ def failure_summary(message: str) -> str:
     code"; TensorFlow prints it between the stack of the failed operation and the operation's name.
     """
     message = without_repetitions(message)
+    if mismatch := _MISMATCH.search(message):
+        return mismatch.group()
     bold = _BOLD.search(message)
     if message.startswith("Exception encountered when calling") and bold:
         return failure_summary(bold.group(1))

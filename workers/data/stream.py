@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.api import DataContext, Job
 from workers.data import sharding
 from workers.data.counting import counted
+from workers.data.full_batches import full_batches, padding_of
 from workers.data.sharding import Batches
 from workers.errors import DataError
 from workers.messages import Position
@@ -44,7 +45,7 @@ def training_stream(
         return _full_batches(job, settings, seed, shards, index)
 
     if shares:
-        joined = sharding.whole(make, num_shards, position).rebatch(sum(shares), drop_remainder=True)
+        joined = full_batches(sharding.whole(make, num_shards, position), sum(shares))
         first, last = sum(shares[:shard_index]), sum(shares[: shard_index + 1])
         dataset = joined.map(lambda *parts: _rows(parts, first, last), num_parallel_calls=tf.data.AUTOTUNE)
     elif settings.sharding == "off":
@@ -99,10 +100,11 @@ def _full_batches(job: Job, settings: ReplicaSettings, seed: int, num_shards: in
         if endless:
             raise DataError("train_dataset never ends, so it cannot be cached: leave out --cache.")
         dataset = dataset.cache()
+    padding = padding_of(dataset)  # before a graph's `if` hides the dataset's transformations
     if not endless:
         dataset = dataset.repeat()
     if not (endless and _batch_dimension(dataset) == batch_size):
-        dataset = dataset.rebatch(batch_size, drop_remainder=True)
+        dataset = full_batches(dataset, batch_size, padding)
     split = num_shards > 1 and (sharding_by == "file" or (sharding_by == "auto" and context.sharded_by_job))
     return Batches(dataset, split=split)
 

@@ -2,18 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from workers.model.optimizer_guard import only
 
 if TYPE_CHECKING:
     import keras
 
+_OPAQUE = ("builtins", "numpy", "tensorflow", "keras.src", "threading")
+"""Packages whose objects hold no optimizer of the user's; layers are searched nevertheless."""
+
+_KNOWN = "_regatta_optimizers"
+"""Attribute of a model: what was found. Searching takes 30 ms for a ResNet50, and callbacks may ask at every batch."""
+
 
 def optimizers(model: keras.Model) -> list[keras.Optimizer]:
-    """The compiled optimizer, then all others that are attributes of the model, in the order they were set."""
+    """The compiled optimizer, then all others that the model holds, in the order they were set.
+
+    It may hold them in attributes, containers, sub-models and objects of the user's own, nested as they like.
+    """
+    known: tuple[keras.Optimizer, ...] = vars(model).get(_KNOWN, ())
+    if not known or known[0] is not model.optimizer:
+        found = (model.optimizer, *_held_by(model, set()))
+        known = tuple({id(optimizer): optimizer for optimizer in found}.values())
+        vars(model)[_KNOWN] = known
+    return list(known)
+
+
+def _held_by(value: Any, seen: set[int]) -> Iterator[keras.Optimizer]:
     import keras
 
-    others = [value for value in vars(model).values() if isinstance(value, keras.optimizers.Optimizer)]
-    return list({id(found): found for found in (model.optimizer, *others)}.values())
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, keras.optimizers.Optimizer):
+        yield value
+        return
+    if isinstance(value, Mapping):
+        parts = list(value.values())
+    elif isinstance(value, (list, tuple)):
+        parts = list(value)
+    elif isinstance(value, (set, frozenset)):  # without an order that another process would have, too
+        parts = sorted(
+            (part for part in value if isinstance(part, keras.optimizers.Optimizer)), key=lambda part: str(part.name)
+        )
+    elif isinstance(value, keras.layers.Layer) or not type(value).__module__.startswith(_OPAQUE):
+        parts = list(getattr(value, "__dict__", {}).values())
+    else:
+        return
+    for part in parts:
+        if not isinstance(part, (str, bytes, int, float, type, type(None))):
+            yield from _held_by(part, seen)
 
 
 def iterations(optimizer: keras.Optimizer) -> keras.Variable:
@@ -32,6 +72,7 @@ def build_optimizers(model: keras.Model, batch: Any) -> None:
     Only the model's own step knows which variables a further optimizer updates. It is traced once, while each optimizer
     records what it is given instead of applying it.
     """
+    vars(model).pop(_KNOWN, None)  # building the model may have added some
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     waiting = [optimizer for optimizer in optimizers(model) if not optimizer.built]
@@ -74,7 +115,8 @@ def _variables_of_each(model: keras.Model, batch: Any) -> dict[int, list[keras.V
     for optimizer in found:
         optimizer.apply = recording(optimizer)
     try:
-        step.get_concrete_function(batch)
+        with only(found, model):
+            step.get_concrete_function(batch)
     finally:
         for optimizer in found:
             del optimizer.apply  # uncovers the class' own

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from jobs.api import Job
 from workers.errors import NoLossError, NotCompiledError
 from workers.model.logs import element_names
-from workers.model.optimizers import build_optimizers
+from workers.model.optimizer_guard import only
+from workers.model.optimizers import build_optimizers, optimizers
 from workers.model.scope import step_scope
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
     Logs = dict[str, tf.Tensor]
     Step = Callable[[Any], tf.Tensor]
+
+
+_EAGER = (
+    "The model is compiled with run_eagerly=True, which Regatta cannot do: it compiles steps into graphs. Leave that "
+    "out, and see whether `fit` trains the model then; a step's values have no .numpy() in a graph."
+)
 
 
 class TrainStep:
@@ -44,16 +51,34 @@ class TrainStep:
         # As in Keras' own `fit`: AutoGraph would rewrite the user's code and obscure tracebacks.
         return tf.autograph.experimental.do_not_convert(self._recording_errors)(batch, local)
 
+    def on_replicas(self, strategy: tf.distribute.Strategy, *args: Any) -> Any:
+        """Take the step on every replica of this process; returns what they logged, per replica.
+
+        An optimizer's updates run in the calling thread, while the replicas' own threads wait for them. So an error in
+        one reaches this thread, and the replicas are told to stop, by an exception without a message.
+        """
+        import tensorflow as tf
+
+        return tf.autograph.experimental.do_not_convert(self._run)(strategy, args)
+
+    def _run(self, strategy: tf.distribute.Strategy, args: tuple[Any, ...]) -> Any:
+        try:
+            return strategy.run(self, args=args)
+        except Exception as error:
+            self._raised = self._raised or error
+            raise
+
     def _recording_errors(self, batch: Any, local: Iterable[tuple[keras.Variable, tf.Tensor]]) -> tf.Tensor:
         try:
             return self._take(batch, local)
         except Exception as error:
-            self._raised = error
+            if type(error).__name__ != "_RequestedStop":
+                self._raised = error
             raise
 
     @contextmanager
     def traced(self) -> Iterator[None]:
-        """Re-raise what the user's `train_step` raises while a call is traced in this context.
+        """Re-raise what the user's `train_step` or optimizer raises while a call is traced in this context.
 
         AutoGraph would raise an error of its own, with the user's traceback as text.
         """
@@ -61,7 +86,10 @@ class TrainStep:
             yield
         except Exception:
             if self._raised is not None:
-                raise self._raised from None
+                raised, self._raised = self._raised, None
+                if self.model.run_eagerly:
+                    raised.add_note(_EAGER)
+                raise raised from None
             raise
 
     def _take(self, batch: Any, local: Iterable[tuple[keras.Variable, tf.Tensor]]) -> tf.Tensor:
@@ -71,7 +99,8 @@ class TrainStep:
         with step_scope([*zeros, *local]):
             for metric in self.model.metrics:
                 metric.reset_state()
-            logs = self.model.train_step(batch)
+            with only(optimizers(self.model), self.model):
+                logs = self.model.train_step(batch)
             if isinstance(logs, dict):
                 logs = _read(logs)
         if not isinstance(logs, dict) or "loss" not in _flat(logs):

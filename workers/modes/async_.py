@@ -22,9 +22,10 @@ from workers.model.optimizers import iterations, optimizers
 from workers.model.step import TrainStep, make_model
 from workers.modes.async_steps import AsyncSteps
 from workers.modes.mode import Call, Consult, Decision
-from workers.modes.ps_workers import PsWorkers, current_worker
+from workers.modes.ps_workers import PsWorkers, current_worker, endless
 from workers.modes.registry import traits
 from workers.modes.step_timer import StepTimer, measured
+from workers.modes.unsupported import refuse_unsupported
 from workers.snapshot import Snapshot
 from workers.stragglers import Pace, pace_of
 
@@ -73,6 +74,8 @@ class AsyncMode:
         with self._strategy.scope():
             self.model: keras.Model = make_model(self._job, seed, batch)
             self._counter = tf.Variable(0, dtype=tf.int64, trainable=False, name="regatta_updates")
+        refuse_unsupported(self.model, "async", workers=self._workers, merges=True)
+        self._offsets = self._offsets_at(0)
         self._train_step = TrainStep(self.model)
         self._element_spec = stream.element_spec
         with self._train_step.traced():
@@ -90,6 +93,9 @@ class AsyncMode:
     def begin(self, start: Snapshot, seed: int) -> None:
         self.adopt(start)
         self._counter.assign(start.step)
+        if (offsets := self._offsets_at(start.step)) != self._offsets:
+            self._offsets = offsets
+            self._steps = self._make_steps()
         self._paces = [pace_of(self._settings.straggler, seed, worker) for worker in range(self._workers)]
         self.step = self._scheduled = start.step
         self._open_data(seed, start.position)
@@ -123,8 +129,8 @@ class AsyncMode:
     def snapshot(self, clock: float) -> Snapshot:
         """The state, read while workers continue: variables may be a few updates apart, but each is consistent."""
         step = int(self._counter.numpy())
-        for optimizer in optimizers(self.model):
-            iterations(optimizer).assign(step)
+        for optimizer, offset in zip(optimizers(self.model), self._offsets, strict=True):
+            iterations(optimizer).assign(step + offset)
         return Snapshot(
             step=step,
             samples=step * self._settings.batch_size,
@@ -145,7 +151,13 @@ class AsyncMode:
 
     def _make_steps(self) -> AsyncSteps:
         timer = StepTimer(self._settings.monitor and self._on_cpu)
-        return AsyncSteps(self._strategy, self.model, self._train_step, self._counter, self._element_spec, timer)
+        return AsyncSteps(
+            self._strategy, self.model, self._train_step, self._counter, self._element_spec, timer, self._offsets
+        )
+
+    def _offsets_at(self, step: int) -> list[int]:
+        """What each optimizer's `iterations` are ahead of the run's `step`: they start at those of a loaded model."""
+        return [int(state.to_numpy(iterations(optimizer))) - step for optimizer in optimizers(self.model)]
 
     def _open_data(self, seed: int, position: Position = ()) -> None:
         """Create an iterator on each worker, over the batches of its shard after `position`."""
@@ -174,7 +186,7 @@ class AsyncMode:
         if pace is not None:
             time.sleep(sum(pace.seconds() for _ in range(steps)))
         slept = time.monotonic() - started
-        logs, numbers, reads = self._steps(iterator, steps)
+        logs, numbers, reads = endless(self._steps, iterator, steps)
         busy, waited = measured(logs[0]), measured(logs[1])
         self._completed.put(
             Call(

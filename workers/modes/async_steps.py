@@ -15,6 +15,7 @@ is small, several are traced into one iteration of the loop and share the three.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from workers.model.optimizers import iterations, optimizers
@@ -49,14 +50,16 @@ class AsyncSteps:
         counter: tf.Variable,
         element_spec: Any,
         timer: StepTimer,
+        offsets: Sequence[int],
     ) -> None:
-        """`counter` counts the updates of all workers."""
+        """`counter` counts the updates of all workers; an optimizer's `iterations` are that plus its offset."""
         self._strategy = strategy
         self._train_step = train_step
         self._counter = counter
         self._timer = timer
         self._exchange = PsExchange(model, counter)
-        self._iterations = [iterations(optimizer) for optimizer in optimizers(model)]
+        variables = (iterations(optimizer) for optimizer in optimizers(model))
+        self._iterations = list(zip(variables, offsets, strict=True))
         self._operations = 0
         """Number of operations of one step, once it is traced."""
         self._run = self._trace(element_spec)
@@ -120,11 +123,11 @@ class AsyncSteps:
         graph = tf.compat.v1.get_default_graph()
         before = len(graph.get_operations())
         applied = self._exchange.applied()
-        local = [(iteration, _cast_in_place(applied, iteration.dtype)) for iteration in self._iterations]
+        local = [(own, _cast_in_place(applied, own.dtype, offset)) for own, offset in self._iterations]
         # Optimizers update variables in a `merge_call`, which TensorFlow runs in this thread, where the scope of
         # the replica's thread does not apply. Without a scope here, Adam took each step for its first.
         with self._exchange.reading(messages), step_scope(local):
-            row = self._strategy.run(self._train_step, args=(batch, local))
+            row = self._train_step.on_replicas(self._strategy, batch, local)
         operations = graph.get_operations()[before:]
         self._operations = len(operations)
         updates = [operation for operation in operations if _touches_variable(operation)]
@@ -141,12 +144,12 @@ class AsyncSteps:
         )
 
 
-def _cast_in_place(value: tf.Tensor, dtype: Any) -> tf.Tensor:
-    """Cast `value` on the parameter server that holds it, where most optimizers need it."""
+def _cast_in_place(value: tf.Tensor, dtype: Any, offset: int) -> tf.Tensor:
+    """Cast `value`, plus `offset`, on the parameter server that holds it, where most optimizers need it."""
     import tensorflow as tf
 
     with tf.device(value.device):
-        return tf.cast(value, dtype)
+        return tf.cast(value + offset if offset else value, dtype)
 
 
 def _touches_variable(operation: tf.Operation) -> bool:

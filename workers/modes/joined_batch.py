@@ -15,9 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from workers.errors import UnsupportedOptimizerError
-from workers.model.optimizers import innermost
-
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
@@ -50,23 +47,6 @@ def multiply_sum_losses(model: keras.Model, divisor: Callable[[], float]) -> Non
         entry._replace(loss=_times(entry.loss, divisor)) if getattr(entry.loss, "reduction", None) == "sum" else entry
         for entry in compiled._flat_losses
     ]
-
-
-def refuse_unsupported(optimizer: keras.Optimizer) -> None:
-    """Refuse settings that Keras cannot use under a strategy with several replicas.
-
-    Both put the update into a conditional, where TensorFlow does not permit a `merge_call`.
-
-    Raises:
-        UnsupportedOptimizerError: the optimizer has such a setting.
-    """
-    for setting in ("gradient_accumulation_steps", "ema_overwrite_frequency"):
-        value = getattr(innermost(optimizer), setting, None)
-        if value:
-            raise UnsupportedOptimizerError(
-                f"the optimizer's {setting}={value} does not work with several replicas in mode sync: Keras cannot do "
-                "it under tf.distribute. Leave it out (more workers accumulate as well), or train with one worker."
-            )
 
 
 def _times(loss: Any, factor: Callable[[], float]) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from workers.model.optimizers import innermost
 from workers.modes.gradient_norms import SquareNorms
 from workers.modes.shared_memory import SharedMemory
+from workers.modes.sparse_rows import Rows, kind_of, merged
 from workers.modes.step_timer import StepTimer
 
 if TYPE_CHECKING:
@@ -57,15 +58,16 @@ class Reducer:
         """`memory` is used instead of TensorFlow's collectives, if all workers share one."""
         self._timer = timer
         self._memory = memory
+        self.varies = False
+        """Whether a collective's shape may change from step to step, once the step is traced. TensorFlow keeps the
+        shapes of the collectives in a loop, so that such steps cannot be fused."""
 
     def mean(self, gradients: list[Any], divisor: float) -> list[Any]:
-        """The mean of each gradient. None stays None; sparse gradients (`IndexedSlices`) are reduced one by one.
+        """The mean of each gradient. None stays None; sparse gradients (`IndexedSlices`) are gathered one by one.
 
         Gradients are divided before they are summed, because the sum of scaled gradients may overflow when their mean
         does not.
         """
-        import tensorflow as tf
-
         shares = [None if gradient is None else _divided(gradient, divisor) for gradient in gradients]
         dense = [p for p, share in enumerate(shares) if share is not None and _is_dense(share)]
         means = list(shares)
@@ -73,8 +75,27 @@ class Reducer:
             means[position] = mean
         for position, share in enumerate(shares):
             if share is not None and position not in dense:
-                means[position] = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, share)
+                means[position] = self._sum_rows(share)
         return means
+
+    def _sum_rows(self, share: Any) -> Any:
+        """The sum of all replicas' slices, with the rows that one process would have on the joined batch."""
+        import tensorflow as tf
+
+        rows = kind_of(share.indices)
+        if rows is Rows.CONSTANT and share.values.shape.is_fully_defined():
+            return tf.IndexedSlices(self.sum([share.values])[0], share.indices, share.dense_shape)
+        if self._memory is None:
+            self.varies |= share.indices.shape[0] is None
+            total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, share)
+        else:
+            gather = tf.autograph.experimental.do_not_convert(self._memory.gather)
+            indices = tf.numpy_function(gather, [share.indices], share.indices.dtype)
+            values = tf.numpy_function(gather, [share.values], share.values.dtype)
+            indices = tf.ensure_shape(indices, [None])
+            values = tf.ensure_shape(values, [None, *share.values.shape[1:]])
+            total = tf.IndexedSlices(values, indices, share.dense_shape)
+        return total if rows is Rows.OCCURRENCES else merged(total)
 
     def sum(self, values: list[tf.Tensor]) -> list[tf.Tensor]:
         """Sum each tensor over all replicas, in one collective per dtype.

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from workers.addresses import split
-from workers.errors import BROKEN_OFF
+from workers.errors import BROKEN_OFF, DIVERGED
 from workers.session import peer_of
 
 SLOT_BYTES = 1 << 22
@@ -72,6 +72,7 @@ class SharedMemory:
     """Memory shared with all other workers of a group, which run on this host."""
 
     def __init__(self, rank: int, own: mmap.mmap, peers: Sequence[_Peer]) -> None:
+        self._rank = rank
         self._own = own
         self._peers = peers
         self._memories = [memory for _, memory in sorted([(rank, own), *((p.rank, p.memory) for p in peers)])]
@@ -95,6 +96,20 @@ class SharedMemory:
         self.seconds += time.monotonic() - entered
         return total
 
+    def gather(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Concatenate the `rows` of all workers, in order of rank; their numbers of rows may differ.
+
+        Raises:
+            RuntimeError: as for `sum`.
+        """
+        counts = np.zeros(len(self._memories), np.int64)
+        counts[self._rank] = len(rows)
+        counts = self.sum(counts)
+        gathered = np.zeros((counts.sum(), *rows.shape[1:]), rows.dtype)
+        first = counts[: self._rank].sum()
+        gathered[first : first + len(rows)] = rows
+        return self.sum(gathered)
+
     def _sum(self, values: np.ndarray[Any, Any], total: np.ndarray[Any, Any]) -> None:
         offset = self._round % 2 * SLOT_BYTES
         slots = [np.ndarray(values.shape, values.dtype, memory, offset) for memory in self._memories]
@@ -112,7 +127,7 @@ class SharedMemory:
                 peer.socket.send(message)
             for peer in self._peers:
                 if (received := peer.receive(len(message))) != message:
-                    what = "ended" if not received else f"is at {received!r}, this one at {message!r}"
+                    what = "ended" if not received else f"is at {received!r}, this one at {message!r}: {DIVERGED}"
                     raise RuntimeError(f"{BROKEN_OFF}: worker:{peer.rank} {what}")
         except OSError as error:
             raise RuntimeError(f"{BROKEN_OFF}: {error}") from error

@@ -19,13 +19,14 @@ from workers.model.optimizers import optimizers
 from workers.model.step import TrainStep, make_model
 from workers.modes.balance import MEASURED_STEPS, WARM_UP_STEPS, shares
 from workers.modes.gradient_norms import SquareNorms
-from workers.modes.joined_batch import multiply_sum_losses, refuse_unsupported
+from workers.modes.joined_batch import multiply_sum_losses
 from workers.modes.mode import Call, Decision
 from workers.modes.reducer import Reducer, average_gradients
 from workers.modes.shared_memory import SharedMemory, listen
 from workers.modes.step_timer import StepTimer
 from workers.modes.strategies import synchronous_strategy
 from workers.modes.sync_call import SyncCall
+from workers.modes.unsupported import refuse_unsupported
 from workers.session import say
 from workers.snapshot import Snapshot
 from workers.stragglers import Pace, pace_of
@@ -72,12 +73,12 @@ class SyncMode:
         batch = first_batch(stream, "train_dataset")
         with self._strategy.scope():
             self.model: keras.Model = make_model(self._job, seed, batch)
+        refuse_unsupported(self.model, "sync", workers=self._replicas, merges=self._replicas > 1)
         # The noise scale compares two batch sizes, which unequal shares do not have.
         norms = SquareNorms() if self._settings.gradient_noise and not self._settings.balance else None
+        self._reducer = reducer = Reducer(self._timer, self._memory)
         if self._replicas > 1:
-            reducer = Reducer(self._timer, self._memory)
             for optimizer in optimizers(self.model):
-                refuse_unsupported(optimizer)
                 average_gradients(optimizer, self._divisor, reducer, norms)
             multiply_sum_losses(self.model, self._divisor)
         self._train_step = TrainStep(self.model, norms.take if norms else dict)
@@ -128,7 +129,7 @@ class SyncMode:
         self._run(self._iterator, 0, Decision())  # the clock starts when all workers are ready
 
     def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
-        steps = min((self._agreed or proposal).steps, boundary - self.step)
+        steps = 1 if self._reducer.varies else min((self._agreed or proposal).steps, boundary - self.step)
         started = time.monotonic()
         if self._pace is not None:
             drawn = sum(self._pace.seconds() for _ in range(steps))

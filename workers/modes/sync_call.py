@@ -76,7 +76,7 @@ class SyncCall:
             for n in tf.range(steps):
                 batch, wait = timer.next(iterator)
                 with as_if_alone(strategy):
-                    row = strategy.run(train_step, args=(batch,))
+                    row = train_step.on_replicas(strategy, batch)
                 waited += wait
                 communication += timer.communication()
                 local = strategy.experimental_local_results(row)

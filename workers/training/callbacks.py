@@ -18,6 +18,7 @@ from jobs.api import Job
 from workers.data.evaluation import evaluation_data
 from workers.data.stream import without_tuner
 from workers.model import state
+from workers.model.finalize import finalize
 from workers.model.learning_rate import learning_rate_variable
 from workers.model.logs import numbers
 from workers.model.process_state import kept
@@ -152,11 +153,12 @@ class Callbacks:
         return self._run(snapshot, hooks)
 
     def finish(self, snapshot: Snapshot) -> Decision:
-        """End training. An epoch that has begun ends with it, however few steps it had."""
+        """End training, as `fit` does. An epoch that has begun ends with it, however few steps it had."""
 
         def hooks() -> None:
             if self._steps:
                 self._end_epoch()
+            finalize(self._model)
             self._list.on_train_end(self._logs)
 
         return self._run(snapshot, hooks)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from workers.messages import PREEMPTED, RESIZED, ROLLBACK, Leg, Start
+from workers.model import state
+from workers.model.finalize import finalize, is_finalized
 from workers.modes.mode import Call, Consult, Decision, Phases
 from workers.modes.registry import traits
 from workers.news import Deciding, LegStarted
@@ -181,15 +183,25 @@ class _LegRun:
         stop = self._trainer.stop if mode.step < plan.total_steps else None
         continues = stop in (PREEMPTED, RESIZED)
         keeps = self._leg.checkpoints is not None and self._trainer.stop != ROLLBACK
+        changes = self._epochs is not None or is_finalized(mode.model)
         # Taken before `on_train_end`, because a run that continues from this checkpoint has not reached its end.
-        self._snapshot(score=False, keep=keeps and (self._epochs is not None or continues))
+        self._snapshot(score=False, keep=keeps and (changes or continues))
         if self._epochs is not None:
             self._consult(lambda callbacks: Decision() if continues else callbacks.finish(self._reports.state()))
+        elif is_finalized(mode.model) and self._trainer.stop != ROLLBACK and not continues:
+            mode.adopt(self._finalized() if mode.leads else None)
         if self._trainer.stop != ROLLBACK and not continues:
-            final = self._snapshot(score=True, keep=keeps and self._epochs is None, final=True)
+            final = self._snapshot(score=True, keep=keeps and not changes, final=True)
             if final is not None and self._folder is not None:
                 with self._phases.timed("export"):
                     export(self._trainer.job, self._model, final, self._folder)
         if mode.leads:
             stopped = None if mode.step >= plan.total_steps else self._trainer.stop or "callback"
             self._reports.finished(stopped)
+
+    def _finalized(self) -> Snapshot:
+        """The state now, with the weights that `fit` would return."""
+        now = self._reports.state()
+        state.load(self._model, now)
+        finalize(self._model)
+        return replace(now, weights=state.read(self._model).weights)

@@ -9,6 +9,7 @@ import numpy as np
 
 from workers.messages import Leg
 from workers.model import state
+from workers.model.optimizers import iterations
 from workers.modes.mode import Call, Mode, Phases
 from workers.news import CallTiming, LegFinished, Stamp, StepBatch
 from workers.snapshot import CallbackMemory, Snapshot
@@ -72,7 +73,7 @@ class LegReports:
                 samples=self._progress.samples(mode.step),
                 seconds=self._clock.seconds,
                 stopped=stopped,
-                optimizer_iterations=int(state.to_numpy(mode.model.optimizer.iterations)),
+                optimizer_iterations=int(state.to_numpy(iterations(mode.model.optimizer))),
                 phases=dict(self._phases.seconds),
                 doubled_updates=mode.doubled_updates,
             )

@@ -1,0 +1,72 @@
+"""What `fit` does outside of `train_step`, and state that a model brings with it, in both modes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.integration import side_by_side
+from tests.integration.jobs_under_test.beyond_the_step import ALONE, AVERAGED, BEFORE, LOADED
+from tests.integration.local_runs import Trained, train
+from tests.marked import slow
+
+BATCH, STEPS = side_by_side.BATCH, side_by_side.STEPS
+
+
+def both(mode: str, workers: int, job: str = "Regression", **params: Any) -> tuple[Trained, dict[str, Any]]:
+    """A leg, and `fit` in one process on the batches of all workers together."""
+    job = f"beyond_the_step.py:{job}"
+    together = workers if mode == "sync" else 1
+    trained = train(
+        job,
+        seeds=(side_by_side.SEED,),
+        mode=mode,
+        workers=workers,
+        batch_size=BATCH,
+        samples=STEPS * BATCH * together,
+        params=params,
+    )[0]
+    return trained, side_by_side.plain(job, params, together)
+
+
+def assert_equal(trained: Trained, plain: dict[str, Any], tolerance: float) -> None:
+    np.testing.assert_allclose(trained.losses, [logs["loss"] for logs in plain["logs"]], rtol=tolerance)
+    for mine, theirs in zip(trained.final.weights, plain["weights"], strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("mode", "workers", "kind"),
+    [
+        ("sync", 1, "sgd"),
+        *(slow("sync", 1, kind) for kind in ALONE),
+        *(slow("sync", 2, kind) for kind in AVERAGED),
+        *(slow("async", 1, kind) for kind in AVERAGED if kind != "overflowing"),
+    ],
+)
+def test_the_final_weights_are_those_of_fit(mode: str, workers: int, kind: str) -> None:
+    assert_equal(*both(mode, workers, kind=kind), tolerance=1e-6 if mode == "sync" else 1e-5)
+
+
+@pytest.mark.parametrize("mode", ["async", slow("sync")])
+def test_on_train_end_has_the_final_weights_and_epochs_do_not(mode: str) -> None:
+    trained, plain = both(mode, 1, "WithCallbacks", kind="adam")
+    assert_equal(trained, plain, 1e-5)
+    told = next(line for line in b"".join(trained.log.values()).splitlines() if line.startswith(b"ON TRAIN END"))
+    assert float(told.split()[-1]) == pytest.approx(np.abs(plain["weights"][0]).sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("mode", "workers", "kind"),
+    [
+        ("async", 1, "schedule"),
+        *(slow("async", 1, kind) for kind in LOADED if kind != "schedule"),
+        *(slow("sync", 2, kind) for kind in LOADED),
+    ],
+)
+def test_a_loaded_model_continues_where_it_was(mode: str, workers: int, kind: str) -> None:
+    trained, plain = both(mode, workers, kind=kind, loaded=True)
+    assert_equal(trained, plain, 1e-6 if mode == "sync" else 1e-5)
+    assert int(trained.final.optimizer[0]) == BEFORE + STEPS
