@@ -13,6 +13,7 @@ from jobs.api import DataContext, Job
 from workers.data import sharding
 from workers.data.counting import counted
 from workers.data.full_batches import full_batches, padding_of
+from workers.data.in_memory import captured_arrays
 from workers.data.sharding import Batches
 from workers.errors import DataError
 from workers.messages import Position
@@ -92,7 +93,8 @@ def _full_batches(job: Job, settings: ReplicaSettings, seed: int, num_shards: in
     keras.utils.set_random_seed(seed)
     shard = {"num_shards": num_shards, "shard_index": shard_index} if sharding_by == "auto" else {}
     context = DataContext(batch_size, seed=seed, **shard)
-    dataset = checked(job.train_dataset(context), "train_dataset")
+    with captured_arrays():
+        dataset = checked(job.train_dataset(context), "train_dataset")
     endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
     if sharding_by == "file" and num_shards > 1:
         dataset = shard_by_file(dataset, num_shards, shard_index)
