@@ -27,6 +27,10 @@ class NotCompiledError(RefusedError):
     """The job's model has no loss and no optimizer."""
 
 
+class OwnLoopError(RefusedError):
+    """The model's class has a training loop of its own, which no mode calls."""
+
+
 class StatefulLayerError(RefusedError):
     """A layer of the model keeps a state per row of its batches, which several workers would mix up."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workers.errors import StatefulLayerError, UnsupportedOptimizerError
+from workers.errors import OwnLoopError, StatefulLayerError, UnsupportedOptimizerError
 from workers.model.optimizers import innermost, optimizers
 
 if TYPE_CHECKING:
@@ -19,7 +19,16 @@ def refuse_unsupported(model: keras.Model, mode: str, *, workers: int, merges: b
     Raises:
         UnsupportedOptimizerError: an optimizer has a setting that puts its update into a conditional.
         StatefulLayerError: a layer keeps a state for every row of its batches.
+        OwnLoopError: the model's class overrides `fit` or what `fit` compiles.
     """
+    import keras
+
+    for name in ("fit", "make_train_function"):
+        if getattr(type(model), name) is not getattr(keras.Model, name):
+            raise OwnLoopError(
+                f"{type(model).__name__} has a `{name}` of its own, which is not called here, so that training would "
+                "differ from it without a word. Put what a step does into `train_step`, and the rest into callbacks."
+            )
     for optimizer in optimizers(model) if merges else ():
         for setting in ("gradient_accumulation_steps", "ema_overwrite_frequency"):
             value = getattr(innermost(optimizer), setting, None)

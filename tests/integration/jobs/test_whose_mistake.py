@@ -95,8 +95,10 @@ REFUSED = {
     "accumulation": "gradient_accumulation_steps=2 does not work with several replicas in mode",
     "overwrite": "ema_overwrite_frequency=3 does not work with several replicas in mode",
     "empty_shard": "train_dataset ",
+    "own_fit": "Own has a `fit` of its own",
+    "own_train_function": "Compiled has a `make_train_function` of its own",
 }
-FAST_REFUSED = [("async", "stateful"), ("async", "accumulation"), ("async", "empty_shard")]
+FAST_REFUSED = [("sync", "own_fit"), ("async", "stateful"), ("async", "accumulation"), ("async", "empty_shard")]
 
 
 @pytest.mark.parametrize(
