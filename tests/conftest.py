@@ -28,6 +28,7 @@ ONE_AT_A_TIME = ("tests/integration/cluster/", "tests/chaos/test_on_ray.py", "te
 """Tests of clusters and of hosts in network namespaces, of which a machine has one set."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n 2 --dist loadgroup`, the tests of a file share their fixtures in one process."""
     for item in items:
