@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,12 +29,20 @@ ONE_AT_A_TIME = ("tests/integration/cluster/", "tests/chaos/test_on_ray.py", "te
 """Tests of clusters and of hosts in network namespaces, of which a machine has one set."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n 2 --dist loadgroup`, the tests of a file share their fixtures in one process."""
-    for item in items:
-        path = item.path.relative_to(ROOT).as_posix()
-        item.add_marker(pytest.mark.xdist_group("machine" if path.startswith(ONE_AT_A_TIME) else path))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """With `-n 2`, the tests of a file share their fixtures in one process.
+
+    Marks for `--dist loadgroup` would do, but pytest 9.2 does not show them to xdist 3.8.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "machine" if path.startswith(ONE_AT_A_TIME) else path
+
+    return ByFile(config, log)
 
 
 def regatta(*arguments: str | Path, cwd: Path, timeout: float = 150, **env: str) -> subprocess.CompletedProcess[str]:
