@@ -139,7 +139,7 @@ def test_a_timeout_ends_training_and_keeps_what_was_done(cli, tmp_path: Path) ->
     mark = uuid.uuid4().hex
     done = cli(
         "run", f"{JOBS / 'exact.py'}", "--mode", "async", "--samples", LONG, "--timeout", "25", "--out", "run",
-        REGATTA_TEST=mark,
+        "--backend", "local", REGATTA_TEST=mark,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -197,7 +197,7 @@ def test_a_killed_driver_leaves_no_orphans_and_a_run_that_can_be_resumed(cli, tm
     assert all_gone(mark, seconds=30) == {}
     reported = _steps(metrics)
     assert reported > 0
-    done = cli("resume", "run", "--timeout", "25", "--json")
+    done = cli("resume", "run", "--timeout", "50", "--json")
     assert done.returncode == 0, done.stderr
     assert "continues from step" in done.stderr
     result = json.loads(done.stdout)
