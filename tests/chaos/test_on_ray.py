@@ -113,6 +113,7 @@ def steps_of(attempt: int, steps: int) -> Ready:
     return reached
 
 
+@pytest.mark.slow
 def test_sync_survives_a_task_and_a_supervisor(tmp_path: Path) -> None:
     command = Command(tmp_path, "sync", 2500)
     command.wait_for(steps_of(1, 300))

@@ -82,6 +82,7 @@ class Holder(Onlooker):
         self.launch_acts.append(hold)
 
 
+@pytest.mark.slow
 def test_a_peer_that_never_joins_is_named_and_the_group_relaunched(tmp_path: Path) -> None:
     result = run(tmp_path, Holder(W1, times=1), mode="sync", steps=100, launch_timeout=12.0)
     history = check_run(tmp_path, result, 100, 100)

@@ -19,6 +19,7 @@ import pytest
 from tests.conftest import regatta
 from tests.integration.local_runs import JOBS
 from tests.integration.processes import all_gone, marked
+from tests.marked import slow
 
 SEEDS = 5
 LONG = 100_000_000
@@ -150,7 +151,7 @@ def test_a_timeout_ends_training_and_keeps_what_was_done(cli, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("signum", "code", "ended"),
-    [(signal.SIGINT, 130, ("stopped", "interrupted")), (signal.SIGTERM, 0, ("preempted", "preempted"))],
+    [(signal.SIGINT, 130, ("stopped", "interrupted")), slow(signal.SIGTERM, 0, ("preempted", "preempted"))],
 )
 def test_an_interrupted_run_leaves_nothing_behind(
     tmp_path: Path, signum: int, code: int, ended: tuple[str, str]
@@ -177,6 +178,7 @@ def test_an_interrupted_run_leaves_nothing_behind(
     assert all_gone(mark) == {}
 
 
+@pytest.mark.slow
 def test_a_killed_driver_leaves_no_orphans_and_a_run_that_can_be_resumed(cli, tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     command = ["run", f"{JOBS / 'exact.py'}", "--mode", "async", "--samples", str(LONG), "--out", "run"]

@@ -66,6 +66,7 @@ def test_both_modes_train_there(head: Head, folder: Path, how: str) -> None:
         assert {f"{'chief' if name == 'async' else 'worker'}-0.log", "worker-1.log"} <= {p.name for p in logs.iterdir()}
 
 
+@pytest.mark.slow
 def test_the_users_traceback_has_the_users_paths(head: Head, folder: Path) -> None:
     done = call(head, folder, "run", "mine.py:Fails", "--address", head.gcs)
     assert done.returncode == 3, done.stderr

@@ -82,6 +82,7 @@ def placed(three: Three, *arguments: str) -> dict[str, str]:
     return {f"{task['type']}:{task['index']}": task["host"]["name"] for task in json.loads(done.stdout)["tasks"]}
 
 
+@pytest.mark.slow
 def test_a_comparison_over_three_hosts(three: Three) -> None:
     """The job is on the head alone; placed one worker per host, both modes reach the target as on one host.
 

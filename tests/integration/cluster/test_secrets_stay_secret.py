@@ -83,6 +83,7 @@ def test_nothing_that_is_left_of_a_run_holds_it(cli: Any, tmp_path: Path, ray_fo
     assert traces(tmp_path / "run") == []
 
 
+@pytest.mark.slow
 def test_a_failure_does_not_hold_it(cli: Any, tmp_path: Path, ray_folder: Path) -> None:
     (tmp_path / "mine.py").write_text(JOB)
     done = cli(

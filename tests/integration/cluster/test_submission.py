@@ -125,6 +125,7 @@ class Proxy:
                     other[ready].sendall(data)
 
 
+@pytest.mark.slow
 def test_a_comparison_from_submission_to_its_files(cluster: Cluster) -> None:
     done = cluster.regatta(
         "submit", "mine.py:Mine", "--seeds", "1", "--run-id", "first", "--label", "team=rowing", "--label", "why=test",

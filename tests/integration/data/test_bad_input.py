@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.local_runs import JOBS, Broken, train
 from tests.integration.processes import all_gone
+from tests.marked import slow
 from workers.messages import FailureKind, TaskFailure
 
 
@@ -45,7 +46,7 @@ def test_shapes_that_do_not_fit_name_the_layer_and_both_shapes() -> None:
     assert "float32[16, 8]" in cause.hint
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_a_label_out_of_range_is_named_with_the_range(mode: str) -> None:
     cause = failure("Labels", mode)
     assert cause.kind is FailureKind.USER
@@ -71,7 +72,7 @@ def test_a_file_that_is_not_there() -> None:
 @pytest.mark.parametrize(
     ("job", "params", "code", "words"),
     [
-        ("misfits.py:Files", ["path={damaged}"], 2, ["damaged.tfrecord: damaged at byte", "(record 150)"]),
+        slow("misfits.py:Files", ["path={damaged}"], 2, ["damaged.tfrecord: damaged at byte", "(record 150)"]),
         ("called.py:Called", ["set=raising"], 3, ["ZeroDivisionError", "of the callback LambdaCallback", "worker:0"]),
     ],
 )

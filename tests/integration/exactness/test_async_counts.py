@@ -37,6 +37,7 @@ def test_every_update_is_counted_once(workers: int, ps: int) -> None:
     assert 0.5 * others <= trained.staleness.mean() <= 1.5 * others
 
 
+@pytest.mark.slow
 def test_a_learning_rate_schedule_follows_the_count_of_updates() -> None:
     """0.01 * 0.9^(updates / 10): with lost counts, the final rate would be higher."""
     trained = train(

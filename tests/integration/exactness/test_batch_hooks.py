@@ -39,7 +39,7 @@ def plain_fit(folder: Path, batch: int, params: dict[str, Any]) -> list[np.ndarr
     ("mode", "workers", "which"),
     [
         ("sync", 2, "warm_up"),
-        ("async", 1, "warm_up"),
+        slow("async", 1, "warm_up"),
         ("sync", 2, "clipping"),
         slow("async", 1, "clipping"),
         slow("sync", 2, "cyclic"),

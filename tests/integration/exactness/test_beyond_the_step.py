@@ -50,7 +50,7 @@ def test_the_final_weights_are_those_of_fit(mode: str, workers: int, kind: str) 
     assert_equal(*both(mode, workers, kind=kind), tolerance=1e-6 if mode == "sync" else 1e-5)
 
 
-@pytest.mark.parametrize("mode", ["async", slow("sync")])
+@pytest.mark.parametrize("mode", [slow("async"), "sync"])
 def test_on_train_end_has_the_final_weights_and_epochs_do_not(mode: str) -> None:
     trained, plain = both(mode, 1, "WithCallbacks", kind="adam")
     assert_equal(trained, plain, 1e-5)

@@ -38,6 +38,7 @@ def one_core() -> Iterator[None]:
         os.sched_setaffinity(pid, everything)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_core")
 def test_async_trains_on_one_core() -> None:
     (trained,) = train("exact.py", mode="async", workers=2, ps=1, batch_size=32, samples=32 * 200)

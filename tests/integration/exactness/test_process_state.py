@@ -70,7 +70,7 @@ SAID = {
     ("mode", "workers", "does"),
     [
         ("sync", 2, ",".join(HARMLESS)),
-        ("async", 1, ",".join(HARMLESS)),
+        slow("async", 1, ",".join(HARMLESS)),
         *(slow("sync", 2, one) for one in HARMLESS),
         *(slow("async", 1, one) for one in HARMLESS),
     ],

@@ -28,7 +28,7 @@ SAID = {
         ("sync", "backup"),
         slow("async", "backup"),
         slow("sync", "subclass"),
-        ("async", "own"),
+        slow("async", "own"),
         slow("sync", "own"),
         slow("sync", "early"),
     ],

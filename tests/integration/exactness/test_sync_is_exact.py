@@ -79,6 +79,7 @@ def test_three_workers_agree_with_one_process_too() -> None:
     np.testing.assert_allclose(trained.losses, in_one_process(3, 10, params)[0], rtol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_a_later_seed_of_a_group_is_as_good_as_the_first_of_another() -> None:
     _, second = train("exact.py", seeds=(3, 4), **SETTINGS)
     alone = train("exact.py", seeds=(4,), **SETTINGS)[0]

@@ -24,6 +24,7 @@ def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return dict(zip(kinds, found, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", fast(KINDS, "scalar_function", "sum_and_mean_outputs", "own_loss_train_step"))
 def test_two_devices_of_one_worker(kind: str, answers: dict[str, dict[str, Any]]) -> None:
     answer = answers[kind]

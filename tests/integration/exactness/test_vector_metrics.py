@@ -41,7 +41,7 @@ def by_name(logs: dict[str, Any], names: dict[str, str | None]) -> dict[str, flo
     [
         ("sync", "f1"),
         slow("async", "f1"),
-        ("async", "two"),
+        slow("async", "two"),
         ("sync", "variable"),
         slow("sync", "matrix"),
         slow("sync", "large"),

@@ -95,6 +95,7 @@ def test_one_attempt_writes(store: CheckpointStore) -> None:
     assert store.names() == []
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")

@@ -91,6 +91,7 @@ def test_what_is_not_finite_is_never_a_snapshot(launched: Launched, tmp_path: Pa
     assert evaluated == max(steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_a_schedule_is_halved_as_well(mode: str, tmp_path: Path) -> None:
     with launched_with(mode, kind="nan", schedule=True) as group:

@@ -33,6 +33,7 @@ def message(where: str, folder: Path) -> str:
     return outcome.cause.summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["train_dataset", slow("build_model"), slow("eval_dataset")])
 def test_the_jobs_line_is_named(where: str, tmp_path: Path) -> None:
     said = message(where, tmp_path)

@@ -215,6 +215,7 @@ np.testing.assert_allclose(one, two, rtol=1e-5)
 """
 
 
+@pytest.mark.slow
 def test_two_stage_on_two_devices_and_linear_on_two_replicas() -> None:
     """Runs in a process of its own, because logical devices can only be made before TensorFlow starts."""
     command = [sys.executable, "-c", TWO_DEVICES]

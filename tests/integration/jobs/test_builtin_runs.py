@@ -14,6 +14,7 @@ from tests.marked import slow
 STEPS = 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [slow(1), 2])
 def test_linear_ends_at_the_closed_form_with_any_number_of_workers(workers: int) -> None:
     samples = STEPS * 5 * workers
