@@ -22,7 +22,7 @@ class InMemory(Job):
         import tensorflow as tf
 
         rows = self.params.megabytes * (1 << 20) // (64 * 4)
-        x = np.random.default_rng(0).normal(size=(rows, 64)).astype("float32")
+        x = np.resize(np.random.default_rng(0).standard_normal((8192, 64), "float32"), (rows, 64))
         y = x[:, :1].copy()
         match self.params.way:
             case "slices":
@@ -39,4 +39,6 @@ class InMemory(Job):
         return dataset.batch(context.batch_size, drop_remainder=True)
 
     def eval_dataset(self, context):
-        return self.train_dataset(context).take(1)
+        import tensorflow as tf
+
+        return tf.data.Dataset.from_tensors((tf.ones((8, 64)), tf.ones((8, 1))))
