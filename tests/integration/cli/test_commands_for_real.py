@@ -139,7 +139,7 @@ def test_more_gpus_than_there_are(cli) -> None:
 def test_a_timeout_ends_training_and_keeps_what_was_done(cli, tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     done = cli(
-        "run", f"{JOBS / 'exact.py'}", "--mode", "async", "--samples", LONG, "--timeout", "25", "--out", "run",
+        "run", f"{JOBS / 'exact.py'}", "--samples", LONG, "--timeout", "40", "--out", "run",
         "--backend", "local", REGATTA_TEST=mark,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -199,7 +199,7 @@ def test_a_killed_driver_leaves_no_orphans_and_a_run_that_can_be_resumed(cli, tm
     assert all_gone(mark, seconds=30) == {}
     reported = _steps(metrics)
     assert reported > 0
-    done = cli("resume", "run", "--timeout", "50", "--json")
+    done = cli("resume", "run", "--timeout", "90", "--json")
     assert done.returncode == 0, done.stderr
     assert "continues from step" in done.stderr
     result = json.loads(done.stdout)
