@@ -71,7 +71,6 @@ SAID = {
     [
         ("sync", 2, ",".join(HARMLESS)),
         slow("async", 1, ",".join(HARMLESS)),
-        *(slow("sync", 2, one) for one in HARMLESS),
     ],
 )
 def test_it_trains_as_without(mode: str, workers: int, does: str, tmp_path: Path) -> None:

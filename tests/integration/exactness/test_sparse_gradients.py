@@ -10,7 +10,7 @@ from tests.integration.jobs_under_test.sparse import KINDS
 from tests.integration.local_runs import ApartGroup, KeepingGroup, train
 from tests.marked import slow
 
-OPTIMIZERS = ("adam", "sgd", "adamw")
+OPTIMIZERS = ("adam", "sgd")
 FAST = [("each_row_once", "adam", KeepingGroup), ("varying_rows", "adam", ApartGroup)]
 """By shared memory, and by TensorFlow's collectives."""
 CASES = [
