@@ -32,7 +32,7 @@ def claim_directory(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
         file = files.append(claim)
-        if not _taken(file, fcntl.LOCK_EX) or any(entry.name != CLAIM for entry in path.iterdir()):
+        if not _acquired(file, fcntl.LOCK_EX) or any(entry.name != CLAIM for entry in path.iterdir()):
             raise FileExistsError
     except FileExistsError:
         raise UsageError(
@@ -63,7 +63,7 @@ def lock(path: Path) -> BinaryIO:
         file = files.append(path / _LOCK)
     except OSError as error:
         raise UsageError(f"{path / _LOCK} cannot be opened: {error.strerror}. Remove it, if no driver runs.") from None
-    if not _taken(file, fcntl.LOCK_EX):
+    if not _acquired(file, fcntl.LOCK_EX):
         file.seek(0)
         holder = "".join(filter(str.isprintable, file.read(300).decode(errors="replace")))
         file.close()
@@ -77,8 +77,8 @@ def lock(path: Path) -> BinaryIO:
     return file
 
 
-def _taken(file: BinaryIO, kind: int) -> bool:
-    """Whether the lock was free; a viewer that asks `is_driven` holds it for a moment."""
+def _acquired(file: BinaryIO, kind: int) -> bool:
+    """Take the lock, and say whether that succeeded; a viewer that asks `is_driven` holds it for a moment."""
     for _ in range(5):
         with suppress(OSError):
             fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -91,7 +91,7 @@ def is_driven(path: Path) -> bool | None:
     """Whether a driver on this host holds the lock of the run in folder `path`; None if that cannot be told."""
     try:
         with files.open_regular(path / _LOCK) as file:
-            return not _taken(file, fcntl.LOCK_SH)
+            return not _acquired(file, fcntl.LOCK_SH)
     except FileNotFoundError:
         return False
     except OSError:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,29 +21,11 @@ from orchestrator.results import RunResult
 from tests.chaos.checker import check_run
 from tests.chaos.history import History
 from tests.integration.local_runs import JOBS
-from tests.integration.processes import all_gone, marked
+from tests.integration.processes import Ready, all_gone, marked, wait_for
 from tests.integration.ray_nodes import Node, head_here
 from tests.marked import slow
 
 BATCH, INTERVAL = 32, 100
-
-
-Ready = Callable[[sqlite3.Connection], object]
-
-
-def wait_for(run: Path, process: subprocess.Popen[str], ready: Ready, seconds: float = 90) -> None:
-    """Wait until `ready` accepts the metrics of the run in folder `run`, which `process` trains."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with sqlite3.connect(f"file:{run / 'metrics.db'}?mode=ro", uri=True) as db:
-                if ready(db):
-                    return
-        except sqlite3.OperationalError:
-            pass
-        time.sleep(0.05)
-    process.terminate()
-    pytest.fail(f"the run never got that far: {process.communicate(timeout=60)}")
 
 
 class Command:

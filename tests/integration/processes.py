@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 OURS = ("raylet", "gcs_server", "workers.supervisor.zygote", "workers.task", "ray::", "regatta")
+Ready = Callable[[sqlite3.Connection], object]
 
 
 def marked(mark: str) -> dict[int, str]:
@@ -31,3 +37,18 @@ def all_gone(mark: str, seconds: float = 20.0) -> dict[int, str]:
     while (left := marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.2)
     return left
+
+
+def wait_for(run: Path, process: subprocess.Popen[str], ready: Ready, seconds: float = 90) -> None:
+    """Wait until `ready` accepts the metrics of the run in folder `run`, which `process` trains."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with sqlite3.connect(f"file:{run / 'metrics.db'}?mode=ro", uri=True) as db:
+                if ready(db):
+                    return
+        except sqlite3.OperationalError:
+            pass
+        time.sleep(0.05)
+    process.terminate()
+    pytest.fail(f"the run never got that far: {process.communicate(timeout=60)}")

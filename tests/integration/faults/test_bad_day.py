@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from tests.integration.processes import wait_for
 from tests.marked import slow
 
 COMMAND = [sys.executable, "-P", "-m", "orchestrator.cli.main", "run", "digits", "--backend", "local"]
 LONG = ("--samples", "1000000000", "--target", "val_accuracy>=2", "--checkpoint-seconds", "0.5")
 SHORT = ("--samples", "64000", "--target", "val_accuracy>=2")
-ROWS = "SELECT COUNT(*) FROM steps"
 
 
 def start(folder: Path, *options: str, **more: Any) -> subprocess.Popen[str]:
@@ -34,19 +34,8 @@ def result_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-def wait_until(query: str, folder: Path, process: subprocess.Popen[str], seconds: float = 90) -> None:
-    """Until `query` counts something in the metrics of the run."""
-    database, deadline = f"file:{folder / 'run' / 'metrics.db'}?mode=ro", time.monotonic() + seconds
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with sqlite3.connect(database, uri=True) as metrics:
-                if metrics.execute(query).fetchone()[0]:
-                    return
-        except sqlite3.Error:
-            pass
-        time.sleep(0.05)
-    process.kill()
-    pytest.fail(f"nothing was counted: {process.communicate()}")
+def steps_taken(metrics: sqlite3.Connection) -> bool:
+    return bool(metrics.execute("SELECT COUNT(*) FROM steps").fetchone()[0])
 
 
 # Readers and terminals that go away.
@@ -94,7 +83,7 @@ def test_a_hangup(tmp_path: Path, ignored: bool, status: str) -> None:
         process = start(tmp_path, *options, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     finally:
         signal.signal(signal.SIGHUP, before)
-    wait_until(ROWS, tmp_path, process)
+    wait_for(tmp_path / "run", process, steps_taken)
     os.killpg(process.pid, signal.SIGHUP)
     _, text = process.communicate(timeout=60)
     assert process.returncode == 0, text
@@ -136,7 +125,7 @@ def test_a_disk_that_stays_full(small_disk: Path, mode: str) -> None:
         small_disk, *SHORT, "--mode", mode, "--checkpoints", str(small_disk.parent / "checkpoints"), "--json",
         stderr=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
-    wait_until(ROWS, small_disk, process)
+    wait_for(small_disk / "run", process, steps_taken)
     fill(small_disk)
     out, text = process.communicate(timeout=120)
     assert process.returncode == 0, text
@@ -156,7 +145,7 @@ def test_a_disk_that_is_full_for_a_while(small_disk: Path) -> None:
         small_disk, *LONG, "--checkpoints", str(small_disk.parent / "checkpoints"),
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    wait_until(ROWS, small_disk, process)
+    wait_for(small_disk / "run", process, steps_taken)
     ballast = fill(small_disk)
     time.sleep(3)
     ballast.unlink()
