@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.planning import plan_where
-from orchestrator.comparison.resume import remaining_runs, stored_comparison
+from orchestrator.comparison.resume import remaining_runs, stored_comparison_spec
 from orchestrator.comparison.schedule import assemble, schedule
 from orchestrator.control.preemption import Preempted
 from orchestrator.report import write_reports
@@ -84,7 +84,7 @@ def prepare_resume(
 ) -> Callable[[Watcher | None], RunResult | Comparison]:
     """Do the part of `resume` that starts nothing; returns a function that does the rest."""
     if is_comparison(path):
-        spec = stored_comparison(path, changes)
+        spec = stored_comparison_spec(path, changes)
         trust.remember(spec.run)
         results: list[RunResult] = []
         first_runs, rest = remaining_runs(spec, path, results, tell)

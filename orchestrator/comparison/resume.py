@@ -22,7 +22,7 @@ from orchestrator.store.locks import check_not_driven
 from orchestrator.store.metrics import METRICS
 
 
-def stored_comparison(path: Path, changes: Mapping[str, Any]) -> CompareSpec:
+def stored_comparison_spec(path: Path, changes: Mapping[str, Any]) -> CompareSpec:
     """The spec of the comparison in folder `path`, with `changes` to fields that are not compared.
 
     Raises:

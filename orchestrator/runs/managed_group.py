@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -104,17 +103,19 @@ class ManagedGroup:
         """Ask every few seconds whether the backend is there, since Ray ends this process a minute after its head.
 
         Raises:
-            HostLostError: it did not answer twice.
+            HostLostError: it did not answer twice in a row.
         """
         now = time.monotonic()
         if now < self._next_question:
             return
         self._next_question = now + ASK_SECONDS
-        with contextlib.ExitStack() as forgiven:
-            if not self._unanswered:
-                forgiven.enter_context(contextlib.suppress(HostLostError))
-            self._unanswered += 1
+        try:
             self._session.check()
+        except HostLostError:
+            self._unanswered += 1
+            if self._unanswered > 1:
+                raise
+        else:
             self._unanswered = 0
 
     def shutdown(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.comparison.resume import remaining_runs, stored_comparison
+from orchestrator.comparison.resume import remaining_runs, stored_comparison_spec
 from orchestrator.comparison.schedule import assemble, schedule
 from orchestrator.errors import UsageError
 from orchestrator.results import RunResult
@@ -44,7 +44,7 @@ def stored(path: Path, done: int) -> tuple[CompareSpec, list[Planned]]:
 def test_runs_that_a_timeout_left_out_follow(tmp_path: Path, done: int) -> None:
     """comparison.json was written all the same."""
     _, planned = stored(tmp_path / "c", done)
-    spec = stored_comparison(tmp_path / "c", {})
+    spec = stored_comparison_spec(tmp_path / "c", {})
     results: list[RunResult] = []
     _, rest = remaining_runs(spec, tmp_path / "c", results, lambda _: None)
     following = [next(rest)]
@@ -59,6 +59,6 @@ def test_runs_that_a_timeout_left_out_follow(tmp_path: Path, done: int) -> None:
 
 def test_a_comparison_without_missing_runs_is_finished(tmp_path: Path) -> None:
     stored(tmp_path / "c", 4)
-    spec = stored_comparison(tmp_path / "c", {})
+    spec = stored_comparison_spec(tmp_path / "c", {})
     with pytest.raises(UsageError, match="is finished, so there is nothing to resume"):
         remaining_runs(spec, tmp_path / "c", [], lambda _: None)
