@@ -99,6 +99,20 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     flush_folder(path.parent)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and the parents that it lacks, so that all of them survive a loss of power."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        flush_folder(folder.parent)
+
+
+def flush(path: Path) -> None:
+    """Have the content of a file survive a loss of power."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def flush_folder(folder: Path) -> None:
     """Have the names in `folder` survive a loss of power, where the file system can do that."""
     with contextlib.suppress(OSError):

@@ -30,7 +30,7 @@ def claim_directory(path: Path) -> Path:
     """
     claim = path / CLAIM
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        files.make_folder(path)
         file = files.append(claim)
         if not _acquired(file, fcntl.LOCK_EX) or any(entry.name != CLAIM for entry in path.iterdir()):
             raise FileExistsError

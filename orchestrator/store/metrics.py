@@ -1,7 +1,8 @@
 """A run's metrics.db: written by the driver while the run trains, read by any number of processes, then and later.
 
-SQLite runs in WAL mode, so readers never wait for the writer. Rows are committed within a second, so a driver that is
-killed loses no more than that, and the file stays readable.
+SQLite runs in WAL mode, so readers never wait for the writer; on a network file system it runs with a rollback
+journal, because readers on other hosts do not see the memory that WAL needs. Rows are committed within a second, so a
+driver that is killed loses no more than that, and the file stays readable.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from orchestrator.store.file_systems import network_file_system
 from workers import files
 from workers.messages import Task
 from workers.news import CallTiming, Evaluation, HostSample, ReplicaStatus, StepBatch
@@ -43,6 +45,8 @@ CREATE TABLE gpu_samples (attempt INT, task TEXT, time REAL, uuid TEXT, name TEX
 CREATE TABLE tasks (attempt INT, task TEXT, state TEXT, pid INT, since REAL, PRIMARY KEY (attempt, task));
 CREATE TABLE events (time REAL, attempt INT, kind TEXT, task TEXT, detail TEXT);
 """
+_JOURNAL, _HEADER_BYTES, _WAL = 18, 20, b"\2\2"
+"""Where a database's header says how it is written, and what it says there in WAL mode (sqlite.org/fileformat.html)."""
 LONGEST_VALUE = 16 << 20
 """Bytes; a reader takes no longer ones."""
 TABLES = tuple(re.findall(r"CREATE TABLE (\w+)", SCHEMA))
@@ -63,7 +67,7 @@ class MetricsWriter:
         self._path = run / METRICS
         files.append(self._path).close()  # made here, for SQLite would follow a link
         self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute(f"PRAGMA journal_mode={'WAL' if network_file_system(run) is None else 'DELETE'}")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(SCHEMA.replace("TABLE", "TABLE IF NOT EXISTS") if reopen else SCHEMA)
         self._waiting: list[tuple[str, list[tuple[Any, ...]]]] = []
@@ -179,9 +183,15 @@ class Metrics:
         """Raises sqlite3.Error if there is no such database, or it is not one that Regatta made."""
         path = run / METRICS
         try:
-            files.open_regular(path).close()
+            with files.open_regular(path) as file:
+                journal = file.read(_HEADER_BYTES)[_JOURNAL:]
         except OSError as error:
             raise sqlite3.OperationalError(f"unable to open {METRICS}: {error.strerror}") from None
+        if journal == _WAL and (kind := network_file_system(run)) is not None:
+            raise sqlite3.OperationalError(
+                f"it is written with a write-ahead log, which cannot be read over {kind}: read it on the host that "
+                "writes it, or copy the run's folder to a local disk"
+            )
         # `as_uri` escapes characters such as `#` and `?`, which would otherwise end the path.
         self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:

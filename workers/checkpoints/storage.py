@@ -109,12 +109,12 @@ class LocalStorage:
         return data
 
     def put(self, name: str, data: bytes) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.root)
         files.write_atomically(self.root / name, data)
 
     @contextlib.contextmanager
     def draft(self, name: str) -> Iterator[Draft]:
-        self.root.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.root)
         temporary = self.root / f".{name}.{secrets.token_hex(8)}"
         temporary.mkdir()
         try:
@@ -141,7 +141,7 @@ class LocalStorage:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        self.root.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.root)
         with files.append(self.root / _LOCK) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

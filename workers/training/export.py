@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.api import Job
+from workers import files
 from workers.model import state
 from workers.session import say
 from workers.snapshot import Snapshot
@@ -47,11 +48,13 @@ def export(job: Job, model: keras.Model, final: Snapshot, folder: Path) -> None:
         return
     state.load(model, final)
     path = folder / FINAL_WEIGHTS
-    path.parent.mkdir(exist_ok=True)
+    files.make_folder(path.parent)
     unfinished = path.with_name(f".{secrets.token_hex(8)}.{path.name}")
     try:
         model.save_weights(unfinished)
+        files.flush(unfinished)
         unfinished.replace(path)
+        files.flush_folder(path.parent)
     except OSError as error:  # a full disk must not turn a trained model into a failed run
         say(f"the final weights are not written: {error}")
     finally:
