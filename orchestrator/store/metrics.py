@@ -187,13 +187,15 @@ class Metrics:
                 journal = file.read(_HEADER_BYTES)[_JOURNAL:]
         except OSError as error:
             raise sqlite3.OperationalError(f"unable to open {METRICS}: {error.strerror}") from None
-        if journal == _WAL and (kind := network_file_system(run)) is not None:
+        kind = network_file_system(run) if journal == _WAL else None
+        if kind is not None and path.with_name(f"{METRICS}-wal").exists():
             raise sqlite3.OperationalError(
                 f"it is written with a write-ahead log, which cannot be read over {kind}: read it on the host that "
                 "writes it, or copy the run's folder to a local disk"
             )
         # `as_uri` escapes characters such as `#` and `?`, which would otherwise end the path.
-        self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        options = "mode=ro" if kind is None else "mode=ro&immutable=1"  # a copy, which nothing writes
+        self._db = sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True)
         try:
             self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
             self._check_schema()

@@ -48,13 +48,17 @@ class Feed:
     def update(self) -> Board:
         """Read what is new; returns the current board."""
         try:
-            if self._metrics is None and (self.run / METRICS).is_file():
+            if (self.run / METRICS).is_file():
+                # Not kept open: the writer leaves one file behind only if nothing else has it open then.
                 self._metrics = Metrics(self.run)
-            if self._metrics is not None:
                 self._read()
             self.problem = None
         except sqlite3.OperationalError as error:  # the writer may be creating the file, or have locked it
             self.problem = f"{self.run / METRICS} cannot be read: {error}"
+        finally:
+            if self._metrics is not None:
+                self._metrics.close()
+                self._metrics = None
         if self.board.outcome is None:
             self._check_for_end()
         return self.board
@@ -65,10 +69,6 @@ class Feed:
             return False
         driven = is_driven(self.run)
         return not (_exists(self._driver[0]) if driven is None else driven)
-
-    def close(self) -> None:
-        if self._metrics is not None:
-            self._metrics.close()
 
     def _read(self) -> None:
         board = self.board

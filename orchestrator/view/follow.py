@@ -34,11 +34,7 @@ def watch(
     boards: dict[Path, Board] = {}
     while True:
         run = current_run(path)
-        feed = Feed(run)
-        try:
-            boards[run] = _follow(feed, path, console, once=once, sleep=sleep)
-        finally:
-            feed.close()
+        boards[run] = _follow(Feed(run), path, console, once=once, sleep=sleep)
         if once or current_run(path) == run:
             return list(boards.values())
 
@@ -89,11 +85,7 @@ def _complete(path: Path) -> bool:
     """Whether no further run will start in the folder `path`."""
     if (path / SPEC).is_file():
         return True
-    feed = Feed(current_run(path))
-    try:
-        return (path / COMPARISON).is_file() or feed.driver_is_gone()
-    finally:
-        feed.close()
+    return (path / COMPARISON).is_file() or Feed(current_run(path)).driver_is_gone()
 
 
 def _show(board: Board, console: Console) -> None:

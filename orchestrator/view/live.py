@@ -57,8 +57,6 @@ class LiveView(AbstractContextManager["LiveView"]):
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
-        for feed in self._feeds.values():
-            feed.close()
 
     @property
     def board(self) -> Board | None:
@@ -98,9 +96,7 @@ class LiveView(AbstractContextManager["LiveView"]):
         self._print(f"{self._labels.get(run_id, run_id)}: {text}")
 
     def run_ended(self, result: RunResult) -> None:
-        feed = self._feeds.pop(result.run_id, None)
-        if feed is not None:
-            feed.close()
+        self._feeds.pop(result.run_id, None)
         self._print(f"{result.variant_name} seed {result.seed}: {outcome(result)}")
         for finding in result.stability.findings:
             if self._verbose or finding.action != "warned":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -68,10 +69,14 @@ def test_a_write_ahead_log_of_another_host_is_not_read(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "metrics.db") as writer:
         writer.execute("PRAGMA journal_mode=WAL")
         writer.executescript(SCHEMA)
+        writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         assert Metrics(tmp_path).column("SELECT COUNT(*) FROM events") == [0]
         said = on_a_network(READ, tmp_path, tmp_path, tmp_path)
-    writer.close()
     assert "cannot be read over NFS: read it on the host that writes it" in said
+    (tmp_path / "copy").mkdir()
+    shutil.copy(tmp_path / "metrics.db", tmp_path / "copy")
+    writer.close()
+    assert on_a_network(READ, tmp_path / "copy", tmp_path, tmp_path) == "[0]\n"
 
 
 def test_what_cannot_be_told_counts_as_local(tmp_path: Path) -> None:

@@ -77,7 +77,6 @@ def test_a_feed_follows_what_is_committed(tmp_path: Path) -> None:
     assert board.rows["evaluator:0"].cpu_percent == 71.0
     assert board.rows["evaluator:0"].net_per_s == 3e3
     assert board.notes == ["GPU: not available (NVML library not found)"]
-    feed.close()
 
 
 def test_async_workers_serve_their_chief(tmp_path: Path) -> None:
@@ -91,7 +90,6 @@ def test_async_workers_serve_their_chief(tmp_path: Path) -> None:
     writing.begins().committed()
     states = {task: row.state for task, row in feed.update().rows.items()}
     assert states == {"worker:0": "serving", "ps:0": "serving", "evaluator:0": "ready"}
-    feed.close()
 
 
 def test_gpus_of_a_task_are_shown_together(tmp_path: Path) -> None:
@@ -103,7 +101,6 @@ def test_gpus_of_a_task_are_shown_together(tmp_path: Path) -> None:
     assert (row.gpu_percent, row.gpu_memory_bytes) == (50.0, 2 << 30)
     writing.samples(W1, GpuSample("GPU-2", None, None, None, None, None, None, None)).committed()
     assert feed.update().rows["worker:1"].gpu_percent is None
-    feed.close()
 
 
 def test_a_rollback_takes_the_step_back(tmp_path: Path) -> None:
@@ -116,7 +113,6 @@ def test_a_rollback_takes_the_step_back(tmp_path: Path) -> None:
     writing.step = 300
     writing.begins().trains(50).committed()
     assert feed.update().step >= 350
-    feed.close()
 
 
 def test_how_a_run_ended(tmp_path: Path) -> None:
@@ -128,6 +124,15 @@ def test_how_a_run_ended(tmp_path: Path) -> None:
     assert (board.phase, board.outcome) == ("interrupted", "its driver ended without writing a result")
 
 
+def test_a_run_that_was_watched_is_one_file(tmp_path: Path) -> None:
+    writing = Writing(tmp_path).begins().trains(5).committed()
+    feed = Feed(tmp_path)
+    assert feed.update().step == 5
+    writing.ends()
+    assert [path.name for path in tmp_path.glob("metrics.db*")] == ["metrics.db"]
+    assert feed.update().step == 5
+
+
 def test_a_driver_is_known_by_its_lock(tmp_path: Path) -> None:
     """Its pid may be another process by now: here, this one."""
     writing = Writing(tmp_path).begins().trains(5).committed()
@@ -135,7 +140,6 @@ def test_a_driver_is_known_by_its_lock(tmp_path: Path) -> None:
     assert feed.update().outcome is None
     writing.store.close()
     assert feed.update().outcome == "its driver ended without writing a result"
-    feed.close()
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:
