@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.comparison.schedule import schedule
-from orchestrator.errors import UsageError
+from orchestrator.errors import SpecError, UsageError
 from orchestrator.results import RunResult
 from orchestrator.runs.execution import Planned, Schedule
 from orchestrator.runs.resume import find_start
@@ -20,6 +20,7 @@ from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT
 from orchestrator.store.folders import load_comparison_spec, load_result
 from orchestrator.store.locks import check_not_driven
 from orchestrator.store.metrics import METRICS
+from orchestrator.store.versions import other_version
 
 
 def stored_comparison_spec(path: Path, changes: Mapping[str, Any]) -> CompareSpec:
@@ -35,8 +36,11 @@ def stored_comparison_spec(path: Path, changes: Mapping[str, Any]) -> CompareSpe
     if not isinstance(run, dict):
         raise UsageError(f"{path / COMPARISON_SPEC} is not the spec of a comparison.")
     trust.check(path / COMPARISON_SPEC, run | {"variants": values.get("variants")}, changes)
-    base = RunSpec.make(run | {key: value for key, value in changes.items() if value is not None})
-    return validated(CompareSpec, values | {"run": base})
+    try:
+        base = RunSpec.make(run | {key: value for key, value in changes.items() if value is not None})
+        return validated(CompareSpec, values | {"run": base})
+    except SpecError as error:
+        raise UsageError(f"{error.message}{other_version(path)}") from None
 
 
 def remaining_runs(

@@ -17,6 +17,7 @@ from orchestrator.store.directory import COMPARISON, PLAN, RESULT, SPEC
 from orchestrator.store.documents import read_text
 from orchestrator.store.folders import is_run, load_comparison, load_environment, load_result
 from orchestrator.store.metrics import METRICS, Metrics
+from orchestrator.store.versions import other_version
 
 UNREADABLE = (sqlite3.Error, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """Errors that reading a run's folder may raise if its files were changed by hand or with malice."""
@@ -67,6 +68,7 @@ class StoredRun:
 def unreadable(path: Path, error: Exception) -> UsageError:
     return UsageError(
         f"{path} cannot be read ({type(error).__name__}: {error}): its files are damaged or of another version."
+        f"{other_version(path)}"
     )
 
 

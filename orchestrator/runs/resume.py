@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import SpecError, UsageError
 from orchestrator.runs.checkpoints import Resumed, checkpointing
 from orchestrator.runs.execution import Planned
 from orchestrator.spec import trust
@@ -16,6 +16,7 @@ from orchestrator.store.directory import RESULT, SPEC
 from orchestrator.store.folders import load_result, load_spec
 from orchestrator.store.locks import check_not_driven
 from orchestrator.store.metrics import METRICS, Metrics
+from orchestrator.store.versions import other_version
 from workers.checkpoints.destination import open_storage
 from workers.checkpoints.errors import CheckpointError
 from workers.checkpoints.store import CheckpointStore, none_usable
@@ -48,7 +49,10 @@ def stored_spec(path: Path, changes: Mapping[str, Any]) -> tuple[RunSpec, str]:
     given = load_spec(path)
     trust.check(path / SPEC, given, changes)
     values = given | {key: value for key, value in changes.items() if value is not None}
-    spec = RunSpec.make(values)
+    try:
+        spec = RunSpec.make(values)
+    except SpecError as error:
+        raise UsageError(f"{error.message}{other_version(path)}") from None
     return spec, spec.run_id or path.name
 
 
@@ -69,7 +73,7 @@ def find_start(spec: RunSpec, run_id: str, path: Path) -> tuple[Resumed, str]:
     except (CheckpointError, OSError) as error:
         raise UsageError(f"checkpoints: those of the run cannot be read: {error}") from None
     if found.checkpoint is None and found.passed_over:
-        raise UsageError(none_usable(found.passed_over, store.url))
+        raise UsageError(none_usable(found.passed_over, store.url) + other_version(path))
     start = "from the beginning: no checkpoint was written yet"
     if found.checkpoint is not None:
         manifest = found.checkpoint.manifest

@@ -18,8 +18,9 @@ from typing import Any
 from orchestrator.errors import UsageError
 from orchestrator.results import Finding, RunResult
 from orchestrator.spec.run import RunSpec
-from orchestrator.store.directory import ENVIRONMENT, PLAN, RESULT, SPEC
+from orchestrator.store.directory import PLAN, RESULT, SPEC
 from orchestrator.store.metrics import METRICS, Metrics
+from orchestrator.store.versions import ENVIRONMENT
 from workers.news import ReplicaStatus
 
 EXPERIMENT = "regatta"

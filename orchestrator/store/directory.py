@@ -30,6 +30,7 @@ from orchestrator.errors import UsageError
 from orchestrator.store import documents
 from orchestrator.store.locks import CLAIM, lock
 from orchestrator.store.metrics import METRICS, MetricsWriter
+from orchestrator.store.versions import ENVIRONMENT
 from workers import files
 from workers.files import write_atomically
 from workers.messages import Task
@@ -38,13 +39,7 @@ from workers.news import ReplicaStatus
 if TYPE_CHECKING:
     from orchestrator.results import Comparison, RunResult
 
-RESULT, COMPARISON, SPEC, PLAN, ENVIRONMENT = (
-    "result.json",
-    "comparison.json",
-    "spec.yaml",
-    "plan.json",
-    "environment.json",
-)
+RESULT, COMPARISON, SPEC, PLAN = "result.json", "comparison.json", "spec.yaml", "plan.json"
 COMPARISON_SPEC = "comparison.yaml"
 TENSORBOARD = "tensorboard"
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import UsageError
+from orchestrator.store.versions import other_version
 from orchestrator.text import UNSEEN
 from workers import files
 
@@ -54,7 +55,9 @@ def load(model: type[_Document], path: Path) -> _Document:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the document"
-        raise UsageError(f"{path} was not written by Regatta: {field}: {first['msg']}") from None
+        raise UsageError(
+            f"{path} was not written by this version of Regatta: {field}: {first['msg']}.{other_version(path.parent)}"
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
 

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import UsageError
 from orchestrator.spec.yaml import read_mapping
 from orchestrator.store import documents
-from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, ENVIRONMENT, RESULT, SPEC
+from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT, SPEC
+from orchestrator.store.versions import ENVIRONMENT, MAX_BYTES
 from workers import files
 
 if TYPE_CHECKING:
     from orchestrator.results import Comparison, RunResult
-
-_MAX_ENVIRONMENT_BYTES = 1 << 20
 
 
 def is_run(path: Path) -> bool:
@@ -64,7 +63,7 @@ def load_environment(run: Path) -> dict[str, Any] | None:
     """The environment stored when the run was started; None if it is missing or unreadable."""
     path = run / ENVIRONMENT
     try:
-        stored = json.loads(files.read(path, _MAX_ENVIRONMENT_BYTES))
+        stored = json.loads(files.read(path, MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     return stored if isinstance(stored, dict) else None

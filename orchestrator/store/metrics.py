@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.store.file_systems import network_file_system
+from orchestrator.store.versions import other_version
 from workers import files
 from workers.messages import Task
 from workers.news import CallTiming, Evaluation, HostSample, ReplicaStatus, StepBatch
@@ -181,7 +182,7 @@ class Metrics:
 
     def __init__(self, run: Path) -> None:
         """Raises sqlite3.Error if there is no such database, or it is not one that Regatta made."""
-        path = run / METRICS
+        self._run, path = run, run / METRICS
         try:
             with files.open_regular(path) as file:
                 journal = file.read(_HEADER_BYTES)[_JOURNAL:]
@@ -209,7 +210,8 @@ class Metrics:
         foreign = [str(name) for name, sql in found if _statement(str(sql)) not in _STATEMENTS]
         if foreign:
             raise sqlite3.DatabaseError(
-                f"{METRICS} has another layout than this version of Regatta writes: {', '.join(foreign)[:200]}"
+                f"{METRICS} has another layout than this version of Regatta writes: {', '.join(foreign)[:200]}."
+                f"{other_version(self._run)}"
             )
 
     def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:

@@ -316,10 +316,10 @@ def test_a_result_is_read_back_unchanged(final: dict[str, float]) -> None:
         (None, "is not the folder of a finished run: it holds no result.json"),
         ("", "cannot be read"),
         ("{", "cannot be read"),
-        ("[1]", "was not written by Regatta: the document"),
-        ("{}", "was not written by Regatta: run_id: Field required"),
+        ("[1]", "was not written by this version of Regatta: the document"),
+        ("{}", "was not written by this version of Regatta: run_id: Field required"),
         ("[" * 100_000, "cannot be read"),
-        ('{"schema": 1, "unknown": 2}', "was not written by Regatta"),
+        ('{"schema": 1, "unknown": 2}', "was not written by this version of Regatta"),
         ("\udcff", "cannot be read"),
     ],
 )
