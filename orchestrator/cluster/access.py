@@ -74,7 +74,10 @@ def check_dashboard(address: str) -> str:
     def status(known: str | None) -> int:
         headers = {"Authorization": f"Bearer {known}"} if known else {}
         try:
-            return int(requests.get(f"{url}/api/version", headers=headers, timeout=_SECONDS).status_code)
+            with requests.get(
+                f"{url}/api/version", headers=headers, timeout=_SECONDS, stream=True, allow_redirects=False
+            ) as answer:  # whose content may have no end
+                return int(answer.status_code)
         except requests.RequestException as error:
             raise ClusterError(
                 f"No Ray dashboard answers at {url} ({type(error).__name__}). It listens on the head's port 8265, "

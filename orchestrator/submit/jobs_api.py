@@ -21,12 +21,15 @@ from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.files import base_of, spec_file
 from orchestrator.spec.run import RUN_ID_WORDS, RunSpec, is_run_id
 from orchestrator.spec.validation import shown
+from orchestrator.submit.answers import request
 
 _T = TypeVar("_T")
-_SECONDS = 60.0
 _STOP_SECONDS = "45"
 """Time for a stopped driver to write its results and end its tasks; Ray's default is 3."""
 _KIND, _OWNER, _JOB, _LABEL = "regatta", "owner", "job", "label:"
+_LONGEST_MESSAGE = 2000
+_LATEST = 32_503_680_000_000
+"""The year 3000, in milliseconds."""
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 LAUNCHER = "regatta.sh"
 SPEC = "spec.yaml"
@@ -84,12 +87,12 @@ class Submissions:
             logging.getLogger(name).setLevel(logging.ERROR)  # they log every upload
 
         class Client(JobSubmissionClient):  # type: ignore[misc]  # Ray has no types
-            def _do_request(self, *arguments: Any, **options: Any) -> Any:
-                return super()._do_request(*arguments, timeout=_SECONDS, **options)
+            def _do_request(self, method: str, endpoint: str, *, data: Any = None, json_data: Any = None) -> Any:
+                return request(method, self._address + endpoint, headers=self._headers, data=data, json=json_data)
 
         try:
-            self._client = Client(self.address)
-        except RuntimeError as error:
+            self._client = self._ask(lambda: Client(self.address))
+        except ClusterError as error:
             if "ray[default]" in str(error):
                 raise UsageError(
                     "Submitting needs Ray's job client, which training does not: install the extra `cluster` "
@@ -140,12 +143,15 @@ class Submissions:
 
     def runs(self) -> list[Submission]:
         """All submitted runs, the latest first."""
-        jobs = [job for job in self._ask(self._client.list_jobs) if job.submission_id]
+        jobs = [job for job in self._ask(self._client.list_jobs) if is_run_id(job.submission_id or "")]
         runs = [_submission(job) for job in jobs if (job.metadata or {}).get(_KIND) in ("run", "compare")]
         return sorted(runs, key=lambda run: -(run.started or 0))
 
     def status(self, run_id: str) -> Submission:
-        return _submission(self._ask(lambda: self._client.get_job_info(run_id), run_id))
+        job = self._ask(lambda: self._client.get_job_info(run_id), run_id)
+        if job.submission_id != run_id:
+            raise ClusterError(f"{self.address} was asked about {run_id!r}, and answered about something else.")
+        return _submission(job)
 
     def logs(self, run_id: str) -> str:
         """Output of the run so far."""
@@ -178,6 +184,11 @@ class Submissions:
             _check(run_id)
         try:
             return call()
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise ClusterError(
+                f"What answers at {self.address} is not Ray's Jobs API, or another version of it "
+                f"({type(error).__name__}: {shown(_last_line(str(error)))})."
+            ) from error
         except OSError as error:  # base class of all errors of `requests`, timeouts included
             raise LostConnection(f"The connection to {self.address} was lost ({type(error).__name__}).") from error
         except RuntimeError as error:
@@ -207,13 +218,18 @@ def _submission(job: Any) -> Submission:
         job=metadata.get(_JOB, ""),
         owner=metadata.get(_OWNER, ""),
         labels={k.removeprefix(_LABEL): v for k, v in metadata.items() if k.startswith(_LABEL)},
-        message=(job.message or "").partition(", last available logs")[0].partition("\n")[0],
+        message=(job.message or "").partition(", last available logs")[0].partition("\n")[0][:_LONGEST_MESSAGE],
         exit_code=job.driver_exit_code,
-        started=job.start_time / 1000 if job.start_time else None,
-        ended=job.end_time / 1000 if job.end_time else None,
+        started=_time(job.start_time),
+        ended=_time(job.end_time),
     )
 
 
+def _time(milliseconds: int | None) -> float | None:
+    """Seconds since the epoch; None if it is not known, or is no time of this millennium."""
+    return milliseconds / 1000 if milliseconds and 0 < milliseconds < _LATEST else None
+
+
 def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip(" .")]
+    lines = [line.strip() for line in text[-_LONGEST_MESSAGE:].splitlines() if line.strip(" .")]
     return lines[-1] if lines else "no reason given"

@@ -25,6 +25,7 @@ MAX_BYTES = 256 << 20
 _CHUNK = 48 << 10
 _SKIPPED = (".claim",)
 _LONGEST_PATH = 1000
+_LONGEST_MANIFEST = 16 << 20
 
 
 def pack(folder: Path, only: str | None = None) -> Iterator[str]:
@@ -90,6 +91,8 @@ def unpack(lines: Iterable[str]) -> dict[str, bytes]:
 
 def _files(manifest: str) -> dict[str, tuple[str, int]]:
     """Parse and validate the manifest, which is untrusted: SHA-256 and size by path."""
+    if len(manifest) > _LONGEST_MANIFEST:
+        raise ClusterError(f"The cluster's list of files is longer than {_LONGEST_MANIFEST:,} characters.")
     try:
         files = {
             name: (str(entry["sha256"]), int(entry["bytes"])) for name, entry in json.loads(manifest)["files"].items()
@@ -98,6 +101,8 @@ def _files(manifest: str) -> dict[str, tuple[str, int]]:
         raise ClusterError(
             "The cluster did not send a run's files: does it use the same version of Regatta?"
         ) from error
+    if len({PurePosixPath(name) for name in files}) < len(files):
+        raise ClusterError("The cluster sent two files of the same name.")
     folders = {parent for name in files for parent in PurePosixPath(name).parents}
     for name, (_, size) in files.items():
         path = PurePosixPath(name)
