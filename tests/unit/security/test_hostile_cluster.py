@@ -28,7 +28,8 @@ from tests.unit.security.conftest import Command, unseen
 Say = Callable[[BaseHTTPRequestHandler], None]
 JOB: dict[str, Any] = {
     "type": "SUBMISSION", "submission_id": "mine", "status": "SUCCEEDED", "entrypoint": "sh", "message": "done",
-    "metadata": {"regatta": "run", "job": "digits", "owner": "me"}, "driver_exit_code": 0, "start_time": 1, "end_time": 2,
+    "metadata": {"regatta": "run", "job": "digits", "owner": "me"}, "driver_exit_code": 0,
+    "start_time": 1, "end_time": 2,
 }  # fmt: skip
 
 
@@ -82,7 +83,7 @@ class Cluster:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Cluster]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the name that http.server looks for
+        def do_GET(self) -> None:
             served.answer(self)
 
         do_POST = do_PUT = do_GET  # noqa: N815
@@ -236,7 +237,7 @@ def test_fetching(regatta: Command, cluster: Cluster, tmp_path: Path, what: str)
     new = {path.relative_to(tmp_path) for path in set(tmp_path.rglob("*")) - before}
     assert {path.parts[0] for path in new} <= {"out", "home"}
     assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
-    assert not Path("/tmp/regatta-evil").exists()  # noqa: S108
+    assert not Path("/tmp/regatta-evil").exists()
 
 
 def test_an_archive_that_is_right(regatta: Command, cluster: Cluster, tmp_path: Path) -> None:
