@@ -27,6 +27,7 @@ _PLUMBING = (
 _SPEC_ERRORS = (RefusedError, DataFileError, JobNotFound, ParamsError)
 _PORT_TAKEN = "Could not start gRPC server"
 """TensorFlow's message. If a port that the job itself opens is taken, that is an error of the user's code."""
+_NO_THREAD = "can't start new thread"
 _PEER_ERRORS = ("UnavailableError", "AbortedError", "DeadlineExceededError", "CancelledError")
 _ABORTED = "Collective ops is aborted"
 _PEER_MESSAGES = (
@@ -71,6 +72,8 @@ def classify(error: BaseException) -> FailureKind:
         return FailureKind.ADDRESS_TAKEN
     if isinstance(error, _SPEC_ERRORS):
         return FailureKind.SPEC
+    if _NO_THREAD in message:
+        return FailureKind.INFRASTRUCTURE
     return FailureKind.PEER if _is_of_a_peer(type(error).__name__, message) else FailureKind.USER
 
 
@@ -121,6 +124,7 @@ _HINTS = {
     "truncated record": "A TFRecord file is cut off; jobs.data.tfrecord.examples says which.",
     "cache lockfile already exists": "Several readers of the dataset are open at once, and dataset.cache(path) allows "
     "one: cache in memory, with .cache() or --cache.",
+    _NO_THREAD: "This user may not have more processes or threads on that host: see `ulimit -u`.",
     "No such file or directory": "Every task reads its data from this path on its own host.",
 }
 """What to try, by a part of the message."""

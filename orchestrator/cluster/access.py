@@ -59,6 +59,8 @@ def check(address: str) -> str:
             f"No Ray cluster answers at {address}. `ray status` on the head shows whether Ray is up; its port is 6379, "
             "or 10001 for ray://, unless `ray start` was given another. A firewall in between looks the same."
         )
+    if not address.startswith(_CLIENT):
+        discovery.check_sockets(endpoint)
     return address
 
 

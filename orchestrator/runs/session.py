@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from orchestrator.cluster.backend import Backend, open_backend
+from orchestrator.cluster.process_limit import check_process_limit
 from orchestrator.cluster.worker_group import WorkerGroup
 from orchestrator.errors import ResourcesError
 from orchestrator.plan.placement import Bundle, Group
@@ -48,6 +49,7 @@ class Session:
         first = self._specs[0]
         with contextlib.ExitStack() as outer, contextlib.ExitStack() as inner:
             if self.backend.local:
+                check_process_limit(sum(map(len, self._plans())))
                 outer.enter_context(_prewarmed(self._name))
             outer.enter_context(self.backend)
             self.deadline = time.monotonic() + first.launch_timeout

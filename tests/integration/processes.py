@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 OURS = ("raylet", "gcs_server", "workers.supervisor.zygote", "workers.task", "ray::", "regatta")
+ANOTHER_USER = 12345
 Ready = Callable[[sqlite3.Connection], object]
 
 
@@ -31,6 +33,16 @@ def marked(mark: str) -> dict[int, str]:
     return found
 
 
+def as_another_user(*limits: str) -> list[str]:
+    """What to put before a command, for root only: it runs as another user, with `limits` of prlimit(1).
+
+    That user may read what root may, for the interpreter can be in root's home.
+    """
+    who = [f"--reuid={ANOTHER_USER}", f"--regid={ANOTHER_USER}", "--clear-groups"]
+    reads = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    return ["prlimit", *limits, "setpriv", *who, *reads]
+
+
 def all_gone(mark: str, seconds: float = 20.0) -> dict[int, str]:
     """What is left of `mark` after waiting for up to `seconds`; empty when all is well."""
     deadline = time.monotonic() + seconds
@@ -44,7 +56,7 @@ def wait_for(run: Path, process: subprocess.Popen[str], ready: Ready, seconds: f
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with sqlite3.connect(f"file:{run / 'metrics.db'}?mode=ro", uri=True) as db:
+            with contextlib.closing(sqlite3.connect(f"file:{run / 'metrics.db'}?mode=ro", uri=True)) as db:
                 if ready(db):
                     return
         except sqlite3.OperationalError:

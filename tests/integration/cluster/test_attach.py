@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import regatta
-from tests.integration.ray_nodes import Head, Node, head_here
+from tests.integration.processes import as_another_user
+from tests.integration.ray_nodes import REGATTA, Head, Node, head_here
 from tests.marked import slow
 
 JOB = """
@@ -106,3 +109,15 @@ def test_no_cluster_there(folder: Path, address: str, code: int, words: str) -> 
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert not list(folder.glob("runs/*/result.json"))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a second user is made by root")
+def test_another_users_cluster(head: Head, folder: Path) -> None:
+    """Ray would abort the process with a C++ stack."""
+    done = subprocess.run(
+        [*as_another_user(), *REGATTA, "run", "digits", "--address", head.gcs, "--out", "/tmp/none/out"],
+        cwd="/", env=os.environ | dict(head.env), capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    assert "do not accept the user with id 12345. Attach with --address ray://" in done.stderr
+    assert done.stderr.strip().count("\n") <= 1

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.processes import wait_for
+from tests.integration.processes import ANOTHER_USER, as_another_user, wait_for
 from tests.marked import slow
 
 COMMAND = [sys.executable, "-P", "-m", "orchestrator.cli.main", "run", "digits", "--backend", "local"]
@@ -159,3 +159,24 @@ def test_a_disk_that_is_full_for_a_while(small_disk: Path) -> None:
         steps, last = metrics.execute("SELECT COUNT(*), MAX(step) FROM steps").fetchone()
     assert steps == last == result["steps"], "no step is missing"
     assert result["final"]["loss"] > 0
+
+
+# Limits.
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a second user is made by root, whom limits of processes do not concern")
+@pytest.mark.parametrize(("backend", "limit"), [("local", 150), slow("ray", 150), slow("local", 60)])
+def test_too_few_processes(tmp_path: Path, backend: str, limit: int) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    os.chown(folder, ANOTHER_USER, ANOTHER_USER)
+    for parent in list(folder.parents)[:3]:
+        parent.chmod(0o755)
+    command = [*as_another_user(f"--nproc={limit}"), *COMMAND[:-1], backend, "--out", str(folder / "run")]
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"HOME": str(folder), "TMPDIR": "/tmp"}, capture_output=True, text=True,
+        check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "tasks need at least 240 more. Raise the limit" in done.stderr
+    assert "Traceback" not in done.stderr

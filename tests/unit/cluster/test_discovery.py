@@ -40,9 +40,16 @@ def raylet(proc: Path) -> Iterator[Raylet]:
     """Starts a process that looks like a Ray node, as any user can."""
     with contextlib.ExitStack() as started:
 
-        def start(address: str, uid: int = os.getuid(), **env: str) -> None:
+        def start(address: str, uid: int = os.getuid(), sockets: str = "", **env: str) -> None:
             child = subprocess.Popen(
-                ["/opt/ray/raylet", "-c", "sleep 60; :", f"--gcs-address={address}", "--temp-dir=/tmp/ray"],
+                [
+                    "/opt/ray/raylet",
+                    "-c",
+                    "sleep 60; :",
+                    f"--gcs-address={address}",
+                    f"--raylet_socket_name={sockets}",
+                    "--temp-dir=/tmp/ray",
+                ],
                 executable="/bin/sh",
                 env={"PATH": "/bin:/usr/bin"} | env,
                 user=uid if os.getuid() == 0 else None,
@@ -98,3 +105,23 @@ def test_a_submitted_job_is_told_by_ray(monkeypatch: pytest.MonkeyPatch) -> None
     assert discovery.named() is None
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.3:6379")
     assert discovery.named() == "10.0.0.3:6379"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:6379", "localhost:6379", "10.0.0.1:6379"])
+def test_sockets_that_do_not_accept_us_are_said(raylet: Raylet, proc: Path, tmp_path: Path, address: str) -> None:
+    raylet("10.0.0.1:6379", sockets=str(tmp_path / "there is none"))
+    with pytest.raises(ClusterError, match=r"do not accept .* --address ray://HOST:10001"):
+        discovery.check_sockets(address, proc)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.2:6379", "127.0.0.1:6380", "no-such-host.invalid:6379"])
+def test_sockets_of_other_clusters_do_not_matter(raylet: Raylet, proc: Path, tmp_path: Path, address: str) -> None:
+    raylet("10.0.0.1:6379", sockets=str(tmp_path / "there is none"))
+    discovery.check_sockets(address, proc)
+
+
+def test_sockets_that_accept_us(raylet: Raylet, proc: Path, tmp_path: Path) -> None:
+    (tmp_path / "raylet").touch()
+    raylet("10.0.0.1:6379", sockets=str(tmp_path / "raylet"))
+    raylet("10.0.0.3:6379", sockets=str(tmp_path / "there is none"))
+    discovery.check_sockets("127.0.0.1:6379", proc)

@@ -48,6 +48,7 @@ class InternalError(Exception):
     [
         (ValueError("shapes do not match"), FailureKind.USER),
         (KeyError("x"), FailureKind.USER),
+        (RuntimeError("can't start new thread"), FailureKind.INFRASTRUCTURE),
         (SystemExit(0), FailureKind.USER),
         (KeyboardInterrupt(), FailureKind.USER),
         (ResourceExhaustedError("OOM when allocating"), FailureKind.USER),
