@@ -7,14 +7,13 @@ from pathlib import Path
 
 from orchestrator.errors import ClusterError, UsageError
 from orchestrator.spec.run import RunSpec
+from orchestrator.store.directory import CHECKPOINTS
 from workers.checkpoints.destination import open_storage
 from workers.checkpoints.errors import CheckpointError
 from workers.checkpoints.store import Checkpoint, CheckpointStore, Found, none_usable
 from workers.messages import Checkpointing, Leg, Start
 from workers.settings import ReplicaSettings
 from workers.snapshot import Snapshot
-
-CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)

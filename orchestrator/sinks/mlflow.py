@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,6 +29,8 @@ POINTS = 1000
 """Largest number of points of the loss curve."""
 _BATCH = 1000  # MLflow's limit of metrics per request
 _LONGEST_PARAM = 6000
+_LONGEST_NAME = 250
+_NOT_IN_NAMES = re.compile(r"[^\w/.\- :]")
 
 
 class MLflow:
@@ -64,14 +67,14 @@ class MLflow:
         from mlflow.entities import Param
 
         values = _flat(self._spec.resolved())
-        self._client.log_batch(run, params=[Param(name, value[:_LONGEST_PARAM]) for name, value in values])
+        self._client.log_batch(run, params=[Param(_name(name), value[:_LONGEST_PARAM]) for name, value in values])
 
     def _log_metrics(self, run: str, result: RunResult) -> None:
         from mlflow.entities import Metric
 
         # MLflow's timestamp is the training clock, and its step is the number of samples, as for TensorBoard.
         rows = [
-            Metric(name, value, int((self._began + clock) * 1000), int(samples))
+            Metric(_name(name), value, int((self._began + clock) * 1000), int(samples))
             for name, value, clock, samples in _history(self._run, result)
             if math.isfinite(value)
         ]
@@ -140,6 +143,12 @@ def _history(run: Path, result: RunResult) -> Iterator[tuple[str, float, float, 
     for name, known in summary.items():
         if known is not None:
             yield name, known, clock, samples
+
+
+def _name(name: str) -> str:
+    """`name` as MLflow accepts it; otherwise it would refuse the whole run for one metric called `top-5 (%)`."""
+    first, *parts = _NOT_IN_NAMES.sub("_", name).split("/")
+    return "/".join([first, *(part if part.strip(".") else "_" for part in parts)])[:_LONGEST_NAME].rstrip("/")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

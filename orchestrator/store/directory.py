@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 RESULT, COMPARISON, SPEC, PLAN = "result.json", "comparison.json", "spec.yaml", "plan.json"
 COMPARISON_SPEC = "comparison.yaml"
-TENSORBOARD = "tensorboard"
+LOGS, TENSORBOARD, CHECKPOINTS = "logs", "tensorboard", "checkpoints"
 
 
 def new_id(name: str) -> str:
@@ -67,8 +67,11 @@ class RunStore:
     def __init__(self, path: Path, *, reopen: bool = False) -> None:
         """`reopen` is for a run that is resumed. Raises UsageError if another driver has the run open."""
         self.path = path
+        for name in (LOGS, TENSORBOARD, CHECKPOINTS):
+            if (path / name).is_symlink():
+                raise UsageError(f"{path / name} is a link, and a run writes only below its own folder. Remove it.")
         self._lock = lock(path)
-        self.logs = path / "logs"
+        self.logs = path / LOGS
         self.logs.mkdir(exist_ok=True)
         self._log_files: dict[Task, Any] = {}
         self._log_bytes_lost = 0

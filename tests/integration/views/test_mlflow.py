@@ -36,7 +36,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return uri
 
 
-def a_run(uri: str, path: Path, mode: str) -> RunResult:
+def a_run(uri: str, path: Path, mode: str, **scores: float) -> RunResult:
     """A run that is recorded like any other, from made-up news."""
     spec = RunSpec.make({"job": "digits", "mode": mode, "mlflow": uri, "params": {"hidden": 64}})
     runner = Runner(spec, path, f"run-{mode}", NullWatcher(), {}, command_started=0.0, deadline=None)
@@ -48,7 +48,7 @@ def a_run(uri: str, path: Path, mode: str) -> RunResult:
 
     add(leg_started=(LegStarted("r", STEPS, 64, 500),), log=b"a line\n")
     add(batches=tuple(batch(1 + 100 * i, [1 / (1 + i)] * 100) for i in range(STEPS // 100)))
-    add(evaluations=(evaluation(1500, val_accuracy=0.9), evaluation(STEPS, val_accuracy=0.95)))
+    add(evaluations=(evaluation(1500, val_accuracy=0.9, **scores), evaluation(STEPS, val_accuracy=0.95)))
     add(samples=(host(50.0, 100),))
     return runner._conclude(ended(STEPS, last=evaluation(STEPS, val_accuracy=0.95)))
 
@@ -109,3 +109,23 @@ def test_a_server_that_goes_away_costs_no_result(
         assert a_run(uri, tmp_path, "sync").status == "succeeded"
     assert "MLflow failed: ConnectionError: gone" in caplog.text
     assert (tmp_path / "result.json").is_file()
+
+
+NAMES = {
+    "top-5 (%)": "evaluation/top-5 ___",
+    "précision": "evaluation/précision",
+    "../../up": "evaluation/_/_/up",
+    "a//b": "evaluation/a/_/b",
+    "val_f1_score[0]": "evaluation/val_f1_score_0_",
+    "line\nbreak\x1b": "evaluation/line_break_",
+    "m" * 400: ("evaluation/" + "m" * 400)[:250],
+    "<script>": "evaluation/_script_",
+}
+
+
+def test_metrics_of_any_name_arrive(uri: str, tmp_path: Path) -> None:
+    a_run(uri, tmp_path, "sync", **dict.fromkeys(NAMES, 0.25))
+    client, experiment = connect(uri)
+    run = client.search_runs([experiment], order_by=["start_time DESC"])[0]
+    assert {name: run.data.metrics.get(name) for name in NAMES.values()} == dict.fromkeys(NAMES.values(), 0.25)
+    assert run.info.status == "FINISHED"

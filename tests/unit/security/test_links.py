@@ -152,6 +152,17 @@ def test_a_run_does_not_write_through_links_in_its_folder(tmp_path: Path, precio
     assert precious.read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["logs", "tensorboard", "checkpoints"])
+def test_a_folder_of_a_run_that_is_a_link_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "private").mkdir()
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / name).symlink_to(tmp_path / "private")
+    with pytest.raises(UsageError, match="is a link"):
+        RunStore(run)
+    assert not list((tmp_path / "private").iterdir())
+
+
 def test_logs_are_not_written_through_links(tmp_path: Path, precious: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
