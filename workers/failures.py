@@ -123,7 +123,7 @@ _HINTS = {
     "corrupted record": "A TFRecord file is damaged; jobs.data.tfrecord.examples says which.",
     "truncated record": "A TFRecord file is cut off; jobs.data.tfrecord.examples says which.",
     "cache lockfile already exists": "Several readers of the dataset are open at once, and dataset.cache(path) allows "
-    "one: cache in memory, with .cache() or --cache.",
+    "one: cache in memory, with .cache() or --cache. If none is, a process was killed: delete its lockfile.",
     _NO_THREAD: "This user may not have more processes or threads on that host: see `ulimit -u`.",
     "No such file or directory": "Every task reads its data from this path on its own host.",
 }

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted(ROOT.glob("docs/**/*.md"))
 NAMED = re.compile(r"`(?:tests/)?((?:\w+/)*test_\w+\.py)(?:::(\w+))?`")
 TESTS = sorted(ROOT.glob("tests/**/test_*.py"))
-PROMISING = ("security.md", "survive.md")
+PROMISING = ("security.md", "survive.md", "exactness.md", "trials.md")
 """Pages in which every table with a column of tests fills it in each row."""
 
 
@@ -49,7 +49,17 @@ def test_each_test_that_is_named_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("name", PROMISING)
 def test_each_promise_has_a_test(name: str) -> None:
-    rows = [(head, row) for head, row in tables(ROOT / "docs" / name) if head[-1].lower() == "test"]
+    rows = [(head, row) for head, row in tables(ROOT / "docs" / name) if head[-1].lower() in ("test", "tested in")]
     assert len(rows) > 10
     missing = [row[0] for head, row in rows if len(row) != len(head) or not NAMED.search(row[-1])]
     assert not missing
+
+
+def test_each_feature_of_keras_names_the_function_that_tries_it() -> None:
+    """Its cells say exact, refused, or how it differs; `-` where the feature does not exist."""
+    rows = [row for head, row in tables(ROOT / "docs" / "exactness.md") if head[0] == "feature"]
+    assert len(rows) >= 12
+    for feature, *modes, tested in rows:
+        assert len(modes) == 4, feature
+        assert all(modes), feature
+        assert all(function for _, function in NAMED.findall(tested)), feature

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.api import DataContext, Job
 from workers.data import sharding
 from workers.data.counting import counted
+from workers.data.file_caches import refuse_shared_files
 from workers.data.full_batches import full_batches, padding_of
 from workers.data.in_memory import captured_arrays
 from workers.data.sharding import Batches
@@ -43,7 +44,7 @@ def training_stream(
     import tensorflow as tf
 
     def make(shards: int, index: int) -> Batches:
-        return _full_batches(job, settings, seed, shards, index)
+        return _full_batches(job, settings, seed, shards, index, workers=num_shards)
 
     if shares:
         joined = full_batches(sharding.whole(make, num_shards, position), sum(shares))
@@ -83,7 +84,9 @@ def _rows(parts: tuple[Any, ...], first: int, last: int) -> Any:
     return cut[0] if len(cut) == 1 else cut
 
 
-def _full_batches(job: Job, settings: ReplicaSettings, seed: int, num_shards: int, shard_index: int) -> Batches:
+def _full_batches(
+    job: Job, settings: ReplicaSettings, seed: int, num_shards: int, shard_index: int, *, workers: int
+) -> Batches:
     """The endless stream of full batches: all of it, or one worker's shard if the job or its files split it."""
     import keras
     import tensorflow as tf
@@ -95,6 +98,8 @@ def _full_batches(job: Job, settings: ReplicaSettings, seed: int, num_shards: in
     context = DataContext(batch_size, seed=seed, **shard)
     with captured_arrays():
         dataset = checked(job.train_dataset(context), "train_dataset")
+    if workers > 1 and not context.sharded_by_job:
+        refuse_shared_files(dataset, "train_dataset", f"the {workers} workers")
     endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
     if sharding_by == "file" and num_shards > 1:
         dataset = shard_by_file(dataset, num_shards, shard_index)

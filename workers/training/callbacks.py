@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from jobs.api import Job
 from workers.data.evaluation import evaluation_data
+from workers.data.file_caches import refuse_shared_files
 from workers.data.stream import without_tuner
 from workers.model import state
 from workers.model.finalize import finalize
@@ -206,6 +207,7 @@ class Callbacks:
 
         if self._evaluation is None:
             dataset = evaluation_data(self._job, self._settings)
+            refuse_shared_files(dataset, "eval_dataset", "the leader, for callbacks, and the evaluator")
             self._evaluation = without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if self._settings.prefetch else dataset)
         logs = self._model.evaluate(self._evaluation, callbacks=self._list, return_dict=True, verbose=0)
         return {f"val_{name}": value for name, value in numbers(logs).items()}

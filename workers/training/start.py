@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jobs.api import Job
+from workers.data.file_caches import no_files
 from workers.data.stream import first_batch, training_stream
 from workers.messages import Start
 from workers.model import state
@@ -27,7 +28,8 @@ def initial_model(job: Job, settings: ReplicaSettings) -> keras.Model:
     import tensorflow as tf
 
     once = settings.model_copy(update={"cache": False})
-    batch = first_batch(training_stream(job, once, seed=settings.seed), "train_dataset")
+    with no_files():
+        batch = first_batch(training_stream(job, once, seed=settings.seed), "train_dataset")
     with tf.device("CPU:0"):
         model = make_model(job, settings.seed, batch)
     set_learning_rate(model, settings.learning_rate, settings.learning_rate_scale)
