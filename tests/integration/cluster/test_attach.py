@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import regatta
-from tests.integration.ray_nodes import Head, Node, head_here
+from tests.integration.ray_nodes import Head
 from tests.marked import slow
 
 JOB = """
@@ -33,12 +32,6 @@ def model(build):
         raise RuntimeError("no such layer near the job")
     return build()
 """
-
-
-@pytest.fixture(scope="module")
-def head() -> Iterator[Head]:
-    with head_here(Node(cpus=9)) as head:
-        yield head
 
 
 @pytest.fixture
