@@ -21,10 +21,8 @@ from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.resolve import complete_comparison, complete_run
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RESULT, new_id, write_comparison, write_comparison_spec
-from orchestrator.store.folders import is_comparison
+from orchestrator.store.folders import RUNS, is_comparison
 from orchestrator.store.locks import claim_directory
-
-RUNS = Path("runs")
 
 
 def plan(spec: RunSpec) -> dict[str, Any]:

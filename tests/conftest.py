@@ -31,11 +31,14 @@ ONE_AT_A_TIME = ("tests/integration/cluster/", "tests/chaos/test_on_ray.py", "te
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """With `-n 2`, the tests of a file share their fixtures in one process.
+    """With `-n 2`, the tests of a file share their fixtures in one process, and the long ones begin first.
 
+    Files come in the order of their names: chaos, integration, and last the thousands of short ones in unit.
     Marks for `--dist loadgroup` would do, but pytest 9.2 does not show them to xdist 3.8.
     """
     from xdist.scheduler import LoadScopeScheduling
+
+    config.option.loadscopereorder = False
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:

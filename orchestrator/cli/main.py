@@ -8,10 +8,11 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from orchestrator.cli import kuberay, show, submit, train, watch
+from orchestrator.cli import kuberay, logs, show, submit, train, watch
 from orchestrator.cli.terminal import paragraph, say
 from orchestrator.errors import JobError, RegattaError
 from orchestrator.spec.run import RunSpec
@@ -21,16 +22,29 @@ def build(kind: type[RunSpec] = RunSpec) -> typer.Typer:
     """Build the application; its flags are the fields of `kind`."""
     app = typer.Typer(
         name="regatta",
-        help="Train a Keras model synchronously and asynchronously on Ray, and find out which mode wins.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for commands in (train, show, watch, submit, kuberay):
+    app.callback()(_options)
+    for commands in (train, show, watch, logs, submit, kuberay):
         commands.register(app, kind)
     return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"regatta {version('regatta')}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, help="Print the version.")] = False,
+) -> None:
+    """Train a Keras model synchronously and asynchronously on Ray, and find out which mode wins."""
 
 
 def main() -> None:

@@ -9,8 +9,10 @@ import typer
 
 from orchestrator.cli.flags import Json
 from orchestrator.cli.grouped_help import GroupedCommand
+from orchestrator.cli.latest import Folder, given_or_latest
 from orchestrator.cli.terminal import finish, print_json, say
 from orchestrator.spec.run import RunSpec
+from orchestrator.store.folders import RUNS
 
 
 def register(app: typer.Typer, kind: type[RunSpec]) -> None:
@@ -37,25 +39,35 @@ def jobs(as_json: Json = False) -> None:
 
 
 def runs(
-    root: Annotated[Path, typer.Argument(help="Folder that contains run folders.")] = Path("runs"),
+    root: Annotated[Path, typer.Argument(help="Folder that contains run folders.")] = RUNS,
+    job: Annotated[str | None, typer.Option(help="Only runs of jobs with this in their name.")] = None,
+    mode: Annotated[str | None, typer.Option(help="Only runs in this mode.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only runs with this status: succeeded, running, ...")] = None,
+    sort: Annotated[str, typer.Option(help="Column to sort by: date, job, metric, elapsed, ...")] = "date",
     as_json: Json = False,
 ) -> None:
     """List finished and unfinished runs and comparisons."""
-    from orchestrator.cli.tables import list_runs, print_rows
+    from dataclasses import asdict
 
-    listed = list_runs(root)
-    rows = [(entry["path"], entry["kind"], entry["outcome"]) for entry in listed]
-    finish(listed, as_json, lambda console: print_rows(rows or [(f"No runs in {root}.",)], console))
+    from orchestrator.cli.tables import print_rows
+    from orchestrator.view.catalog import COLUMNS, list_runs
+
+    listed = list_runs(root, job=job, mode=mode, status=status, sort=sort)
+    head = tuple(column.upper() for column in COLUMNS)
+    rows = (
+        [head, *(entry.cells() for entry in listed)]
+        if listed
+        else [(f"No runs in {root}{' with these' if job or mode or status else ''}.",)]
+    )
+    finish([asdict(entry) for entry in listed], as_json, lambda console: print_rows(rows, console))
 
 
-def report(
-    path: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of a run or a comparison.")],
-    as_json: Json = False,
-) -> None:
+def report(path: Folder = None, as_json: Json = False) -> None:
     """Rebuild the report of a run or comparison from its folder."""
     from orchestrator.report import show
     from orchestrator.report.stored import UNREADABLE, unreadable
 
+    path = given_or_latest(path)
     try:
         document, show_it = show(path)
     except UNREADABLE as error:

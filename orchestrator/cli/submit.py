@@ -1,4 +1,4 @@
-"""Commands for runs on a cluster that do not need this machine: submit, submissions, status, logs, stop, fetch."""
+"""Commands for runs on a cluster that do not need this machine: submit, submissions, status, stop, fetch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ Dashboard = Annotated[
     typer.Option("--address", envvar="RAY_API_SERVER_ADDRESS", help="The cluster's dashboard: http://HOST:8265."),
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name of a submitted run.")]
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Follow until the run ends.")]
 Label = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Label of the run; may be repeated.")]
 Owner = Annotated[str | None, typer.Option(help="Owner of the run. Default: your user name.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Follow the run, and exit with its exit code.")]
@@ -51,10 +50,10 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
     ) -> None:
         """Submit a run or a comparison to a Ray cluster, where it does not depend on this machine."""
         command, spec = spec_of(job, {**given, "modes": modes, "vary": vary}, as_run, as_comparison, kind)
-        _submit(_cluster(address), command, spec, parse_settings(label or (), "--label"), owner, wait, as_json)
+        _submit(cluster_at(address), command, spec, parse_settings(label or (), "--label"), owner, wait, as_json)
 
     app.command(cls=GroupedCommand)(with_remote_flags(submit, kind))
-    for command in (submissions, status, logs, stop, fetch):
+    for command in (submissions, status, stop, fetch):
         app.command(cls=GroupedCommand)(command)
 
 
@@ -70,21 +69,22 @@ def _submit(
     run_id = name_of(command, spec)
     cluster.submit(command, spec, run_id, owner=owner or _user(), labels=labels)
     if not wait:
-        text = f"Submitted {run_id}. Follow it with `regatta logs -f {run_id}`, get its results with `regatta fetch`."
+        text = f"Submitted {run_id}. Follow it with `regatta logs -f {run_id}`, get its results with "
+        text += f"`regatta fetch {run_id}`."
         _print({"run": run_id, "address": cluster.address}, as_json, text)
         return
-    ended = _follow(cluster, run_id, to_stderr=as_json)
+    ended = follow_submission(cluster, run_id, to_stderr=as_json)
     if as_json and ended.exit_code == 0:
         name = "result.json" if command == "run" else "comparison.json"
         say(_files(cluster, run_id, name)[name].decode(errors="replace").strip())
-    _exit_as(ended)
+    exit_as(ended)
 
 
 def submissions(address: Dashboard, as_json: Json = False) -> None:
     """List the runs submitted to a cluster, the latest first."""
     from orchestrator.cli.tables import print_rows
 
-    found = _cluster(address).runs()
+    found = cluster_at(address).runs()
     if as_json:
         _print([run.to_json() for run in found], True, "")
         return
@@ -95,27 +95,18 @@ def submissions(address: Dashboard, as_json: Json = False) -> None:
 
 def status(run: RunName, address: Dashboard, as_json: Json = False) -> None:
     """Show the status of a submitted run."""
-    found = _cluster(address).status(run)
+    found = cluster_at(address).status(run)
     code = "" if found.exit_code is None else f", exit code {found.exit_code}"
     text = f"{found.run}: {found.status}{code}. {found.message}\n{found.command} {found.job}, owner {found.owner}"
     text += f", started {_when(found)}" + (f", labels {_labels(found)}" if found.labels else "")
     _print(found.to_json(), as_json, text)
 
 
-def logs(run: RunName, address: Dashboard, follow: Follow = False) -> None:
-    """Show the output of a submitted run; interrupting this does not stop the run."""
-    cluster = _cluster(address)
-    if follow:
-        _exit_as(_follow(cluster, run, to_stderr=False))
-    else:
-        say(cluster.logs(run), nl=False)
-
-
 def stop(run: RunName, address: Dashboard, as_json: Json = False) -> None:
     """Stop a submitted run; its results so far are kept."""
     from orchestrator.submit.follow import wait_for
 
-    cluster = _cluster(address)
+    cluster = cluster_at(address)
     was_running = cluster.stop(run)
     ended = wait_for(lambda: cluster.status(run), 90)
     _print(ended.to_json(), as_json, f"{run} {'was stopped' if was_running else f'had already ended: {ended.status}'}.")
@@ -123,11 +114,11 @@ def stop(run: RunName, address: Dashboard, as_json: Json = False) -> None:
 
 def fetch(run: RunName, address: Dashboard, out: FetchTo = None, as_json: Json = False) -> None:
     """Download the directory of a submitted run, and verify every file (SHA-256)."""
-    from orchestrator.api import RUNS
+    from orchestrator.store.folders import RUNS
     from orchestrator.store.locks import claim_directory
     from orchestrator.submit import transfer
 
-    cluster = _cluster(address)
+    cluster = cluster_at(address)
     state = cluster.status(run)
     folder = claim_directory(out or RUNS / run)
     files = _files(cluster, run, None)
@@ -138,13 +129,13 @@ def fetch(run: RunName, address: Dashboard, out: FetchTo = None, as_json: Json =
     _print(document, as_json, f"Fetched {len(files)} files ({size:,} bytes) into {folder}.{note}")
 
 
-def _cluster(address: str) -> Submissions:
+def cluster_at(address: str) -> Submissions:
     from orchestrator.submit.jobs_api import Submissions
 
     return Submissions(address)
 
 
-def _follow(cluster: Submissions, run: str, *, to_stderr: bool) -> Submission:
+def follow_submission(cluster: Submissions, run: str, *, to_stderr: bool) -> Submission:
     from orchestrator.submit.follow import Follower
 
     stream = sys.stderr if to_stderr else sys.stdout
@@ -169,7 +160,7 @@ def _files(cluster: Submissions, run: str, only: str | None) -> dict[str, bytes]
     return transfer.unpack(cluster.transfer(run, only, lambda poll: wait_for(poll, FETCH_SECONDS)).splitlines())
 
 
-def _exit_as(ended: Submission) -> None:
+def exit_as(ended: Submission) -> None:
     """Exit with the exit code of the run."""
     if ended.status == "STOPPED":
         raise Interrupted(f"{ended.run} was stopped; `regatta fetch {ended.run}` downloads its results so far.")

@@ -1,16 +1,11 @@
-"""Tables for the terminal: a plan, the jobs, the runs, the doctor's checks."""
+"""Tables for the terminal: a plan, and rows of the jobs, the runs and the doctor's checks."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from itertools import zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from orchestrator.errors import UsageError
-from orchestrator.store.directory import COMPARISON, RESULT
-from orchestrator.store.folders import find_runs, is_comparison, load_comparison, load_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,24 +54,3 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
     if waits := plan.get("waits_for"):
         text += f"\nthe run would wait for {', '.join(waits)}, which other jobs use at the moment"
     console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
-
-
-def list_runs(root: Path) -> list[dict[str, str]]:
-    """Path, kind and outcome of every run and comparison in `root`, oldest first."""
-    return [
-        {"path": str(path), "kind": "comparison" if is_comparison(path) else "run", "outcome": _outcome(path)}
-        for path in find_runs(root)
-    ]
-
-
-def _outcome(path: Path) -> str:
-    from orchestrator.view.outcome import outcome
-
-    try:
-        if (path / COMPARISON).exists():
-            return load_comparison(path).verdict.headline
-        if (path / RESULT).exists():
-            return outcome(load_result(path))
-    except (UsageError, ValueError) as error:
-        return f"unreadable: {str(error).splitlines()[0]}"
-    return "unfinished: still running, or its driver was killed"

@@ -11,6 +11,7 @@ import typer
 
 from orchestrator.cli.flags import Job, Json, Modes, Quiet, Vary, Verbose, to_fields, with_spec_flags
 from orchestrator.cli.grouped_help import GroupedCommand
+from orchestrator.cli.latest import given_or_latest
 from orchestrator.cli.terminal import console, finish, say
 from orchestrator.errors import Interrupted, Terminated
 from orchestrator.spec.run import RunSpec
@@ -35,9 +36,9 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         **given: Any,
     ) -> None:
         """Train a job in several modes with several seeds, and report which mode wins."""
-        from orchestrator.api import RUNS
         from orchestrator.api import compare as compare_runs
         from orchestrator.spec.resolve import resolve_comparison
+        from orchestrator.store.folders import RUNS
 
         spec = resolve_comparison(job, to_fields({**given, "modes": modes, "vary": vary}, kind), kind)
         with _view(quiet, verbose) as view:
@@ -74,7 +75,12 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
 
 
 def resume(
-    path: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of an unfinished run or comparison.")],
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[RUN_DIR]", help="Folder of an unfinished run or comparison. Default: the latest one in runs/."
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -85,6 +91,7 @@ def resume(
     from orchestrator.report.terminal import print_run
     from orchestrator.results import RunResult
 
+    path = given_or_latest(path, resumable=True)
     train = api.prepare_resume(path, changes, lambda text: None if quiet else say(text, err=True))
     with _view(quiet, verbose) as view:
         result = train(view)

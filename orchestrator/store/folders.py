@@ -17,6 +17,9 @@ from workers import files
 if TYPE_CHECKING:
     from orchestrator.results import Comparison, RunResult
 
+RUNS = Path("runs")
+"""Where runs are kept, unless `out` says otherwise."""
+
 
 def is_run(path: Path) -> bool:
     """Whether `path` is the folder of a run, finished or not."""
@@ -36,7 +39,13 @@ def find_runs(root: Path) -> Iterable[Path]:
         return []
     found = {p.parent for name in (SPEC, COMPARISON_SPEC, COMPARISON) for p in root.glob(f"*/{name}")}
     found |= {p.parents[2] for p in root.glob(f"*/runs/*/{SPEC}")}  # unfinished comparisons
-    return sorted(found, key=lambda p: p.stat().st_mtime)
+    return sorted(found, key=started)
+
+
+def started(path: Path) -> float:
+    """When the run in folder `path` was started, in seconds since 1970: when its spec, the first file, was written."""
+    written = [file.stat().st_mtime for name in (COMPARISON_SPEC, SPEC) if (file := path / name).is_file()]
+    return min(written, default=path.stat().st_mtime)
 
 
 def load_spec(path: Path) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def test_a_lost_evaluator_does_not_disturb_training(mode: str, tmp_path: Path) -
     result = run(tmp_path, nemesis, mode=mode, steps=1800, interval=300)
     history = check_run(tmp_path, result, 1800, 300)
     assert result.attempts == 1
-    # The second strike counts if the evaluator was ready again by then: on a busy machine training may end earlier.
-    assert [failure.task for failure in result.failures] in (["evaluator:0"], ["evaluator:0", "evaluator:0"])
+    # The second strike counts if the evaluator was ready again by then: on a busy machine training may end earlier, or
+    # a new evaluator be slower to start than the short limit of these tests for a hung one.
+    assert {failure.task for failure in result.failures} == {"evaluator:0"}
     assert "val_loss" in result.final
     assert len(history.of("leg_started")) == 1

@@ -21,7 +21,7 @@ from orchestrator.results import RunResult
 from tests.chaos.checker import check_run
 from tests.chaos.history import History
 from tests.integration.local_runs import JOBS
-from tests.integration.processes import Ready, all_gone, marked, wait_for
+from tests.integration.processes import Ready, all_gone, counted, marked, wait_for
 from tests.integration.ray_nodes import Node, head_here
 from tests.marked import slow
 
@@ -139,7 +139,7 @@ def test_a_lost_head_ends_the_run_which_can_be_resumed(tmp_path: Path, attached:
     with head_here(Node(cpus=6)) if attached else contextlib.nullcontext() as head:
         options, env = (("--address", head.gcs), head.env) if head else ((), {})
         command = Command(tmp_path, "sync", 10**8, *options, env=env)
-        command.wait_for(lambda db: db.execute("SELECT COUNT(*) FROM events WHERE kind = 'checkpoint'").fetchone()[0])
+        command.wait_for(counted("SELECT COUNT(*) FROM events WHERE kind = 'checkpoint'"))
         os.kill(_gcs_server(head.gcs) if head else command.own_gcs_server(), signal.SIGKILL)
         killed = time.monotonic()
         code, text = command.failure()

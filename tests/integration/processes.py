@@ -51,6 +51,11 @@ def all_gone(mark: str, seconds: float = 20.0) -> dict[int, str]:
     return left
 
 
+def counted(query: str) -> Ready:
+    """Condition for `wait_for`: the counting `query` gives more than 0."""
+    return lambda db: db.execute(query).fetchone()[0]
+
+
 def wait_for(run: Path, process: subprocess.Popen[str], ready: Ready, seconds: float = 90) -> None:
     """Wait until `ready` accepts the metrics of the run in folder `run`, which `process` trains."""
     deadline = time.monotonic() + seconds

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from tests.conftest import regatta
 from tests.integration.processes import as_another_user
-from tests.integration.ray_nodes import REGATTA, Head, Node, head_here
+from tests.integration.ray_nodes import REGATTA, Head
 from tests.marked import slow
 
 JOB = """
@@ -36,12 +35,6 @@ def model(build):
         raise RuntimeError("no such layer near the job")
     return build()
 """
-
-
-@pytest.fixture(scope="module")
-def head() -> Iterator[Head]:
-    with head_here(Node(cpus=9)) as head:
-        yield head
 
 
 @pytest.fixture

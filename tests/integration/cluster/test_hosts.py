@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.integration.hosts import Host, Switch, require_hosts
+from tests.integration.processes import counted, wait_for
 from tests.integration.ray_nodes import (
     REGATTA,
     Head,
@@ -28,6 +27,7 @@ from tests.integration.ray_nodes import (
     private_folders,
     regatta_on,
 )
+from tests.integration.recorded_runs import rows
 
 JOB = """
 from jobs.digits import Digits
@@ -156,17 +156,16 @@ def test_hosts_that_die_and_one_that_comes(three: Three) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
-    wait_for(folder, "SELECT COUNT(*) FROM events WHERE kind = 'checkpoint'", child)
+    wait_for(folder, child, counted("SELECT COUNT(*) FROM events WHERE kind = 'checkpoint'"))
     three.hosts[2].kill()
     killed = time.monotonic()
-    wait_for(folder, "SELECT COUNT(*) FROM steps WHERE attempt = 2", child)
+    wait_for(folder, child, counted("SELECT COUNT(*) FROM steps WHERE attempt = 2"))
     assert time.monotonic() - killed < 60
-    with closing(_metrics(folder)) as database:
-        (detail,) = database.execute("SELECT detail FROM events WHERE kind = 'goes_on'").fetchone()
+    ((detail,),) = rows(folder, "SELECT detail FROM events WHERE kind = 'goes_on'")
     assert json.loads(detail)["step"] > 0
     fresh = three.new_host()
     join(fresh, Node(cpus=4), three.head, three.logs)
-    wait_for(folder, "SELECT COUNT(*) FROM steps WHERE attempt = 3", child)
+    wait_for(folder, child, counted("SELECT COUNT(*) FROM steps WHERE attempt = 3"))
     fresh.kill()
     three.hosts[1].kill()
     _, text = child.communicate(timeout=120)
@@ -177,19 +176,3 @@ def test_hosts_that_die_and_one_that_comes(three: Three) -> None:
     assert "continues with 2 of 3 workers" in text
     result: dict[str, Any] = json.loads((folder / "result.json").read_text())
     assert (result["status"], result["attempts"], result["fewest_workers"]) == ("failed", 3, 2)
-
-
-def wait_for(folder: Path, count: str, child: subprocess.Popen[str], seconds: float = 90) -> None:
-    """Wait until a counting query of the metrics of the run in `folder`, which `child` trains, is above 0."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and child.poll() is None:
-        with contextlib.suppress(sqlite3.OperationalError), closing(_metrics(folder)) as database:
-            if database.execute(count).fetchone()[0]:
-                return
-        time.sleep(0.2)
-    child.terminate()
-    pytest.fail(f"the run never got that far ({count}): {child.communicate(timeout=60)[1]}")
-
-
-def _metrics(folder: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{folder / 'metrics.db'}?mode=ro", uri=True)

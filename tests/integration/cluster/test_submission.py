@@ -8,14 +8,12 @@ import importlib.util
 import json
 import os
 import re
-import secrets
 import select
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,8 @@ import pytest
 import requests
 
 from tests.conftest import regatta
-from tests.integration.ray_nodes import REGATTA, Head, Node, head_here
+from tests.integration.cluster.conftest import Shared
+from tests.integration.ray_nodes import REGATTA, Head
 
 if importlib.util.find_spec("aiohttp_cors") is None:
     pytest.skip("needs ray[default], for its dashboard", allow_module_level=True)
@@ -59,7 +58,6 @@ class Chatty(Digits):
         print("the secret is", os.environ["HEADS_SECRET"])
         return super().build_model()
 """
-CANARY = f"canary-{secrets.token_hex(8)}"
 LONG = "1000000000"
 
 
@@ -70,6 +68,8 @@ class Cluster:
     """Home directory of the cluster's jobs."""
     folder: Path
     """The user's working directory."""
+    secret: str
+    """Value of HEADS_SECRET, which the head's environment holds."""
 
     def regatta(self, *arguments: str, address: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         given = dict(self.head.env) | {"RAY_API_SERVER_ADDRESS": address or self.head.dashboard} | env
@@ -87,16 +87,12 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("user")
+def cluster(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    folder = tmp_path_factory.mktemp("user")
     (folder / "chatty.py").write_text(CHATTY)
     (folder / "mine.py").write_text(JOB)
     (folder / "near.py").write_text(NEAR)
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("HEADS_SECRET", CANARY)
-        with head_here(Node(cpus=9), dashboard=True, home=home) as head:
-            environment.delenv("HEADS_SECRET")
-            yield Cluster(head, home, folder)
+    return Cluster(shared.head, shared.home, folder, shared.secret)
 
 
 class Proxy:
@@ -261,8 +257,8 @@ def test_a_secret_of_the_head_is_never_shown(cluster: Cluster) -> None:
     told = [done.stdout, done.stderr, listed.stdout, printed.stdout]
     known = requests.get(f"{cluster.head.dashboard}/api/jobs/", headers=bearer(cluster), timeout=20)
     assert "hush" in known.text
-    assert not any(CANARY in text for text in [*told, known.text])
-    assert not [path for path in run.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
+    assert not any(cluster.secret in text for text in [*told, known.text])
+    assert not [path for path in run.rglob("*") if path.is_file() and cluster.secret.encode() in path.read_bytes()]
 
 
 def bearer(cluster: Cluster) -> dict[str, str]:

@@ -17,7 +17,6 @@ CASES = [
     (mode, workers, how, group)
     for how in TRAINED
     for mode, workers, group in [
-        ("sync", 1, KeepingGroup),
         ("sync", 2, KeepingGroup),
         ("sync", 2, ApartGroup),
         ("async", 1, KeepingGroup),

@@ -5,7 +5,7 @@ from tests.integration.jobs_under_test.exact import Exact
 
 class Hungry(Exact):
     class Params(Exact.Params):
-        milliseconds: float = 5.0
+        milliseconds: float = 20.0
 
     def train_dataset(self, context):
         from tensorflow.python.data.experimental.ops import testing

@@ -9,12 +9,15 @@ import pytest
 from tests.integration.recorded_runs import Launched, rows
 from tests.marked import slow
 
-BATCH, STEPS = 32, 500
+BATCH, STEPS = 32, 125
 
 
 @pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_a_run_that_waits_for_its_data(mode: str, tmp_path: Path) -> None:
-    """5 ms a batch, beside which the step is nothing: half a thousand steps wait for nearly all of 2.5 s."""
+    """20 ms a batch, beside which the step is nothing: the steps wait for nearly all of 2.5 s.
+
+    Shorter waits hide behind the steps of a busy machine, because the data of the next step is fetched meanwhile.
+    """
     workers = 2
     samples = STEPS * BATCH * workers
     with Launched(job="hungry.py", mode=mode, workers=workers, batch_size=BATCH, samples=samples) as group:
@@ -28,11 +31,11 @@ def test_a_run_that_waits_for_its_data(mode: str, tmp_path: Path) -> None:
         # Sync: what one worker waits for its data, the other waits for it, and most of that shows as communication.
         assert (0.05 if mode == "sync" else 0.3) < worker.input_wait < 1
         assert worker.input_wait <= worker.idle + 0.05
-    # The wait is that of the dataset: 5 ms a batch, less what the step hides of it, and in sync the other's wait.
+    # The wait is that of the dataset: 20 ms a batch, less what the step hides of it, and in sync the other's wait.
     waits = rows(tmp_path, "SELECT SUM(input_wait) / SUM(steps) FROM timings GROUP BY worker")
     assert len(waits) == workers
-    assert (sum if mode == "sync" else min)(wait for (wait,) in waits) > 0.002
-    assert max(wait for (wait,) in waits) < 0.02
+    assert (sum if mode == "sync" else min)(wait for (wait,) in waits) > 0.008
+    assert max(wait for (wait,) in waits) < 0.08
 
 
 @pytest.mark.parametrize("mode", ["sync", slow("async")])

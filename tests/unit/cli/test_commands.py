@@ -262,6 +262,12 @@ def test_markup_in_names_is_shown_as_it_is(regatta: Command, tmp_path: Path) -> 
     assert "No runs in" in regatta("runs", "nowhere").out
 
 
+def test_the_version_and_completion(regatta: Command, cli: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    assert regatta("--version").out == "regatta 0.1.0\n"
+    completed = cli(_REGATTA_COMPLETE="complete_bash", COMP_WORDS="regatta ru", COMP_CWORD="1").stdout
+    assert completed.split() == ["run", "runs"]
+
+
 def test_the_schema_is_json_schema(regatta: Command) -> None:
     schema = json.loads(regatta("schema").out)
     assert {"job", "workers", "modes", "seeds"} <= set(schema["properties"])

@@ -20,7 +20,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.cli.tables import list_runs
 from orchestrator.errors import UsageError
 from orchestrator.results import RunResult
 from orchestrator.spec.run import RunSpec
@@ -160,7 +159,7 @@ def test_a_folder_of_any_name_works(tmp_path: Path, name: str, monkeypatch: pyte
     assert metrics.column("SELECT kind FROM events") == ["launch"]
     metrics.close()
     assert load_result(path).run_id == name
-    assert [entry["path"] for entry in list_runs(tmp_path)] == [str(tmp_path / name)]
+    assert list(find_runs(tmp_path)) == [tmp_path / name]
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
 
 
@@ -334,39 +333,6 @@ def test_a_file_that_is_not_a_result_is_refused(tmp_path: Path, text: str | None
 
 
 # The list of runs.
-
-
-def test_finished_unfinished_and_broken_runs_are_listed(tmp_path: Path) -> None:
-    def folder(name: str, age: int) -> Path:
-        path = tmp_path / name
-        path.mkdir(parents=True)
-        os.utime(path, (1_000_000 - age, 1_000_000 - age))
-        return path
-
-    def write(path: Path, name: str, text: str) -> None:
-        before = path.stat().st_mtime
-        (path / name).write_text(text)
-        os.utime(path, (before, before))
-
-    for name, age in [("done", 50), ("going", 40), ("broken", 30), ("strange", 20), ("not-a-run", 5)]:
-        folder(name, age)
-    for name in ("done", "going", "broken", "strange"):
-        write(tmp_path / name, "spec.yaml", "job: digits")
-    write(tmp_path / "done", RESULT, to_json(result(steps=10, seconds={"training": 2.0}).to_json()))
-    write(tmp_path / "broken", RESULT, "{")
-    reached = {"metric": "a", "op": ">", "value": 1.0, "reached": True}
-    write(tmp_path / "strange", RESULT, to_json(result(target=reached).to_json()))
-    write(folder("compared/runs/sync-s0", 0), "spec.yaml", "job: digits")
-    os.utime(tmp_path / "compared", (1_000_000, 1_000_000))
-    (tmp_path / "file").write_text("")
-
-    listed = list_runs(tmp_path)
-    assert [Path(entry["path"]).name for entry in listed] == ["done", "going", "broken", "strange", "compared"]
-    assert [entry["kind"] for entry in listed] == ["run", "run", "run", "run", "comparison"]
-    assert listed[0]["outcome"] == "done, 10 steps in 2.00 s"
-    assert listed[1]["outcome"].startswith("unfinished")
-    assert listed[2]["outcome"].startswith("unreadable: ")
-    assert listed[4]["outcome"].startswith("unfinished")
 
 
 def test_a_folder_without_runs_lists_none(tmp_path: Path) -> None:
