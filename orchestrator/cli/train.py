@@ -19,7 +19,7 @@ from orchestrator.spec.run import RunSpec
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from orchestrator.results import Comparison
+    from orchestrator.results import Comparison, RunResult
     from orchestrator.view.live import LiveView
 
 
@@ -49,13 +49,13 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
     def run(job: Job, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False, **given: Any) -> None:
         """Train a job once, in one mode."""
         from orchestrator.api import run as run_once
-        from orchestrator.report.terminal import print_run
         from orchestrator.spec.resolve import resolve_run
+        from orchestrator.store.folders import RUNS
 
         spec = resolve_run(job, to_fields(given, kind), kind)
         with _view(quiet, verbose) as view:
             result = run_once(spec, view, resolved=True)
-        finish(result.to_json(), as_json, lambda console: print_run(result, console))
+        _finish_run(result, Path(spec.out) if spec.out else RUNS / result.run_id, as_json)
 
     def plan(job: Job, as_json: Json = False, **given: Any) -> None:
         """Show a run's tasks, hosts, resources and TF_CONFIG, without starting anything."""
@@ -88,7 +88,6 @@ def resume(
 ) -> None:
     """Resume an unfinished run or comparison from its last checkpoint."""
     from orchestrator import api
-    from orchestrator.report.terminal import print_run
     from orchestrator.results import RunResult
 
     path = given_or_latest(path, resumable=True)
@@ -96,7 +95,7 @@ def resume(
     with _view(quiet, verbose) as view:
         result = train(view)
     if isinstance(result, RunResult):
-        finish(result.to_json(), as_json, lambda console: print_run(result, console))
+        _finish_run(result, path, as_json)
     else:
         _finish_comparison(result, path, as_json)
 
@@ -118,6 +117,19 @@ def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
             "received SIGTERM or SIGHUP; all processes it started were stopped. `regatta resume` with the run's folder "
             "continues it."
         ) from None
+
+
+def _finish_run(result: RunResult, folder: Path, as_json: bool) -> None:
+    from orchestrator.report.terminal import print_run
+    from orchestrator.view.next_step import after_run
+
+    def show(console: Console) -> None:
+        print_run(result, console)
+        console.print()
+        for line in after_run(result, folder):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    finish(result.to_json(), as_json, show)
 
 
 def _finish_comparison(comparison: Comparison, folder: Path, as_json: bool) -> None:

@@ -4,6 +4,7 @@
       plan.json      tasks, resources, TF_CONFIG
       environment.json  versions, processor, commits
       metrics.db     SQLite (WAL), `orchestrator.store.metrics`
+      model.keras    the trained model, written by the leader
       result.json    written last, atomically
       driver.lock    locked by the driver while it is alive; contains its pid and host
       checkpoints/   `workers.checkpoints`, unless the spec names another storage

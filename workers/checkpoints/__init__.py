@@ -6,3 +6,7 @@
 
 Nothing is pickled, and nothing that is read is trusted: see `manifest`. docs/survive.md describes it for users.
 """
+
+FINAL_WEIGHTS = "checkpoints/final.weights.h5"
+FINAL_MODEL = "model.keras"
+"""Names in a run's folder of what its leader writes at the end of training."""
