@@ -67,6 +67,6 @@ def _write_saved_model(source: Path, out: Path) -> None:
         what = f"it uses {missing[1]}, which is not a part of Keras" if missing else problem.splitlines()[0][:300]
         raise UsageError(
             f"{source} cannot be read back by itself: {what}. Decorate your classes with "
-            "@keras.saving.register_keras_serializable(), and export the model in `after_training` of your job, or load "
+            "@keras.saving.register_keras_serializable(), and export the model in `after_training` of the job, or load "
             "the .keras file where they are imported."
         )
