@@ -93,6 +93,12 @@ class Taken(NamedTuple):
     """Batches that each worker took of its own shard."""
 
 
+CALLBACKS, VALIDATION, CHECKPOINT, RECOVERY = "callbacks", "validation", "checkpoint", "recovery"
+Spent = Mapping[str, float]
+"""Seconds of a run's clock that were no training steps, by part: `callbacks`, `validation` for callbacks, `checkpoint`
+(taking them; they are written meanwhile) and `recovery` (from the last step before a fault or a rollback until the
+state to continue from is loaded)."""
+
 Position = tuple[Taken, ...]
 """What a run has trained on so far: one entry for each stretch with the same number of workers. An entry counts within
 what the entries before it left over."""
@@ -105,13 +111,15 @@ class Start:
     step: int
     samples: int
     clock: float
-    """Training clock in seconds when the leg is handed out; includes the time of work that was lost."""
+    """The run's clock in seconds when the leg is handed out; includes the time of work that was lost."""
     learning_rate_scale: float = 1.0
     """Factor on the snapshot's learning rate; without a snapshot, on the leg's."""
     schedule_scale: float = 1.0
     """Factor on the learning-rate schedule that the snapshot was trained with, which no variable holds."""
     position: Position = ()
     """Where every task starts to read its data."""
+    spent: Spent = field(default_factory=dict)
+    """What of `clock` was no training step."""
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from dataclasses import asdict
 
 import numpy as np
 
+from orchestrator.measurements import GradientNoise
 from orchestrator.monitor.noise_scale import NoiseScaleEstimate
 from orchestrator.monitor.speed import Pace
 from orchestrator.monitor.stability import StabilityDetector
-from orchestrator.results import Finding, GradientNoise
+from orchestrator.results import Finding
 from orchestrator.spec.run import RunSpec
 from workers.messages import LARGE_BATCH_NORM, SMALL_BATCH_NORM
 from workers.news import CallTiming, Evaluation, LegStarted, ReplicaStatus, StepBatch

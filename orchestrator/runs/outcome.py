@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator.control.orders import Ended
-from orchestrator.results import TargetResult, Throughput
+from orchestrator.measurements import Throughput
+from orchestrator.results import TargetResult
 from orchestrator.spec.run import RunSpec
 from orchestrator.store import summaries
 
 
-def throughput(ended: Ended | None) -> Throughput:
-    if ended is None or ended.finished.seconds <= 0:
+def throughput(ended: Ended | None, training: float | None) -> Throughput:
+    """Steps and samples per second of `training`, which callbacks do not slow down."""
+    if ended is None or training is None or training <= 0:
         return Throughput()
-    finished = ended.finished
-    return Throughput(steps_per_s=finished.steps / finished.seconds, samples_per_s=finished.samples / finished.seconds)
+    return Throughput(steps_per_s=ended.finished.steps / training, samples_per_s=ended.finished.samples / training)
 
 
 def target_result(spec: RunSpec, ended: Ended | None) -> TargetResult | None:
@@ -29,6 +30,7 @@ def target_result(spec: RunSpec, ended: Ended | None) -> TargetResult | None:
         value=target.value,
         reached=hit is not None,
         seconds=hit.clock if hit else None,
+        training_seconds=hit.training if hit else None,
         steps=hit.step if hit else None,
         samples=hit.samples if hit else None,
     )

@@ -139,8 +139,9 @@ class Runner:
 
     def _begin(self, group: ManagedGroup) -> None:
         """From now on failures are this run's."""
-        clock = self._resumed.clock if self._resumed else None
-        group.coordinator.begin_run(events.RunBegan(self.run_id, self.spec.on_instability, self._deadline, clock))
+        clock, spent = (self._resumed.clock, self._resumed.spent) if self._resumed else (None, None)
+        began = events.RunBegan(self.run_id, self.spec.on_instability, self._deadline, clock, spent)
+        group.coordinator.begin_run(began)
 
     def _listener(self, group: ManagedGroup, leg: Leg) -> Listener:
         def listen(tick: Tick) -> None:

@@ -6,10 +6,11 @@ The loop handles the number of steps, clocks, snapshots and when to stop; the mo
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from workers.messages import PREEMPTED, RESIZED, ROLLBACK, Leg, Start
+from workers.messages import CALLBACKS, PREEMPTED, RESIZED, ROLLBACK, VALIDATION, Leg, Start
 from workers.model import state
 from workers.model.finalize import finalize, is_finalized
 from workers.modes.mode import Call, Consult, Decision, Phases
@@ -39,7 +40,7 @@ class _LegRun:
     """Runs one leg, from its initial weights to its last snapshot."""
 
     def __init__(self, trainer: Trainer, leg: Leg, snapshot: Snapshot | None) -> None:
-        self._clock = LegClock()
+        self._clock = LegClock(leg.start)
         self._start_snapshot = snapshot
         self._trainer = trainer
         self._mode = trainer.mode
@@ -58,12 +59,14 @@ class _LegRun:
         every = plan.eval_every_steps
         next_snapshot = every * (mode.step // every + 1)
         decision = self._consult(lambda callbacks: callbacks.begin(plan.total_steps))
+        if mode.leads:
+            self._trainer.send(plan)
+        self._checkpoints.start()
         consult = decision.consult
         if consult:
             self._epochs = self._epochs or self._count_epochs()
         if consult >= Consult.BATCH_ENDS:
             self._tuner = CallTuner(self._leg.settings.steps_per_call or 1)
-        self._start_clock(plan)
         while mode.step < plan.total_steps and not decision.stop:
             end = plan.total_steps if self._epochs is None else min(plan.total_steps, self._epochs.end)
             if consult is Consult.BATCHES:  # as in `fit`, a batch that has begun is trained
@@ -99,7 +102,7 @@ class _LegRun:
         return decision
 
     def _begin(self) -> LegStarted:
-        """Prepare everything that comes before the clock starts; returns the plan."""
+        """Prepare everything that comes before training; returns the plan."""
         trainer, mode, leg = self._trainer, self._mode, self._leg
         start, settings = leg.start or Start(0, 0, 0.0), leg.settings
         workers = max(1, len(trainer.assignment.tf_config.get("cluster", {}).get("worker", ())))
@@ -119,20 +122,13 @@ class _LegRun:
                 first = Epochs(trainer.samples_per_epoch(), plan.global_batch)
                 memory = self._start_snapshot.callbacks if self._start_snapshot else None
                 self._callbacks.start_at(self._epochs.number, first.end, memory, resumed=start.step > 0)
-        self._clock.start_at(None)
-        self._phases.add("load", self._clock.origin - self._clock.created)
-        return plan
+        self._phases.add("load", self._clock.loaded())
+        return replace(plan, clock=self._clock.seconds)
 
     def _count_epochs(self) -> Epochs:
         step = self._mode.step
         samples = self._trainer.samples_per_epoch()
         return Epochs(samples, self._progress.global_batch, step, self._progress.samples(step))
-
-    def _start_clock(self, plan: LegStarted) -> None:
-        if self._mode.leads:
-            self._trainer.send(plan)
-        self._clock.start_at(self._leg.start.clock if self._leg.start else None)
-        self._checkpoints.start()
 
     def _plan(self) -> LegStarted:
         settings, global_batch = self._leg.settings, self._progress.global_batch
@@ -145,13 +141,19 @@ class _LegRun:
         return LegStarted(self._leg.run_id, total, global_batch, steps, self._mode.shares)
 
     def _consult(self, ask: Callable[[Callbacks], Decision]) -> Decision:
-        """Run the leader's callbacks, and apply their decision to every replica. The training clock stands still."""
-        with self._clock.paused(), self._phases.timed("callbacks"):
-            wish = self._decide(ask)
-            stop = wish.stop or self._trainer.stop is not None
-            decision = self._mode.agree(replace(wish, steps=self._tuner.steps, stop=stop))
-            if decision.rewritten:
-                self._mode.adopt(self._callbacks.state if self._callbacks else None)
+        """Run the leader's callbacks, and apply their decision to every replica."""
+        before = self._callbacks.validation_seconds if self._callbacks else 0.0
+        begun = time.monotonic()
+        wish = self._decide(ask)
+        stop = wish.stop or self._trainer.stop is not None
+        decision = self._mode.agree(replace(wish, steps=self._tuner.steps, stop=stop))
+        if decision.rewritten:
+            self._mode.adopt(self._callbacks.state if self._callbacks else None)
+        self._clock.advance()
+        if self._callbacks is not None and self._callbacks.consult:
+            validation = self._callbacks.validation_seconds - before
+            self._clock.spent.add(VALIDATION, validation)
+            self._clock.spent.add(CALLBACKS, time.monotonic() - begun - validation)
         return decision
 
     def _decide(self, ask: Callable[[Callbacks], Decision]) -> Decision:
@@ -192,6 +194,7 @@ class _LegRun:
             mode.adopt(self._finalized() if mode.leads else None)
         if self._trainer.stop != ROLLBACK and not continues:
             final = self._snapshot(score=True, keep=keeps and not changes, final=True)
+            self._clock.advance()
             if final is not None and self._folder is not None:
                 with self._phases.timed("export"):
                     export(self._trainer.job, self._model, final, self._folder)

@@ -80,7 +80,7 @@ def test_callbacks_do_what_they_do_in_fit(mode: str, workers: int, tmp_path: Pat
     finished = trained.ended.finished
     assert finished.stopped == "callback"
     assert finished.steps == finished.optimizer_iterations == len(rows) * ROWS // joined
-    assert finished.phases["callbacks"] > 0
+    assert finished.spent["callbacks"] > 0
 
 
 @pytest.mark.parametrize("mode", ["sync", slow("async")])

@@ -132,12 +132,13 @@ def test_values_that_were_not_measured_are_null(tmp_path: Path) -> None:
     assert document["steps"] is document["samples"] is document["staleness"] is document["cost"] is None
     assert document["throughput"] == {"steps_per_s": None, "samples_per_s": None}
     assert document["seconds"]["launch"] is document["seconds"]["to_first_step"] is None
-    assert document["seconds"]["training"] is None
+    assert document["seconds"]["training"] is document["seconds"]["elapsed"] is None
+    assert set(document["seconds"]["parts"].values()) == {None}
     assert document["utilization"] == {"cpu_percent": {}, "rss_bytes": {}, "gpu_percent": None, "gpu_note": None}
     assert document["final"] == {}
     assert document["target"] == {
         "metric": "val_accuracy", "op": ">=", "value": 0.9, "reached": False,
-        "seconds": None, "steps": None, "samples": None,
+        "seconds": None, "training_seconds": None, "steps": None, "samples": None,
     }  # fmt: skip
     assert document["doubled_updates"] is document["optimizer_iterations"] is None
 
