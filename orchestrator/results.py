@@ -79,7 +79,8 @@ class RunResult(Frozen):
     seconds: Seconds = Seconds()
     throughput: Throughput = Throughput()
     target: TargetResult | None = None
-    final: Mapping[str, float] = Field(default_factory=dict)
+    final: Mapping[str, float | None] = Field(default_factory=dict)
+    """Null if the weights were not finite in the end."""
     stability: Stability = Stability()
     staleness: Staleness | None = None
     utilization: Utilization = Utilization()

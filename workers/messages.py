@@ -14,6 +14,8 @@ from workers.settings import ReplicaSettings
 
 ROLLBACK = "rollback"
 """Stop reason of a leg that is repeated from an earlier snapshot: its end state is discarded."""
+NOT_FINITE = "nan"
+"""Stop reason of a leg whose weights became NaN or infinite."""
 PREEMPTED = "preempted"
 """Stop reason of a leg whose host is being taken back: it writes a checkpoint as soon as it can."""
 RESIZED = "resized"
@@ -150,3 +152,5 @@ class Leg:
     """None for step 0 with the seed's initial weights."""
     checkpoints: Checkpointing | None = None
     """None if checkpoints are switched off."""
+    stops_if_not_finite: bool = True
+    """End the leg if its weights are NaN or infinite."""

@@ -12,13 +12,14 @@ import typer
 from orchestrator.cli.flags import Job, Json, Modes, Quiet, Vary, Verbose, to_fields, with_spec_flags
 from orchestrator.cli.grouped_help import GroupedCommand
 from orchestrator.cli.terminal import console, finish, say
-from orchestrator.errors import Interrupted, Terminated
+from orchestrator.errors import Interrupted, JobError, Terminated
 from orchestrator.spec.run import RunSpec
+from workers.messages import NOT_FINITE
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from orchestrator.results import Comparison
+    from orchestrator.results import Comparison, RunResult
     from orchestrator.view.live import LiveView
 
 
@@ -55,6 +56,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         with _view(quiet, verbose) as view:
             result = run_once(spec, view, resolved=True)
         finish(result.to_json(), as_json, lambda console: print_run(result, console))
+        _check_finite(result)
 
     def plan(job: Job, as_json: Json = False, **given: Any) -> None:
         """Show a run's tasks, hosts, resources and TF_CONFIG, without starting anything."""
@@ -90,8 +92,18 @@ def resume(
         result = train(view)
     if isinstance(result, RunResult):
         finish(result.to_json(), as_json, lambda console: print_run(result, console))
+        _check_finite(result)
     else:
         _finish_comparison(result, path, as_json)
+
+
+def _check_finite(result: RunResult) -> None:
+    """Raises JobError, for exit code 3, if the run ended because its weights were not finite."""
+    if result.stop_reason == NOT_FINITE:
+        raise JobError(
+            f"{result.run_id}: {result.failures[-1].summary}. Lower the learning rate, clip gradients (clipnorm=1.0), "
+            "or go on from a good snapshot at half the rate with --on-instability rollback."
+        )
 
 
 @contextmanager

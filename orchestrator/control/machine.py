@@ -184,6 +184,7 @@ class Machine:
         finished = training.finished
         if finished is None:
             raise RuntimeError("a leg is completed without having finished")
+        self._rollback.leg_ended(finished, self.progress.bad_step, self._snapshots)
         rollback = self._take_rollback(now)
         # A snapshot from before the instability may have reached the target and been scored only now.
         if rollback is not None and not training.reached:
@@ -220,7 +221,8 @@ class Machine:
     def _take_rollback(self, now: float) -> orders.RollBack | None:
         rollback = self._rollback.take(self.progress.clock(now), self.progress.spent(now))
         if rollback is not None:
-            self.progress.checkpoint = None  # the run must not continue from checkpoints of before the rollback
+            # The run must not continue from checkpoints of before the rollback.
+            self.progress.checkpoint = self.progress.bad_step = None
         return rollback
 
     def _stop(self, reason: str) -> list[orders.Order]:

@@ -13,10 +13,10 @@ from orchestrator.cluster.worker_group import SnapshotHandle
 from orchestrator.control.orders import RollBack
 from orchestrator.control.recent_snapshots import RecentSnapshots
 from orchestrator.results import Finding
-from workers.messages import ROLLBACK, Spent, Start
-from workers.news import Stamp
+from workers.messages import NOT_FINITE, ROLLBACK, Spent, Start
+from workers.news import LegFinished, Stamp
 
-Policy = Literal["warn", "stop", "rollback"]
+Policy = Literal["ignore", "warn", "stop", "rollback"]
 
 ACTED_ON = ("nan", "divergence")
 LEARNING_RATE_FACTOR = 0.5
@@ -25,7 +25,7 @@ LEARNING_RATE_FACTOR = 0.5
 
 def reaction(policy: Policy, finding: Finding, *, rolled_back: bool) -> Policy:
     """What to do about `finding`. A run is rolled back once; if it becomes unstable again, it is stopped."""
-    if finding.kind not in ACTED_ON:
+    if finding.kind not in ACTED_ON or policy == "ignore":
         return "warn"
     return "stop" if policy == "rollback" and rolled_back else policy
 
@@ -68,6 +68,17 @@ class Rollback:
         self._ordered = _Ordered(stamp, snapshot)
         self._rolled_back = True
         return f"rolled back to step {stamp.step if stamp else 0}"
+
+    def leg_ended(
+        self, finished: LegFinished, bad_step: int | None, snapshots: RecentSnapshots[SnapshotHandle]
+    ) -> None:
+        """The leg has ended: if because its weights are lost, order a rollback now, unless that was done.
+
+        `bad_step` is the first one whose loss was not finite.
+        """
+        lost = Finding(kind="nan", step=bad_step or finished.steps, symptom="the weights are not finite")
+        if finished.stopped == NOT_FINITE and self._ordered is None and self.reason(lost) == ROLLBACK:
+            self.leg_stopped(ROLLBACK, lost, snapshots)
 
     def take(self, clock: float, spent: Spent) -> RollBack | None:
         """The ordered rollback, returned once: when the leg has ended or the attempt broke, at the run's `clock`."""

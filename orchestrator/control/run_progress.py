@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from orchestrator.control.failure_policy import Decision, FailurePolicy, RetryBudget
@@ -21,6 +22,8 @@ class RunProgress:
         self._trained = clock or 0.0
         """The run's clock at the end of the last reported step."""
         self._spent: Spent = spent or {}
+        self.bad_step: int | None = None
+        """The first step whose loss was not finite, since the run began or was rolled back."""
         self.checkpoint: int | None = None
         """Step of the latest checkpoint since the group was launched or the run was rolled back."""
 
@@ -32,6 +35,9 @@ class RunProgress:
                     self._ahead, self._trained = news.clock - now, news.clock
                 case StepBatch(run_id=self.run_id) if len(news.clock):
                     self._read(float(news.clock[-1]), news.spent, now)
+                    if self.bad_step is None:
+                        known = zip(news.steps, news.losses, strict=True)
+                        self.bad_step = next((int(step) for step, loss in known if not math.isfinite(loss)), None)
                 case LegFinished(run_id=self.run_id):
                     self._read(news.seconds, news.spent, now)
                 case CheckpointWritten(run_id=self.run_id):

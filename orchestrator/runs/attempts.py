@@ -36,6 +36,7 @@ class Attempts:
             directory=str(self._path.absolute()),
             attempt=attempt,
             checkpoints=self._checkpointing(workers),
+            stops_if_not_finite=self._spec.on_instability != "ignore",
         )
         return (leg, None) if resumed is None else self._from_checkpoint(leg, resumed)
 

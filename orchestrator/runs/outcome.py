@@ -9,6 +9,8 @@ from orchestrator.measurements import Throughput
 from orchestrator.results import TargetResult
 from orchestrator.spec.run import RunSpec
 from orchestrator.store import summaries
+from workers.messages import NOT_FINITE
+from workers.news import LegFinished
 
 
 def throughput(ended: Ended | None, training: float | None) -> Throughput:
@@ -36,8 +38,18 @@ def target_result(spec: RunSpec, ended: Ended | None) -> TargetResult | None:
     )
 
 
-def final(run: Path | None, ended: Ended | None) -> dict[str, float]:
-    """The last evaluation, and the final training loss of the run in folder `run`, if its metrics are complete."""
-    metrics = dict(ended.last.metrics) if ended and ended.last else {}
+def final(run: Path | None, ended: Ended | None) -> dict[str, float | None]:
+    """The last evaluation, and the final training loss of the run in folder `run`, if its metrics are complete.
+
+    All null if the weights are lost: the last evaluation is of an earlier state.
+    """
+    metrics: dict[str, float | None] = dict(ended.last.metrics) if ended and ended.last else {}
     loss = summaries.final_loss(run) if run else None
-    return metrics if loss is None else {"loss": loss, **metrics}
+    found = metrics if loss is None else {"loss": loss, **metrics}
+    return dict.fromkeys(found) if ended and ended.finished.stopped == NOT_FINITE else found
+
+
+def not_finite(finished: LegFinished, checkpoint: str | None) -> str:
+    """What happened to a run whose weights are lost, for people; `checkpoint` is the name of its last one."""
+    left = f"its last finite checkpoint is checkpoints/{checkpoint}" if checkpoint else "it has no finite checkpoint"
+    return f"the weights are NaN or infinite at step {finished.steps:,}, so the run was stopped; {left}"

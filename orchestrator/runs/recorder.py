@@ -16,12 +16,13 @@ from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.plan.cost import cost
 from orchestrator.plan.topology import all_plans, count_by_type
 from orchestrator.results import FailureRecord, Finding, RunResult, Stability, Status
-from orchestrator.runs.outcome import final, target_result, throughput
+from orchestrator.runs.findings import Findings
+from orchestrator.runs.outcome import final, not_finite, target_result, throughput
 from orchestrator.sinks.fanout import Sink, Sinks
 from orchestrator.spec.run import RunSpec
 from orchestrator.store import summaries, time_parts
 from orchestrator.store.directory import RunStore
-from workers.messages import CALLBACKS, VALIDATION, Leg, Spent, Task, TaskFailure
+from workers.messages import CALLBACKS, NOT_FINITE, VALIDATION, FailureKind, Leg, Spent, Task, TaskFailure
 from workers.news import (
     CallTiming,
     CheckpointFailed,
@@ -59,7 +60,8 @@ class Recorder:
         self._steps = summaries.last_step(store.path) if attempt > 1 else 0
         self._attempts = attempt
         self._failures = summaries.failures(store.path) if attempt > 1 else []
-        self._findings: list[Finding] = []
+        self._findings = Findings()
+        self._checkpoint: str | None = None
         self._away: dict[Task, bool] = {}
         """Tasks that were replaced and have not worked since; True once they are ready."""
         self._sinks = Sinks(sinks, store)
@@ -115,7 +117,9 @@ class Recorder:
     def rolled_back(self, attempt: int, leg: Leg) -> None:
         """Steps reported from now on repeat steps of the previous leg."""
         self._rollbacks += 1
-        self._store.event(attempt, "rollback", step=leg.start.step if leg.start else 0)
+        step = leg.start.step if leg.start else 0
+        self._findings.rolled_back(step)
+        self._store.event(attempt, "rollback", step=step)
 
     def failed(self, attempt: int, failures: Sequence[TaskFailure]) -> None:
         for failure in failures:
@@ -128,7 +132,7 @@ class Recorder:
 
     def add_finding(self, finding: Finding) -> None:
         """Record a finding, with the action taken."""
-        self._findings.append(finding)
+        self._findings.add(finding)
         self._sinks.add_finding(finding)
         self._store.event(
             self._attempts,
@@ -143,6 +147,9 @@ class Recorder:
     def result(self, status: Status, reason: str, ended: Ended | None, monitor: RunMonitor) -> RunResult:
         """The result of the run."""
         finished = ended.finished if ended else None
+        if finished is not None and reason == NOT_FINITE:
+            summary = not_finite(finished, self._checkpoint)
+            self.failed(self._attempts, [TaskFailure(self._spec.traits.leader, FailureKind.USER, summary)])
         self._store.event(self._attempts, status, reason=reason)
         self._store.commit()
         plans, mode = all_plans(self._spec), self._spec.traits
@@ -168,15 +175,15 @@ class Recorder:
                 elapsed=elapsed,
                 training=training,
                 total=time.monotonic() - self._begun,
-                parts=time_parts.parts(
-                    elapsed, self._spent, time_parts.in_calls(stored) if stored else time_parts.InCalls()
-                ),
+                parts=time_parts.parts(elapsed, self._spent, time_parts.in_calls(stored)),
             ),
             throughput=throughput(ended, training),
             target=target_result(self._spec, ended),
             final=final(stored, ended),
             stability=Stability(
-                findings=tuple(self._findings), jitter=monitor.jitter, gradient_noise=monitor.gradient_noise
+                findings=self._findings.taken(reason, finished),
+                jitter=monitor.jitter,
+                gradient_noise=monitor.gradient_noise,
             ),
             staleness=summaries.staleness(stored) if stored else None,
             utilization=summaries.utilization(stored) if stored else Utilization(),
@@ -222,6 +229,7 @@ class Recorder:
             case CheckpointWritten():
                 detail = {"samples": news.samples, "clock": news.clock, "name": news.name, "bytes": news.size}
                 detail |= self._spent
+                self._checkpoint = news.name
                 self._store.event(attempt, "checkpoint", task, step=news.step, seconds=news.seconds, **detail)
                 self._store.commit()  # a run resumed from this checkpoint then finds the steps before it
             case LegFinished():

@@ -25,7 +25,7 @@ from orchestrator.runs.straggler_trace import write_trace
 from orchestrator.sinks.fanout import open_sinks
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RunStore
-from workers.messages import PREEMPTED, RESIZED, Leg
+from workers.messages import NOT_FINITE, PREEMPTED, RESIZED, Leg
 from workers.news import CheckpointWritten
 
 
@@ -206,6 +206,8 @@ class Runner:
         return listen
 
     def _conclude(self, ended: orders.Ended) -> RunResult:
+        if ended.reason == NOT_FINITE:
+            return self._write("failed", NOT_FINITE, ended)
         stopped = ended.unstable or ended.reason in ("timeout", "interrupted")
         status: Status = "stopped" if stopped else "preempted" if ended.reason == PREEMPTED else "succeeded"
         return self._write(status, ended.reason, ended)

@@ -36,8 +36,10 @@ def spent(run: Path) -> Spent:
     return {part: float(recorded[part]) for part in APART if part in recorded}
 
 
-def in_calls(run: Path) -> InCalls:
+def in_calls(run: Path | None) -> InCalls:
     """How the workers spent their calls. A worker's time in an exchange includes its waits for slower workers."""
+    if run is None:
+        return InCalls()
     metrics = Metrics(run)
     try:
         workers, *sums = metrics.rows(

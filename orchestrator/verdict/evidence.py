@@ -159,7 +159,7 @@ def is_interrupted(run: RunResult) -> bool:
 
 def is_lost(run: RunResult) -> bool:
     """Whether the run failed, or trained to a loss that is not finite."""
-    losses = [value for name, value in run.final.items() if "loss" in name]
+    losses = [value for name, value in run.final.items() if "loss" in name and value is not None]
     return run.status == "failed" or not all(map(math.isfinite, losses))
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from workers.messages import CALLBACKS, PREEMPTED, RESIZED, ROLLBACK, VALIDATION, Leg, Start
+from workers.messages import CALLBACKS, NOT_FINITE, PREEMPTED, RESIZED, ROLLBACK, VALIDATION, Leg, Start
 from workers.model import state
 from workers.model.finalize import finalize, is_finalized
 from workers.modes.mode import Call, Consult, Decision, Phases
@@ -20,6 +20,7 @@ from workers.snapshot import Snapshot
 from workers.stragglers import Profile
 from workers.training.callbacks import Callbacks
 from workers.training.export import export, run_folder
+from workers.training.finite import FiniteWeights
 from workers.training.progress import Progress
 from workers.training.reports import LegReports
 from workers.training.schedule import CallTuner, CheckpointSchedule, Epochs
@@ -51,6 +52,8 @@ class _LegRun:
         self._tuner = CallTuner(1 if sleeps else leg.settings.steps_per_call)
         self._callbacks: Callbacks | None = None
         """On the leader only; the other replicas follow its decisions."""
+        self._weights: FiniteWeights | None = None
+        """On the leader only, and if the leg is to end when they are not finite."""
         self._epochs: Epochs | None = None
         """Counted only if there are callbacks."""
 
@@ -71,7 +74,8 @@ class _LegRun:
             end = plan.total_steps if self._epochs is None else min(plan.total_steps, self._epochs.end)
             if consult is Consult.BATCHES:  # as in `fit`, a batch that has begun is trained
                 self._consult(lambda callbacks: callbacks.call_begins())
-            wish = Decision(steps=self._tuner.steps, stop=self._trainer.stop is not None, consult=consult)
+            stop = self._trainer.stop is not None or self._is_lost
+            wish = Decision(steps=self._tuner.steps, stop=stop, consult=consult)
             calls, decision = mode.advance(wish, min(next_snapshot, self._checkpoints.boundary, end), end)
             decision = self._process(calls, consult, decision)
             scored = next_snapshot <= mode.step < plan.total_steps
@@ -99,7 +103,14 @@ class _LegRun:
             self._tuner.observe(len(call.steps), call.ended - call.started)
             if consult >= Consult.CALLS:
                 decision = self._consult(lambda callbacks: callbacks.call_ended(self._reports.state))
+        if self._weights is not None and calls:
+            self._weights.observe(calls, self._reports.state)
         return decision
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether the weights are not finite, so that training on is pointless."""
+        return self._weights is not None and self._weights.lost
 
     def _begin(self) -> LegStarted:
         """Prepare everything that comes before training; returns the plan."""
@@ -114,6 +125,8 @@ class _LegRun:
         self._model = initial_model(trainer.job, settings)
         mode.scale_schedule(start.schedule_scale)
         mode.begin(resume(self._model, start, self._start_snapshot), settings.seed)
+        if mode.leads and leg.stops_if_not_finite:
+            self._weights = FiniteWeights([variable.trainable for variable in state.state_variables(mode.model)])
         if mode.leads:
             self._folder = trainer.job.run_directory = run_folder(leg.directory)
             self._callbacks = Callbacks(trainer.job, self._model, settings)
@@ -145,7 +158,7 @@ class _LegRun:
         before = self._callbacks.validation_seconds if self._callbacks else 0.0
         begun = time.monotonic()
         wish = self._decide(ask)
-        stop = wish.stop or self._trainer.stop is not None
+        stop = wish.stop or self._trainer.stop is not None or self._is_lost
         decision = self._mode.agree(replace(wish, steps=self._tuner.steps, stop=stop))
         if decision.rewritten:
             self._mode.adopt(self._callbacks.state if self._callbacks else None)
@@ -195,12 +208,14 @@ class _LegRun:
         if self._trainer.stop != ROLLBACK and not continues:
             final = self._snapshot(score=True, keep=keeps and not changes, final=True)
             self._clock.advance()
-            if final is not None and self._folder is not None:
+            if final is not None and self._weights is not None:
+                self._weights.look(final)
+            if final is not None and self._folder is not None and not self._is_lost:
                 with self._phases.timed("export"):
                     export(self._trainer.job, self._model, final, self._folder)
         if mode.leads:
             stopped = None if mode.step >= plan.total_steps else self._trainer.stop or "callback"
-            self._reports.finished(stopped)
+            self._reports.finished(NOT_FINITE if self._is_lost and self._trainer.stop != ROLLBACK else stopped)
 
     def _finalized(self) -> Snapshot:
         """The state now, with the weights that `fit` would return."""
