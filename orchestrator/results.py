@@ -29,6 +29,10 @@ class TargetResult(Frozen):
     """Elapsed, from the moment the group was compiled and loaded; callbacks, faults and all."""
     training_seconds: float | None = None
     """The same without callbacks and their validation."""
+    further_seconds: float | None = None
+    """How long the run went on after that snapshot, elapsed."""
+    further_samples: int | None = None
+    """How many samples it trained on after that snapshot."""
     steps: int | None = None
     samples: int | None = None
 

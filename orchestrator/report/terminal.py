@@ -112,7 +112,10 @@ def target_text(result: RunResult) -> str:
     goal = f"{target.metric} {target.op} {target.value:g}"
     if not target.reached:
         return f"{goal} not reached"
-    return f"{goal} reached in {text.seconds(target.seconds)}, {_count(target.samples)} samples"
+    reached = f"{goal} reached in {text.seconds(target.seconds)}, {_count(target.samples)} samples"
+    if not target.further_samples:
+        return reached
+    return f"{reached}; trained on for {text.seconds(target.further_seconds)}, {target.further_samples:,} samples"
 
 
 def _print_table(table: Table, console: Console) -> None:

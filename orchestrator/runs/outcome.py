@@ -33,6 +33,8 @@ def target_result(spec: RunSpec, ended: Ended | None) -> TargetResult | None:
         reached=hit is not None,
         seconds=hit.clock if hit else None,
         training_seconds=hit.training if hit else None,
+        further_seconds=max(0.0, ended.finished.seconds - hit.clock) if hit and ended else None,
+        further_samples=max(0, ended.finished.samples - hit.samples) if hit and ended else None,
         steps=hit.step if hit else None,
         samples=hit.samples if hit else None,
     )

@@ -174,6 +174,11 @@ def stopped_at_target(run: RunResult) -> bool:
     return run.target is not None and run.target.reached and "target" in (run.stop_reason or "").lower()
 
 
+def ended_alike(modes: Modes) -> bool:
+    """Whether all runs that succeeded ended for the same reason: if not, final metrics tell where they stopped."""
+    return len({run.stop_reason for runs in modes.values() for run in runs if run.status == "succeeded"}) <= 1
+
+
 def goal_text(target: TargetResult) -> str:
     return f"{target.metric} {target.op} {target.value:g}"
 

@@ -107,6 +107,7 @@ def test_the_result_of_a_successful_run(tmp_path: Path) -> None:
     assert result.tasks == {"chief": 1, "ps": 1, "worker": 2, "evaluator": 1}
     assert result.target is not None
     assert (result.target.reached, result.target.seconds, result.target.steps) == (True, 1.0, 100)
+    assert (result.target.further_seconds, result.target.further_samples) == (1.0, 6400)
     assert result.final == {"loss": 0.5, "val_accuracy": 0.95, "val_loss": 0.3}
     assert result.staleness is not None
     assert (result.staleness.mean, result.staleness.max) == (1.5, 3.0)
@@ -138,7 +139,8 @@ def test_values_that_were_not_measured_are_null(tmp_path: Path) -> None:
     assert document["final"] == {}
     assert document["target"] == {
         "metric": "val_accuracy", "op": ">=", "value": 0.9, "reached": False,
-        "seconds": None, "training_seconds": None, "steps": None, "samples": None,
+        "seconds": None, "training_seconds": None, "further_seconds": None, "further_samples": None,
+        "steps": None, "samples": None,
     }  # fmt: skip
     assert document["doubled_updates"] is document["optimizer_iterations"] is None
 
