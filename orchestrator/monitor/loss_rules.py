@@ -179,6 +179,8 @@ class PlateauRule:
             return None
         if first - now > CONVERGED_FALL * abs(first):
             return None
+        if not self._scale.signed and now < (1 - CONVERGED_FALL) * self._scale.unit:  # fell before training resumed
+            return None
         self._stuck_at = mean
         over = count * history.stride * BLOCK
         return finding(

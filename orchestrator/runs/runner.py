@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from orchestrator.control.coordinator import Listener, Tick
 from orchestrator.control.preemption import Preempted
 from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.plan.document import plan_document
-from orchestrator.results import RunResult, Status
+from orchestrator.results import Finding, RunResult, Status
 from orchestrator.runs.attempts import Attempts, LegStart
 from orchestrator.runs.checkpoints import Resumed, unseen_checkpoints
 from orchestrator.runs.managed_group import ManagedGroup
@@ -117,7 +117,7 @@ class Runner:
                     self._restarts.resize(group)
                     leg, snapshot = self._continue(group, leg, None)
                 case orders.RollBack() as rollback:
-                    self._monitor.rolled_back()
+                    self._add(self._monitor.rolled_back())
                     leg, snapshot = self._attempts.after_rollback(self._attempt(group), leg, rollback)
                 case orders.Relaunch() | orders.GiveUp() as broken:
                     leg, snapshot = self._continue(group, leg, self._restarts.relaunch(group, broken))
@@ -172,13 +172,11 @@ class Runner:
             self._tell(problem)
 
     def _warn_of_storage(self) -> None:
-        """Report it once if metrics or logs cannot be written."""
         if self._storage_problem is None and (problem := self._store.problem) is not None:
             self._storage_problem = problem
             self._tell(f"{problem}; training continues, and metrics wait in memory until there is room")
 
     def _tell_size(self, group: ManagedGroup) -> None:
-        """Report it if the group has another number of workers than before."""
         if (workers := group.workers) != self._workers:
             self._workers = workers
             self._recorder.resized(self._attempt(group), workers)
@@ -190,7 +188,7 @@ class Runner:
     def _continue(self, group: ManagedGroup, leg: Leg, rollback: orders.RollBack | None) -> LegStart:
         """Wait until another attempt is ready; returns its first leg."""
         self._restarts.until_ready(group, self._launch_deadline, self._launching(group))
-        self._monitor.restarted()
+        self._add(self._monitor.restarted())
         progress = group.coordinator.progress
         return self._attempts.after_restart(
             self._attempt(group), leg, rollback, group.workers, progress, time.monotonic()
@@ -212,9 +210,12 @@ class Runner:
         status: Status = "stopped" if stopped else "preempted" if ended.reason == PREEMPTED else "succeeded"
         return self._write(status, ended.reason, ended)
 
-    def _write(self, status: Status, reason: str, ended: orders.Ended | None) -> RunResult:
-        for finding in self._monitor.finish():
+    def _add(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
             self._recorder.add_finding(finding)
+
+    def _write(self, status: Status, reason: str, ended: orders.Ended | None) -> RunResult:
+        self._add(self._monitor.finish())
         result = self._recorder.result(status, reason, ended, self._monitor)
         self._store.finish_metrics()
         self._result = result
