@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.results import RunResult, Seconds, TargetResult, Throughput
+from orchestrator.measurements import Seconds, Throughput
+from orchestrator.results import RunResult, TargetResult
 from orchestrator.verdict import judge
 from orchestrator.verdict.statistics import Estimate, equivalence, geometric_mean_ratio, paired_difference
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from orchestrator.measurements import Frozen, GradientNoise, Seconds, Staleness, Throughput, Timing, Utilization
 
 SCHEMA_VERSION = 1
 DEFAULT_MARGIN = 0.005
@@ -16,49 +18,23 @@ DEFAULT_MARGIN = 0.005
 Status = Literal["succeeded", "failed", "stopped", "preempted"]
 
 
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class Seconds(Frozen):
-    """Wall-clock seconds of a run's phases. `training` is the training clock, without launch and compilation."""
-
-    launch: float | None = None
-    """From the launch order until every task is ready, compilation included. Shared by all seeds of a worker group."""
-    to_first_step: float | None = None
-    """From the start of the command to the end of the first training step; null except for a command's first run."""
-    training: float | None = None
-    total: float | None = None
-
-
-class Throughput(Frozen):
-    steps_per_s: float | None = None
-    samples_per_s: float | None = None
-
-
 class TargetResult(Frozen):
-    """Whether and when the target was reached: clock, steps and samples of the first snapshot that met it."""
+    """Whether and when the target was reached: seconds, steps and samples of the first snapshot that met it."""
 
     metric: str
     op: str
     value: float
     reached: bool
     seconds: float | None = None
+    """Elapsed, from the moment the group was compiled and loaded; callbacks, faults and all."""
+    training_seconds: float | None = None
+    """The same without callbacks and their validation."""
+    further_seconds: float | None = None
+    """How long the run went on after that snapshot, elapsed."""
+    further_samples: int | None = None
+    """How many samples it trained on after that snapshot."""
     steps: int | None = None
     samples: int | None = None
-
-
-class Staleness(Frozen):
-    """Number of updates that other workers applied between a step's read of the weights and its own update."""
-
-    mean: float
-    p50: float
-    p95: float
-    max: float
-    histogram: Mapping[str, int] = Field(default_factory=dict)
-    """Number of updates by staleness."""
-    by_worker: Mapping[str, float] = Field(default_factory=dict)
-    """Mean staleness by worker."""
 
 
 class Finding(Frozen):
@@ -74,55 +50,11 @@ class Finding(Frozen):
     action: str = "warned"
 
 
-class GradientNoise(Frozen):
-    """Gradient noise scale of a synchronous run, if requested and measurable (`orchestrator.monitor.noise_scale`)."""
-
-    batch: float
-    """Noise scale in samples: a much smaller batch is mostly noise, a much larger one wastes samples."""
-    signal: float
-    """Squared norm of the true gradient, mean over the run."""
-    noise: float
-    """Trace of the covariance of one sample's gradient."""
-    steps: int
-    """Number of steps that it was estimated from."""
-
-
 class Stability(Frozen):
     findings: tuple[Finding, ...] = ()
     jitter: float | None = None
     """Standard deviation of the detrended loss, relative to its level."""
     gradient_noise: GradientNoise | None = None
-
-
-class Utilization(Frozen):
-    """Means over the training time, by task; null where nothing could be measured."""
-
-    cpu_percent: Mapping[str, float | None] = Field(default_factory=dict)
-    rss_bytes: Mapping[str, int | None] = Field(default_factory=dict)
-    gpu_percent: Mapping[str, float | None] | None = None
-    gpu_note: str | None = None
-
-
-class WorkerTime(Frozen):
-    """How one worker spent its training time, as shares from 0 to 1; null where not measurable."""
-
-    input_wait: float | None = None
-    """Waiting for the next batch."""
-    compute: float | None = None
-    communication: float | None = None
-    """In collectives, waiting for slower workers included; null in async."""
-    snapshot: float | None = None
-    idle: float | None = None
-    """Neither computing nor communicating: waiting for input, other workers, the chief, or another task's snapshot."""
-    step_seconds: float | None = None
-    """Mean seconds of a step, without waiting for other workers."""
-
-
-class Timing(Frozen):
-    workers: Mapping[str, WorkerTime]
-    """By task."""
-    straggler_index: float | None = None
-    """Slowest worker's step time over the median (`orchestrator.verdict.stragglers`)."""
 
 
 class FailureRecord(Frozen):
@@ -151,7 +83,8 @@ class RunResult(Frozen):
     seconds: Seconds = Seconds()
     throughput: Throughput = Throughput()
     target: TargetResult | None = None
-    final: Mapping[str, float] = Field(default_factory=dict)
+    final: Mapping[str, float | None] = Field(default_factory=dict)
+    """Null if the weights were not finite in the end."""
     stability: Stability = Stability()
     staleness: Staleness | None = None
     utilization: Utilization = Utilization()
@@ -194,6 +127,7 @@ class Summary(Frozen):
     seconds_to_target: float | None = None
     """Restricted mean: a run that missed the target counts as the horizon. Null if every run missed it."""
     samples_to_target: float | None = None
+    elapsed_seconds: float | None = None
     training_seconds: float | None = None
     samples_per_s: float | None = None
     final: Mapping[str, float] = Field(default_factory=dict)

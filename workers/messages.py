@@ -14,6 +14,8 @@ from workers.settings import ReplicaSettings
 
 ROLLBACK = "rollback"
 """Stop reason of a leg that is repeated from an earlier snapshot: its end state is discarded."""
+NOT_FINITE = "nan"
+"""Stop reason of a leg whose weights became NaN or infinite."""
 PREEMPTED = "preempted"
 """Stop reason of a leg whose host is being taken back: it writes a checkpoint as soon as it can."""
 RESIZED = "resized"
@@ -93,6 +95,12 @@ class Taken(NamedTuple):
     """Batches that each worker took of its own shard."""
 
 
+CALLBACKS, VALIDATION, CHECKPOINT, RECOVERY = "callbacks", "validation", "checkpoint", "recovery"
+Spent = Mapping[str, float]
+"""Seconds of a run's clock that were no training steps, by part: `callbacks`, `validation` for callbacks, `checkpoint`
+(taking them; they are written meanwhile) and `recovery` (from the last step before a fault or a rollback until the
+state to continue from is loaded)."""
+
 Position = tuple[Taken, ...]
 """What a run has trained on so far: one entry for each stretch with the same number of workers. An entry counts within
 what the entries before it left over."""
@@ -105,13 +113,15 @@ class Start:
     step: int
     samples: int
     clock: float
-    """Training clock in seconds when the leg is handed out; includes the time of work that was lost."""
+    """The run's clock in seconds when the leg is handed out; includes the time of work that was lost."""
     learning_rate_scale: float = 1.0
     """Factor on the snapshot's learning rate; without a snapshot, on the leg's."""
     schedule_scale: float = 1.0
     """Factor on the learning-rate schedule that the snapshot was trained with, which no variable holds."""
     position: Position = ()
     """Where every task starts to read its data."""
+    spent: Spent = field(default_factory=dict)
+    """What of `clock` was no training step."""
 
 
 @dataclass(frozen=True)
@@ -142,3 +152,5 @@ class Leg:
     """None for step 0 with the seed's initial weights."""
     checkpoints: Checkpointing | None = None
     """None if checkpoints are switched off."""
+    stops_if_not_finite: bool = True
+    """End the leg if its weights are NaN or infinite."""

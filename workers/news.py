@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from workers.messages import Task, TaskFailure, Waits
+from workers.messages import Spent, Task, TaskFailure, Waits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ class ReplicaState(StrEnum):
 
 @dataclass(frozen=True)
 class LegStarted:
-    """The group is compiled and its state is loaded; the training clock starts."""
+    """The group is compiled and its state is loaded: training begins."""
 
     run_id: str
     total_steps: int
@@ -42,6 +42,8 @@ class LegStarted:
     eval_every_steps: int
     shares: tuple[int, ...] = ()
     """Samples of each step by worker, if they differ; else empty."""
+    clock: float = 0.0
+    """The run's clock when the state was loaded, seconds: 0 unless the run continues."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,16 @@ class StepBatch:
     worker: int
     """Worker that took the steps; 0 if all workers took them together."""
     steps: IntArray
-    """Number of each update in the run, from 1. Asynchronous ones are numbered as applied: a worker's have gaps."""
+    """Numbers of the updates, from 1. Asynchronous ones are numbered as applied: a worker's have gaps."""
     clock: FloatArray
-    """Training clock at the end of each step, seconds; interpolated within the call."""
+    """The run's clock at the end of each step, seconds; interpolated within the call."""
     losses: FloatArray
     staleness: FloatArray | None
-    """Updates that other workers applied between this step's read of the weights and its update; None in lockstep
-    modes."""
+    """Other workers' updates between this step's read of the weights and its own; None in lockstep modes."""
     seconds: float
-    """Wall time of the call."""
     logs: Mapping[str, float] = field(default_factory=dict)
     """Means over the call of what `train_step` returned, `loss` included."""
+    spent: Spent = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class CallTiming:
     steps: int
     """Updates that this worker took part in."""
     clock: float
-    """Training clock at the end, seconds."""
+    """The run's clock at the end, seconds."""
     seconds: float
     """Duration of the calls; in asynchronous modes, as the chief sees it."""
     busy: float | None
@@ -90,13 +91,15 @@ class CallTiming:
 
 @dataclass(frozen=True)
 class Stamp:
-    """When a snapshot was taken: by steps, samples and training clock."""
+    """When a snapshot was taken: by steps, samples and the run's clock."""
 
     run_id: str
     step: int
     samples: int
     clock: float
     final: bool = False
+    training: float | None = None
+    """`clock` without callbacks and their validation, seconds."""
 
 
 @dataclass(frozen=True)
@@ -162,12 +165,13 @@ class LegFinished:
     steps: int
     samples: int
     seconds: float
-    """Training clock at the last step."""
+    """The run's clock at the end, the last snapshot included."""
     stopped: str | None
     """Why it ended early: `target`, `timeout`, `interrupted`, `callback`; None if it trained on all its samples."""
     optimizer_iterations: int
     phases: Mapping[str, float] = field(default_factory=dict)
-    """Seconds by phase: `load`, `train`, `snapshot`, `callbacks`, `export`."""
+    """Seconds of this leg by phase: `load`, `train`, `snapshot`, `export`."""
+    spent: Spent = field(default_factory=dict)
     doubled_updates: int = 0
     """Updates applied twice, because a worker died after applying one and its call ran again."""
 
@@ -237,11 +241,9 @@ class ReplicaStatus:
     task: Task
     state: ReplicaState
     news: tuple[News, ...] = ()
-    """What happened since the previous poll, in order."""
     failure: TaskFailure | None = None
     pid: int | None = None
     log: bytes = b""
-    """New bytes of the task's log."""
     preempted: bool = False
     """The task received SIGTERM: its host is being taken back."""
     vitals: Vitals | None = None

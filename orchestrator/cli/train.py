@@ -13,8 +13,9 @@ from orchestrator.cli.flags import Job, Json, Modes, Quiet, Vary, Verbose, to_fi
 from orchestrator.cli.grouped_help import GroupedCommand
 from orchestrator.cli.latest import given_or_latest
 from orchestrator.cli.terminal import console, finish, say
-from orchestrator.errors import Interrupted, Terminated
+from orchestrator.errors import Interrupted, JobError, Terminated
 from orchestrator.spec.run import RunSpec
+from workers.messages import NOT_FINITE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,6 +101,15 @@ def resume(
         _finish_comparison(result, path, as_json)
 
 
+def _check_finite(result: RunResult) -> None:
+    """Raises JobError, for exit code 3, if the run ended because its weights were not finite."""
+    if result.stop_reason == NOT_FINITE:
+        raise JobError(
+            f"{result.run_id}: {result.failures[-1].summary}. Lower the learning rate, clip gradients (clipnorm=1.0), "
+            "or go on from a good snapshot at half the rate with --on-instability rollback."
+        )
+
+
 @contextmanager
 def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
     """Show the live view on stderr. Inside, Ctrl-C ends the command with exit code 130, SIGTERM and SIGHUP with 0."""
@@ -130,6 +140,7 @@ def _finish_run(result: RunResult, folder: Path, as_json: bool) -> None:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     finish(result.to_json(), as_json, show)
+    _check_finite(result)
 
 
 def _finish_comparison(comparison: Comparison, folder: Path, as_json: bool) -> None:

@@ -54,8 +54,9 @@ def best(outcomes: Sequence[RunResult]) -> int:
         failed = result.status == "failed"
         target = result.target
         seconds = target.seconds if target and target.reached and target.seconds is not None else math.inf
-        loss = result.final.get("val_loss", result.final.get("loss", math.inf))
-        quality = result.final.get(target.metric, math.nan) if target else math.nan
+        final = {name: value for name, value in result.final.items() if value is not None}
+        loss = final.get("val_loss", final.get("loss", math.inf))
+        quality = final.get(target.metric, math.nan) if target else math.nan
         signed = (-quality if target and target.op in (">=", ">") else quality) if math.isfinite(quality) else math.inf
         return (failed, seconds, signed, loss if math.isfinite(loss) else math.inf)
 

@@ -60,6 +60,8 @@ class Coordinator:
         self._mode = mode
         self._machine = machine
         self._clock = clock
+        self._scoring = False
+        """Whether a snapshot was sent to the evaluator since the last poll."""
         self.renew(group)
 
     @property
@@ -114,6 +116,9 @@ class Coordinator:
                     self._carry_out(order, listen)
             while (outcome := self._poll(wait, listen)) is None:
                 wait = min(self._longest_wait(self._clock() - started), wait * WAIT_GROWTH)
+                if self._scoring and target is not None:
+                    wait = SHORTEST_WAIT  # growing, so that a score is noticed late by a third of its time at most
+                self._scoring = False
         return outcome
 
     def stop(self, reason: str) -> None:
@@ -157,6 +162,7 @@ class Coordinator:
             case orders.Score(stamp):
                 handle = self._group.snapshot(self._mode.leader, stamp)
                 self._evaluator.score(self._evaluator.tasks[0], stamp, handle)
+                self._scoring = True
                 self._advance(events.SnapshotSent(stamp, handle))
             case orders.ScoreAgain(stamp, handle):
                 self._evaluator.score(self._evaluator.tasks[0], stamp, handle)

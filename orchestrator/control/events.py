@@ -13,7 +13,7 @@ from orchestrator.cluster.worker_group import SnapshotHandle
 from orchestrator.control.rollback import Policy
 from orchestrator.metric_target import MetricTarget
 from orchestrator.results import Finding
-from workers.messages import Task, TaskFailure
+from workers.messages import Spent, Task, TaskFailure
 from workers.news import ReplicaStatus, Stamp
 
 
@@ -38,7 +38,9 @@ class RunBegan:
     deadline: float | None = None
     """Monotonic seconds at which training is stopped."""
     clock: float | None = None
-    """Training clock of a resumed run, in seconds."""
+    """Clock of a resumed run, in seconds."""
+    spent: Spent | None = None
+    """What of it was no training step."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from orchestrator.control.states import (
 from orchestrator.errors import ClusterError
 from orchestrator.results import Finding
 from workers.messages import PREEMPTED, ROLLBACK, FailureKind, Task, TaskFailure
-from workers.news import Evaluation, LegFinished, ReplicaState, ReplicaStatus, Stamp
+from workers.news import Evaluation, ReplicaState, ReplicaStatus, Stamp
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Machine:
             case events.RunBegan() if event.run_id != self.progress.run_id:
                 self._rollback = Rollback(event.on_instability)
                 self._run_deadline = event.deadline
-                self.progress = RunProgress(event.run_id, event.clock, now)
+                self.progress = RunProgress(event.run_id, event.clock, now, event.spent)
             case events.ReadyAwaited():
                 tasks = frozenset([*self._group, *self._evaluators])
                 self.state = Launching(tasks, event.deadline, replaceable=frozenset(self._evaluators))
@@ -88,7 +88,7 @@ class Machine:
             case events.StopRequested():
                 return self._stop(event.reason)
             case events.FindingMade():
-                return self._react(event.finding, now)
+                return self._react(event.finding)
             case events.TaskMoved():
                 return self._replace_task(event.task, now)
             case events.LaunchFailed():
@@ -184,7 +184,8 @@ class Machine:
         finished = training.finished
         if finished is None:
             raise RuntimeError("a leg is completed without having finished")
-        rollback = self._take_rollback(finished, now)
+        self._rollback.leg_ended(finished, self.progress.bad_step, self._snapshots)
+        rollback = self._take_rollback(now)
         # A snapshot from before the instability may have reached the target and been scored only now.
         if rollback is not None and not training.reached:
             return rollback
@@ -215,12 +216,13 @@ class Machine:
             return orders.GiveUp(cause, failures, "The timeout has passed, so there is no retry.")
         if not decision.again:
             return orders.GiveUp(cause, failures, decision.reason)
-        return orders.Relaunch(cause, failures, decision.wait, self._take_rollback(None, now))
+        return orders.Relaunch(cause, failures, decision.wait, self._take_rollback(now))
 
-    def _take_rollback(self, finished: LegFinished | None, now: float) -> orders.RollBack | None:
-        rollback = self._rollback.take(finished, now)
+    def _take_rollback(self, now: float) -> orders.RollBack | None:
+        rollback = self._rollback.take(self.progress.clock(now), self.progress.spent(now))
         if rollback is not None:
-            self.progress.checkpoint = None  # the run must not continue from checkpoints of before the rollback
+            # The run must not continue from checkpoints of before the rollback.
+            self.progress.checkpoint = self.progress.bad_step = None
         return rollback
 
     def _stop(self, reason: str) -> list[orders.Order]:
@@ -231,12 +233,12 @@ class Machine:
         self.state = self._training = replace(state, stopping=reason)
         return [orders.StopLeg(reason, self._leg)]
 
-    def _react(self, finding: Finding, now: float) -> list[orders.Order]:
+    def _react(self, finding: Finding) -> list[orders.Order]:
         reason = self._rollback.reason(finding)
         decided = [] if reason is None else self._stop(reason)
         if reason is None or not decided:
             return [orders.ActionTaken("warned")]
-        return [*decided, orders.ActionTaken(self._rollback.leg_stopped(reason, finding, self._snapshots, now))]
+        return [*decided, orders.ActionTaken(self._rollback.leg_stopped(reason, finding, self._snapshots))]
 
     def _replace_task(self, task: Task, now: float) -> list[orders.Order]:
         self._hangs.replaced(task, now)

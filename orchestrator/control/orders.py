@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orchestrator.cluster.worker_group import SnapshotHandle
 from orchestrator.control.states import State
 from orchestrator.errors import RegattaError
-from workers.messages import RESIZED, Start, Task, TaskFailure
+from workers.messages import NOT_FINITE, RESIZED, Start, Task, TaskFailure
 from workers.news import Evaluation, LegFinished, LegStarted, ReplicaStatus, Stamp
 
 
@@ -94,7 +94,11 @@ class Ended:
 
     @property
     def reason(self) -> str:
-        return "target" if self.reached else self.finished.stopped or "budget"
+        """Why the run ended. One that spent its budget says so, even if it reached its target before."""
+        stopped = self.finished.stopped
+        if stopped is None or stopped == NOT_FINITE:
+            return stopped or "budget"
+        return "target" if self.reached else stopped
 
     @property
     def resizes(self) -> bool:

@@ -13,10 +13,10 @@ from orchestrator.cluster.worker_group import SnapshotHandle
 from orchestrator.control.orders import RollBack
 from orchestrator.control.recent_snapshots import RecentSnapshots
 from orchestrator.results import Finding
-from workers.messages import ROLLBACK, Start
+from workers.messages import NOT_FINITE, ROLLBACK, Spent, Start
 from workers.news import LegFinished, Stamp
 
-Policy = Literal["warn", "stop", "rollback"]
+Policy = Literal["ignore", "warn", "stop", "rollback"]
 
 ACTED_ON = ("nan", "divergence")
 LEARNING_RATE_FACTOR = 0.5
@@ -25,7 +25,7 @@ LEARNING_RATE_FACTOR = 0.5
 
 def reaction(policy: Policy, finding: Finding, *, rolled_back: bool) -> Policy:
     """What to do about `finding`. A run is rolled back once; if it becomes unstable again, it is stopped."""
-    if finding.kind not in ACTED_ON:
+    if finding.kind not in ACTED_ON or policy == "ignore":
         return "warn"
     return "stop" if policy == "rollback" and rolled_back else policy
 
@@ -37,9 +37,6 @@ def stop_reason(finding: Finding) -> str:
 
 @dataclass(frozen=True)
 class _Ordered:
-    finding: Finding
-    at: float
-    """Monotonic seconds."""
     stamp: Stamp | None
     """Stamp of the snapshot to roll back to; None for the beginning of the run."""
     snapshot: SnapshotHandle | None
@@ -62,27 +59,32 @@ class Rollback:
             return None
         return ROLLBACK if wanted == "rollback" else stop_reason(finding)
 
-    def leg_stopped(self, reason: str, finding: Finding, snapshots: RecentSnapshots[SnapshotHandle], now: float) -> str:
+    def leg_stopped(self, reason: str, finding: Finding, snapshots: RecentSnapshots[SnapshotHandle]) -> str:
         """The leg is being stopped for `reason`; returns the action taken, for `Finding.action`."""
         if reason != ROLLBACK:
             self.stopped = reason
             return "stopped"
         stamp, snapshot = snapshots.before(finding) or (None, None)
-        self._ordered = _Ordered(finding, now, stamp, snapshot)
+        self._ordered = _Ordered(stamp, snapshot)
         self._rolled_back = True
         return f"rolled back to step {stamp.step if stamp else 0}"
 
-    def take(self, finished: LegFinished | None, now: float) -> RollBack | None:
-        """The ordered rollback, returned once: when the leg has `finished`, or when the attempt broke before (None).
+    def leg_ended(
+        self, finished: LegFinished, bad_step: int | None, snapshots: RecentSnapshots[SnapshotHandle]
+    ) -> None:
+        """The leg has ended: if because its weights are lost, order a rollback now, unless that was done.
 
-        The training clock keeps running while a run is rolled back.
+        `bad_step` is the first one whose loss was not finite.
         """
+        lost = Finding(kind="nan", step=bad_step or finished.steps, symptom="the weights are not finite")
+        if finished.stopped == NOT_FINITE and self._ordered is None and self.reason(lost) == ROLLBACK:
+            self.leg_stopped(ROLLBACK, lost, snapshots)
+
+    def take(self, clock: float, spent: Spent) -> RollBack | None:
+        """The ordered rollback, returned once: when the leg has ended or the attempt broke, at the run's `clock`."""
         ordered, self._ordered = self._ordered, None
         if ordered is None:
             return None
-        clock = (ordered.finding.clock or 0.0) + now - ordered.at
-        if finished is not None:
-            clock = max(finished.seconds, clock)
-        stamp = ordered.stamp
+        stamp, factor = ordered.stamp, LEARNING_RATE_FACTOR
         step, samples = (stamp.step, stamp.samples) if stamp else (0, 0)
-        return RollBack(Start(step, samples, clock, LEARNING_RATE_FACTOR, LEARNING_RATE_FACTOR), ordered.snapshot)
+        return RollBack(Start(step, samples, clock, factor, factor, spent=spent), ordered.snapshot)

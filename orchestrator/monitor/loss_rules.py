@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from orchestrator.monitor.advice import finding
-from orchestrator.monitor.loss_baseline import BLOCK, LEAST_RISE, Baseline, Block, LossHistory, LossScale
+from orchestrator.monitor.loss_baseline import BLOCK, Baseline, Block, LossHistory, LossScale
 from orchestrator.monitor.loss_noise import LevelNoise, LossNoise
 from orchestrator.monitor.loss_spikes import SpikeRule
 from orchestrator.monitor.overfitting import Level
@@ -16,6 +16,8 @@ from orchestrator.results import Finding
 
 DIVERGENCE_RISE = 0.3
 """Smallest rise of the level, as a share of it, that is a divergence."""
+LEAST_DIVERGENCE = 0.04
+"""Smallest rise of the level, as a share of the run's first one, that is a divergence: less changes nothing."""
 PLATEAU_STEPS = 500
 """Fewest steps over which a plateau is judged."""
 PLATEAU_FALL = 0.02
@@ -120,7 +122,7 @@ class DivergenceRule:
         if level - lowest < far or min(self._medians) < lowest + far / 2:
             return None
         before, now = self._scale.loss(lowest), self._scale.loss(level)
-        if now - before < LEAST_RISE * self._scale.unit:
+        if now - before < LEAST_DIVERGENCE * self._scale.unit:
             return None
         self._end = lowest + far / 2
         evidence = (
@@ -178,6 +180,8 @@ class PlateauRule:
         if fall + 2 * error > PLATEAU_FALL or fall < -0.2:
             return None
         if first - now > CONVERGED_FALL * abs(first):
+            return None
+        if not self._scale.signed and now < (1 - CONVERGED_FALL) * self._scale.unit:  # fell before training resumed
             return None
         self._stuck_at = mean
         over = count * history.stride * BLOCK

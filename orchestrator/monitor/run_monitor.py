@@ -7,11 +7,13 @@ from dataclasses import asdict
 
 import numpy as np
 
+from orchestrator.measurements import GradientNoise
 from orchestrator.monitor.noise_scale import NoiseScaleEstimate
 from orchestrator.monitor.speed import Pace
 from orchestrator.monitor.stability import StabilityDetector
-from orchestrator.results import Finding, GradientNoise
+from orchestrator.results import Finding
 from orchestrator.spec.run import RunSpec
+from orchestrator.verdict.evidence import UNSTABLE_SPIKES
 from workers.messages import LARGE_BATCH_NORM, SMALL_BATCH_NORM
 from workers.news import CallTiming, Evaluation, LegStarted, ReplicaStatus, StepBatch
 
@@ -26,9 +28,28 @@ class RunMonitor:
         self._detector = StabilityDetector()
         self._pace = Pace()
         self._noise = NoiseScaleEstimate()
+        self._spikes: list[Finding] | None = []
+        """Spikes that are not told yet; None once they are told as they come."""
 
     def observe(self, statuses: Iterable[ReplicaStatus]) -> Iterator[Finding]:
         """Findings that a poll gives rise to."""
+        return self._worth_telling(self._observe(statuses))
+
+    def _worth_telling(self, findings: Iterable[Finding]) -> Iterator[Finding]:
+        """The findings, but spikes only from the third on, and the first two with it.
+
+        A spike is over when it is found. Hard batches make one or two in ordinary runs, and nothing follows from them.
+        """
+        for found in findings:
+            if found.kind != "spike" or self._spikes is None:
+                yield found
+                continue
+            self._spikes.append(found)
+            if len(self._spikes) == UNSTABLE_SPIKES:
+                yield from self._spikes
+                self._spikes = None
+
+    def _observe(self, statuses: Iterable[ReplicaStatus]) -> Iterator[Finding]:
         for status in statuses:
             batches = [news for news in status.news if isinstance(news, StepBatch)]
             if batches and self._judges:
@@ -45,19 +66,19 @@ class RunMonitor:
                     case Evaluation(stamp, metrics) if "val_loss" in metrics and self._judges:
                         yield from self._detector.observe_evaluation(stamp.step, stamp.clock, metrics["val_loss"])
 
-    def restarted(self) -> None:
-        """Training continues from a checkpoint, in another attempt."""
+    def restarted(self) -> tuple[Finding, ...]:
+        """Training continues from a checkpoint, in another attempt; returns findings about the last steps before."""
         self._pace.restarted()
-        self._detector.rewound()
+        return self.rolled_back()
 
-    def rolled_back(self) -> None:
-        """Training repeats steps that it has made already."""
-        self._detector.rewound()
+    def rolled_back(self) -> tuple[Finding, ...]:
+        """Training repeats steps that it has made already; returns findings about the last steps before."""
+        return tuple(self._worth_telling(self._detector.rewound()))
 
     def finish(self) -> Iterator[Finding]:
         """The run ended: findings about its last steps."""
         if self._judges:
-            yield from self._detector.finish()
+            yield from self._worth_telling(self._detector.finish())
             yield from self._pace.finish()
 
     @property

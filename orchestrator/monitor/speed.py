@@ -12,7 +12,7 @@ from orchestrator.verdict.stragglers import STRAGGLER, straggler_index
 from workers.news import CallTiming
 
 WINDOW_SECONDS = 10.0
-"""Seconds of the training clock that are judged together."""
+"""Seconds of the run's clock that are judged together."""
 LEAST_SECONDS = 2.0
 """Shortest window that is judged."""
 LEAST_STEPS = 20
@@ -20,12 +20,12 @@ LEAST_STEPS = 20
 
 
 class Pace:
-    """Judges call timings in windows of the training clock, and reports each kind of finding once per run."""
+    """Judges call timings in windows of the run's clock, and reports each kind of finding once per run."""
 
     def __init__(self) -> None:
         self._recent: deque[CallTiming] = deque()
         self._judged: float | None = None
-        """Training clock at the end of the last window."""
+        """The run's clock at the end of the last window."""
         self._started: set[int] = set()
         """Workers whose first call has been seen."""
         self._found: set[str] = set()

@@ -46,13 +46,24 @@ class StabilityDetector:
     def __init__(self) -> None:
         self._found: Counter[str] = Counter()
         self._finished = False
-        self.rewound()
+        self._unit: LossScale | None = None
+        """The scale of the run's first losses: small changes of a loss that has almost vanished do not matter."""
+        self._overfitting = OverfittingRule()
+        self._start()
 
-    def rewound(self) -> None:
-        """Start over: training resumes from an earlier state, whose loss may be higher than the latest."""
+    def rewound(self) -> tuple[Finding, ...]:
+        """Start over: training resumes from an earlier state, whose loss may be higher than the latest.
+
+        Returns the findings about the steps before that were not judged yet.
+        """
+        last = self._limited(self._rules.flush(self._block())) if self._rules else ()
+        self._start()
+        return last
+
+    def _start(self) -> None:
         self._pending = _Columns([], [], [], [])
         self._rules: LossRules | None = None
-        self._overfitting = OverfittingRule()
+        self._overfitting.rewound()
         self._last_finite: float | None = None
         self._finite_in_a_row = RECOVERED
         self._bad_evaluation = False
@@ -138,7 +149,8 @@ class StabilityDetector:
         """Judge a full block. If the loss turns negative, the rules start over on the scale for such losses."""
         losses = self._pending.losses
         if self._rules is None:
-            self._rules = LossRules(LossScale.of(losses, signed=False))
+            self._unit = self._unit or LossScale.of(losses, signed=False)
+            self._rules = LossRules(self._unit)
         scale = self._rules.scale
         if not scale.signed and any(map(scale.is_negative, losses)):
             yield from self._rules.flush(None)

@@ -1,10 +1,8 @@
-"""Charts of the time of every run, of the phases of a run, and of staleness."""
+"""Charts of the time of every run, and of staleness."""
 
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Iterable
 from typing import Any
 
 from orchestrator.report.figures import Axis, Chart, figure, label, short
@@ -12,20 +10,16 @@ from orchestrator.report.palette import colours, faded
 from orchestrator.report.series import staleness_shares
 from orchestrator.report.standing import median_of
 from orchestrator.report.study import Study
-from orchestrator.results import RunResult
 from orchestrator.text import seconds
 from orchestrator.verdict.evidence import plan_race, race_points
 
 _MOST_BARS = 40
-PHASES = {"launch": "#b4bac4", "until the first step": "#7d848f", "training": None}
-"""Phases and their colours, which suit both themes; training has the colour of its variant."""
-_INKS = ("#1b1d21", "#ffffff", "#ffffff")
 
 
 def time_chart(study: Study) -> Chart:
     """A dot for every run: seconds to the target, or to the end of training; a miss is a cross at the horizon."""
     race = plan_race(study.results)
-    scale, unit = (1000.0, "seconds per 1,000 samples") if race.kind == "rate" else (1.0, "seconds of training")
+    scale, unit = (1000.0, "seconds per 1,000 samples") if race.kind == "rate" else (1.0, "elapsed seconds")
     names = list(study.modes)[::-1]
     colour = colours(study.modes)
     data: list[dict[str, Any]] = []
@@ -63,60 +57,6 @@ def time_chart(study: Study) -> Chart:
         + (crosses if any(p.bad for r in study.results.values() for p in race_points(r, race)) else ""),
         describes=f"{title}, for every run",
     )
-
-
-def phase_chart(study: Study) -> Chart:
-    names = list(study.modes)[::-1]
-    colour = colours(study.modes)
-    shares = {name: phases(study.results[name]) for name in names}
-    data = []
-    for (phase, shade), ink in zip(PHASES.items(), _INKS, strict=True):
-        values = [shares[name][phase] for name in names]
-        data.append(
-            {
-                "type": "bar",
-                "orientation": "h",
-                "name": phase,
-                "x": short(values),
-                "y": list(range(len(names))),
-                "text": ["" if value is None else f"{phase} {seconds(value)}" for value in values],
-                "textposition": "inside",
-                "insidetextanchor": "middle",
-                "insidetextfont": {"color": ink},
-                "textangle": 0,
-                "hovertemplate": "%{text}<extra></extra>",
-                "marker": {"color": shade or [colour[name] for name in names]},
-                "width": 0.55,
-            }
-        )
-    if not any(value for share in shares.values() for value in share.values()):
-        data = []
-    chart = figure(
-        data,
-        _from_zero("seconds"),
-        _rows(names),
-        barmode="stack",
-        uniformtext={"minsize": 11, "mode": "hide"},
-        bargap=0.4,
-    )
-    return Chart(
-        "Where the time went",
-        {"": chart},
-        height=90 + 52 * len(names),
-        caption="Launch and the time until the first step occur once per variant and are shared by its seeds. "
-        "Variants launch at the same time and take turns, so the time until the first step includes turns of other "
-        "variants. Training is the mean of the runs, and alone on the training clock.",
-        describes="Seconds of launch, until the first step, and of training, for every variant",
-    )
-
-
-def phases(runs: Iterable[RunResult]) -> dict[str, float | None]:
-    """Mean seconds of each phase over the runs that measured it; None if no run did."""
-    runs = list(runs)
-    launch = _mean(run.seconds.launch for run in runs)
-    first = _mean(run.seconds.to_first_step for run in runs)
-    rest = None if first is None else max(0.0, first - (launch or 0.0))
-    return dict(zip(PHASES, (launch, rest, _mean(run.seconds.training for run in runs)), strict=True))
 
 
 def staleness_chart(study: Study) -> Chart:
@@ -170,8 +110,3 @@ def _tick(x: float, row: int, colour: str) -> dict[str, Any]:
         "line": {"color": colour, "width": 3},
         "hovertemplate": f"median {seconds(x)}<extra></extra>",
     }
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    measured = [value for value in values if value is not None and math.isfinite(value)]
-    return statistics.fmean(measured) if measured else None

@@ -24,7 +24,7 @@ _LEAST_SHARED = 0.2
 _MOST_METRICS = 5
 _LOG_FROM = 10
 """Highest over lowest value from which a linear axis would hide the end of training."""
-_TITLES = {"seconds": "seconds of training", "samples": "samples", "updates": "updates of the weights"}
+_TITLES = {"seconds": "elapsed seconds", "samples": "samples", "updates": "updates of the weights"}
 _BY = Choice("against", [("seconds", "Seconds"), ("samples", "Samples"), ("updates", "Updates")])
 
 Curves = Mapping[str, Sequence[Curve]]
@@ -65,7 +65,7 @@ def metric_chart(study: Study) -> Chart:
         "Evaluation",
         figures,
         choices,
-        caption=f"Computed on the evaluation set, off the training clock. {_explanation(study)}",
+        caption=f"Computed on the evaluation set, by a process of its own. {_explanation(study)}",
         describes="Evaluation metrics of every variant against seconds, samples or updates",
     )
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 
 from orchestrator import text
-from orchestrator.report.bars import PHASES, phases
 from orchestrator.report.findings import problems
 from orchestrator.report.repeating import command, environment_rows, spec_text
+from orchestrator.report.spending import NOTE, spending_table
 from orchestrator.report.standing import standings
 from orchestrator.report.study import Study
 from orchestrator.report.terminal import run_facts, target_text
@@ -25,7 +25,7 @@ def markdown(study: Study, charts: Sequence[str] = ()) -> str:
     """The report as GitHub-flavoured Markdown; `charts` are paths of images, relative to it."""
     parts = [f"# {escape(study.job)}: {', '.join(map(escape, study.modes))}", *_verdict(study)]
     parts += [_standing(study), *(f"![{_chart_name(path)}]({path})" for path in charts)]
-    parts += ["## Phases", _phases(study), "## Stability", _stability(study), "## Runs", _runs(study)]
+    parts += ["## Where the time went", _spending(study), "## Stability", _stability(study), "## Runs", _runs(study)]
     parts += ["## How to repeat it", *_spec(study), _environment(study)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -73,12 +73,9 @@ def _standing(study: Study) -> str:
     return _table(list(shown.values()), [[getattr(line, key) for key in shown] for line in table.lines])
 
 
-def _phases(study: Study) -> str:
-    rows = [
-        [name, *(text.seconds(phases(results)[phase]) for phase in PHASES)] for name, results in study.results.items()
-    ]
-    note = "Means of the runs. Launch and the time until the first step occur once per variant, off the training clock."
-    return f"{_table(['variant', *PHASES], rows)}\n\n{note}"
+def _spending(study: Study) -> str:
+    head, rows = spending_table(study.results)
+    return f"{_table(head, rows)}\n\n{NOTE}" if rows else "It was not measured."
 
 
 def _stability(study: Study) -> str:
@@ -103,13 +100,13 @@ def _runs(study: Study) -> str:
                 result.seed,
                 result.status,
                 target_text(result),
-                text.seconds(result.seconds.training),
+                text.seconds(result.seconds.spent),
                 text.number(result.throughput.samples_per_s),
                 ", ".join(f"{metric} {text.number(value)}" for metric, value in result.final.items()),
                 result.run_id,
             ]
         )
-    return _table(["variant", "seed", "ended", "target", "training", "samples/s", "final", "run"], rows)
+    return _table(["variant", "seed", "ended", "target", "elapsed", "samples/s", "final", "run"], rows)
 
 
 def _spec(study: Study) -> list[str]:

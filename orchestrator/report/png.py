@@ -105,7 +105,7 @@ def _curves(curves: Curves, study: Study, title: str, target: TargetResult | Non
         if target is not None and not is_steep(curves):
             axes.axhline(target.value, color=NEUTRAL, linewidth=1, linestyle="--")
         axes.set_xlim(left=0)
-        axes.set_xlabel("seconds of training")
+        axes.set_xlabel("elapsed seconds")
         axes.set_ylabel(plain(title, 60))
         if len(curves) > 1:
             axes.legend()

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
+from orchestrator.measurements import Seconds, Throughput
 from orchestrator.metric_target import MetricTarget
-from orchestrator.results import RunResult, Seconds, TargetResult, Throughput
+from orchestrator.results import RunResult, TargetResult
 from orchestrator.store.metrics import METRICS, Metrics
 from orchestrator.store.summaries import staleness, utilization
 from orchestrator.text import is_number
@@ -59,7 +60,7 @@ def _recover(path: Path, spec: Mapping[str, Any], plan: Mapping[str, Any]) -> Ru
         tasks=kinds,
         steps=steps,
         samples=samples,
-        seconds=Seconds(training=clock),
+        seconds=Seconds(elapsed=clock),
         throughput=Throughput(steps_per_s=rates[0], samples_per_s=rates[1]),
         target=_target(spec.get("target"), evaluations),
         final=final,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator import text
-from orchestrator.report.bars import PHASES, phase_chart, phases, staleness_chart, time_chart
+from orchestrator.report.bars import staleness_chart, time_chart
 from orchestrator.report.curves import loss_chart, metric_chart
 from orchestrator.report.drawing import chip, drawn, section
 from orchestrator.report.findings import Problem, problems
 from orchestrator.report.markup import Child, Html, el, table
 from orchestrator.report.palette import colours
+from orchestrator.report.spending import spending_chart, spending_table
 from orchestrator.report.standing import standings
 from orchestrator.report.study import Study
 from orchestrator.report.terminal import run_facts
@@ -109,15 +110,12 @@ def learning(study: Study) -> Html | None:
 
 
 def time(study: Study) -> Html | None:
-    rows = [
-        [name, *(text.seconds(phases(results)[phase]) for phase in PHASES)] for name, results in study.results.items()
-    ]
-    head = ["mean of the runs", *(chip(phase, shade) if shade else phase for phase, shade in PHASES.items())]
+    head, rows = spending_table(study.results)
     return section(
         "Time",
         drawn(time_chart(study)) if len(study.runs) > 1 else None,
-        drawn(phase_chart(study)),
-        table(head, rows, numeric=(1, 2, 3)),
+        drawn(spending_chart(study)),
+        table(head, rows, numeric=range(1, len(head))) if rows else None,
         id_="time",
     )
 
@@ -191,7 +189,7 @@ def runs(study: Study) -> Html | None:
             result.seed,
             result.status if result.status == "succeeded" else f"{result.status}: {result.stop_reason or ''}",
             text.MISSING if target is None else text.seconds(target.seconds) if target.reached else "missed",
-            text.seconds(result.seconds.training),
+            text.seconds(result.seconds.spent),
             *(text.MISSING if count is None else f"{count:,}" for count in (result.steps, result.samples)),
             text.number(result.throughput.samples_per_s),
             *(text.number(result.final.get(metric)) for metric in metrics),
@@ -199,7 +197,7 @@ def runs(study: Study) -> Html | None:
             result.attempts,
             result.run_id,
         ])  # fmt: skip
-    head = ["variant", "seed", "ended", "to target", "training", "steps", "samples", "samples/s"]
+    head = ["variant", "seed", "ended", "to target", "elapsed", "steps", "samples", "samples/s"]
     head += [*metrics, "staleness", "attempts", "run"]
     left_out = len(study.runs) - len(rows)
     return section(

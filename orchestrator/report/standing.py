@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from orchestrator.results import Comparison, Interval, RunResult, Verdict
 from orchestrator.text import MISSING, dollars, factor, is_number, number, plain, seconds
-from orchestrator.verdict.evidence import Modes, Point, Quality, Race, plan_quality, plan_race, race_points
+from orchestrator.verdict.evidence import Modes, Point, Quality, Race, ended_alike, plan_quality, plan_race, race_points
 from orchestrator.verdict.summary import summarize
 
 
@@ -63,7 +63,7 @@ class Table:
 
 def standings(modes: Modes, comparison: Comparison | None = None) -> Table:
     """The table of these variants, with the speeds of the comparison if there is one."""
-    race, quality = plan_race(modes), plan_quality(modes)
+    race, quality = plan_race(modes), plan_quality(modes) if ended_alike(modes) else None
     verdict = comparison.verdict if comparison else None
     baseline = comparison.baseline if comparison else None
     lines = tuple(_line(name, runs, race, quality, _speed(name, baseline, verdict)) for name, runs in modes.items())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator import text
+from orchestrator.report.spending import spending_table, spending_text
 from orchestrator.report.standing import Table, standings
 from orchestrator.results import Comparison, RunResult, Verdict
 
@@ -43,7 +44,10 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     table = standings(modes, comparison)
     _print_table(table, console)
     if table.race.kind == "target":
-        console.print(Text(f"Times are to {text.plain(table.race.goal)}, on the training clock.", style="dim"))
+        console.print(
+            Text(f"Times are to {text.plain(table.race.goal)}, with everything that a run spends.", style="dim")
+        )
+    _print_spending(modes, console)
     _print_verdict(comparison.verdict, console)
 
 
@@ -68,13 +72,14 @@ def run_facts(result: RunResult) -> list[tuple[str, str]]:
     tasks = ", ".join(f"{count} {kind}" for kind, count in result.tasks.items())
     ended = result.status + (f" ({result.stop_reason})" if result.stop_reason else "")
     clock, rate, stale = result.seconds, result.throughput, result.staleness
-    trained = f"{_count(result.steps)} steps, {_count(result.samples)} samples in {text.seconds(clock.training)}"
+    trained = f"{_count(result.steps)} steps, {_count(result.samples)} samples in {text.seconds(clock.spent)}"
     before = f"launch {text.seconds(clock.launch)}, first step after {text.seconds(clock.to_first_step)}"
     facts = [
         ("job", result.job),
         ("mode", f"{of_variant}{result.mode}, seed {result.seed}, {tasks}"),
         ("ended", ended),
         ("trained", trained),
+        ("time", spending_text(result)),
         ("speed", f"{text.number(rate.samples_per_s)} samples/s, {text.number(rate.steps_per_s)} steps/s"),
         ("before training", before),
     ]
@@ -107,7 +112,10 @@ def target_text(result: RunResult) -> str:
     goal = f"{target.metric} {target.op} {target.value:g}"
     if not target.reached:
         return f"{goal} not reached"
-    return f"{goal} reached in {text.seconds(target.seconds)}, {_count(target.samples)} samples"
+    reached = f"{goal} reached in {text.seconds(target.seconds)}, {_count(target.samples)} samples"
+    if not target.further_samples:
+        return reached
+    return f"{reached}; trained on for {text.seconds(target.further_seconds)}, {target.further_samples:,} samples"
 
 
 def _print_table(table: Table, console: Console) -> None:
@@ -136,6 +144,24 @@ def _print_table(table: Table, console: Console) -> None:
             cells["speed"] = cells["speed"].replace(" [", "\n[")
         grid.add_row(*(Text(cell, style=style if name == "name" else "") for name, cell in cells.items()))
     console.print()
+    console.print(grid)
+
+
+def _print_spending(modes: Mapping[str, Sequence[RunResult]], console: Console) -> None:
+    from rich import box
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    head, rows = spending_table(modes, short=True)
+    if not rows:
+        return
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0 if console.width < _WIDE else 1), show_edge=False)
+    for index, title in enumerate(head):
+        grid.add_column(Text(title), justify="right" if index else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*map(Text, row))
+    console.print()
+    console.print(Text("Where the time went", style="bold"))
     console.print(grid)
 
 

@@ -36,8 +36,9 @@ class Attempts:
             directory=str(self._path.absolute()),
             attempt=attempt,
             checkpoints=self._checkpointing(workers),
+            stops_if_not_finite=self._spec.on_instability != "ignore",
         )
-        return (leg, None) if resumed is None else self._from_checkpoint(leg, resumed.clock)
+        return (leg, None) if resumed is None else self._from_checkpoint(leg, resumed)
 
     def after_rollback(self, attempt: int, leg: Leg, rollback: RollBack) -> LegStart:
         """The next leg of the same attempt, from the snapshot to which `leg` is rolled back."""
@@ -52,20 +53,20 @@ class Attempts:
 
         `rollback` was ordered before the previous attempt broke; `now` is in monotonic seconds.
         """
-        clock = progress.training_clock(now)
+        resumed = Resumed(attempt, progress.clock(now), progress.spent(now))
         leg = replace(leg, attempt=attempt, checkpoints=self._checkpointing(workers))
         if rollback is not None:
             self.after_rollback(attempt, leg, rollback)
         rolled_back = None
         if self._rolled_back is not None and progress.checkpoint is None:
             before, snapshot = self._rolled_back
-            start = replace(before.start or Start(0, 0, clock), clock=clock)
+            start = replace(before.start or Start(0, 0, 0.0), clock=resumed.clock, spent=resumed.spent)
             rolled_back = replace(leg, start=start), snapshot
-        return self._from_checkpoint(leg, clock, rolled_back)
+        return self._from_checkpoint(leg, resumed, rolled_back)
 
-    def _from_checkpoint(self, leg: Leg, clock: float, instead: LegStart | None = None) -> LegStart:
+    def _from_checkpoint(self, leg: Leg, resumed: Resumed, instead: LegStart | None = None) -> LegStart:
         """Start from the last valid checkpoint, or `instead`. After this, earlier attempts cannot write checkpoints."""
-        point = resume_point(leg, leg.attempt, clock)
+        point = resume_point(leg, replace(resumed, attempt=leg.attempt))
         for note in point.notes:
             self._recorder.note(leg.attempt, note)
         leg, snapshot = instead or (point.leg, point.snapshot)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orchestrator.errors import ClusterError, UsageError
@@ -11,19 +11,21 @@ from orchestrator.store.directory import CHECKPOINTS
 from workers.checkpoints.destination import open_storage
 from workers.checkpoints.errors import CheckpointError
 from workers.checkpoints.store import Checkpoint, CheckpointStore, Found, none_usable
-from workers.messages import Checkpointing, Leg, Start
+from workers.messages import Checkpointing, Leg, Spent, Start
 from workers.settings import ReplicaSettings
 from workers.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """Where a resumed run continues."""
+    """When a run continues."""
 
     attempt: int
     """Number of its next attempt."""
     clock: float
-    """Its training clock in seconds."""
+    """Its clock in seconds."""
+    spent: Spent = field(default_factory=dict)
+    """What of it was no training step."""
 
 
 @dataclass(frozen=True)
@@ -94,19 +96,19 @@ def check_destination(spec: RunSpec, run_id: str, path: Path) -> None:
         )
 
 
-def resume_point(leg: Leg, attempt: int, clock: float) -> ResumePoint:
-    """Where `attempt` continues the run, at training clock `clock`; step 0 if there is no checkpoint yet.
+def resume_point(leg: Leg, resumed: Resumed) -> ResumePoint:
+    """Where another attempt continues the run; step 0 if there is no checkpoint yet.
 
     After this, earlier attempts cannot write checkpoints.
 
     Raises:
         ClusterError: the checkpoints cannot be reached, or none of them can be trusted.
     """
-    from_zero = replace(leg, attempt=attempt, start=Start(0, 0, clock))
+    from_zero = replace(leg, attempt=resumed.attempt, start=Start(0, 0, resumed.clock, spent=resumed.spent))
     settings = leg.checkpoints
     if settings is None:
         return ResumePoint(from_zero, None)
-    store, found = _claim(settings.destination, leg.run_id, attempt)
+    store, found = _claim(settings.destination, leg.run_id, resumed.attempt)
     checkpoint = found.checkpoint
     if checkpoint is None and found.passed_over:
         raise ClusterError(none_usable(found.passed_over, store.url))
@@ -117,9 +119,10 @@ def resume_point(leg: Leg, attempt: int, clock: float) -> ResumePoint:
     start = Start(
         step=snapshot.step,
         samples=snapshot.samples,
-        clock=max(clock, snapshot.clock),
+        clock=max(resumed.clock, snapshot.clock),
         schedule_scale=snapshot.schedule_scale,
         position=snapshot.position,
+        spent=resumed.spent,
     )
     return ResumePoint(replace(from_zero, start=start), snapshot, found.passed_over, checkpoint.name)
 

@@ -11,16 +11,18 @@ from dataclasses import replace
 
 from orchestrator.control.coordinator import Tick
 from orchestrator.control.orders import Ended
+from orchestrator.measurements import Seconds, Utilization
 from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.plan.cost import cost
 from orchestrator.plan.topology import all_plans, count_by_type
-from orchestrator.results import FailureRecord, Finding, RunResult, Seconds, Stability, Status, Utilization
-from orchestrator.runs.outcome import final, target_result, throughput
+from orchestrator.results import FailureRecord, Finding, RunResult, Stability, Status
+from orchestrator.runs.findings import Findings
+from orchestrator.runs.outcome import final, not_finite, target_result, throughput
 from orchestrator.sinks.fanout import Sink, Sinks
 from orchestrator.spec.run import RunSpec
-from orchestrator.store import summaries
+from orchestrator.store import summaries, time_parts
 from orchestrator.store.directory import RunStore
-from workers.messages import Leg, Task, TaskFailure
+from workers.messages import CALLBACKS, NOT_FINITE, VALIDATION, FailureKind, Leg, Spent, Task, TaskFailure
 from workers.news import (
     CallTiming,
     CheckpointFailed,
@@ -58,12 +60,14 @@ class Recorder:
         self._steps = summaries.last_step(store.path) if attempt > 1 else 0
         self._attempts = attempt
         self._failures = summaries.failures(store.path) if attempt > 1 else []
-        self._findings: list[Finding] = []
+        self._findings = Findings()
+        self._checkpoint: str | None = None
         self._away: dict[Task, bool] = {}
         """Tasks that were replaced and have not worked since; True once they are ready."""
         self._sinks = Sinks(sinks, store)
         self._rollbacks = 0
         self._fewest: int | None = None
+        self._spent: Spent = time_parts.spent(store.path) if attempt > 1 else {}
 
     def launch_begins(self) -> None:
         self._launch_begun = time.monotonic()
@@ -113,7 +117,9 @@ class Recorder:
     def rolled_back(self, attempt: int, leg: Leg) -> None:
         """Steps reported from now on repeat steps of the previous leg."""
         self._rollbacks += 1
-        self._store.event(attempt, "rollback", step=leg.start.step if leg.start else 0)
+        step = leg.start.step if leg.start else 0
+        self._findings.rolled_back(step)
+        self._store.event(attempt, "rollback", step=step)
 
     def failed(self, attempt: int, failures: Sequence[TaskFailure]) -> None:
         for failure in failures:
@@ -126,7 +132,7 @@ class Recorder:
 
     def add_finding(self, finding: Finding) -> None:
         """Record a finding, with the action taken."""
-        self._findings.append(finding)
+        self._findings.add(finding)
         self._sinks.add_finding(finding)
         self._store.event(
             self._attempts,
@@ -141,11 +147,17 @@ class Recorder:
     def result(self, status: Status, reason: str, ended: Ended | None, monitor: RunMonitor) -> RunResult:
         """The result of the run."""
         finished = ended.finished if ended else None
+        if finished is not None and reason == NOT_FINITE:
+            summary = not_finite(finished, self._checkpoint)
+            self.failed(self._attempts, [TaskFailure(self._spec.traits.leader, FailureKind.USER, summary)])
         self._store.event(self._attempts, status, reason=reason)
         self._store.commit()
         plans, mode = all_plans(self._spec), self._spec.traits
         # Figures over a part of the steps would be wrong, and look like any others.
         stored = self._store.path if self._store.metrics_complete else None
+        elapsed = finished.seconds if finished else None
+        apart = self._spent.get(CALLBACKS, 0.0) + self._spent.get(VALIDATION, 0.0)
+        training = None if elapsed is None else elapsed - apart
         return RunResult(
             run_id=self._run_id,
             job=self._spec.job,
@@ -160,19 +172,23 @@ class Recorder:
             seconds=Seconds(
                 launch=self._launch_seconds,
                 to_first_step=self._first_step,
-                training=finished.seconds if finished else None,
+                elapsed=elapsed,
+                training=training,
                 total=time.monotonic() - self._begun,
+                parts=time_parts.parts(elapsed, self._spent, time_parts.in_calls(stored)),
             ),
-            throughput=throughput(ended),
+            throughput=throughput(ended, training),
             target=target_result(self._spec, ended),
             final=final(stored, ended),
             stability=Stability(
-                findings=tuple(self._findings), jitter=monitor.jitter, gradient_noise=monitor.gradient_noise
+                findings=self._findings.taken(reason, finished),
+                jitter=monitor.jitter,
+                gradient_noise=monitor.gradient_noise,
             ),
             staleness=summaries.staleness(stored) if stored else None,
             utilization=summaries.utilization(stored) if stored else Utilization(),
-            timing=summaries.timing(stored, mode) if stored else None,
-            cost=cost(self._spec.price, plans, finished.seconds if finished else None),
+            timing=summaries.timing(stored, mode, training) if stored else None,
+            cost=cost(self._spec.price, plans, elapsed),
             attempts=self._attempts,
             failures=tuple(self._failures),
             fewest_workers=self._fewest,
@@ -212,10 +228,13 @@ class Recorder:
                 self._store.event(attempt, "checkpoint_failed", task, step=news.step, problem=news.problem)
             case CheckpointWritten():
                 detail = {"samples": news.samples, "clock": news.clock, "name": news.name, "bytes": news.size}
+                detail |= self._spent
+                self._checkpoint = news.name
                 self._store.event(attempt, "checkpoint", task, step=news.step, seconds=news.seconds, **detail)
                 self._store.commit()  # a run resumed from this checkpoint then finds the steps before it
             case LegFinished():
-                self._store.event(attempt, "leg_finished", task, stopped=news.stopped, **news.phases)
+                self._spent = news.spent
+                self._store.event(attempt, "leg_finished", task, stopped=news.stopped, **news.phases, **news.spent)
 
     def _trained(self, attempt: int, batch: StepBatch) -> None:
         worker = Task("worker", batch.worker)
@@ -227,3 +246,4 @@ class Recorder:
             later_steps = float(batch.clock[-1] - batch.clock[0])
             self._first_step = time.monotonic() - self._command_started - later_steps
         self._steps = max(self._steps, int(batch.steps[-1]))
+        self._spent = batch.spent

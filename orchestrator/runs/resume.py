@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from orchestrator.store.directory import RESULT, SPEC
 from orchestrator.store.folders import load_result, load_spec
 from orchestrator.store.locks import check_not_driven
 from orchestrator.store.metrics import METRICS, Metrics
+from orchestrator.store.time_parts import spent
 from orchestrator.store.versions import other_version
 from workers.checkpoints.destination import open_storage
 from workers.checkpoints.errors import CheckpointError
@@ -62,13 +64,13 @@ def find_start(spec: RunSpec, run_id: str, path: Path) -> tuple[Resumed, str]:
     Raises:
         UsageError: its checkpoints cannot be read, or none of them can be trusted.
     """
-    attempt, clock = _last_attempt(path)
+    last = _last_attempt(path)
     settings = checkpointing(spec, run_id, path, spec.workers)
     if settings is None:
-        return Resumed(attempt + 1, clock), "from the beginning: its checkpoints were switched off"
+        return replace(last, attempt=last.attempt + 1), "from the beginning: its checkpoints were switched off"
     try:
         store = CheckpointStore(open_storage(settings.destination), run_id)
-        attempt = max(attempt, store.attempt())
+        attempt = max(last.attempt, store.attempt())
         found = store.latest()
     except (CheckpointError, OSError) as error:
         raise UsageError(f"checkpoints: those of the run cannot be read: {error}") from None
@@ -78,13 +80,13 @@ def find_start(spec: RunSpec, run_id: str, path: Path) -> tuple[Resumed, str]:
     if found.checkpoint is not None:
         manifest = found.checkpoint.manifest
         start = f"from step {manifest.step:,} ({store.url}/{found.checkpoint.name})"
-    return Resumed(attempt + 1, clock), ". ".join([*found.passed_over, start])
+    return replace(last, attempt=attempt + 1), ". ".join([*found.passed_over, start])
 
 
-def _last_attempt(path: Path) -> tuple[int, float]:
-    """The number of the last attempt, and the last recorded value of the training clock in seconds."""
+def _last_attempt(path: Path) -> Resumed:
+    """The last attempt, with the last recorded value of the run's clock, and what of it was no training step."""
     if not (path / METRICS).is_file():
-        return 1, 0.0
+        return Resumed(1, 0.0)
     try:
         metrics = Metrics(path)
         try:
@@ -92,6 +94,7 @@ def _last_attempt(path: Path) -> tuple[int, float]:
             clocks = metrics.column("SELECT MAX(clock) FROM steps")
         finally:
             metrics.close()
-        return max(1, *(int(attempt or 1) for attempt in attempts)), max(0.0, float(clocks[0] or 0.0))
+        last = max(1, *(int(attempt or 1) for attempt in attempts))
+        return Resumed(last, max(0.0, float(clocks[0] or 0.0)), spent(path))
     except (sqlite3.Error, ValueError, TypeError) as error:
         raise UsageError(f"{path / METRICS} cannot be read ({error}), so the run cannot be resumed.") from None

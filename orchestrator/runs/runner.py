@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from orchestrator.control.coordinator import Listener, Tick
 from orchestrator.control.preemption import Preempted
 from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.plan.document import plan_document
-from orchestrator.results import RunResult, Status
+from orchestrator.results import Finding, RunResult, Status
 from orchestrator.runs.attempts import Attempts, LegStart
 from orchestrator.runs.checkpoints import Resumed, unseen_checkpoints
 from orchestrator.runs.managed_group import ManagedGroup
@@ -25,7 +25,7 @@ from orchestrator.runs.straggler_trace import write_trace
 from orchestrator.sinks.fanout import open_sinks
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RunStore
-from workers.messages import PREEMPTED, RESIZED, Leg
+from workers.messages import NOT_FINITE, PREEMPTED, RESIZED, Leg
 from workers.news import CheckpointWritten
 
 
@@ -117,7 +117,7 @@ class Runner:
                     self._restarts.resize(group)
                     leg, snapshot = self._continue(group, leg, None)
                 case orders.RollBack() as rollback:
-                    self._monitor.rolled_back()
+                    self._add(self._monitor.rolled_back())
                     leg, snapshot = self._attempts.after_rollback(self._attempt(group), leg, rollback)
                 case orders.Relaunch() | orders.GiveUp() as broken:
                     leg, snapshot = self._continue(group, leg, self._restarts.relaunch(group, broken))
@@ -139,8 +139,9 @@ class Runner:
 
     def _begin(self, group: ManagedGroup) -> None:
         """From now on failures are this run's."""
-        clock = self._resumed.clock if self._resumed else None
-        group.coordinator.begin_run(events.RunBegan(self.run_id, self.spec.on_instability, self._deadline, clock))
+        clock, spent = (self._resumed.clock, self._resumed.spent) if self._resumed else (None, None)
+        began = events.RunBegan(self.run_id, self.spec.on_instability, self._deadline, clock, spent)
+        group.coordinator.begin_run(began)
 
     def _listener(self, group: ManagedGroup, leg: Leg) -> Listener:
         def listen(tick: Tick) -> None:
@@ -171,13 +172,11 @@ class Runner:
             self._tell(problem)
 
     def _warn_of_storage(self) -> None:
-        """Report it once if metrics or logs cannot be written."""
         if self._storage_problem is None and (problem := self._store.problem) is not None:
             self._storage_problem = problem
             self._tell(f"{problem}; training continues, and metrics wait in memory until there is room")
 
     def _tell_size(self, group: ManagedGroup) -> None:
-        """Report it if the group has another number of workers than before."""
         if (workers := group.workers) != self._workers:
             self._workers = workers
             self._recorder.resized(self._attempt(group), workers)
@@ -189,7 +188,7 @@ class Runner:
     def _continue(self, group: ManagedGroup, leg: Leg, rollback: orders.RollBack | None) -> LegStart:
         """Wait until another attempt is ready; returns its first leg."""
         self._restarts.until_ready(group, self._launch_deadline, self._launching(group))
-        self._monitor.restarted()
+        self._add(self._monitor.restarted())
         progress = group.coordinator.progress
         return self._attempts.after_restart(
             self._attempt(group), leg, rollback, group.workers, progress, time.monotonic()
@@ -205,13 +204,18 @@ class Runner:
         return listen
 
     def _conclude(self, ended: orders.Ended) -> RunResult:
+        if ended.reason == NOT_FINITE:
+            return self._write("failed", NOT_FINITE, ended)
         stopped = ended.unstable or ended.reason in ("timeout", "interrupted")
         status: Status = "stopped" if stopped else "preempted" if ended.reason == PREEMPTED else "succeeded"
         return self._write(status, ended.reason, ended)
 
-    def _write(self, status: Status, reason: str, ended: orders.Ended | None) -> RunResult:
-        for finding in self._monitor.finish():
+    def _add(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
             self._recorder.add_finding(finding)
+
+    def _write(self, status: Status, reason: str, ended: orders.Ended | None) -> RunResult:
+        self._add(self._monitor.finish())
         result = self._recorder.result(status, reason, ended, self._monitor)
         self._store.finish_metrics()
         self._result = result

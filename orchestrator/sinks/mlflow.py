@@ -72,7 +72,7 @@ class MLflow:
     def _log_metrics(self, run: str, result: RunResult) -> None:
         from mlflow.entities import Metric
 
-        # MLflow's timestamp is the training clock, and its step is the number of samples, as for TensorBoard.
+        # MLflow's timestamp is the run's clock, and its step is the number of samples, as for TensorBoard.
         rows = [
             Metric(_name(name), value, int((self._began + clock) * 1000), int(samples))
             for name, value, clock, samples in _history(self._run, result)
@@ -109,7 +109,7 @@ def connect(uri: str) -> tuple[Any, str]:
 
 
 def _history(run: Path, result: RunResult) -> Iterator[tuple[str, float, float, float]]:
-    """Name, value, training clock and samples of every metric to log."""
+    """Name, value, the run's clock and samples of every metric to log."""
     clock, samples = result.seconds.training or 0.0, result.samples or 0
     per_step = result.samples / result.steps if result.samples and result.steps else 1.0
     metrics = Metrics(run)

@@ -1,7 +1,7 @@
 """TensorBoard event files of a run: losses, evaluations, utilization, staleness, findings, and the spec as text.
 
 They are written with TensorBoard's own record writer and messages, which do not need TensorFlow. The x-axis is
-training samples and the wall time is the training clock, so that runs of different modes can be compared in both views.
+training samples and the wall time is the run's clock, so that runs of different modes can be compared in both views.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from workers.messages import Task
 from workers.news import Evaluation, HostSample, LegStarted, ReplicaStatus, StepBatch
 
 SHORTEST_POINT, LONGEST_POINT = 0.1, 1.0
-"""Bounds of the interval, in seconds, that one point of the loss curve covers: a fiftieth of the training clock."""
+"""Bounds of the interval, in seconds, that one point of the loss curve covers: a fiftieth of the run's clock."""
 FLUSH_SECONDS = 2.0
 HISTOGRAM_SECONDS = 2.0
 
@@ -44,7 +44,7 @@ class TensorBoard:
         self._mode = spec.mode
         self._leg: LegStarted | None = None
         self._began = time.time()
-        """Time at which the training clock was 0, in seconds since the epoch."""
+        """Time at which the run's clock was 0, in seconds since the epoch."""
         self._samples = 0
         self._points: list[StepBatch] = []
         self._stale: list[float] = []
@@ -57,7 +57,7 @@ class TensorBoard:
         for news in status.news:
             match news:
                 case LegStarted():
-                    if self._leg is None:  # after a rollback, the training clock continues
+                    if self._leg is None:  # after a rollback, the run's clock continues
                         self._began = time.time()
                     self._leg = news
                 case StepBatch():

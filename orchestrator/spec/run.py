@@ -77,9 +77,9 @@ class RunSpec(ReplicaSettings):
     """Restarts of a group, or of one task, after machine failures without progress in between."""
     hang_seconds: Annotated[Seconds, Flag("faults")] = 30.0
     """Seconds without progress after which an idle task counts as hung, unless 5 of its calls take longer."""
-    on_instability: Annotated[Literal["warn", "stop", "rollback"], Flag("faults")] = "warn"
-    """If the loss becomes NaN or diverges: warn, stop, or roll back once to a good snapshot at half the learning
-    rate."""
+    on_instability: Annotated[Literal["ignore", "warn", "stop", "rollback"], Flag("faults")] = "warn"
+    """If the loss diverges or the weights become NaN: warn, stop, or roll back once to a good snapshot at half the
+    learning rate. A run without finite weights fails, unless this is ignore."""
     checkpoints: Annotated[
         Annotated[str, Field(min_length=1, max_length=4096)] | None,
         Flag("faults", metavar="FOLDER|URI", default="the run's own folder", gives_away="signed requests"),

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 
-from orchestrator.results import FailureRecord, Staleness, Timing, Utilization, WorkerTime
+from orchestrator.measurements import Staleness, Timing, Utilization, WorkerTime
+from orchestrator.results import FailureRecord
 from orchestrator.store.metrics import Metrics
 from orchestrator.verdict.stragglers import straggler_index
 from workers.modes.registry import ModeTraits
@@ -92,8 +93,8 @@ def utilization(run: Path) -> Utilization:
     )
 
 
-def timing(run: Path, mode: ModeTraits) -> Timing | None:
-    """Shares of each worker's training time; None if no call was timed.
+def timing(run: Path, mode: ModeTraits, clock: float | None) -> Timing | None:
+    """Shares of each worker's training time, `clock` seconds; None if no call was timed.
 
     A worker waits for others while it spends more time in collectives than the worker that spends least there.
     """
@@ -106,7 +107,6 @@ def timing(run: Path, mode: ModeTraits) -> Timing | None:
             "CASE WHEN COUNT(communication) = COUNT(*) THEN SUM(communication) END, SUM(snapshot) "
             "FROM timings GROUP BY worker ORDER BY worker"
         )
-        clock = metrics.column("SELECT MAX(clock) FROM timings")[0]
     if not rows or not clock:
         return None
     communication = {worker: spent / steps for worker, steps, _, _, spent, _ in rows if spent is not None}

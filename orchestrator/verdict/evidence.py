@@ -67,18 +67,18 @@ class Pairs(NamedTuple):
 
 
 def plan_race(modes: Modes) -> Race:
-    """Time to the target if all runs share one; else training seconds for equal samples; else samples/s."""
+    """Time to the target if all runs share one; else seconds for equal samples; else samples/s."""
     runs = [run for group in modes.values() for run in group]
     targets = {goal_text(run.target) for run in runs if run.target is not None}
     if len(targets) == 1 and all(run.target or run.status != "succeeded" for run in runs):
         reached = [run.target.seconds for run in runs if run.target is not None]
-        return Race("target", targets.pop(), longest([*reached, *(run.seconds.training for run in runs)]))
+        return Race("target", targets.pop(), longest([*reached, *(run.seconds.spent for run in runs)]))
     finished = [run for run in runs if run.status == "succeeded"]
     samples = [run.samples for run in finished]
     counted = [count for count in samples if count]
     equal = counted and len(counted) == len(samples) and min(counted) >= (1 - SAME_SAMPLES) * max(counted)
-    if equal and all(is_positive(run.seconds.training) for run in finished):
-        return Race("samples", "the same samples", longest(run.seconds.training for run in runs))
+    if equal and all(is_positive(run.seconds.spent) for run in finished):
+        return Race("samples", "the same samples", longest(run.seconds.spent for run in runs))
     return Race("rate", "samples/s", longest(map(_seconds_per_sample, finished)))
 
 
@@ -127,9 +127,9 @@ def cost_points(runs: Sequence[RunResult], race: Race) -> list[Point]:
             continue
         if run.cost is None or not is_positive(run.cost):
             return []
-        seconds, training = _race_seconds(run, race), run.seconds.training
+        seconds, spent = _race_seconds(run, race), run.seconds.spent
         reached = seconds is not None
-        share = seconds / training if race.kind == "target" and seconds and training else 1.0
+        share = seconds / spent if race.kind == "target" and seconds and spent else 1.0
         points.append(Point(run.seed, run.cost * min(1.0, share), bad=not reached))
     return points
 
@@ -159,7 +159,7 @@ def is_interrupted(run: RunResult) -> bool:
 
 def is_lost(run: RunResult) -> bool:
     """Whether the run failed, or trained to a loss that is not finite."""
-    losses = [value for name, value in run.final.items() if "loss" in name]
+    losses = [value for name, value in run.final.items() if "loss" in name and value is not None]
     return run.status == "failed" or not all(map(math.isfinite, losses))
 
 
@@ -174,6 +174,11 @@ def stopped_at_target(run: RunResult) -> bool:
     return run.target is not None and run.target.reached and "target" in (run.stop_reason or "").lower()
 
 
+def ended_alike(modes: Modes) -> bool:
+    """Whether all runs that succeeded ended for the same reason: if not, final metrics tell where they stopped."""
+    return len({run.stop_reason for runs in modes.values() for run in runs if run.status == "succeeded"}) <= 1
+
+
 def goal_text(target: TargetResult) -> str:
     return f"{target.metric} {target.op} {target.value:g}"
 
@@ -184,7 +189,7 @@ def _race_seconds(run: RunResult, race: Race) -> float | None:
         reached = run.target is not None and run.target.reached
         seconds = None if run.target is None else run.target.seconds
     elif race.kind == "samples":
-        reached, seconds = run.status == "succeeded", run.seconds.training
+        reached, seconds = run.status == "succeeded", run.seconds.spent
     else:
         reached, seconds = run.status != "failed", _seconds_per_sample(run)
     return seconds if reached and seconds is not None and is_positive(seconds) else None

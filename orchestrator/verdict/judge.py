@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from orchestrator.errors import UsageError
 from orchestrator.results import DEFAULT_MARGIN, Answer, Interval, Verdict
 from orchestrator.verdict.advice import next_steps
+from orchestrator.verdict.clocks import clock_reasons
 from orchestrator.verdict.contrast import Contrast, Contrasts
-from orchestrator.verdict.decision import Rulings, decide, decide_all
+from orchestrator.verdict.decision import Decision, Rulings, decide, decide_all
 from orchestrator.verdict.evidence import Modes, Quality, Race, plan_quality, plan_race
 from orchestrator.verdict.scaling import scaling_reasons
 from orchestrator.verdict.statistics import Estimate, holm
@@ -39,18 +40,10 @@ def judge(modes: Modes, baseline: str, margin: float = DEFAULT_MARGIN, notes: Se
     if not 0 < margin < float("inf"):
         raise UsageError(f"margin: {margin} is not above 0")
     race, quality = plan_race(modes), plan_quality(modes)
-    contrasts = Contrasts(modes, race, quality, margin)
-    variants = [name for name in modes if name != baseline]
-    if not variants:
+    if len(modes) < 2:
         return Verdict(winner=None, headline="Not enough evidence: only one variant", confidence="none")
-    ruled = rule_all([contrasts.between(name, baseline) for name in variants])
+    ruled, final = _ruled(modes, baseline, margin)
     answers = [answer for rulings in ruled for answer in to_answers(rulings, race, quality)]
-    final = decide_all(
-        [decide(rulings, race, quality) for rulings in ruled],
-        lambda best, rest: [
-            decide(rulings, race, quality) for rulings in rule_all([contrasts.between(best, name) for name in rest])
-        ],
-    )
     return Verdict(
         winner=final.winner,
         headline=f"Use {final.winner}: {final.clause}" if final.winner else final.clause,
@@ -59,12 +52,29 @@ def judge(modes: Modes, baseline: str, margin: float = DEFAULT_MARGIN, notes: Se
         reasons=(
             *notes,
             *(answer.reason for answer in answers),
+            *clock_reasons(modes, final.winner, lambda changed: _ruled(changed, baseline, margin)[1].winner),
             *scaling_reasons(modes),
             *straggler_reasons(modes),
             *finding_reasons(modes),
         ),
         next_steps=tuple(next_steps(modes, ruled, race, quality)),
     )
+
+
+def _ruled(modes: Modes, baseline: str, margin: float) -> tuple[list[Rulings], Decision]:
+    """The rulings on each variant against the baseline, and the decision over all of them."""
+    race, quality = plan_race(modes), plan_quality(modes)
+    contrasts = Contrasts(modes, race, quality, margin)
+
+    def decisions(ruled: Sequence[Rulings]) -> list[Decision]:
+        return [decide(rulings, race, quality) for rulings in ruled]
+
+    ruled = rule_all([contrasts.between(name, baseline) for name in modes if name != baseline])
+    final = decide_all(
+        decisions(ruled),
+        lambda best, rest: decisions(rule_all([contrasts.between(best, name) for name in rest])),
+    )
+    return ruled, final
 
 
 def rule_all(groups: Sequence[Sequence[Contrast]]) -> list[Rulings]:

@@ -19,7 +19,7 @@ def summarize(runs: Sequence[RunResult], horizon: float | None) -> Summary:
     with_target = [run for run in runs if run.target is not None]
     reached = [run for run in with_target if run.target is not None and run.target.reached]
     missed = [run for run in runs if with_target and run not in reached]
-    clock = [run.seconds.training for run in missed]
+    clock = [run.seconds.spent for run in missed]
     counts = [run.samples for run in missed]
     to_target = [run.target.seconds for run in reached if run.target is not None]
     samples = [run.target.samples for run in reached if run.target is not None]
@@ -33,6 +33,7 @@ def summarize(runs: Sequence[RunResult], horizon: float | None) -> Summary:
         horizon=horizon if with_target else None,
         seconds_to_target=_restricted(to_target, missed, clock, horizon),
         samples_to_target=_restricted(samples, missed, counts, longest(run.samples for run in runs)),
+        elapsed_seconds=_mean(run.seconds.spent for run in succeeded),
         training_seconds=_mean(run.seconds.training for run in succeeded),
         samples_per_s=_mean(run.throughput.samples_per_s for run in runs),
         final={name: mean for name, mean in means.items() if mean is not None},

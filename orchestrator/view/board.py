@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 RATE_SECONDS = 5.0
-"""Window of a rate, in seconds of the training clock."""
+"""Window of a rate, in seconds of the run's clock."""
 CURVE_POINTS = 512
 
 
@@ -34,7 +34,7 @@ class Rate:
 
 
 class Curve:
-    """The loss over the training clock in bounded memory: when it is full, adjacent points are merged."""
+    """The loss over the run's clock in bounded memory: when it is full, adjacent points are merged."""
 
     def __init__(self) -> None:
         self._points: list[tuple[float, float, float]] = []

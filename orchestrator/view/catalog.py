@@ -48,7 +48,7 @@ class Entry:
     """Name of the metric that was the target, or the first of the final ones."""
     value: float | None
     elapsed: float | None
-    """Seconds from the start of the run to its end."""
+    """Seconds of a run's `seconds.elapsed`: training with all that it waited for."""
     outcome: str
     """How it ended, in one line: a comparison's headline."""
 
@@ -116,7 +116,7 @@ def _of_run(path: Path, result: RunResult) -> Entry:
     workers = sum(count for kind, count in result.tasks.items() if kind == "worker")
     return Entry(
         str(path), "run", _date(path), result.job, result.variant_name, workers, result.status, metric, value,
-        result.seconds.total, outcome(result),
+        result.seconds.elapsed, outcome(result),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from orchestrator.control.coordinator import Tick
 from orchestrator.control.orders import Ended, GiveUp, Outcome, Relaunch
 from orchestrator.plan.placement import Bundle
 from orchestrator.plan.topology import TaskPlan
-from orchestrator.runs.checkpoints import checkpointing, resume_point
+from orchestrator.runs.checkpoints import Resumed, checkpointing, resume_point
 from orchestrator.runs.session import Session
 from orchestrator.spec.run import RunSpec
 from workers.addresses import join, split
@@ -164,7 +164,7 @@ def train(
                     checkpoints = checkpointing(spec, leg.run_id, folder, spec.workers)
                     leg = replace(leg, attempt=attempt, checkpoints=checkpoints)
                 if attempt is not None and attempt > 1:
-                    point = resume_point(leg, attempt, 0.0)
+                    point = resume_point(leg, Resumed(attempt, 0.0))
                     leg, snapshot = point.leg, point.snapshot
                 deadline = time.monotonic() + 150
                 ended = settled(coordinator.train(leg, spec.parsed_target, deadline, listen, snapshot))

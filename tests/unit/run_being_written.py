@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.results import Finding, RunResult, Seconds, TargetResult
+from orchestrator.measurements import Seconds
+from orchestrator.results import Finding, RunResult, TargetResult
 from orchestrator.store.directory import RunStore
 from tests.made import in_order, status
 from workers.messages import Task

@@ -79,7 +79,7 @@ class Manifest(_Frozen):
     step: Number
     samples: Number
     clock: Annotated[Finite, Field(ge=0)]
-    """Training clock, seconds."""
+    """The run's clock, seconds."""
     seed: Number
     job: Text
     mode: Text

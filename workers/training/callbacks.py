@@ -8,6 +8,7 @@ step. See docs/callbacks.md and docs/adr/0004-callbacks.md.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -69,6 +70,8 @@ class Callbacks:
         self._resumed = False
         self.state: Snapshot | None = None
         """The model's state after the latest hooks, if they changed more than its learning rate; else None."""
+        self.validation_seconds = 0.0
+        """Seconds of the hooks so far that the evaluations at the ends of epochs took."""
 
     def start_at(
         self, epoch: int, steps_per_epoch: int, memory: CallbackMemory | None = None, *, resumed: bool = False
@@ -205,11 +208,13 @@ class Callbacks:
     def _validate(self) -> dict[str, float]:
         import tensorflow as tf
 
+        begun = time.monotonic()
         if self._evaluation is None:
             dataset = evaluation_data(self._job, self._settings)
             refuse_shared_files(dataset, "eval_dataset", "the leader, for callbacks, and the evaluator")
             self._evaluation = without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if self._settings.prefetch else dataset)
         logs = self._model.evaluate(self._evaluation, callbacks=self._list, return_dict=True, verbose=0)
+        self.validation_seconds += time.monotonic() - begun
         return {f"val_{name}": value for name, value in numbers(logs).items()}
 
     def _rate(self) -> float | None:

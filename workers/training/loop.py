@@ -6,10 +6,11 @@ The loop handles the number of steps, clocks, snapshots and when to stop; the mo
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from workers.messages import PREEMPTED, RESIZED, ROLLBACK, Leg, Start
+from workers.messages import CALLBACKS, NOT_FINITE, PREEMPTED, RESIZED, ROLLBACK, VALIDATION, Leg, Start
 from workers.model import state
 from workers.model.finalize import finalize, is_finalized
 from workers.modes.mode import Call, Consult, Decision, Phases
@@ -19,6 +20,7 @@ from workers.snapshot import Snapshot
 from workers.stragglers import Profile
 from workers.training.callbacks import Callbacks
 from workers.training.export import export, run_folder
+from workers.training.finite import FiniteWeights
 from workers.training.progress import Progress
 from workers.training.reports import LegReports
 from workers.training.schedule import CallTuner, CheckpointSchedule, Epochs
@@ -39,7 +41,7 @@ class _LegRun:
     """Runs one leg, from its initial weights to its last snapshot."""
 
     def __init__(self, trainer: Trainer, leg: Leg, snapshot: Snapshot | None) -> None:
-        self._clock = LegClock()
+        self._clock = LegClock(leg.start)
         self._start_snapshot = snapshot
         self._trainer = trainer
         self._mode = trainer.mode
@@ -50,6 +52,8 @@ class _LegRun:
         self._tuner = CallTuner(1 if sleeps else leg.settings.steps_per_call)
         self._callbacks: Callbacks | None = None
         """On the leader only; the other replicas follow its decisions."""
+        self._weights: FiniteWeights | None = None
+        """On the leader only, and if the leg is to end when they are not finite."""
         self._epochs: Epochs | None = None
         """Counted only if there are callbacks."""
 
@@ -58,17 +62,20 @@ class _LegRun:
         every = plan.eval_every_steps
         next_snapshot = every * (mode.step // every + 1)
         decision = self._consult(lambda callbacks: callbacks.begin(plan.total_steps))
+        if mode.leads:
+            self._trainer.send(plan)
+        self._checkpoints.start()
         consult = decision.consult
         if consult:
             self._epochs = self._epochs or self._count_epochs()
         if consult >= Consult.BATCH_ENDS:
             self._tuner = CallTuner(self._leg.settings.steps_per_call or 1)
-        self._start_clock(plan)
         while mode.step < plan.total_steps and not decision.stop:
             end = plan.total_steps if self._epochs is None else min(plan.total_steps, self._epochs.end)
             if consult is Consult.BATCHES:  # as in `fit`, a batch that has begun is trained
                 self._consult(lambda callbacks: callbacks.call_begins())
-            wish = Decision(steps=self._tuner.steps, stop=self._trainer.stop is not None, consult=consult)
+            stop = self._trainer.stop is not None or self._is_lost
+            wish = Decision(steps=self._tuner.steps, stop=stop, consult=consult)
             calls, decision = mode.advance(wish, min(next_snapshot, self._checkpoints.boundary, end), end)
             decision = self._process(calls, consult, decision)
             scored = next_snapshot <= mode.step < plan.total_steps
@@ -96,10 +103,17 @@ class _LegRun:
             self._tuner.observe(len(call.steps), call.ended - call.started)
             if consult >= Consult.CALLS:
                 decision = self._consult(lambda callbacks: callbacks.call_ended(self._reports.state))
+        if self._weights is not None and calls:
+            self._weights.observe(calls, self._reports.state)
         return decision
 
+    @property
+    def _is_lost(self) -> bool:
+        """Whether the weights are not finite, so that training on is pointless."""
+        return self._weights is not None and self._weights.lost
+
     def _begin(self) -> LegStarted:
-        """Prepare everything that comes before the clock starts; returns the plan."""
+        """Prepare everything that comes before training; returns the plan."""
         trainer, mode, leg = self._trainer, self._mode, self._leg
         start, settings = leg.start or Start(0, 0, 0.0), leg.settings
         workers = max(1, len(trainer.assignment.tf_config.get("cluster", {}).get("worker", ())))
@@ -111,6 +125,8 @@ class _LegRun:
         self._model = initial_model(trainer.job, settings)
         mode.scale_schedule(start.schedule_scale)
         mode.begin(resume(self._model, start, self._start_snapshot), settings.seed)
+        if mode.leads and leg.stops_if_not_finite:
+            self._weights = FiniteWeights([variable.trainable for variable in state.state_variables(mode.model)])
         if mode.leads:
             self._folder = trainer.job.run_directory = run_folder(leg.directory)
             self._callbacks = Callbacks(trainer.job, self._model, settings)
@@ -119,20 +135,13 @@ class _LegRun:
                 first = Epochs(trainer.samples_per_epoch(), plan.global_batch)
                 memory = self._start_snapshot.callbacks if self._start_snapshot else None
                 self._callbacks.start_at(self._epochs.number, first.end, memory, resumed=start.step > 0)
-        self._clock.start_at(None)
-        self._phases.add("load", self._clock.origin - self._clock.created)
-        return plan
+        self._phases.add("load", self._clock.loaded())
+        return replace(plan, clock=self._clock.seconds)
 
     def _count_epochs(self) -> Epochs:
         step = self._mode.step
         samples = self._trainer.samples_per_epoch()
         return Epochs(samples, self._progress.global_batch, step, self._progress.samples(step))
-
-    def _start_clock(self, plan: LegStarted) -> None:
-        if self._mode.leads:
-            self._trainer.send(plan)
-        self._clock.start_at(self._leg.start.clock if self._leg.start else None)
-        self._checkpoints.start()
 
     def _plan(self) -> LegStarted:
         settings, global_batch = self._leg.settings, self._progress.global_batch
@@ -145,13 +154,19 @@ class _LegRun:
         return LegStarted(self._leg.run_id, total, global_batch, steps, self._mode.shares)
 
     def _consult(self, ask: Callable[[Callbacks], Decision]) -> Decision:
-        """Run the leader's callbacks, and apply their decision to every replica. The training clock stands still."""
-        with self._clock.paused(), self._phases.timed("callbacks"):
-            wish = self._decide(ask)
-            stop = wish.stop or self._trainer.stop is not None
-            decision = self._mode.agree(replace(wish, steps=self._tuner.steps, stop=stop))
-            if decision.rewritten:
-                self._mode.adopt(self._callbacks.state if self._callbacks else None)
+        """Run the leader's callbacks, and apply their decision to every replica."""
+        before = self._callbacks.validation_seconds if self._callbacks else 0.0
+        begun = time.monotonic()
+        wish = self._decide(ask)
+        stop = wish.stop or self._trainer.stop is not None or self._is_lost
+        decision = self._mode.agree(replace(wish, steps=self._tuner.steps, stop=stop))
+        if decision.rewritten:
+            self._mode.adopt(self._callbacks.state if self._callbacks else None)
+        self._clock.advance()
+        if self._callbacks is not None and self._callbacks.consult:
+            validation = self._callbacks.validation_seconds - before
+            self._clock.spent.add(VALIDATION, validation)
+            self._clock.spent.add(CALLBACKS, time.monotonic() - begun - validation)
         return decision
 
     def _decide(self, ask: Callable[[Callbacks], Decision]) -> Decision:
@@ -192,12 +207,15 @@ class _LegRun:
             mode.adopt(self._finalized() if mode.leads else None)
         if self._trainer.stop != ROLLBACK and not continues:
             final = self._snapshot(score=True, keep=keeps and not changes, final=True)
-            if final is not None and self._folder is not None:
+            self._clock.advance()
+            if final is not None and self._weights is not None:
+                self._weights.look(final)
+            if final is not None and self._folder is not None and not self._is_lost:
                 with self._phases.timed("export"):
                     export(self._trainer.job, self._model, final, self._folder)
         if mode.leads:
             stopped = None if mode.step >= plan.total_steps else self._trainer.stop or "callback"
-            self._reports.finished(stopped)
+            self._reports.finished(NOT_FINITE if self._is_lost and self._trainer.stop != ROLLBACK else stopped)
 
     def _finalized(self) -> Snapshot:
         """The state now, with the weights that `fit` would return."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from workers.messages import Leg
+from workers.messages import CHECKPOINT, Leg
 from workers.model import state
 from workers.model.optimizers import iterations
 from workers.modes.mode import Call, Mode, Phases
@@ -33,16 +33,17 @@ class LegReports:
 
     def call(self, call: Call, *, together: bool) -> None:
         """Report one call. `together`: all workers took its steps."""
-        self._clock.call_ended(call.ended)
+        self._clock.advance(call.ended)
         self._progress.add_steps(None if together else call.worker, len(call.steps))
         if self._mode.leads and len(call.steps):
-            self._send(step_batch(self._leg.run_id, call, self._mode.log_names, self._clock.origin))
+            batch = step_batch(self._leg.run_id, call, self._mode.log_names, self._clock.origin)
+            self._send(replace(batch, spent=dict(self._clock.spent.seconds)))
         self._timings(self._timer.add(call))
 
     def flush(self) -> None:
         """Report the timings that are not reported yet."""
         self._timings(self._timer.flush())
-        self._phases.add("train", self._clock.seconds)
+        self._phases.add("train", self._clock.training)
 
     def state(self) -> Snapshot:
         """The whole state now, with its samples and its position in the data."""
@@ -57,10 +58,12 @@ class LegReports:
             taken = self.state()
             if keep:
                 taken = replace(taken, callbacks=memory)
+            if taken.is_finite():
+                stamp = Stamp(self._leg.run_id, taken.step, taken.samples, taken.clock, final, self._clock.training)
+                self._send(SnapshotTaken(stamp, taken, score, keep))
         self._timer.add_snapshot(timed.seconds)
-        if taken.is_finite():
-            stamp = Stamp(self._leg.run_id, taken.step, taken.samples, taken.clock, final)
-            self._send(SnapshotTaken(stamp, taken, score, keep))
+        if keep:
+            self._clock.spent.add(CHECKPOINT, timed.seconds)
         return taken
 
     def finished(self, stopped: str | None) -> None:
@@ -75,6 +78,7 @@ class LegReports:
                 stopped=stopped,
                 optimizer_iterations=int(state.to_numpy(iterations(mode.model.optimizer))),
                 phases=dict(self._phases.seconds),
+                spent=dict(self._clock.spent.seconds),
                 doubled_updates=mode.doubled_updates,
             )
         )

@@ -1,14 +1,14 @@
-"""A leg's training clock, and timings of its workers' calls."""
+"""A run's clock during one leg, and timings of its workers' calls."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
-from workers.modes.mode import Call
+from workers.messages import CALLBACKS, RECOVERY, VALIDATION, Start
+from workers.modes.mode import Call, Phases
 from workers.news import CallTiming
 
 _SLACK = 0.05
@@ -17,37 +17,41 @@ MIN_SECONDS = 0.1
 
 
 class LegClock:
-    """Counts seconds of training on this process' monotonic clock; it stands still while callbacks run."""
+    """Counts the seconds of a run on this process' monotonic clock. It never stands still.
 
-    def __init__(self) -> None:
-        self.created = time.monotonic()
-        self.start_at(0.0)
+    `spent` holds what of these seconds was no training step.
+    """
 
-    def start_at(self, clock: float | None) -> None:
-        """Start at 0 now (None), or at `clock` at the time this object was created: preparing a resumed leg counts."""
-        now = time.monotonic()
-        self.origin = now if clock is None else self.created - clock
-        self._last = now
+    def __init__(self, start: Start | None) -> None:
+        """Count from 0 as soon as the leg is loaded; or, if the run continues, from `start.clock` now."""
+        self.created = self._last = time.monotonic()
+        self._start = start
+        self.origin = self.created - (start.clock if start else 0.0)
+        self.spent = Phases(dict(start.spent) if start else {})
 
-    def call_ended(self, at: float) -> None:
-        """Advance the clock to a call's end at monotonic second `at`."""
-        self._last = max(self._last, at)
+    def loaded(self) -> float:
+        """The leg is loaded. Loading it counts only if the run continues; returns the seconds that it took."""
+        self._last = time.monotonic()
+        took = self._last - self.created
+        if self._start is None:
+            self.origin = self._last
+        else:
+            self.spent.add(RECOVERY, took)
+        return took
+
+    def advance(self, at: float | None = None) -> None:
+        """Advance the clock to monotonic second `at`, which may be past; None for now."""
+        self._last = max(self._last, time.monotonic() if at is None else at)
 
     @property
     def seconds(self) -> float:
-        """Training clock at the end of the latest call."""
+        """The clock at the end of the latest call or callback."""
         return self._last - self.origin
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Stop the clock inside."""
-        begun = time.monotonic()
-        try:
-            yield
-        finally:
-            seconds = time.monotonic() - begun
-            self.origin += seconds
-            self._last += seconds
+    @property
+    def training(self) -> float:
+        """The same without callbacks and their validation."""
+        return self.seconds - sum(self.spent.seconds.get(part, 0.0) for part in (CALLBACKS, VALIDATION))
 
 
 class CallTimer:

@@ -80,7 +80,7 @@ def test_callbacks_do_what_they_do_in_fit(mode: str, workers: int, tmp_path: Pat
     finished = trained.ended.finished
     assert finished.stopped == "callback"
     assert finished.steps == finished.optimizer_iterations == len(rows) * ROWS // joined
-    assert finished.phases["callbacks"] > 0
+    assert finished.spent["callbacks"] > 0
 
 
 @pytest.mark.parametrize("mode", ["sync", slow("async")])
@@ -101,7 +101,7 @@ def test_every_leg_has_fresh_callbacks_and_stops_with_its_second_epoch(mode: str
         assert leg.ended.finished.samples == 2 * ROWS
         assert np.array_equal(leg.steps, np.arange(1, leg.ended.finished.steps + 1))
         clocks = np.concatenate([batch.clock for batch in leg.batches])
-        assert clocks.max() == pytest.approx(leg.ended.finished.seconds)
+        assert 0 < clocks.max() <= leg.ended.finished.seconds
     rows = table(tmp_path / "log.csv")
     assert len(rows) == 2
     assert rows[0]["val_loss"] == "NA"  # no callback monitors it, so training does not wait for it

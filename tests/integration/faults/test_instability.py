@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.results import RunResult
 from tests.integration.jobs_under_test.diverging import RATE
 from tests.integration.recorded_runs import Launched, rows
 from tests.marked import slow
@@ -30,6 +32,11 @@ def launched_with(mode: str, **params: Any) -> Launched:
     )
 
 
+def is_finite(result: RunResult) -> bool:
+    loss = result.final["loss"]
+    return loss is not None and math.isfinite(loss)
+
+
 @pytest.fixture(scope="module", params=["sync", slow("async")])
 def launched(request: pytest.FixtureRequest) -> Iterator[Launched]:
     kind = {"sync": "nan", "async": "rise"}[request.param]
@@ -37,18 +44,41 @@ def launched(request: pytest.FixtureRequest) -> Iterator[Launched]:
         yield group
 
 
-def test_warn_trains_on(launched: Launched, tmp_path: Path) -> None:
-    result = launched.run(tmp_path)
+def test_ignore_trains_on(launched: Launched, tmp_path: Path) -> None:
+    result = launched.run(tmp_path, on_instability="ignore")
     assert (result.status, result.stop_reason, result.steps) == ("succeeded", "budget", STEPS)
     assert {"nan", "divergence"} & {finding.kind for finding in result.stability.findings}
     assert {finding.action for finding in result.stability.findings} == {"warned"}
+
+
+def test_a_model_that_is_not_finite_has_not_succeeded(tmp_path: Path) -> None:
+    """Its weights are lost at a known update; the losses after it are in the store, and no later than 2 s after it."""
+    changes = {"samples": 10**9, "checkpoint_every": 60 * 2 * BATCH}
+    with launched_with("sync", kind="nan") as group:
+        result = group.run(tmp_path, **changes)
+    assert (result.status, result.stop_reason) == ("failed", "nan")
+    assert set(result.final.values()) == {None}
+    assert result.steps is not None
+    assert result.steps > AT
+    written = rows(tmp_path, "SELECT detail FROM events WHERE kind = 'checkpoint' ORDER BY rowid DESC LIMIT 1")
+    name = json.loads(written[0][0])["name"]
+    assert name in result.failures[-1].summary
+    assert int(name.partition("-")[0]) <= AT
+    assert [finding.kind for finding in result.stability.findings if finding.action == "stopped"] == ["nan"]
+    ((lost,), (last,)) = (
+        rows(tmp_path, f"SELECT clock FROM steps WHERE step = {AT + 1}")[0],
+        rows(tmp_path, "SELECT MAX(clock) FROM steps")[0],
+    )
+    assert last - lost < 2.0
+    assert not (tmp_path / "model.keras").exists()
 
 
 def test_stop_ends_the_run_and_names_the_finding(launched: Launched, tmp_path: Path) -> None:
     result = launched.run(tmp_path, on_instability="stop")
     finding = next(f for f in result.stability.findings if f.action == "stopped")
     assert finding.kind in ("nan", "divergence")
-    assert (result.status, result.stop_reason) == ("stopped", f"{finding.kind} at step {finding.step}")
+    named = ("failed", "nan") if finding.kind == "nan" else ("stopped", f"divergence at step {finding.step}")
+    assert (result.status, result.stop_reason) == named
     assert result.steps is not None
     assert AT < result.steps < STEPS
 
@@ -61,7 +91,7 @@ def test_rollback_goes_back_once_with_half_the_learning_rate(launched: Launched,
     back = int(finding.action.removeprefix("rolled back to step "))
     assert 0 < back < AT
     assert (result.status, result.stop_reason, result.steps) == ("succeeded", "budget", STEPS)
-    assert math.isfinite(result.final["loss"])
+    assert is_finite(result)
     assert result.attempts == 1
 
     # Steps up to the snapshot stand, those after it were taken again, and every one is there.
@@ -71,8 +101,9 @@ def test_rollback_goes_back_once_with_half_the_learning_rate(launched: Launched,
         rows(tmp_path, "SELECT MAX(clock) FROM steps WHERE attempt = 1"),
         rows(tmp_path, "SELECT MIN(clock) FROM steps WHERE attempt = 2"),
     )
-    assert begun[0] > ended[0], "the training clock continues"
+    assert begun[0] > ended[0], "the clock continues"
     assert [kind for (kind,) in rows(tmp_path, "SELECT kind FROM events WHERE kind = 'rollback'")] == ["rollback"]
+    assert (result.seconds.parts.recovery or 0.0) > 0
 
     final = next(snapshot for stamp, snapshot in launched.backend.groups[-1].kept.items() if stamp.final)
     assert int(final.optimizer[0]) == STEPS
@@ -102,4 +133,4 @@ def test_a_schedule_is_halved_as_well(mode: str, tmp_path: Path) -> None:
             assert len(actions) == 1
             assert actions[0].startswith("rolled back to step ")
             assert result.stop_reason == "budget"
-            assert math.isfinite(result.final["loss"])
+            assert is_finite(result)

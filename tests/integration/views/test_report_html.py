@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.measurements import Seconds
 from orchestrator.report import write_reports
-from orchestrator.results import Finding, Seconds, Stability
+from orchestrator.results import Finding, Stability
 from tests.integration import chromium_pipe
 from tests.integration.chromium_pipe import Chromium
 from tests.unit.stored_runs import store_run
@@ -118,7 +119,7 @@ def test_charts_can_be_switched(browser: Chromium, report: Path) -> None:
     browser.open(report, 1280)
     title = "document.querySelector('#chart-evaluation .xtitle').textContent"
     values = "document.querySelector('#chart-evaluation .ytitle').textContent"
-    assert (browser.evaluate(title), browser.evaluate(values)) == ("seconds of training", "val_accuracy")
+    assert (browser.evaluate(title), browser.evaluate(values)) == ("elapsed seconds", "val_accuracy")
     buttons = "[...document.querySelectorAll('#learning figure:last-of-type button')]"
     press = buttons + ".find(b => b.innerText === '{}').click()"
     browser.evaluate(press.format("Samples"))

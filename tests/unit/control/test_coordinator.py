@@ -164,6 +164,17 @@ def test_waits_grow_with_the_leg_and_start_short(harness: Harness) -> None:
     assert set(harness.evaluator.waits) == {0}
 
 
+def test_a_score_that_may_end_the_run_is_awaited_impatiently(harness: Harness) -> None:
+    quiet = [[training()]] * 30
+    harness.group.news = script(*quiet, [training(ready_to_score(10))], *quiet, [training(ended(20))])
+    harness.evaluator.news = script(*[[]] * 60, [scored(at(10), 0.5)])
+    harness.run(TARGET)
+    waits = harness.group.waits
+    assert (waits[30], waits[31]) == (LONG_WAIT, SHORTEST_WAIT)
+    assert waits[31:40] == sorted(waits[31:40])
+    assert waits[-1] >= LONG_WAIT
+
+
 def test_waits_grow_with_a_large_group(harness: Harness) -> None:
     tasks = [Task("worker", index) for index in range(100)]
     group = FakeGroup(tasks, harness.clock, script(*[[training()]] * 24, [training(ended(1))]))

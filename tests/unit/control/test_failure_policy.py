@@ -115,15 +115,18 @@ def test_a_run_that_always_crashes_gives_up_unless_it_makes_progress() -> None:
     assert not progress.decide(failure(FailureKind.INFRASTRUCTURE), policy).again
 
 
-def test_the_training_clock_continues_while_nothing_trains() -> None:
+def test_the_clock_continues_while_nothing_trains() -> None:
     import numpy as np
 
     progress = RunProgress("r", None, 100.0)
-    assert progress.training_clock(100.0) == 0.0
+    assert progress.clock(100.0) == 0.0
     progress.observe([status(W0, LegStarted("r", 10, 1, 1))], 100.0)
-    assert progress.training_clock(105.0) == 5.0
-    batch = StepBatch("r", 0, np.array([1, 2]), np.array([3.0, 4.0]), np.ones(2), None, 0.1)
+    assert progress.clock(105.0) == 5.0
+    batch = StepBatch("r", 0, np.array([1, 2]), np.array([3.0, 5.5]), np.ones(2), None, 0.1, spent={"callbacks": 1.0})
     progress.observe([status(W0, batch)], 105.0)
-    assert progress.training_clock(105.0) == 4.0
-    assert progress.training_clock(135.0) == 34.0
-    assert RunProgress("r", 7.0, 100.0).training_clock(102.0) == 9.0
+    assert progress.clock(105.0) == 5.5, "the start was reported late"
+    assert progress.clock(135.0) == 35.5
+    assert progress.spent(135.0) == {"callbacks": 1.0, "recovery": 30.0}
+    progress.observe([status(W0, LegStarted("r", 10, 1, 1, clock=37.0))], 138.0)
+    assert progress.clock(140.0) == 39.0
+    assert RunProgress("r", 7.0, 100.0).clock(102.0) == 9.0

@@ -17,11 +17,12 @@ from orchestrator.monitor.advice import ADVICE
 from orchestrator.results import Finding
 from tests.made import status
 from workers.messages import ROLLBACK, FailureKind, Start, Task, TaskFailure
-from workers.news import Evaluation, LegFinished, ReplicaState, SnapshotReady, Stamp
+from workers.news import Evaluation, LegFinished, LegStarted, ReplicaState, SnapshotReady, Stamp
 
 pytestmark = pytest.mark.unit
 
 W0, EVALUATOR = Task("worker", 0), Task("evaluator", 0)
+NOTHING = {"recovery": 0.0}
 
 
 def finding(kind: str = "nan", step: int | None = 400, clock: float | None = 4.0) -> Finding:
@@ -55,7 +56,7 @@ class Leg:
         return action
 
     def ends(self, seconds: float, *scores: Evaluation, stopped: str | None = ROLLBACK) -> orders.Order:
-        """End the leg at training clock `seconds`; returns the outcome."""
+        """End the leg at `seconds` of the run's clock; returns the outcome."""
         finished = LegFinished("r", 500, 32_000, seconds, stopped, 500)
         statuses = [status(W0, *(SnapshotReady(score.stamp) for score in scores), finished), status(EVALUATOR, *scores)]
         return self.machine.advance(events.Polled(statuses), self.now)[-1]
@@ -105,26 +106,29 @@ def test_rollback_once_and_then_stop() -> None:
     leg = Leg("rollback", 60, 180, 300, 390)
     assert leg.react(finding("divergence", 400)) == "rolled back to step 180"
     assert leg.stops == [ROLLBACK]
-    assert leg.ends(5.0) == orders.RollBack(Start(180, 64 * 180, 5.0, 0.5, 0.5), "snapshot 180")
+    assert leg.ends(5.0) == orders.RollBack(Start(180, 64 * 180, 5.0, 0.5, 0.5, spent=NOTHING), "snapshot 180")
     leg.begin()
     assert leg.react(finding("nan", 700)) == "stopped"
     assert leg.stops[1:] == ["nan at step 700"]
     assert isinstance(leg.ends(9.0, stopped="nan at step 700"), orders.Ended)
 
 
-def test_the_training_clock_continues_during_a_rollback() -> None:
+def test_the_clock_continues_during_a_rollback() -> None:
     leg = Leg("rollback", 60)
+    leg.machine.advance(events.Polled([status(W0, LegStarted("r", 500, 64, 100))]), leg.now)
+    leg.now += 4.0
     leg.react(finding(clock=4.0))
     leg.now += 7.0
     again = leg.ends(5.0)
     assert isinstance(again, orders.RollBack)
     assert again.start.clock == pytest.approx(4.0 + 7.0)
+    assert again.start.spent == {"recovery": pytest.approx(11.0 - 5.0)}
 
 
 def test_without_a_good_snapshot_training_restarts_from_step_0() -> None:
     leg = Leg("rollback", 390)
     assert leg.react(finding("nan", 400)) == "rolled back to step 0"
-    assert leg.ends(5.0) == orders.RollBack(Start(0, 0, 5.0, 0.5, 0.5), None)
+    assert leg.ends(5.0) == orders.RollBack(Start(0, 0, 5.0, 0.5, 0.5, spent=NOTHING), None)
 
 
 def test_a_run_that_reaches_its_target_during_a_rollback_has_ended() -> None:
@@ -138,11 +142,13 @@ def test_a_run_that_reaches_its_target_during_a_rollback_has_ended() -> None:
 
 def test_a_rollback_outlives_an_attempt_that_breaks_before_it() -> None:
     leg = Leg("rollback", 60)
+    leg.machine.advance(events.Polled([status(W0, LegStarted("r", 500, 64, 100))]), leg.now)
+    leg.now += 4.0
     leg.react(finding("nan", 400, 4.0))
     dead = status(W0, state=ReplicaState.FAILED, failure=TaskFailure(W0, FailureKind.INFRASTRUCTURE, "was killed"))
     again = leg.machine.advance(events.Polled([dead]), leg.now)[-1]
     assert isinstance(again, orders.Relaunch)
-    assert again.rollback == orders.RollBack(Start(60, 64 * 60, 4.0, 0.5, 0.5), "snapshot 60")
+    assert again.rollback == orders.RollBack(Start(60, 64 * 60, 4.0, 0.5, 0.5, spent={"recovery": 4.0}), "snapshot 60")
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=200))

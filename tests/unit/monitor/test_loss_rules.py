@@ -128,6 +128,15 @@ def test_overfitting_needs_both_curves() -> None:
     assert evaluate(level, noisy(2 * np.exp(-np.arange(3000) / 1000))) == []
 
 
+def test_a_run_is_told_once_that_it_overfits() -> None:
+    """The validation loss comes back to a new best, and rises again."""
+    i = np.arange(60)
+    turned = 0.5 + 1.5 * np.exp(-i / 4) + 0.03 * np.maximum(0, i - 12)
+    turned[40:] = 0.3 + 0.03 * np.maximum(0, i[40:] - 44)
+    found = evaluate(turned, noisy(2 * np.exp(-np.arange(6000) / 1000)))
+    assert [one.kind for one in found if one.kind == "overfitting"] == ["overfitting"]
+
+
 def test_a_validation_loss_of_nan_is_one_finding() -> None:
     detector = StabilityDetector()
     found = [detector.observe_evaluation(step, 0.0, math.nan) for step in (1, 2, 3)]

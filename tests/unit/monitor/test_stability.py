@@ -149,6 +149,27 @@ def test_a_loss_that_is_higher_after_going_back_is_no_divergence(back: int) -> N
     assert "divergence" in feed(detector, 1201, rising)
 
 
+def test_steps_before_going_back_are_judged() -> None:
+    """An open spike, and the steps that are judged some 30 steps late."""
+    losses = noisy(falling(1003))
+    losses[1001] *= 3
+    steps = np.arange(1, len(losses) + 1)
+    detector = StabilityDetector()
+    assert detector.observe(steps, steps, steps, losses) == ()
+    assert [(one.kind, one.step) for one in detector.rewound()] == [("spike", 1002)]
+    assert detector.rewound() == detector.finish() == ()
+
+
+def test_what_has_almost_vanished_may_rise_also_after_going_back() -> None:
+    """A run that continues at 1e-9 of its first loss is as healthy at 6e-9."""
+    steps = np.arange(1, 601)
+    detector = StabilityDetector()
+    assert detector.observe(steps, steps, steps, noisy(np.exp(-steps / 25))) == ()
+    detector.rewound()
+    rising = noisy(1e-9 * np.exp(steps / 300))
+    assert (*detector.observe(600 + steps, steps, steps, rising), *detector.finish()) == ()
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     family=st.sampled_from(["noisy", "async", "spiky", "diverging", "nan", "plateau"]),

@@ -10,26 +10,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orchestrator.measurements import Parts, Seconds
 from orchestrator.report import html, png
-from orchestrator.report.bars import phase_chart, staleness_chart, time_chart
+from orchestrator.report.bars import staleness_chart, time_chart
 from orchestrator.report.curves import loss_chart, metric_chart, resolution
 from orchestrator.report.figures import Chart, log_ticks, short
 from orchestrator.report.palette import colours
 from orchestrator.report.series import loss_curve, staleness_shares, usage
+from orchestrator.report.spending import spending, spending_chart, spending_table
 from orchestrator.report.stored import StoredRun, load_run
 from orchestrator.report.study import Study, load_study
 from orchestrator.report.timelines import usage_chart
-from orchestrator.results import RunResult, Seconds
+from orchestrator.results import RunResult
 from orchestrator.store.metrics import MetricsWriter
 from tests.unit.report.test_html import visible
 from tests.unit.simulated_runs import a_run, some_runs
 from tests.unit.stored_runs import store_run
 
+PARTS_OR_TASKS = ("Timelines", "Where the time went")
+"""Charts whose colours are not those of variants."""
+
 # Not marked `unit`: it takes seconds, and the whole marked set is to run in 30 s.
 
 
 def charts(made: Study) -> list[Chart]:
-    builders = (loss_chart, metric_chart, time_chart, phase_chart, staleness_chart, usage_chart)
+    builders = (loss_chart, metric_chart, time_chart, spending_chart, staleness_chart, usage_chart)
     return [build(made) for build in builders]
 
 
@@ -38,7 +43,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
     folder = tmp_path_factory.mktemp("made") / "c"
     for mode, slow in (("sync", 10.0), ("async", 4.0)):
         for seed in range(3):
-            first = Seconds(launch=3.0, to_first_step=8.0, training=slow * 1.2)
+            parts = Parts(compute=slow, callbacks=slow * 0.2, other=slow * 0.1)
+            first = Seconds(launch=3.0, to_first_step=8.0, training=slow * 1.1, elapsed=slow * 1.3, parts=parts)
             store_run(folder, mode, seed, slow + seed / 10, hosts=True, gpu="NVIDIA <b>H100</b>", phases=first)
     return load_study(folder)
 
@@ -93,10 +99,22 @@ def test_figures_are_valid_plotly(made: Study) -> None:
 def test_a_variant_has_one_colour_in_all_charts(made: Study) -> None:
     blue, orange = colours(made.modes).values()
     assert blue != orange
-    text = json.dumps([chart.figures for chart in charts(made) if chart.title != "Timelines"])
+    text = json.dumps([chart.figures for chart in charts(made) if chart.title not in PARTS_OR_TASKS])
     assert blue in text
     assert orange in text
     assert len(set(re.findall(r'"color": "(#\w{6})"', text)) - {blue, orange}) <= 5  # greys and inks
+
+
+def test_parts_stand_side_by_side_and_launch_apart(made: Study) -> None:
+    found = spending(made.results["sync"])
+    assert found.elapsed == pytest.approx(13.0)
+    assert found.launch == 3.0
+    assert (found.parts["compute"], found.parts["callbacks"], found.parts["exchange"]) == (10.0, 2.0, None)
+    head, rows = spending_table(made.results, short=True)
+    assert head == ["variant", "elapsed", "compute", "callbacks", "other", "launch"]
+    assert rows[0] == ["sync", "13.0 s", "10.0 s", "2.00 s", "1.00 s", "3.00 s"]
+    bars = spending_chart(made).figures[""]["data"]
+    assert [bar["name"] for bar in bars] == ["compute", "callbacks", "other"], "no bar is a launch's"
 
 
 def test_charts_without_measurements_are_empty() -> None:

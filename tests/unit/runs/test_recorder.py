@@ -107,6 +107,7 @@ def test_the_result_of_a_successful_run(tmp_path: Path) -> None:
     assert result.tasks == {"chief": 1, "ps": 1, "worker": 2, "evaluator": 1}
     assert result.target is not None
     assert (result.target.reached, result.target.seconds, result.target.steps) == (True, 1.0, 100)
+    assert (result.target.further_seconds, result.target.further_samples) == (1.0, 6400)
     assert result.final == {"loss": 0.5, "val_accuracy": 0.95, "val_loss": 0.3}
     assert result.staleness is not None
     assert (result.staleness.mean, result.staleness.max) == (1.5, 3.0)
@@ -132,12 +133,14 @@ def test_values_that_were_not_measured_are_null(tmp_path: Path) -> None:
     assert document["steps"] is document["samples"] is document["staleness"] is document["cost"] is None
     assert document["throughput"] == {"steps_per_s": None, "samples_per_s": None}
     assert document["seconds"]["launch"] is document["seconds"]["to_first_step"] is None
-    assert document["seconds"]["training"] is None
+    assert document["seconds"]["training"] is document["seconds"]["elapsed"] is None
+    assert set(document["seconds"]["parts"].values()) == {None}
     assert document["utilization"] == {"cpu_percent": {}, "rss_bytes": {}, "gpu_percent": None, "gpu_note": None}
     assert document["final"] == {}
     assert document["target"] == {
         "metric": "val_accuracy", "op": ">=", "value": 0.9, "reached": False,
-        "seconds": None, "steps": None, "samples": None,
+        "seconds": None, "training_seconds": None, "further_seconds": None, "further_samples": None,
+        "steps": None, "samples": None,
     }  # fmt: skip
     assert document["doubled_updates"] is document["optimizer_iterations"] is None
 

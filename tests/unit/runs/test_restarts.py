@@ -199,7 +199,7 @@ def simulate(world: World, max_restarts: int) -> tuple[Ended | None, list[TaskFa
         if not isinstance(outcome, Ready):
             return outcome
         step = max(world.disk, default=0)
-        start = Start(step, step, coordinator.progress.training_clock(world.clock.now))
+        start = Start(step, step, coordinator.progress.clock(world.clock.now))
         return coordinator.train(leg(RUN, start=start), None, None, listen)
 
     while True:

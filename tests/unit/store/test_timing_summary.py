@@ -30,7 +30,7 @@ def test_sync_shares(tmp_path: Path) -> None:
         CallTiming("r", 0, 100, 100, 10.0, 10.0, 9.0, 1.0, 5.0, 0.5),
         CallTiming("r", 1, 100, 100, 10.0, 10.0, 9.5, 0.5, 1.0, 0.0),
     )
-    timing = summaries.timing(path, traits("sync"))
+    timing = summaries.timing(path, traits("sync"), 10.0)
     assert timing is not None
     zero, one = timing.workers["worker:0"], timing.workers["worker:1"]
     assert (zero.input_wait, zero.compute, zero.communication, zero.snapshot) == pytest.approx((0.1, 0.3, 0.5, 0.05))
@@ -46,7 +46,7 @@ def test_async_shares(tmp_path: Path) -> None:
         CallTiming("r", 0, 100, 100, 10.0, 9.0, 8.0, 2.0, None, 0.4),
         CallTiming("r", 1, 150, 50, 10.0, 9.0, 8.0, 0.0, None, 0.2),
     )
-    timing = summaries.timing(path, traits("async"))
+    timing = summaries.timing(path, traits("async"), 10.0)
     assert timing is not None
     zero = timing.workers["worker:0"]
     assert (zero.compute, zero.communication, zero.snapshot) == (None, None, None)
@@ -61,7 +61,7 @@ def test_one_call_of_unknown_timing_makes_the_sums_unknown(tmp_path: Path) -> No
         CallTiming("r", 0, 100, 100, 5.0, 5.0, 5.0, 1.0, 1.0, 0.0),
         CallTiming("r", 0, 200, 100, 10.0, 5.0, 5.0, None, None, 0.0),
     )
-    timing = summaries.timing(path, traits("sync"))
+    timing = summaries.timing(path, traits("sync"), 10.0)
     assert timing is not None
     zero = timing.workers["worker:0"]
     assert zero.input_wait is zero.compute is zero.communication is zero.idle is zero.step_seconds is None
@@ -69,4 +69,4 @@ def test_one_call_of_unknown_timing_makes_the_sums_unknown(tmp_path: Path) -> No
 
 
 def test_no_timings_give_none(tmp_path: Path) -> None:
-    assert summaries.timing(stored(tmp_path), traits("sync")) is None
+    assert summaries.timing(stored(tmp_path), traits("sync"), 10.0) is None

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.results import RunResult, Timing, Verdict, WorkerTime
+from orchestrator.measurements import Timing, WorkerTime
+from orchestrator.results import RunResult, Verdict
 from orchestrator.verdict import judge, summarize
 from tests.unit.simulated_runs import STEADY, a_run, some_runs
 

@@ -51,7 +51,7 @@ def written(tmp_path: Path) -> Callable[..., Path]:
 
 
 def test_finished_unfinished_and_broken_runs_are_listed(tmp_path: Path, written: Callable[..., Path]) -> None:
-    done = result(steps=10, seconds={"training": 2.0, "total": 9.5}, final={"val_accuracy": 0.975, "val_loss": 0.1})
+    done = result(steps=10, seconds={"training": 2.0, "elapsed": 9.5}, final={"val_accuracy": 0.975, "val_loss": 0.1})
     written("done", done)
     written("going", mode="async", workers=3)
     written("broken", "{")
