@@ -26,8 +26,7 @@ def schedule(spec: CompareSpec, path: Path, results: list[RunResult]) -> tuple[l
     Seeds are the outer loop, so that variants take turns (ABAB) and drift of the machine affects all of them.
     """
     tuning = {name: _tuning_runs(spec, name, path) for name in spec.variants} if spec.tune_lr else {}
-    seed = spec.seeds[0]
-    scored = [_scored(spec.variant(name, seed), path) for name in spec.variants]
+    scored = [_scored(run, path) for run in spec.runs(spec.seeds[0]).values()]
     first_runs = [runs[0] for runs in tuning.values()] or scored
 
     def plan() -> Schedule:
@@ -39,8 +38,7 @@ def schedule(spec: CompareSpec, path: Path, results: list[RunResult]) -> tuple[l
         for name, outcomes in tried.items():
             scales[name] = LEARNING_RATE_SCALES[best(outcomes)]
         for seed in spec.seeds:
-            for name in spec.variants:
-                run = spec.variant(name, seed)
+            for name, run in spec.runs(seed).items():
                 scale = run.learning_rate_scale * scales.get(name, 1.0)
                 results.append((yield _scored(run.model_copy(update={"learning_rate_scale": scale}), path)))
 

@@ -13,14 +13,14 @@ from orchestrator.results import RunResult
 from orchestrator.runs.execution import Planned
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.store.directory import RunStore, write_comparison, write_comparison_spec
-from tests.unit.comparison.test_schedule import result_of
+from tests.unit.comparison.test_schedule import TWO, result_of
 
 pytestmark = pytest.mark.unit
 
 
 def stored(path: Path, done: int) -> tuple[CompareSpec, list[Planned]]:
     """A comparison of two modes and two seeds with a comparison.json, of which `done` runs have results."""
-    spec = CompareSpec.make({"job": "digits", "seeds": 2})
+    spec = CompareSpec.make(TWO | {"seeds": 2})
     path.mkdir()
     write_comparison_spec(path, spec.model_dump(mode="json"))
     results: list[RunResult] = []

@@ -14,6 +14,7 @@ from orchestrator.spec.comparison import CompareSpec
 pytestmark = pytest.mark.unit
 
 PATH = Path("runs/c")
+TWO = {"job": "digits", "modes": ["sync", "async"]}
 
 
 def result_of(planned: Planned, seconds: float | None = 10.0, **fields: object) -> RunResult:
@@ -49,10 +50,11 @@ def play(spec: CompareSpec, seconds_of: dict[tuple[str, float], float | None]) -
 
 def test_variants_take_turns_over_paired_seeds() -> None:
     planned, results = play(CompareSpec.make({"job": "digits", "seeds": 2}), {})
-    assert [(p.spec.mode, p.spec.seed) for p in planned] == [("sync", 0), ("async", 0), ("sync", 1), ("async", 1)]
-    assert [p.run_id for p in planned] == ["c-sync-s0", "c-async-s0", "c-sync-s1", "c-async-s1"]
+    modes = ("single", "sync", "async")
+    assert [(p.spec.mode, p.spec.seed) for p in planned] == [(mode, seed) for seed in (0, 1) for mode in modes]
+    assert [p.run_id for p in planned] == [f"c-{mode}-s{seed}" for seed in (0, 1) for mode in modes]
     assert all(p.path == PATH / "runs" / p.run_id for p in planned)
-    assert len(results) == 4
+    assert len(results) == 6
 
 
 def test_the_first_runs_are_one_of_each_variant() -> None:
@@ -62,7 +64,7 @@ def test_the_first_runs_are_one_of_each_variant() -> None:
 
 
 def test_a_learning_rate_is_found_on_a_seed_that_is_not_scored() -> None:
-    spec = CompareSpec.make({"job": "digits", "seeds": 2, "tune_lr": True})
+    spec = CompareSpec.make(TWO | {"seeds": 2, "tune_lr": True})
     planned, results = play(spec, {("async", 0.3): 4.0, ("async", 1.0): 8.0, ("sync", 3.0): None})
     tuning, scored = planned[: 2 * len(LEARNING_RATE_SCALES)], planned[2 * len(LEARNING_RATE_SCALES) :]
     assert {p.path.parent.name for p in tuning} == {"tuning"}
@@ -91,7 +93,7 @@ def test_a_tie_goes_to_the_jobs_own_rate() -> None:
 
 
 def test_results_are_grouped_by_variant_and_judged_against_the_first() -> None:
-    spec = CompareSpec.make({"job": "digits", "seeds": 5})
+    spec = CompareSpec.make(TWO | {"seeds": 5})
     _, results = play(spec, {("sync", 1.0): 10.0, ("async", 1.0): 5.0})
     comparison = assemble("c", spec, results)
     assert comparison.baseline == "sync"
@@ -101,7 +103,7 @@ def test_results_are_grouped_by_variant_and_judged_against_the_first() -> None:
 
 
 def test_variants_that_did_not_take_turns_are_reported() -> None:
-    spec = CompareSpec.make({"job": "digits", "seeds": 3})
+    spec = CompareSpec.make(TWO | {"seeds": 3})
     _, results = play(spec, {})
     assert not any("one after another" in reason for reason in assemble("c", spec, results).verdict.reasons)
     in_blocks = sorted(results, key=lambda result: result.variant or "")
@@ -109,7 +111,7 @@ def test_variants_that_did_not_take_turns_are_reported() -> None:
 
 
 def test_runs_not_started_because_of_the_timeout_are_counted() -> None:
-    spec = CompareSpec.make({"job": "digits", "seeds": 3})
+    spec = CompareSpec.make(TWO | {"seeds": 3})
     _, results = play(spec, {})
     verdict = assemble("c", spec, results[:4]).verdict
     assert any(reason.startswith("not started") and ": 2 runs" in reason for reason in verdict.reasons)
