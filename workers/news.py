@@ -42,6 +42,8 @@ class LegStarted:
     eval_every_steps: int
     shares: tuple[int, ...] = ()
     """Samples of each step by worker, if they differ; else empty."""
+    learning_rate: float | None = None
+    """At which the leg begins."""
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,8 @@ class Recorder:
             tasks=count_by_type(plans),
             steps=finished.steps if finished else self._steps or None,
             samples=finished.samples if finished else None,
+            samples_per_update=self._spec.samples_per_update,
+            learning_rate=summaries.first_learning_rate(self._store.path),
             seconds=Seconds(
                 launch=self._launch_seconds,
                 to_first_step=self._first_step,
@@ -207,7 +209,7 @@ class Recorder:
                 self._trained(attempt, news)
             case LegStarted():
                 plan = {"total_steps": news.total_steps, "global_batch": news.global_batch}
-                self._store.event(attempt, "leg_started", task, **plan)
+                self._store.event(attempt, "leg_started", task, **plan, learning_rate=news.learning_rate)
             case CheckpointFailed():
                 self._store.event(attempt, "checkpoint_failed", task, step=news.step, problem=news.problem)
             case CheckpointWritten():

@@ -12,6 +12,7 @@ from dataclasses import replace
 from workers.messages import PREEMPTED, RESIZED, ROLLBACK, Leg, Start
 from workers.model import state
 from workers.model.finalize import finalize, is_finalized
+from workers.model.learning_rate import learning_rate
 from workers.modes.mode import Call, Consult, Decision, Phases
 from workers.modes.registry import traits
 from workers.news import Deciding, LegStarted
@@ -121,7 +122,7 @@ class _LegRun:
                 self._callbacks.start_at(self._epochs.number, first.end, memory, resumed=start.step > 0)
         self._clock.start_at(None)
         self._phases.add("load", self._clock.origin - self._clock.created)
-        return plan
+        return replace(plan, learning_rate=learning_rate(self._model))
 
     def _count_epochs(self) -> Epochs:
         step = self._mode.step

@@ -1,7 +1,4 @@
-"""Results of a run and of a comparison, and their JSON. Field names are part of the contract (docs/contract.md).
-
-A quantity that was not measured is null, never 0.
-"""
+"""The result of a run, and its JSON. A quantity that was not measured is null, never 0."""
 
 from __future__ import annotations
 
@@ -11,8 +8,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
-DEFAULT_MARGIN = 0.005
-"""Default of `margin`: accuracies less than half a point apart count as equal."""
 Status = Literal["succeeded", "failed", "stopped", "preempted"]
 
 
@@ -148,6 +143,10 @@ class RunResult(Frozen):
     tasks: Mapping[str, int]
     steps: int | None = None
     samples: int | None = None
+    samples_per_update: int | None = None
+    """Samples of one counted step."""
+    learning_rate: float | None = None
+    """Learning rate at which the run began."""
     seconds: Seconds = Seconds()
     throughput: Throughput = Throughput()
     target: TargetResult | None = None
@@ -169,82 +168,6 @@ class RunResult(Frozen):
     @property
     def variant_name(self) -> str:
         return self.variant or self.mode
-
-    def to_json(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", by_alias=True)
-
-
-class Interval(Frozen):
-    """A point estimate with its 95 % interval; the bounds are null if there are too few data."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-
-class Summary(Frozen):
-    """One variant, summarized over its seeds."""
-
-    runs: int
-    succeeded: int
-    reached: int | None = None
-    """Number of runs that reached the target; null without a target. Runs that missed it are counted, never dropped."""
-    horizon: float | None = None
-    """Seconds that a run which missed the target counts as in `seconds_to_target`; the same for all variants."""
-    seconds_to_target: float | None = None
-    """Restricted mean: a run that missed the target counts as the horizon. Null if every run missed it."""
-    samples_to_target: float | None = None
-    training_seconds: float | None = None
-    samples_per_s: float | None = None
-    final: Mapping[str, float] = Field(default_factory=dict)
-    staleness_mean: float | None = None
-    jitter: float | None = None
-    cost: float | None = None
-
-
-class ModeResults(Frozen):
-    runs: tuple[RunResult, ...]
-    summary: Summary
-
-
-class Answer(Frozen):
-    """The verdict on one question for one variant; `winner` is null if the data do not decide."""
-
-    question: Literal["time", "quality", "cost", "stability"]
-    winner: str | None
-    ratio: Interval | None = None
-    """Advantage of the winner, or of the variant without a winner, as a ratio: 2.9 for "2.9x sooner"."""
-    p_value: float | None = None
-    """Of equality (TOST) where quality is equal; otherwise of the difference, adjusted for all questions (Holm)."""
-    variant: str | None = None
-    """The variant that was compared with the baseline."""
-    difference: Interval | None = None
-    """Advantage of the variant in a final accuracy or similar metric, in its unit: above 0 is better."""
-    reason: str = ""
-
-
-class Verdict(Frozen):
-    winner: str | None
-    """The variant to use; null if no difference is shown or the evidence is insufficient."""
-    headline: str
-    confidence: Literal["none", "low", "moderate", "high"]
-    answers: tuple[Answer, ...] = ()
-    reasons: tuple[str, ...] = ()
-    next_steps: tuple[str, ...] = ()
-
-
-class Comparison(Frozen):
-    schema_: int = Field(default=SCHEMA_VERSION, alias="schema")
-    comparison_id: str
-    job: str
-    baseline: str
-    seeds: tuple[int, ...]
-    margin: float = DEFAULT_MARGIN
-    """Accuracies closer than this count as equal."""
-    interleaved: bool = True
-    """Whether the variants took turns. Otherwise a machine that slowed down meanwhile hurt the later ones more."""
-    modes: Mapping[str, ModeResults]
-    verdict: Verdict
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True)
