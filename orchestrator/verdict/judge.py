@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from orchestrator.errors import UsageError
 from orchestrator.results import DEFAULT_MARGIN, Answer, Interval, Verdict
 from orchestrator.verdict.advice import next_steps
+from orchestrator.verdict.caveats import caveats
 from orchestrator.verdict.contrast import Contrast, Contrasts
-from orchestrator.verdict.decision import Rulings, decide, decide_all
+from orchestrator.verdict.decision import Decision, Rulings, decide, decide_all
+from orchestrator.verdict.distributing import called, distributing
 from orchestrator.verdict.evidence import Modes, Quality, Race, plan_quality, plan_race
 from orchestrator.verdict.scaling import scaling_reasons
 from orchestrator.verdict.statistics import Estimate, holm
@@ -26,10 +28,18 @@ from orchestrator.verdict.wording import (
 ALPHA = 0.05
 
 
-def judge(modes: Modes, baseline: str, margin: float = DEFAULT_MARGIN, notes: Sequence[str] = ()) -> Verdict:
+def judge(
+    modes: Modes,
+    baseline: str,
+    margin: float = DEFAULT_MARGIN,
+    notes: Sequence[str] = (),
+    *,
+    tuned: bool = False,
+) -> Verdict:
     """The verdict on any number of variants, each compared with the baseline.
 
-    Accuracies that differ by less than `margin` count as equal. `notes` come before the reasons.
+    Accuracies that differ by less than `margin` count as equal. `notes` come before the reasons. `tuned`: the learning
+    rate of every variant was tuned.
 
     Raises:
         UsageError: the baseline is not one of the variants, or the margin is not above 0.
@@ -45,16 +55,20 @@ def judge(modes: Modes, baseline: str, margin: float = DEFAULT_MARGIN, notes: Se
         return Verdict(winner=None, headline="Not enough evidence: only one variant", confidence="none")
     ruled = rule_all([contrasts.between(name, baseline) for name in variants])
     answers = [answer for rulings in ruled for answer in to_answers(rulings, race, quality)]
-    final = decide_all(
-        [decide(rulings, race, quality) for rulings in ruled],
-        lambda best, rest: [
-            decide(rulings, race, quality) for rulings in rule_all([contrasts.between(best, name) for name in rest])
-        ],
-    )
+
+    def decide_between(pairs: Sequence[tuple[str, str]]) -> list[Decision]:
+        return [decide(one, race, quality) for one in rule_all([contrasts.between(*pair) for pair in pairs])]
+
+    decisions = [decide(rulings, race, quality) for rulings in ruled]
+    final = decide_all(decisions, lambda best, rest: decide_between([(best, name) for name in rest]))
+    better = f"{final.short} than {called(final.loser, modes)}"
     return Verdict(
         winner=final.winner,
-        headline=f"Use {final.winner}: {final.clause}" if final.winner else final.clause,
+        headline=f"Use {final.winner}: {better}" if final.winner else final.short,
+        numbers=final.clause[:1].upper() + final.clause[1:] if final.winner else final.clause,
         confidence=final.confidence,
+        distributing=distributing(modes, lambda names, alone: decide_between([(name, alone) for name in names])),
+        caveats=tuple(caveats(modes, tuned=tuned)),
         answers=tuple(answers),
         reasons=(
             *notes,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.comparison.schedule import LEARNING_RATE_SCALES, assemble, best, schedule
-from orchestrator.results import RunResult, TargetResult
-from orchestrator.runs.execution import Planned
+from orchestrator.results import Comparison, RunResult, Seconds, TargetResult
+from orchestrator.runs.execution import Planned, _advance
 from orchestrator.spec.comparison import CompareSpec
 
 pytestmark = pytest.mark.unit
@@ -71,6 +71,26 @@ def test_a_learning_rate_is_found_on_a_seed_that_is_not_scored() -> None:
     assert {p.spec.seed for p in tuning}.isdisjoint({p.spec.seed for p in scored})
     assert {(p.spec.mode, p.spec.learning_rate_scale) for p in scored} == {("sync", 1.0), ("async", 0.3)}
     assert [r.seed for r in results] == [0, 0, 1, 1]
+
+
+def test_tuning_says_what_it_chose_and_what_it_cost() -> None:
+    spec = CompareSpec.make(TWO | {"seeds": 3, "tune_lr": True})
+    results: list[RunResult] = []
+    tried: dict[str, list[RunResult]] = {}
+    runs = schedule(spec, PATH, results, tried)[1]
+    planned: Planned | None = next(runs)
+    while planned is not None:
+        result = result_of(planned, 4.0 if planned.spec.learning_rate_scale == 0.3 else None, samples=64_000)
+        planned = _advance(runs, result.model_copy(update={"seconds": Seconds(training=5.0)}))
+    comparison = assemble("c", spec, results, tried)
+    assert comparison.tuning is not None
+    assert set(comparison.tuning) == {"sync", "async"}
+    tuning = comparison.tuning["sync"]
+    assert (tuning.chosen, tuning.seconds, tuning.samples) == (0.3, 15.0, 192_000)
+    assert tuning.tried == {"1": None, "0.3": 4.0, "3": None}
+    told = "--tune-lr chose 0.3x the learning rate for sync (to the target: 1x missed, 0.3x 4.00 s, 3x missed)"
+    assert f"{told}; it cost 15.0 s of training, 192,000 samples" in comparison.verdict.reasons
+    assert Comparison.model_validate_json(comparison.model_dump_json(by_alias=True)) == comparison
 
 
 def test_the_best_run_is_first_at_the_target_then_by_quality_then_by_loss() -> None:
