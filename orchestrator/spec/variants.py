@@ -19,13 +19,11 @@ from math import prod
 from typing import Any
 
 from orchestrator.errors import SpecError
-from workers.modes.registry import MODES, traits
+from workers.modes.registry import COMPARED_BY_DEFAULT, MODES, traits
 
 Overrides = Mapping[str, Any]
 COMPARISON_FIELDS = ("modes", "vary", "variants", "seeds", "margin", "global_batch_size", "lr_scaling", "tune_lr")
 """Fields that a comparison has and a run has not."""
-DEFAULT_MODES = tuple(MODES)
-"""Modes that are compared by default, the baseline first."""
 MAX_VARIANTS = 50
 _NOT_FOR_VARIANTS = {"job", "directory", "seed", "variant", "out", "run_id", "address", "timeout"}
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
@@ -106,7 +104,7 @@ def _by_mode(modes: Sequence[str] | Mapping[str, Overrides] | None, balance: boo
 
 def _chosen_modes(modes: Sequence[str] | Mapping[str, Overrides] | None) -> dict[str, dict[str, Any]]:
     if modes is None:
-        modes = DEFAULT_MODES
+        modes = COMPARED_BY_DEFAULT
     if isinstance(modes, str) or not isinstance(modes, Mapping | Sequence) or not modes:
         raise SpecError("modes", f"{modes!r} is not allowed: give a list, such as [single, sync]")
     for name in modes:

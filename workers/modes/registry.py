@@ -85,6 +85,8 @@ MODES: dict[str, ModeTraits] = {
         calls_in_flight=2,
     ),
 }
+COMPARED_BY_DEFAULT = ("single", "sync", "async")
+"""The baseline first."""
 
 
 def traits(mode: str) -> ModeTraits:
