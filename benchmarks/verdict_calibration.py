@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.measurements import Seconds, Throughput
-from orchestrator.results import RunResult, TargetResult
+from orchestrator.results import RunResult, Seconds, TargetResult, Throughput
 from orchestrator.verdict import judge
 from orchestrator.verdict.statistics import Estimate, equivalence, geometric_mean_ratio, paired_difference
 
@@ -89,7 +88,7 @@ def simulated(mode: str, seed: int, seconds: float, accuracy: float, missed: boo
         mode=mode,
         seed=seed,
         status="succeeded",
-        tasks={"worker": 2},
+        tasks={"worker": 1} if mode == "v0" else {"worker": 2},
         samples=10_000,
         seconds=Seconds(training=1.5 * seconds),
         throughput=Throughput(samples_per_s=10_000 / (1.5 * seconds)),
@@ -107,6 +106,8 @@ def verdicts(repetitions: int) -> None:
         ("A/A", 5, 1, 1.0, 0.1, 0.0),
         ("A/A", 10, 1, 1.0, 0.1, 0.0),
         ("A/A, 30 % noise", 5, 1, 1.0, 0.3, 0.0),
+        ("A/A/A", 5, 2, 1.0, 0.1, 0.0),
+        ("A/A/A, 30 % of runs miss", 5, 2, 1.0, 0.1, 0.3),
         ("A/A/A/A", 5, 3, 1.0, 0.1, 0.0),
         ("A/A, 30 % of runs miss", 5, 1, 1.0, 0.1, 0.3),
         ("1.3x", 5, 1, 1.3, 0.1, 0.0),
@@ -114,9 +115,10 @@ def verdicts(repetitions: int) -> None:
         ("2x", 3, 1, 2.0, 0.1, 0.0),
         ("2x", 5, 1, 2.0, 0.1, 0.0),
         ("3x", 3, 1, 3.0, 0.1, 0.0),
+        ("2x and 2x", 5, 2, 2.0, 0.1, 0.0),
     ]
     for name, seeds, others, ratio, noise, misses in cases:
-        none = right = held = 0
+        none = right = held = decided = 0
         for _ in range(repetitions):
             groups = {
                 f"v{k}": [
@@ -133,13 +135,15 @@ def verdicts(repetitions: int) -> None:
             }
             verdict = judge(groups, "v0")
             none += verdict.winner is None
+            assert verdict.distributing is not None
+            decided += verdict.distributing.worth_it is not None
             right += verdict.winner == "v1"
-            ratio_interval = verdict.answers[0].ratio
-            assert ratio_interval is not None
-            low, high = ratio_interval.low, ratio_interval.high
+            ratio_interval = verdict.answers[0].ratio  # None if every run missed
+            low, high = (ratio_interval.low, ratio_interval.high) if ratio_interval else (None, None)
             held += low is not None and high is not None and low <= 1 <= high
         print(
             f"{name:24} {seeds:2} seeds: no winner {none / repetitions:.4f}, v1 {right / repetitions:.4f},"
+            f" distributing decided {decided / repetitions:.4f},"
             f" interval of the first ratio contains 1 {held / repetitions:.4f}"
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.cluster.planning import plan_where
 from orchestrator.comparison.resume import remaining_runs, stored_comparison_spec
-from orchestrator.comparison.schedule import assemble, schedule
+from orchestrator.comparison.schedule import Tried, assemble, schedule
 from orchestrator.control.preemption import Preempted
 from orchestrator.report import write_reports
 from orchestrator.results import Comparison, RunResult
@@ -84,9 +84,9 @@ def prepare_resume(
     if is_comparison(path):
         spec = stored_comparison_spec(path, changes)
         trust.remember(spec.run)
-        results: list[RunResult] = []
-        first_runs, rest = remaining_runs(spec, path, results, tell)
-        return lambda watcher: _compare(spec, path, first_runs, rest, results, watcher)
+        results, tried = list[RunResult](), Tried()
+        first_runs, rest = remaining_runs(spec, path, results, tell, tried)
+        return lambda watcher: _compare(spec, path, first_runs, rest, (results, tried), watcher)
     planned, start = plan_resume(path, changes)
     secrets.values(planned.spec.env_secrets)
     trust.remember(planned.spec)
@@ -107,8 +107,8 @@ def compare(spec: CompareSpec, watcher: Watcher | None = None, *, resolved: bool
     trust.remember(spec.run)
     path = _folder(spec.run, "compare")
     write_comparison_spec(path, spec.model_dump(mode="json"))
-    results: list[RunResult] = []
-    return _compare(spec, path, *schedule(spec, path, results), results, watcher)
+    results, tried = list[RunResult](), Tried()
+    return _compare(spec, path, *schedule(spec, path, results, tried), (results, tried), watcher)
 
 
 def _compare(
@@ -116,9 +116,10 @@ def _compare(
     path: Path,
     first_runs: Sequence[Planned],
     runs: Schedule,
-    results: Sequence[RunResult],
+    outcomes: tuple[Sequence[RunResult], Tried],
     watcher: Watcher | None,
 ) -> Comparison:
+    results, tried = outcomes  # which `runs` appends to
     execution = Execution(spec.run.timeout, watcher)
     if first_runs:
         execution.run(first_runs, runs)
@@ -126,7 +127,7 @@ def _compare(
         list(runs)  # resumed after all runs were done: collects their results
     if any(result.status == "preempted" for result in results):
         raise Preempted
-    comparison = assemble(path.name, spec, results)
+    comparison = assemble(path.name, spec, results, tried)
     write_comparison(path, comparison)
     write_reports(path)
     return comparison

@@ -28,7 +28,7 @@ Job = Annotated[
 ]
 Modes = Annotated[
     str | None,
-    typer.Option(help="Modes to compare, the baseline first. Default: sync,async.", rich_help_panel="Training"),
+    typer.Option(help="Modes to compare, the baseline first. Default: single,sync,async.", rich_help_panel="Training"),
 ]
 Vary = Annotated[
     list[str] | None,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.comparison.schedule import schedule
+from orchestrator.comparison.schedule import Tried, schedule
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.results import RunResult
 from orchestrator.runs.execution import Planned, Schedule
@@ -44,9 +44,13 @@ def stored_comparison_spec(path: Path, changes: Mapping[str, Any]) -> CompareSpe
 
 
 def remaining_runs(
-    spec: CompareSpec, path: Path, results: list[RunResult], tell: Callable[[str], None]
+    spec: CompareSpec,
+    path: Path,
+    results: list[RunResult],
+    tell: Callable[[str], None],
+    tried: Tried | None = None,
 ) -> tuple[list[Planned], Schedule]:
-    """Like `schedule`, without the runs that are done, whose stored results are appended to `results`.
+    """Like `schedule`, without the runs that are done, whose stored results are appended to `results` and `tried`.
 
     Raises:
         UsageError: all runs are done, and the comparison is written.
@@ -59,7 +63,7 @@ def remaining_runs(
         raise UsageError(f"The comparison in {path} is finished, so there is nothing to resume: see its report.md.")
 
     def rest() -> Schedule:
-        whole = schedule(spec, path, results)[1]
+        whole = schedule(spec, path, results, tried)[1]
         planned = next(whole, None)
         while planned is not None:
             result = _done(planned)

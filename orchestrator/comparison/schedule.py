@@ -7,40 +7,42 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator import verdict
-from orchestrator.results import Comparison, RunResult
+from orchestrator.results import Comparison, RunResult, Tuning
 from orchestrator.runs.execution import Planned, Schedule
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RunSpec
-from orchestrator.text import plural
+from orchestrator.text import plural, seconds
 
 LEARNING_RATE_SCALES = (1.0, 0.3, 3.0)
 """The grid of `--tune-lr`, as factors on the job's learning rate; the first wins ties."""
+
+Tried = dict[str, list[RunResult]]
+"""Runs that tuned the learning rate of each variant."""
 
 TUNING_SEED_OFFSET = 1_000_003
 """Offset of the tuning seed, far from any seed that is scored."""
 
 
-def schedule(spec: CompareSpec, path: Path, results: list[RunResult]) -> tuple[list[Planned], Schedule]:
-    """The first run of each variant, and the schedule of all runs, which appends scored results to `results`.
+def schedule(
+    spec: CompareSpec, path: Path, results: list[RunResult], tried: Tried | None = None
+) -> tuple[list[Planned], Schedule]:
+    """The first run of each variant, and the schedule of all runs, which appends scored results to `results`, and those
+    of tuning to `tried`.
 
     Seeds are the outer loop, so that variants take turns (ABAB) and drift of the machine affects all of them.
     """
     tuning = {name: _tuning_runs(spec, name, path) for name in spec.variants} if spec.tune_lr else {}
-    seed = spec.seeds[0]
-    scored = [_scored(spec.variant(name, seed), path) for name in spec.variants]
+    scored = [_scored(run, path) for run in spec.runs(spec.seeds[0]).values()]
     first_runs = [runs[0] for runs in tuning.values()] or scored
 
     def plan() -> Schedule:
-        scales = {}
-        tried: dict[str, list[RunResult]] = {name: [] for name in tuning}
+        outcomes: Tried = {} if tried is None else tried
         for turn in range(len(LEARNING_RATE_SCALES) if tuning else 0):
             for name, runs in tuning.items():
-                tried[name].append((yield runs[turn]))
-        for name, outcomes in tried.items():
-            scales[name] = LEARNING_RATE_SCALES[best(outcomes)]
+                outcomes.setdefault(name, []).append((yield runs[turn]))
+        scales = {name: LEARNING_RATE_SCALES[best(found)] for name, found in outcomes.items()}
         for seed in spec.seeds:
-            for name in spec.variants:
-                run = spec.variant(name, seed)
+            for name, run in spec.runs(seed).items():
                 scale = run.learning_rate_scale * scales.get(name, 1.0)
                 results.append((yield _scored(run.model_copy(update={"learning_rate_scale": scale}), path)))
 
@@ -63,10 +65,27 @@ def best(outcomes: Sequence[RunResult]) -> int:
     return min(range(len(outcomes)), key=lambda position: rank(outcomes[position]))
 
 
-def assemble(comparison_id: str, spec: CompareSpec, results: Sequence[RunResult]) -> Comparison:
-    """The comparison of `results`, which are in the order of the schedule; its end may be missing."""
+def summarize_tuning(outcomes: Sequence[RunResult]) -> Tuning:
+    """What was tried for one variant, one outcome for each of `LEARNING_RATE_SCALES`, and what that cost."""
+    reached = [run.target.seconds if run.target and run.target.reached else None for run in outcomes]
+    return Tuning(
+        chosen=LEARNING_RATE_SCALES[best(outcomes)],
+        tried={f"{scale:g}": seconds for scale, seconds in zip(LEARNING_RATE_SCALES, reached, strict=True)},
+        seconds=math.fsum(run.seconds.training or 0.0 for run in outcomes),
+        samples=sum(run.samples or 0 for run in outcomes),
+    )
+
+
+def assemble(
+    comparison_id: str, spec: CompareSpec, results: Sequence[RunResult], tried: Tried | None = None
+) -> Comparison:
+    """The comparison of `results`, which are in the order of the schedule; its end may be missing. `tried` are the
+    runs that tuned the learning rates."""
     missing = len(spec.variants) * len(spec.seeds) - len(results)
-    note = f"not started, because the timeout had passed: {plural(missing, 'run')}, which `regatta resume` trains"
+    notes = [f"not started, because the timeout had passed: {plural(missing, 'run')}, which `regatta resume` trains"]
+    tuning = {
+        name: summarize_tuning(runs) for name, runs in (tried or {}).items() if len(runs) == len(LEARNING_RATE_SCALES)
+    }
     return verdict.assemble(
         comparison_id,
         results,
@@ -74,8 +93,17 @@ def assemble(comparison_id: str, spec: CompareSpec, results: Sequence[RunResult]
         job=spec.run.job,
         seeds=spec.seeds,
         margin=spec.margin,
-        notes=[note] if missing else [],
+        notes=[*(notes if missing else ()), *(_told(name, found) for name, found in tuning.items())],
+        tuning=tuning or None,
     )
+
+
+def _told(name: str, tuning: Tuning) -> str:
+    tried = ", ".join(
+        f"{scale}x {'missed' if value is None else seconds(value)}" for scale, value in tuning.tried.items()
+    )
+    cost = f"{seconds(tuning.seconds)} of training, {tuning.samples:,} samples"
+    return f"--tune-lr chose {tuning.chosen:g}x the learning rate for {name} (to the target: {tried}); it cost {cost}"
 
 
 def _scored(run: RunSpec, path: Path) -> Planned:

@@ -7,11 +7,10 @@ from dataclasses import asdict
 
 import numpy as np
 
-from orchestrator.measurements import GradientNoise
 from orchestrator.monitor.noise_scale import NoiseScaleEstimate
 from orchestrator.monitor.speed import Pace
 from orchestrator.monitor.stability import StabilityDetector
-from orchestrator.results import Finding
+from orchestrator.results import Finding, GradientNoise
 from orchestrator.spec.run import RunSpec
 from orchestrator.verdict.evidence import UNSTABLE_SPIKES
 from workers.messages import LARGE_BATCH_NORM, SMALL_BATCH_NORM

@@ -9,7 +9,7 @@ from orchestrator import text
 from orchestrator.report.findings import problems
 from orchestrator.report.repeating import command, environment_rows, spec_text
 from orchestrator.report.spending import NOTE, spending_table
-from orchestrator.report.standing import standings
+from orchestrator.report.standing import efficiency_text, standings
 from orchestrator.report.study import Study
 from orchestrator.report.terminal import run_facts, target_text
 
@@ -40,8 +40,15 @@ def _verdict(study: Study) -> list[str]:
     if study.comparison is None:
         return []
     found = study.comparison.verdict
-    parts = [f"**{escape(found.headline)}**", f"Confidence: {found.confidence}."]
-    for title, items in (("## Why", found.reasons), ("## What to try next", found.next_steps)):
+    parts = []
+    if (worth := found.distributing) is not None:
+        parts.append(f"Worth distributing? {escape(worth.answer)} {escape(efficiency_text(worth))}".rstrip())
+    parts += [f"**{escape(found.headline)}**", escape(found.numbers), f"Confidence: {found.confidence}."]
+    for title, items in (
+        ("## Mind", found.caveats),
+        ("## Why", found.reasons),
+        ("## What to try next", found.next_steps),
+    ):
         if items:
             parts += [title, "\n".join(f"- {_item(item)}" for item in items)]
     return [*parts, "## At a glance"]
@@ -67,6 +74,9 @@ def _standing(study: Study) -> str:
         "staleness": "staleness",
         "jitter": "jitter",
         "cost": "cost",
+        "per_update": "samples per update",
+        "updates": "updates",
+        "learning_rate": "learning rate",
         "findings": "findings",
     }
     shown = {key: title for key, title in columns.items() if table.used(key)}

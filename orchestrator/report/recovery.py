@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
-from orchestrator.measurements import Seconds, Throughput
 from orchestrator.metric_target import MetricTarget
-from orchestrator.results import RunResult, TargetResult
+from orchestrator.results import RunResult, Seconds, TargetResult, Throughput
 from orchestrator.store.metrics import METRICS, Metrics
-from orchestrator.store.summaries import staleness, utilization
+from orchestrator.store.summaries import first_learning_rate, staleness, utilization
 from orchestrator.text import is_number
 
 REASON = "interrupted: there is no result.json, because the driver died or is still running"
@@ -60,6 +59,8 @@ def _recover(path: Path, spec: Mapping[str, Any], plan: Mapping[str, Any]) -> Ru
         tasks=kinds,
         steps=steps,
         samples=samples,
+        samples_per_update=round(per_step) if per_step else None,
+        learning_rate=first_learning_rate(path),
         seconds=Seconds(elapsed=clock),
         throughput=Throughput(steps_per_s=rates[0], samples_per_s=rates[1]),
         target=_target(spec.get("target"), evaluations),

@@ -12,16 +12,15 @@ from orchestrator.report.findings import Problem, problems
 from orchestrator.report.markup import Child, Html, el, table
 from orchestrator.report.palette import colours
 from orchestrator.report.spending import spending_chart, spending_table
-from orchestrator.report.standing import standings
+from orchestrator.report.standing import efficiency_text, standings
 from orchestrator.report.study import Study
 from orchestrator.report.terminal import run_facts
 from orchestrator.report.timelines import usage_chart, usage_notes
-from orchestrator.results import Answer
+from orchestrator.results import Answer, Distributing
 from orchestrator.verdict.statistics import Estimate
 from orchestrator.verdict.wording import points
 
 _MOST_ITEMS = 8
-_LONG = 220
 _MOST_COLUMNS = 4
 _MOST_RUNS = 200
 _CONFIDENCE = {
@@ -33,19 +32,30 @@ _CONFIDENCE = {
 
 
 def verdict(study: Study) -> Html | None:
-    """Headline, confidence, reasons and advice."""
+    """Whether distributing is worth it; headline, numbers, confidence, caveats, reasons and advice."""
     if study.comparison is None:
         return None
     found = study.comparison.verdict
     return el(
         "section",
+        *_worth(found.distributing),
         el("p", "Verdict", class_="kicker"),
-        el("h2", found.headline, class_="headline" + (" long" if len(found.headline) > _LONG else "")),
+        el("h2", found.headline, class_="headline"),
+        el("p", found.numbers) if found.numbers else None,
         el("p", _CONFIDENCE[found.confidence], class_=f"badge {found.confidence}"),
+        _listed("Mind", found.caveats),
         _listed("Why", found.reasons),
         _listed("What to try next", found.next_steps),
         id="verdict",
     )
+
+
+def _worth(found: Distributing | None) -> list[Html]:
+    if found is None:
+        return []
+    efficiency = efficiency_text(found)
+    note = [el("p", efficiency, class_="note")] if efficiency else []
+    return [el("p", "Is it worth distributing?", class_="kicker"), el("p", el("strong", found.answer)), *note]
 
 
 def standing(study: Study) -> Html | None:
@@ -63,6 +73,9 @@ def standing(study: Study) -> Html | None:
         "staleness": "mean staleness, updates",
         "jitter": "jitter of the loss",
         "cost": "mean cost",
+        "per_update": "samples per update",
+        "updates": "updates, to the target if it was reached",
+        "learning_rate": "learning rate at the start",
         "findings": "findings",
     }
     colour = colours(study.modes)

@@ -7,10 +7,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from orchestrator.measurements import Parts
 from orchestrator.report.figures import Axis, Chart, figure, short
 from orchestrator.report.study import Study
-from orchestrator.results import RunResult
+from orchestrator.results import Parts, RunResult
 from orchestrator.text import plain, seconds
 
 COLOURS = {

@@ -8,9 +8,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.results import Comparison, Interval, RunResult, Verdict
+from orchestrator.results import Comparison, Distributing, Interval, RunResult, Verdict
 from orchestrator.text import MISSING, dollars, factor, is_number, number, plain, seconds
-from orchestrator.verdict.evidence import Modes, Point, Quality, Race, ended_alike, plan_quality, plan_race, race_points
+from orchestrator.verdict.evidence import (
+    Modes,
+    Point,
+    Quality,
+    Race,
+    ended_alike,
+    horizon_seconds,
+    plan_quality,
+    plan_race,
+    race_points,
+)
 from orchestrator.verdict.summary import summarize
 
 
@@ -33,6 +43,10 @@ class Standing:
     """Number of runs with a finding or failure."""
     jitter: str
     cost: str
+    per_update: str
+    updates: str
+    """Mean over the runs, up to the target if it was reached."""
+    learning_rate: str
 
 
 @dataclass(frozen=True)
@@ -71,7 +85,7 @@ def standings(modes: Modes, comparison: Comparison | None = None) -> Table:
 
 
 def _line(name: str, runs: Sequence[RunResult], race: Race, quality: Quality | None, speed: str) -> Standing:
-    summary = summarize(runs, race.horizon)
+    summary = summarize(runs, horizon_seconds({name: runs}, race))
     final = summary.final.get(quality.metric) if quality else None
     return Standing(
         name=plain(name),
@@ -86,6 +100,9 @@ def _line(name: str, runs: Sequence[RunResult], race: Race, quality: Quality | N
         troubled=f"{sum(bool(run.stability.findings or run.failures) for run in runs)}/{len(runs)}",
         jitter=number(summary.jitter, 3),
         cost=dollars(summary.cost),
+        per_update=MISSING if summary.samples_per_update is None else f"{summary.samples_per_update:,}",
+        updates=MISSING if summary.updates is None else f"{summary.updates:,.0f}",
+        learning_rate=number(summary.learning_rate, 3),
     )
 
 
@@ -132,6 +149,16 @@ def _speed(name: str, baseline: str | None, verdict: Verdict | None) -> str:
             ratio = _inverse(answer.ratio) if answer.winner == baseline else answer.ratio
             return factor(ratio.value, ratio.low, ratio.high)
     return MISSING
+
+
+def efficiency_text(distributing: Distributing) -> str:
+    """`Scaling efficiency against single (1 is linear): sync 0.62 [0.55, 0.70]`; empty if it was not measured."""
+    parts = []
+    for name, found in distributing.efficiency.items():
+        bounds = "" if found.low is None or found.high is None else f" [{found.low:.2f}, {found.high:.2f}]"
+        parts.append(f"{name} {found.value:.2f}{bounds}")
+    head = f"Scaling efficiency against {distributing.one_process} (1 is linear): "
+    return f"{head}{', '.join(parts)}" if parts else ""
 
 
 def _inverse(ratio: Interval) -> Interval:

@@ -92,6 +92,7 @@ def _assembled(path: Path, stored: Comparison | None, runs: Sequence[StoredRun],
         seeds=sorted({run.result.seed for run in runs}),
         margin=margin,
         notes=notes,
+        tuning=stored.tuning if stored else None,
     )
     return Study(comparison.comparison_id, comparison.job, {name: modes[name] for name in variants}, comparison)
 

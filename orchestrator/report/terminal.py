@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import text
 from orchestrator.report.spending import spending_table, spending_text
-from orchestrator.report.standing import Table, standings
+from orchestrator.report.standing import Table, efficiency_text, standings
 from orchestrator.results import Comparison, RunResult, Verdict
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _STYLES = {"high": "bold green", "moderate": "bold cyan", "low": "bold yellow", "none": "bold"}
 _WIDE = 100
-_COLUMNS = (  # attribute, title, alignment, whether cells may be broken into lines
+Column = tuple[str, str, str, bool]
+_COLUMNS: tuple[Column, ...] = (  # attribute, title, alignment, whether cells may be broken into lines
     ("name", "variant", "left", True),
     ("runs", "runs", "right", False),
     ("reached", "reached\ntarget", "right", False),
@@ -29,10 +30,16 @@ _COLUMNS = (  # attribute, title, alignment, whether cells may be broken into li
     ("findings", "findings", "left", True),
     ("troubled", "runs w/\nfindings", "right", False),
 )
+_UPDATES: tuple[Column, ...] = (
+    ("name", "variant", "left", True),
+    ("per_update", "samples\nper update", "right", False),
+    ("updates", "updates", "right", False),
+    ("learning_rate", "learning\nrate", "right", False),
+)
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Print a line per variant, then the verdict: headline, confidence, reasons and advice."""
+    """Print the variants, whether distributing is worth it, then the verdict: headline, numbers, reasons, advice."""
     from rich.text import Text
 
     modes = {name: mode.runs for name, mode in comparison.modes.items()}
@@ -42,11 +49,12 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         Text.assemble((text.plain(comparison.job, 200), "bold"), f": {', '.join(map(text.plain, modes))}; {seeds}")
     )
     table = standings(modes, comparison)
-    _print_table(table, console)
+    _print_table(table, _COLUMNS, console)
     if table.race.kind == "target":
         console.print(
             Text(f"Times are to {text.plain(table.race.goal)}, with everything that a run spends.", style="dim")
         )
+    _print_table(table, _UPDATES, console)
     _print_spending(modes, console)
     _print_verdict(comparison.verdict, console)
 
@@ -118,7 +126,7 @@ def target_text(result: RunResult) -> str:
     return f"{reached}; trained on for {text.seconds(target.further_seconds)}, {target.further_samples:,} samples"
 
 
-def _print_table(table: Table, console: Console) -> None:
+def _print_table(table: Table, columns: Sequence[Column], console: Console) -> None:
     from rich import box
     from rich.table import Table as Grid
     from rich.text import Text
@@ -127,7 +135,7 @@ def _print_table(table: Table, console: Console) -> None:
     # "3/3" gives the number of runs too. On a narrow terminal the interval of a ratio goes below it.
     narrow = console.width < _WIDE
     dropped = {"findings" if narrow else "troubled", "runs" if table.used("reached") else ""}
-    shown = [column for column in _COLUMNS if column[0] not in dropped and table.used(column[0])]
+    shown = [column for column in columns if column[0] not in dropped and table.used(column[0])]
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0 if narrow else 1), show_edge=False)
     for name, title, side, breaks in shown:
         grid.add_column(
@@ -174,6 +182,10 @@ def _print_verdict(verdict: Verdict, console: Console) -> None:
     from rich.text import Text
 
     console.print()
+    if verdict.distributing is not None:
+        console.print(Text.assemble(("Worth distributing? ", "bold"), text.plain(verdict.distributing.answer)))
+        if efficiency := efficiency_text(verdict.distributing):
+            console.print(_text(efficiency, "dim"))
     console.print(
         Text.assemble(
             ("Verdict: ", "bold"),
@@ -181,6 +193,9 @@ def _print_verdict(verdict: Verdict, console: Console) -> None:
             (f"  (confidence: {verdict.confidence})", "dim"),
         )
     )
+    if verdict.numbers:
+        console.print(_text(verdict.numbers))
+    _print_list("Mind", verdict.caveats, console)
     _print_list("Why", verdict.reasons, console)
     _print_list("Next", verdict.next_steps, console)
 

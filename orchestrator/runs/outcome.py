@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator.control.orders import Ended
-from orchestrator.measurements import Throughput
-from orchestrator.results import TargetResult
+from orchestrator.results import TargetResult, Throughput
 from orchestrator.spec.run import RunSpec
 from orchestrator.store import summaries
 from workers.messages import NOT_FINITE

@@ -11,11 +11,10 @@ from dataclasses import replace
 
 from orchestrator.control.coordinator import Tick
 from orchestrator.control.orders import Ended
-from orchestrator.measurements import Seconds, Utilization
 from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.plan.cost import cost
 from orchestrator.plan.topology import all_plans, count_by_type
-from orchestrator.results import FailureRecord, Finding, RunResult, Stability, Status
+from orchestrator.results import FailureRecord, Finding, RunResult, Seconds, Stability, Status, Utilization
 from orchestrator.runs.findings import Findings
 from orchestrator.runs.outcome import final, not_finite, target_result, throughput
 from orchestrator.sinks.fanout import Sink, Sinks
@@ -169,6 +168,8 @@ class Recorder:
             tasks=count_by_type(plans),
             steps=finished.steps if finished else self._steps or None,
             samples=finished.samples if finished else None,
+            samples_per_update=self._spec.samples_per_update,
+            learning_rate=summaries.first_learning_rate(self._store.path),
             seconds=Seconds(
                 launch=self._launch_seconds,
                 to_first_step=self._first_step,
@@ -223,7 +224,7 @@ class Recorder:
                 self._trained(attempt, news)
             case LegStarted():
                 plan = {"total_steps": news.total_steps, "global_batch": news.global_batch}
-                self._store.event(attempt, "leg_started", task, **plan)
+                self._store.event(attempt, "leg_started", task, **plan, learning_rate=news.learning_rate)
             case CheckpointFailed():
                 self._store.event(attempt, "checkpoint_failed", task, step=news.step, problem=news.problem)
             case CheckpointWritten():

@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from orchestrator.errors import SpecError
 from orchestrator.results import DEFAULT_MARGIN
 from orchestrator.spec.run import RunSpec
+from orchestrator.spec.updates import LearningRateScaling, fair_changes
 from orchestrator.spec.validation import shown, validated
 from orchestrator.spec.variants import expand, merge
 from workers.modes.registry import MODES
-from workers.settings import Flag, Seed
+from workers.settings import Count, Flag, Seed
 
 MAX_SEEDS = 1000
 
@@ -34,6 +35,10 @@ class CompareSpec(BaseModel):
     """Number of seeds per variant, or a list: 0,1,2."""
     margin: Annotated[Annotated[float, Field(gt=0, lt=1)], Flag("training")] = DEFAULT_MARGIN
     """Accuracies closer than this count as equal."""
+    global_batch_size: Annotated[Count | None, Flag("training", default="each variant's own")] = None
+    """Samples per update of every variant, instead of --batch-size; its replicas share them."""
+    lr_scaling: Annotated[LearningRateScaling, Flag("training")] = "none"
+    """How a variant's learning rate follows its samples per update, from the baseline's."""
     tune_lr: Annotated[bool, Flag("training")] = False
     """First tune each variant's learning rate, with equal budgets, on a seed that is not scored."""
 
@@ -41,8 +46,7 @@ class CompareSpec(BaseModel):
     def _variants_are_valid(self) -> Self:
         if len(set(self.seeds)) != len(self.seeds):
             raise SpecError("seeds", f"{list(self.seeds)} contains a seed twice")
-        for name in self.variants:
-            self.variant(name, self.seeds[0])
+        self.runs(self.seeds[0])
         return self
 
     @property
@@ -51,8 +55,16 @@ class CompareSpec(BaseModel):
 
     def variant(self, name: str, seed: int) -> RunSpec:
         """The spec of one run: variant `name` with `seed`."""
-        fields = merge(self.run.model_dump(), self.variants[name]) | {"variant": name, "seed": seed}
-        return type(self.run).make(fields)
+        return self.runs(seed)[name]
+
+    def runs(self, seed: int) -> dict[str, RunSpec]:
+        """The run of every variant with `seed`, with what makes them comparable (`orchestrator.spec.updates`)."""
+        shared = self.run.model_dump() | {"seed": seed}
+        runs = {
+            name: type(self.run).make(merge(shared, own) | {"variant": name}) for name, own in self.variants.items()
+        }
+        changes = fair_changes(runs, self.variants, self.global_batch_size, self.lr_scaling)
+        return {name: run.model_copy(update=changes[name]) for name, run in runs.items()}
 
     @classmethod
     def make(cls, values: Mapping[str, Any], kind: type[RunSpec] = RunSpec) -> Self:
@@ -100,7 +112,7 @@ def spec_schema(kind: type[RunSpec] = RunSpec) -> dict[str, Any]:
         "variants": {"type": "object", "additionalProperties": fields, "minProperties": 1},
         "seeds": {"anyOf": [comparison["seeds"], number]},
         "margin": comparison["margin"],
-        "tune_lr": comparison["tune_lr"],
+        **{name: comparison[name] for name in ("global_batch_size", "lr_scaling", "tune_lr")},
     }
     schema["title"] = "Regatta spec"
     return schema

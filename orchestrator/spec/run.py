@@ -6,7 +6,6 @@ or in `workers.settings`: its type, limits, default, flag, and the docstring tha
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -15,18 +14,17 @@ from pydantic import Field, field_validator, model_validator
 
 from orchestrator.errors import SpecError
 from orchestrator.metric_target import MetricTarget
+from orchestrator.spec.conflicts import check_balance, check_local
 from orchestrator.spec.prices import check_prices
 from orchestrator.spec.resources import LabelKey, LabelSelector, Resources
 from orchestrator.spec.resources import check as check_resources
 from orchestrator.spec.secrets import check_names as check_secret_names
-from orchestrator.spec.validation import check_names, validated
-from orchestrator.spec.variants import file_name
+from orchestrator.spec.validation import RUN_ID_WORDS, check_names, is_run_id, validated
+from orchestrator.spec.variants import COMPARISON_FIELDS, file_name
 from workers.modes.registry import MODES, ModeTraits, traits
 from workers.settings import Flag, ReplicaSettings
 from workers.stragglers import Profile
 
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-RUN_ID_WORDS = "letters, digits, '.', '_' and '-' only, starting with a letter or digit, up to 100"
 Workers = Annotated[int, Field(ge=1, le=1024)]
 Seconds = Annotated[float, Field(gt=0, le=1e6)]
 
@@ -35,7 +33,7 @@ class RunSpec(ReplicaSettings):
     """The spec of one run: the settings of its replicas, and those that only the driver uses."""
 
     workers: Annotated[Workers, Flag("cluster", varies=True)] = 2
-    """Worker replicas."""
+    """Worker replicas, in modes that have several."""
     min_workers: Annotated[Workers | None, Flag("faults", default="all of them")] = None
     """Keep training with as few as this many workers if hosts are lost, and grow back at a checkpoint."""
     ps: Annotated[Annotated[int, Field(ge=0, le=256)], Flag("cluster")] = 1
@@ -104,7 +102,13 @@ class RunSpec(ReplicaSettings):
     variant: str | None = None
     """The variant of a comparison that this run belongs to."""
 
-    COMPARE_ONLY: ClassVar[tuple[str, ...]] = ("modes", "vary", "variants", "seeds", "margin", "tune_lr")
+    COMPARE_ONLY: ClassVar[tuple[str, ...]] = COMPARISON_FIELDS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_as_many_workers_as_its_mode(cls, values: Any) -> Any:
+        mode = MODES.get(values["mode"]) if isinstance(values, Mapping) and values.get("mode") in [*MODES] else None
+        return {**values, "workers": 1, "min_workers": None} if mode is not None and mode.alone else values
 
     @field_validator("mode")
     @classmethod
@@ -177,31 +181,27 @@ class RunSpec(ReplicaSettings):
                 f"give {self.devices_per_replica}, or 0 for CPUs",
             )
         if self.balance:
-            self._check_balance()
+            check_balance(self)
         if self.samples is not None and self.epochs is not None:
             raise SpecError("epochs", f"{self.epochs:g} given together with samples {self.samples}: give one of them")
         if self.backend == "local":
-            self._check_local()
+            check_local(self.address, self.gpus_per_worker)
         check_resources(self.resources)
         return self
-
-    def _check_local(self) -> None:
-        if self.address is not None:
-            raise SpecError("backend", f"local does not work with address {self.address}: leave one of them out")
-        if self.gpus_per_worker:
-            raise SpecError("backend", "local does not assign GPUs to workers: use ray")
-
-    def _check_balance(self) -> None:
-        if not self.traits.balances:
-            raise SpecError("balance", f"does not work with mode {self.mode}: leave it out")
-        if self.gpus_per_worker:
-            raise SpecError("balance", "does not work with GPUs, whose steps the CPU cannot time: leave it out")
-        if self.sharding in ("file", "off"):
-            raise SpecError("balance", f"does not work with sharding {self.sharding}: it splits batches of one stream")
 
     @property
     def traits(self) -> ModeTraits:
         return traits(self.mode)
+
+    @property
+    def batches_per_step(self) -> int:
+        """Batches that one counted step consumes."""
+        return self.traits.batches_per_step(self.workers, self.gpus_per_worker / self.devices_per_replica)
+
+    @property
+    def samples_per_update(self) -> int:
+        """Samples of one counted step, which updates the weights once."""
+        return self.batches_per_step * self.batch_size
 
     @property
     def replica(self) -> ReplicaSettings:
@@ -241,8 +241,3 @@ class RunSpec(ReplicaSettings):
     def check_names(cls, names: Mapping[str, Any]) -> None:
         """Raises SpecError for a name that is not a field of a run."""
         check_names(names, list(cls.model_fields), cls.COMPARE_ONLY)
-
-
-def is_run_id(text: str) -> bool:
-    """Whether `text` is a valid run id: usable as a folder name and in a shell without quotes."""
-    return _RUN_ID.fullmatch(text) is not None

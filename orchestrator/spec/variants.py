@@ -2,7 +2,8 @@
 
     modes: [sync, async]                                two variants, `sync` and `async`
     modes: {sync: {}, async: {learning_rate: 0.001}}    the same, with another learning rate for one of them
-    vary: {workers: [1, 2, 4]}                          every mode with every value: `sync workers=1`, ...
+    vary: {workers: [1, 2, 4]}                          every mode with every value: `sync workers=1`, ...; `single`
+                                                        has no number of workers, so that it is there once
     vary: {params.loop: [fit, custom]}                  a param of the job
     variants: {small: {batch_size: 16}, large: {...}}   any fields, by variant name
 
@@ -18,11 +19,11 @@ from math import prod
 from typing import Any
 
 from orchestrator.errors import SpecError
-from workers.modes.registry import MODES, traits
+from workers.modes.registry import COMPARED_BY_DEFAULT, MODES, traits
 
 Overrides = Mapping[str, Any]
-DEFAULT_MODES = ("sync", "async")
-"""Modes that are compared by default, the baseline first."""
+COMPARISON_FIELDS = ("modes", "vary", "variants", "seeds", "margin", "global_batch_size", "lr_scaling", "tune_lr")
+"""Fields that a comparison has and a run has not."""
 MAX_VARIANTS = 50
 _NOT_FOR_VARIANTS = {"job", "directory", "seed", "variant", "out", "run_id", "address", "timeout"}
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
@@ -103,9 +104,9 @@ def _by_mode(modes: Sequence[str] | Mapping[str, Overrides] | None, balance: boo
 
 def _chosen_modes(modes: Sequence[str] | Mapping[str, Overrides] | None) -> dict[str, dict[str, Any]]:
     if modes is None:
-        modes = DEFAULT_MODES
+        modes = COMPARED_BY_DEFAULT
     if isinstance(modes, str) or not isinstance(modes, Mapping | Sequence) or not modes:
-        raise SpecError("modes", f"{modes!r} is not allowed: give a list, such as [sync, async]")
+        raise SpecError("modes", f"{modes!r} is not allowed: give a list, such as [single, sync]")
     for name in modes:
         if name not in MODES:
             raise SpecError("modes", f"{name!r} is not allowed: {' or '.join(map(repr, MODES))}")
@@ -131,6 +132,8 @@ def _combine(
         raise SpecError("vary", f"gives {count:,} variants; the limit is {MAX_VARIANTS}")
     for (mode, own), values in product(modes.items(), product(*vary.values())):
         chosen = dict(zip(vary, values, strict=True))
+        if traits(mode).alone:
+            chosen.pop("workers", None)
         label = " ".join(f"{field.removeprefix('params.')}={value}" for field, value in chosen.items())
         yield " ".join(filter(None, (mode, label))), {**own, **chosen}
 

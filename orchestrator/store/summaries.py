@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 
-from orchestrator.measurements import Staleness, Timing, Utilization, WorkerTime
-from orchestrator.results import FailureRecord
+from orchestrator.results import FailureRecord, Staleness, Timing, Utilization, WorkerTime
 from orchestrator.store.metrics import Metrics
+from orchestrator.text import is_number
 from orchestrator.verdict.stragglers import straggler_index
 from workers.modes.registry import ModeTraits
 
@@ -43,6 +43,18 @@ def last_step(run: Path) -> int:
     """The highest step recorded so far; 0 if there is none."""
     with _reading(run) as metrics:
         return int(metrics.column("SELECT MAX(step) FROM steps")[0] or 0)
+
+
+def first_learning_rate(run: Path) -> float | None:
+    """The learning rate at which the run began; None if it never did."""
+    with _reading(run) as metrics:
+        rows = metrics.rows("SELECT detail FROM events WHERE kind = 'leg_started' ORDER BY time LIMIT 1")
+    try:
+        stored = json.loads(str(rows[0][0])) if rows else None
+    except ValueError:
+        return None
+    rate = stored.get("learning_rate") if isinstance(stored, dict) else None
+    return float(rate) if is_number(rate) else None
 
 
 def final_loss(run: Path) -> float | None:

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
-from orchestrator.measurements import Parts
+from orchestrator.results import Parts
 from orchestrator.store.metrics import Metrics
 from workers.messages import CALLBACKS, CHECKPOINT, RECOVERY, VALIDATION, Spent
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.verdict.contrast import Question
 from orchestrator.verdict.evidence import Modes, Quality, Race
+from orchestrator.verdict.statistics import seeds_to_halve
 from orchestrator.verdict.stragglers import straggler_reasons
 from orchestrator.verdict.wording import FEWEST_SEEDS, Ruling, margin_text
 
@@ -59,9 +60,10 @@ def _for_pair(modes: Modes, rulings: Mapping[Question, Ruling], quality: Quality
             steps.append(f"Tune the learning rate of {loser} (--tune-lr) before rejecting it{why}.")
     low, high = c.advantage.low, c.advantage.high
     if time.enough and not time.winner and low and high and max(high, 1 / low) > 1.25:
+        need = seeds_to_halve(c.pairs.n)
         steps.append(
-            f"The interval still allows {c.variant} to be {low:.2f}x to {high:.2f}x as fast as {c.other}: "
-            "four times as many seeds would halve it."
+            f"Run {need} seeds (--seeds {need}) to halve the interval of {c.variant} against {c.other}, "
+            f"{low:.2f}x to {high:.2f}x as fast."
         )
     if any(stability.contrast.counts.bad):
         steps.append("Read the findings and logs of the failed or unstable runs before trusting either variant.")

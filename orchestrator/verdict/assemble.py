@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from orchestrator.results import DEFAULT_MARGIN, Comparison, ModeResults, RunResult
-from orchestrator.verdict.evidence import plan_race
+from orchestrator.results import DEFAULT_MARGIN, Comparison, ModeResults, RunResult, Tuning
+from orchestrator.verdict.evidence import horizon_seconds, plan_race
 from orchestrator.verdict.judge import judge
 from orchestrator.verdict.summary import summarize
 
@@ -22,13 +22,14 @@ def assemble(
     seeds: Sequence[int],
     margin: float = DEFAULT_MARGIN,
     notes: Sequence[str] = (),
+    tuning: Mapping[str, Tuning] | None = None,
 ) -> Comparison:
     """The comparison of `results`, given in the order in which the runs began; the first variant is the baseline.
 
     `notes` are added to the reasons of the verdict, for facts that the results do not hold.
     """
     modes = {name: tuple(result for result in results if result.variant_name == name) for name in variants}
-    horizon = plan_race(modes).horizon
+    horizon = horizon_seconds(modes, plan_race(modes))
     interleaved = took_turns([result.variant_name for result in results])
     reasons = [*([] if interleaved else [ONE_AFTER_ANOTHER]), *notes]
     if shrunk := [result.run_id for result in results if result.fewest_workers is not None]:
@@ -41,7 +42,8 @@ def assemble(
         margin=margin,
         interleaved=interleaved,
         modes={name: ModeResults(runs=runs, summary=summarize(runs, horizon)) for name, runs in modes.items()},
-        verdict=judge(modes, variants[0], margin, reasons),
+        verdict=judge(modes, variants[0], margin, reasons, tuned=tuning is not None),
+        tuning=tuning,
     )
 
 

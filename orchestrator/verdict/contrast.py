@@ -179,5 +179,6 @@ def count_bad(x: Sequence[Point], y: Sequence[Point]) -> Counts:
 def _ratio(question: Question, variant: str, other: str, x: Sequence[Point], y: Sequence[Point]) -> Contrast:
     """A contrast of times or costs, where less is better: the advantage is the other's value over the variant's."""
     pairs = pair(x, y)
-    advantage = geometric_mean_ratio(pairs.y, pairs.x, paired=pairs.paired)
+    missed = all(point.bad for point in (*x, *y))  # two horizons, whose ratio would look like a measurement
+    advantage = UNKNOWN if missed else geometric_mean_ratio(pairs.y, pairs.x, paired=pairs.paired)
     return Contrast(question, variant, other, count_bad(x, y), pairs, advantage, margin=1 + TIME_MARGIN)

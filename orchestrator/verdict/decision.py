@@ -34,10 +34,17 @@ class Decision:
     other: str
     winner: str | None
     clause: str
+    """The numbers."""
     confidence: Confidence
+    short: str = "No clear winner"
+    """How much better the winner is "than" the loser, such as `2.1x sooner`; without a winner, the headline."""
     by_quality: bool = False
     advantage: float = 1.0
     """The winner's advantage in time, which ranks several winners."""
+
+    @property
+    def loser(self) -> str:
+        return self.other if self.winner == self.variant else self.variant
 
 
 def decide(rulings: Rulings, race: Race, quality: Quality | None) -> Decision:
@@ -49,7 +56,7 @@ def decide(rulings: Rulings, race: Race, quality: Quality | None) -> Decision:
         faster = c.favours() or c.variant
         seen = f" Observed: {faster} {speed_phrase(c, race, faster)}." if c.advantage.value else ""
         head = f"Proves nothing yet: {seeds} comparable seed{'s' * (seeds != 1)} of {c.variant} and {c.other}"
-        return _undecided(c, f"{head}, at least {FEWEST_SEEDS} needed.{seen}", "none")
+        return _undecided(c, f"{head}, at least {FEWEST_SEEDS} needed.{seen}", "none", f"Too few seeds: {seeds}")
     if final is not None and quality is not None:
         if final.winner:
             return _by_quality(final, time, race, quality)
@@ -59,7 +66,9 @@ def decide(rulings: Rulings, race: Race, quality: Quality | None) -> Decision:
         return _by_time_alone(time, race, "final quality was not measured")
     equal = final is not None and final.equal
     if c.advantage.value is None:
-        return _undecided(c, f"Not enough evidence: {time_reason(time, race)}", "none")
+        nobody = race.kind == "target" and c.counts.bad == c.counts.runs != (0, 0)
+        short = "No winner: no run reached the target" if nobody else "Not enough evidence"
+        return _undecided(c, f"Not enough evidence: {time_reason(time, race)}", "none", short)
     reason = time_reason(time, race).removeprefix("time: no difference shown: ")
     clause = f"No difference shown between {c.variant} and {c.other}: {reason}"
     if equal and final and quality:
@@ -91,22 +100,27 @@ def decide_all(
     winners = {d.winner for d in decisions}
     level = min((d.confidence for d in decisions), key=_LEVELS.index)
     winner = winners.pop() if len(winners) == 1 else None
+    nearest = min(decisions, key=lambda d: d.advantage) if winner else decisions[0]
+    if winner is None and len({d.short for d in decisions}) > 1:
+        nearest = replace(nearest, short=Decision.short)
     clauses = [d.clause if d.winner == winner else f"{d.winner} beats {d.variant}: {d.clause}" for d in decisions]
-    return replace(decisions[0], winner=winner, clause="; ".join(clauses), confidence=level)
+    return replace(nearest, winner=winner, clause="; ".join(clauses), confidence=level)
 
 
 def _by_quality(final: Ruling, time: Ruling, race: Race, quality: Quality) -> Decision:
     c, winner = final.contrast, final.winner or ""
     if final.by_counts:
         clause = f"it lost fewer runs (failed or not finite: {count_text(c)}, {p_text(final.p_value)})"
+        short = "fewer lost runs"
     else:
         amount = advantage_text(c, winner).lstrip("+")
+        short = f"final {quality.metric} {_rounded(c, winner)} better"
         clause = f"its final {quality.metric} is {amount} better than {final.loser}'s ({p_text(final.p_value)})"
     caps: list[Confidence] = []
     if time.winner == final.loser:
         clause += f", though {_lead(time, race, final.loser)}"
         caps.append("moderate")
-    return _decision(final, clause, time, caps, by_quality=True)
+    return replace(_decision(final, clause, time, caps, by_quality=True), short=short)
 
 
 def _by_time(time: Ruling, final: Ruling, race: Race, quality: Quality) -> Decision:
@@ -117,13 +131,13 @@ def _by_time(time: Ruling, final: Ruling, race: Race, quality: Quality) -> Decis
         return _undecided(time.contrast, f"No winner: {_lead(time, race, winner)}, but {reason}", "low")
     if final.equal:
         clause = f"at equal {quality.metric} ({p_text(c.p_equal, 'TOST p')})"
-        return _decision(time, f"{_lead(time, race)} {clause}", time, [])
+        return _by_speed(time, race, f"{_lead(time, race)} {clause}", [])
     if final.enough and c.not_worse(winner) and not c.at_target:
         clause = f"with final {quality.metric} not worse by {margin_text(c)} or more ({advantage_text(c, winner)})"
-        return _decision(time, f"{_lead(time, race)} {clause}", time, [])
+        return _by_speed(time, race, f"{_lead(time, race)} {clause}", [])
     if c.at_target and winner in _all_reached(time.contrast):
         clause = f"{_lead(time, race)}; runs stopped there, so final {quality.metric} does not count"
-        return _decision(time, clause, time, ["moderate"])
+        return _by_speed(time, race, clause, ["moderate"])
     seen = advantage_text(c, winner)
     return _by_time_alone(time, race, f"equal final {quality.metric} is not shown ({winner}: {seen})")
 
@@ -132,8 +146,25 @@ def _by_time_alone(time: Ruling, race: Race, doubt: str) -> Decision:
     """Speed alone is no win, but reaching the target sooner on every seed is one, with low confidence."""
     winner = time.winner or ""
     if race.kind == "target" and winner in _all_reached(time.contrast):
-        return _decision(time, f"{_lead(time, race)}, but {doubt}", time, ["low"])
+        return _by_speed(time, race, f"{_lead(time, race)}, but {doubt}", ["low"])
     return _undecided(time.contrast, f"No winner: {_lead(time, race, winner)}, but {doubt}", "low")
+
+
+def _by_speed(time: Ruling, race: Race, clause: str, caps: Sequence[Confidence]) -> Decision:
+    c, winner = time.contrast, time.winner or ""
+    if time.by_counts:
+        short = "more runs reached the target" if race.kind == "target" else "more runs reached the end"
+    else:
+        short = f"{_rounded(c, winner)} {'faster' if race.kind == 'rate' else 'sooner'}"
+    return replace(_decision(time, clause, time, caps), short=short)
+
+
+def _rounded(c: Contrast, winner: str) -> str:
+    """The winner's advantage without its interval: `2.1x`, `12x`, `1.06x` or `1.5 points`."""
+    value = c.seen_from(winner).value
+    if c.neutral and value is not None:
+        return f"{value:.{2 if value < 1.1 else 1 if value < 10 else 0}f}x"
+    return advantage_text(c, winner).partition(" [")[0].lstrip("+")
 
 
 def _decision(
@@ -148,11 +179,11 @@ def _decision(
         limits.append("moderate")
     advantage = time.contrast.seen_from(winner).value or 1.0
     level = min(limits, key=_LEVELS.index)
-    return Decision(c.variant, c.other, winner, clause, level, by_quality, advantage)
+    return Decision(c.variant, c.other, winner, clause, level, by_quality=by_quality, advantage=advantage)
 
 
-def _undecided(c: Contrast, clause: str, confidence: Confidence) -> Decision:
-    return Decision(c.variant, c.other, None, clause, confidence)
+def _undecided(c: Contrast, clause: str, confidence: Confidence, short: str = Decision.short) -> Decision:
+    return Decision(c.variant, c.other, None, clause, confidence, short)
 
 
 def _confidence_in_none(c: Contrast, equal: bool) -> Confidence:

@@ -82,6 +82,13 @@ def plan_race(modes: Modes) -> Race:
     return Race("rate", "samples/s", longest(map(_seconds_per_sample, finished)))
 
 
+def horizon_seconds(modes: Modes, race: Race) -> float | None:
+    """Seconds that a missed target counts as, also where the race is not for seconds."""
+    if race.kind != "rate":
+        return race.horizon
+    return longest(run.seconds.training for group in modes.values() for run in group)
+
+
 def race_points(runs: Sequence[RunResult], race: Race) -> list[Point]:
     """Time of each run; a miss counts as the horizon. Runs without a measurement are absent."""
     points = []

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from orchestrator.errors import UsageError
 from orchestrator.results import DEFAULT_MARGIN, Answer, Interval, Verdict
 from orchestrator.verdict.advice import next_steps
+from orchestrator.verdict.caveats import caveats
 from orchestrator.verdict.clocks import clock_reasons
 from orchestrator.verdict.contrast import Contrast, Contrasts
 from orchestrator.verdict.decision import Decision, Rulings, decide, decide_all
+from orchestrator.verdict.distributing import called, distributing
 from orchestrator.verdict.evidence import Modes, Quality, Race, plan_quality, plan_race
 from orchestrator.verdict.scaling import scaling_reasons
 from orchestrator.verdict.statistics import Estimate, holm
@@ -27,10 +29,18 @@ from orchestrator.verdict.wording import (
 ALPHA = 0.05
 
 
-def judge(modes: Modes, baseline: str, margin: float = DEFAULT_MARGIN, notes: Sequence[str] = ()) -> Verdict:
+def judge(
+    modes: Modes,
+    baseline: str,
+    margin: float = DEFAULT_MARGIN,
+    notes: Sequence[str] = (),
+    *,
+    tuned: bool = False,
+) -> Verdict:
     """The verdict on any number of variants, each compared with the baseline.
 
-    Accuracies that differ by less than `margin` count as equal. `notes` come before the reasons.
+    Accuracies that differ by less than `margin` count as equal. `notes` come before the reasons. `tuned`: the learning
+    rate of every variant was tuned.
 
     Raises:
         UsageError: the baseline is not one of the variants, or the margin is not above 0.
@@ -44,10 +54,16 @@ def judge(modes: Modes, baseline: str, margin: float = DEFAULT_MARGIN, notes: Se
         return Verdict(winner=None, headline="Not enough evidence: only one variant", confidence="none")
     ruled, final = _ruled(modes, baseline, margin)
     answers = [answer for rulings in ruled for answer in to_answers(rulings, race, quality)]
+    better = f"{final.short} than {called(final.loser, modes)}"
     return Verdict(
         winner=final.winner,
-        headline=f"Use {final.winner}: {final.clause}" if final.winner else final.clause,
+        headline=f"Use {final.winner}: {better}" if final.winner else final.short,
+        numbers=final.clause[:1].upper() + final.clause[1:] if final.winner else final.clause,
         confidence=final.confidence,
+        distributing=distributing(
+            modes, lambda names, alone: _decisions(modes, margin, [(name, alone) for name in names])[1]
+        ),
+        caveats=tuple(caveats(modes, tuned=tuned)),
         answers=tuple(answers),
         reasons=(
             *notes,
@@ -63,18 +79,17 @@ def judge(modes: Modes, baseline: str, margin: float = DEFAULT_MARGIN, notes: Se
 
 def _ruled(modes: Modes, baseline: str, margin: float) -> tuple[list[Rulings], Decision]:
     """The rulings on each variant against the baseline, and the decision over all of them."""
+    ruled, decisions = _decisions(modes, margin, [(name, baseline) for name in modes if name != baseline])
+    final = decide_all(decisions, lambda best, rest: _decisions(modes, margin, [(best, name) for name in rest])[1])
+    return ruled, final
+
+
+def _decisions(modes: Modes, margin: float, pairs: Sequence[tuple[str, str]]) -> tuple[list[Rulings], list[Decision]]:
+    """The rulings and the decision on each pair of variants."""
     race, quality = plan_race(modes), plan_quality(modes)
     contrasts = Contrasts(modes, race, quality, margin)
-
-    def decisions(ruled: Sequence[Rulings]) -> list[Decision]:
-        return [decide(rulings, race, quality) for rulings in ruled]
-
-    ruled = rule_all([contrasts.between(name, baseline) for name in modes if name != baseline])
-    final = decide_all(
-        decisions(ruled),
-        lambda best, rest: decisions(rule_all([contrasts.between(best, name) for name in rest])),
-    )
-    return ruled, final
+    ruled = rule_all([contrasts.between(*pair) for pair in pairs])
+    return ruled, [decide(rulings, race, quality) for rulings in ruled]
 
 
 def rule_all(groups: Sequence[Sequence[Contrast]]) -> list[Rulings]:

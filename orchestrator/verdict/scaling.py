@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from orchestrator.results import RunResult
-from orchestrator.verdict.evidence import Modes, Point, is_positive, pair
+from orchestrator.verdict.evidence import Modes, Pairs, Point, is_positive, pair
 from orchestrator.verdict.statistics import Estimate, geometric_mean_ratio
 
 
@@ -27,7 +27,7 @@ def scaling_reasons(modes: Modes) -> list[str]:
             continue
         fewest = min(sizes)
         for workers in sorted(sizes.keys() - {fewest}):
-            pairs = pair(_rates(sizes[workers][0]), _rates(sizes[fewest][0]))
+            pairs = rates(sizes[workers][0], sizes[fewest][0])
             found = scaling_efficiency(pairs.x, pairs.y, workers / fewest, paired=pairs.paired)
             if found.value is not None:
                 bounds = "" if found.low is None else f" [{found.low:.2f}, {found.high:.2f}]"
@@ -39,8 +39,12 @@ def scaling_reasons(modes: Modes) -> list[str]:
     return reasons
 
 
-def _rates(runs: Sequence[RunResult]) -> list[Point]:
-    return [Point(run.seed, rate) for run in runs if is_positive(rate := run.throughput.samples_per_s)]
+def rates(many: Sequence[RunResult], few: Sequence[RunResult]) -> Pairs:
+    """Measured throughputs of two variants' runs."""
+    x, y = (
+        [Point(r.seed, rate) for r in runs if is_positive(rate := r.throughput.samples_per_s)] for runs in (many, few)
+    )
+    return pair(x, y)
 
 
 def scaling_efficiency(many: Sequence[float], few: Sequence[float], workers: float, *, paired: bool = True) -> Estimate:

@@ -102,6 +102,20 @@ def equivalence(x: Sequence[float], y: Sequence[float], margin: float, *, paired
     return float(stdtr(moments.df, (abs(moments.mean) - margin) / moments.se))
 
 
+def seeds_to_halve(n: int) -> int:
+    """Pairs that make Student's interval of `n` pairs half as wide, if the spread stays the same.
+
+    The smallest m with t(0.975, m-1) / sqrt(m) at most half of that of n >= 2. Under 4 n for small n, whose quantiles
+    are large.
+    """
+    from scipy.special import stdtrit
+
+    def width(pairs: int) -> float:
+        return float(stdtrit(pairs - 1, (1 + LEVEL) / 2)) / math.sqrt(pairs)
+
+    return next(m for m in range(n, 4 * n + 2) if width(m) <= width(n) / 2)
+
+
 def fewer_failures(bad_x: int, n_x: int, bad_y: int, n_y: int) -> float | None:
     """Fisher's exact test: two-sided p-value of "both sides fail equally often".
 

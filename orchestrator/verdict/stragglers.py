@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
 
-from orchestrator.measurements import Timing
-from orchestrator.results import RunResult
+from orchestrator.results import RunResult, Timing
 from orchestrator.verdict.evidence import Modes, is_positive
 from workers.modes.registry import MODES
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from orchestrator.results import RunResult, Summary
 from orchestrator.verdict.evidence import is_interrupted, longest
 from orchestrator.verdict.survival import restricted_mean
+
+T = TypeVar("T")
 
 
 def summarize(runs: Sequence[RunResult], horizon: float | None) -> Summary:
     """One variant over its seeds. Each mean is over the runs that have a measurement, and null if none has.
 
     Seconds and samples to the target are restricted means (Kaplan-Meier): a run that missed the target counts as
-    `horizon` seconds, the same for all variants of a comparison (`Race.horizon`).
+    `horizon` seconds, the same for all variants of a comparison (`evidence.horizon_seconds`).
     """
     with_target = [run for run in runs if run.target is not None]
     reached = [run for run in with_target if run.target is not None and run.target.reached]
@@ -40,7 +43,21 @@ def summarize(runs: Sequence[RunResult], horizon: float | None) -> Summary:
         staleness_mean=_mean(run.staleness.mean for run in runs if run.staleness is not None),
         jitter=_mean(run.stability.jitter for run in runs),
         cost=_mean(run.cost for run in runs),
+        updates=_mean(map(_updates, runs)),
+        samples_per_update=common(run.samples_per_update for run in runs),
+        learning_rate=common(run.learning_rate for run in runs),
     )
+
+
+def common(values: Iterable[T]) -> T | None:
+    """The value that all runs share; None if they differ."""
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else None
+
+
+def _updates(run: RunResult) -> int | None:
+    """Updates until the target, if it was reached; else of the whole run."""
+    return run.target.steps if run.target is not None and run.target.reached and run.target.steps else run.steps
 
 
 def _restricted(

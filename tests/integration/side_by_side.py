@@ -1,4 +1,4 @@
-"""Regatta's synchronous mode and plain Keras on the same data, both in this one process.
+"""Regatta's modes `single` (one replica) and `sync` (more), and plain Keras on the same data, both in this one process.
 
     python -m tests.integration.side_by_side REPLICAS JOB.py ANSWER.json [PARAMS, as JSON]...
 
@@ -76,7 +76,7 @@ def load(job: str, params: Mapping[str, Any]) -> Any:
 def ours(job: str, params: Mapping[str, Any], replicas: int) -> dict[str, Any]:
     from tests.made import assignment, leg, settings
     from workers.messages import Task
-    from workers.modes.sync import SyncMode
+    from workers.modes.mode import make_mode
     from workers.news import StepBatch
     from workers.training.loop import train
     from workers.training.trainer import Trainer
@@ -84,10 +84,10 @@ def ours(job: str, params: Mapping[str, Any], replicas: int) -> dict[str, Any]:
 
     loaded = load(job, params)
     config = {"cluster": {"worker": ["localhost:1"]}, "task": {"type": "worker", "index": 0}}
-    fields = {"params": params, "batch_size": BATCH, "seed": SEED}
+    fields = {"params": params, "batch_size": BATCH, "seed": SEED, "mode": "single" if replicas == 1 else "sync"}
     given = assignment(Task("worker", 0), config, job=job, **fields)
     events: list[Any] = []
-    trainer = Trainer(given, loaded, SyncMode(given, loaded), events.append)
+    trainer = Trainer(given, loaded, make_mode(given, loaded), events.append)
     trainer.prepare()
     asked = settings(job, **fields, samples=STEPS * BATCH * replicas, steps_per_call=1)
     train(trainer, leg("leg", of=asked))

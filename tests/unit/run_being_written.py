@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.measurements import Seconds
-from orchestrator.results import Finding, RunResult, TargetResult
+from orchestrator.results import Finding, RunResult, Seconds, TargetResult
 from orchestrator.store.directory import RunStore
 from tests.made import in_order, status
 from workers.messages import Task

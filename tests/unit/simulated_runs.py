@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.measurements import Seconds, Throughput
-from orchestrator.results import Comparison, FailureRecord, Finding, RunResult, Stability, TargetResult
+from orchestrator.results import (
+    Comparison,
+    FailureRecord,
+    Finding,
+    RunResult,
+    Seconds,
+    Stability,
+    TargetResult,
+    Throughput,
+)
 from orchestrator.verdict import assemble
 
 STEADY = (0.98, 1.01, 1.0, 0.99, 1.02, 1.0, 1.01, 0.98, 1.0, 1.01)

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.measurements import Seconds, Staleness
-from orchestrator.results import RunResult
+from orchestrator.results import RunResult, Seconds, Staleness
 from orchestrator.store.directory import RunStore
 from tests.unit.simulated_runs import a_run
 from workers.messages import Task

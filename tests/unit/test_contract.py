@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from orchestrator import errors, measurements, results
+from orchestrator import errors, results
 from orchestrator.store.metrics import TABLES
 
 pytestmark = pytest.mark.unit
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.unit
 PAGE = (Path(__file__).parents[2] / "docs/contract.md").read_text()
 NAMED = set(re.findall(r"`([a-z_0-9]+)`", PAGE))
 RESULT = [
-    results.RunResult, measurements.Seconds, measurements.Parts, measurements.Throughput, results.TargetResult,
-    measurements.Staleness, results.Finding, results.Stability, measurements.GradientNoise, measurements.Utilization,
-    measurements.WorkerTime, measurements.Timing, results.FailureRecord,
+    results.RunResult, results.Seconds, results.Parts, results.Throughput, results.TargetResult,
+    results.Staleness, results.Finding, results.Stability, results.GradientNoise, results.Utilization,
+    results.WorkerTime, results.Timing, results.FailureRecord,
 ]  # fmt: skip
 COMPARISON = [
     results.Comparison, results.ModeResults, results.Summary, results.Verdict, results.Answer, results.Interval,

@@ -57,6 +57,11 @@ def set_learning_rate(model: keras.Model, rate: float | None, scale: float) -> N
     variable.assign((float(variable.numpy()) if rate is None else rate) * scale)
 
 
+def learning_rate(model: keras.Model) -> float:
+    """The optimizer's learning rate now: of its variable, or of its schedule at its number of iterations."""
+    return float(innermost(model.optimizer).learning_rate)
+
+
 def learning_rate_variable(model: keras.Model) -> Any:
     """The variable that holds the optimizer's learning rate; None if it follows a schedule."""
     variable = getattr(innermost(model.optimizer), "_learning_rate", None)

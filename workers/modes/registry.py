@@ -30,6 +30,8 @@ class ModeTraits:
     """Supports `balance`: faster workers get a larger share of each step's samples."""
     calls_in_flight: int = 1
     """Calls scheduled per worker at a time."""
+    alone: bool = False
+    """Has one worker, whatever a spec says: what distributing is measured against."""
 
     def load(self) -> Any:
         """Import and return the class of the mode."""
@@ -64,6 +66,11 @@ class ModeTraits:
 
 
 MODES: dict[str, ModeTraits] = {
+    "single": ModeTraits(
+        implementation="workers.modes.sync:SyncMode",  # which exchanges nothing if it has one worker
+        summary="one process trains alone, with the samples per update of the mode it is compared with",
+        alone=True,
+    ),
     "sync": ModeTraits(
         implementation="workers.modes.sync:SyncMode",
         summary="all workers take each step together; gradients are averaged by all-reduce",
@@ -78,6 +85,8 @@ MODES: dict[str, ModeTraits] = {
         calls_in_flight=2,
     ),
 }
+COMPARED_BY_DEFAULT = ("single", "sync", "async")
+"""The baseline first."""
 
 
 def traits(mode: str) -> ModeTraits:

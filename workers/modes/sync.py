@@ -73,7 +73,7 @@ class SyncMode:
         batch = first_batch(stream, "train_dataset")
         with self._strategy.scope():
             self.model: keras.Model = make_model(self._job, seed, batch)
-        refuse_unsupported(self.model, "sync", workers=self._replicas, merges=self._replicas > 1)
+        refuse_unsupported(self.model, self._settings.mode, workers=self._replicas, merges=self._replicas > 1)
         # The noise scale compares two batch sizes, which unequal shares do not have.
         norms = SquareNorms() if self._settings.gradient_noise and not self._settings.balance else None
         self._reducer = reducer = Reducer(self._timer, self._memory)

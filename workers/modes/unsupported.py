@@ -33,15 +33,15 @@ def refuse_unsupported(model: keras.Model, mode: str, *, workers: int, merges: b
         for setting in ("gradient_accumulation_steps", "ema_overwrite_frequency"):
             value = getattr(innermost(optimizer), setting, None)
             if value:
-                remedy = "train with one worker" if mode == "sync" else "train with one worker in mode sync"
                 raise UnsupportedOptimizerError(
                     f"the optimizer's {setting}={value} does not work with several replicas in mode {mode}: Keras "
-                    f"cannot do it under tf.distribute. Leave it out (more workers accumulate as well), or {remedy}."
+                    "cannot do it under tf.distribute. Leave it out (more workers accumulate as well), or train in "
+                    "mode single."
                 )
     stateful = [layer.name for layer in model._flatten_layers() if getattr(layer, "stateful", False)]
     if stateful and workers > 1:
         raise StatefulLayerError(
             f"the layer {stateful[0]!r} is stateful: it keeps a state for every row of its batches, and with "
             f"{workers} workers each would continue from rows of another's batch. Leave stateful=True out, or train "
-            "with one worker."
+            "in mode single."
         )

@@ -13,6 +13,7 @@ from dataclasses import replace
 from workers.messages import CALLBACKS, NOT_FINITE, PREEMPTED, RESIZED, ROLLBACK, VALIDATION, Leg, Start
 from workers.model import state
 from workers.model.finalize import finalize, is_finalized
+from workers.model.learning_rate import learning_rate
 from workers.modes.mode import Call, Consult, Decision, Phases
 from workers.modes.registry import traits
 from workers.news import Deciding, LegStarted
@@ -136,7 +137,7 @@ class _LegRun:
                 memory = self._start_snapshot.callbacks if self._start_snapshot else None
                 self._callbacks.start_at(self._epochs.number, first.end, memory, resumed=start.step > 0)
         self._phases.add("load", self._clock.loaded())
-        return replace(plan, clock=self._clock.seconds)
+        return replace(plan, clock=self._clock.seconds, learning_rate=learning_rate(self._model))
 
     def _count_epochs(self) -> Epochs:
         step = self._mode.step

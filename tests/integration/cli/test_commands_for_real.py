@@ -44,7 +44,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 
 def test_every_seed_of_every_mode_reaches_the_target(compared: tuple[Path, dict[str, Any], str]) -> None:
     _, document, _ = compared
-    assert set(document["modes"]) == {"sync", "async"}
+    assert set(document["modes"]) == {"single", "sync", "async"}
     for mode in document["modes"].values():
         assert [run["seed"] for run in mode["runs"]] == list(range(SEEDS))
         for run in mode["runs"]:
@@ -66,7 +66,7 @@ def test_the_document_is_the_one_promised(compared: tuple[Path, dict[str, Any], 
                 "attempts", "failures",
             } <= set(run)  # fmt: skip
             assert {"launch", "to_first_step", "training", "total"} <= set(run["seconds"])
-            assert (run["staleness"] is None) == (name == "sync")
+            assert (run["staleness"] is None) == (name != "async")
             assert run["utilization"]["gpu_percent"] is None
             assert run["cost"] is None
 
@@ -106,7 +106,7 @@ def test_report_shows_it_again(compared: tuple[Path, dict[str, Any], str]) -> No
     assert shown.returncode == 0, shown.stderr
     assert "Verdict" in shown.stdout
     listed = regatta("runs", folder / "runs", "--json", cwd=folder)
-    assert len(json.loads(listed.stdout)) == 2 * SEEDS
+    assert len(json.loads(listed.stdout)) == 3 * SEEDS
     assert document["job"] in shown.stdout
 
 

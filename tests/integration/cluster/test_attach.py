@@ -49,7 +49,7 @@ def call(head: Head, folder: Path, *arguments: str, **env: str) -> Any:
 
 
 @pytest.mark.parametrize("how", ["gcs", slow("client")])
-def test_both_modes_train_there(head: Head, folder: Path, how: str) -> None:
+def test_every_mode_trains_there(head: Head, folder: Path, how: str) -> None:
     address = getattr(head, how)
     done = call(head, folder, "compare", "mine.py:Mine", "--seeds", "1", "--address", address, "--out", "out", "--json")
     assert done.returncode == 0, done.stderr
@@ -59,7 +59,8 @@ def test_both_modes_train_there(head: Head, folder: Path, how: str) -> None:
         assert run["status"] == "succeeded"
         assert run["target"]["reached"]
         logs = folder / "out" / "runs" / run["run_id"] / "logs"
-        assert {f"{'chief' if name == 'async' else 'worker'}-0.log", "worker-1.log"} <= {p.name for p in logs.iterdir()}
+        tasks = {"single": ["worker-0"], "sync": ["worker-0", "worker-1"], "async": ["chief-0", "worker-1"]}[name]
+        assert {f"{task}.log" for task in tasks} <= {p.name for p in logs.iterdir()}
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ def test_a_comparison_over_three_hosts(three: Three) -> None:
     before = [(host.received("eth0"), host.received("eth1")) for host in three.hosts]
     done = three.regatta(
         "compare", "mine.py:Mine", "--address", three.head.gcs, "--workers", "3", "--placement", "one-per-host",
-        "--interface", "10.77.1.0/24", "--seeds", "1", "--out", "compared", "--json",
+        "--interface", "10.77.1.0/24", "--seeds", "1", "--modes", "sync,async", "--out", "compared", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for mode in json.loads(done.stdout)["modes"].values():

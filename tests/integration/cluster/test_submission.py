@@ -129,7 +129,7 @@ def test_a_comparison_from_submission_to_its_files(cluster: Cluster) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert {mode: len(of["runs"]) for mode, of in document["modes"].items()} == {"sync": 1, "async": 1}
+    assert {mode: len(of["runs"]) for mode, of in document["modes"].items()} == {"single": 1, "sync": 1, "async": 1}
     assert "sync seed 0: done, reached val_accuracy>=0.95" in done.stderr
     assert "job_manager.py" not in done.stderr
 

@@ -1,4 +1,4 @@
-"""Models written for plain Keras train in both modes, unchanged, and with one worker as `model.fit` trains them."""
+"""Models written for plain Keras train in every mode, unchanged, and in one process as `model.fit` trains them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.integration import side_by_side
 from tests.integration.jobs_under_test.models import MODELS
 from tests.integration.local_runs import train
 from tests.marked import fast
+from workers.modes.registry import traits
 
 TOLERANCE = 1e-5
 TYPICAL = ("sequential_cnn", "several_inputs_and_outputs", "gan", "transformer")
@@ -18,7 +19,7 @@ TYPICAL = ("sequential_cnn", "several_inputs_and_outputs", "gan", "transformer")
 
 @pytest.fixture(scope="module")
 def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Models by the synchronous mode with one worker and by `fit`, in one process."""
+    """Models by mode `single` and by `fit`, in one process."""
     names = side_by_side.asked_for(request, "name")
     answer = tmp_path_factory.mktemp("models") / "answer.json"
     found = side_by_side.compare(1, "models.py", [{"model": name} for name in names], answer)
@@ -26,7 +27,7 @@ def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize("name", fast(MODELS, *TYPICAL))
-def test_one_synchronous_worker_is_fit(name: str, answers: dict[str, dict[str, Any]]) -> None:
+def test_one_process_is_fit(name: str, answers: dict[str, dict[str, Any]]) -> None:
     answer = answers[name]
     assert "error" not in answer, answer["error"]
     ours, plain = answer["ours"], answer["plain"]
@@ -36,6 +37,10 @@ def test_one_synchronous_worker_is_fit(name: str, answers: dict[str, dict[str, A
         assert mine["loss"] == pytest.approx(theirs["loss"], rel=TOLERANCE)
     for mine, theirs in zip(ours["weights"], plain["weights"], strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_one_synchronous_worker_is_one_process() -> None:
+    assert traits("sync").load() is traits("single").load()
 
 
 @pytest.mark.parametrize("name", fast(MODELS, "several_inputs_and_outputs"))

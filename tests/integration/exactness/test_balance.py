@@ -70,7 +70,7 @@ def test_losses_that_are_sums_count_every_sample_once() -> None:
 
 
 @pytest.mark.slow
-def test_the_command_tells_the_shares_and_the_comparison_has_all_three(cli: Any, tmp_path: Path) -> None:
+def test_the_command_tells_the_shares_and_the_comparison_has_all(cli: Any, tmp_path: Path) -> None:
     done = cli(
         "compare",
         "digits",
@@ -87,8 +87,8 @@ def test_the_command_tells_the_shares_and_the_comparison_has_all_three(cli: Any,
     )
     assert done.returncode == 0, done.stderr
     modes = json.loads(done.stdout)["modes"]
-    assert list(modes) == ["sync", "sync --balance", "async"]
-    plain, even, free = (modes[name]["runs"][0] for name in modes)
+    assert list(modes) == ["single", "sync", "sync --balance", "async"]
+    _, plain, even, free = (modes[name]["runs"][0] for name in modes)
     assert sum(even["shares"]) == 64
     assert even["shares"][1] < even["shares"][0]
     assert plain["shares"] is free["shares"] is None

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.measurements import Seconds
 from orchestrator.report import write_reports
-from orchestrator.results import Finding, Stability
+from orchestrator.results import Finding, Seconds, Stability
 from tests.integration import chromium_pipe
 from tests.integration.chromium_pipe import Chromium
 from tests.unit.stored_runs import store_run

@@ -47,7 +47,10 @@ def test_every_field_has_a_flag() -> None:
     spelled = {_spelled(name, flag) for name, flag in flagged.items()}
     assert spelled | {"--json", "--quiet", "--verbose"} == flags("run")
     assert spelled - {"--mode"} <= flags("compare")
-    assert flags("compare") - flags("run") == {"--modes", "--vary", "--seeds", "--margin", "--tune-lr"}
+    assert flags("compare") - flags("run") == {
+        *("--modes", "--vary", "--seeds", "--margin"),
+        *("--global-batch-size", "--lr-scaling", "--tune-lr"),
+    }
     assert flags("plan") == spelled - {"--out", "--run-id"} | {"--json"}
     assert spelled - {"--out"} <= flags("submit")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,18 +10,19 @@ import pytest
 from orchestrator.comparison.resume import remaining_runs, stored_comparison_spec
 from orchestrator.comparison.schedule import assemble, schedule
 from orchestrator.errors import UsageError
+from orchestrator.report import write_reports
 from orchestrator.results import RunResult
 from orchestrator.runs.execution import Planned
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.store.directory import RunStore, write_comparison, write_comparison_spec
-from tests.unit.comparison.test_schedule import result_of
+from tests.unit.comparison.test_schedule import TWO, result_of
 
 pytestmark = pytest.mark.unit
 
 
 def stored(path: Path, done: int) -> tuple[CompareSpec, list[Planned]]:
     """A comparison of two modes and two seeds with a comparison.json, of which `done` runs have results."""
-    spec = CompareSpec.make({"job": "digits", "seeds": 2})
+    spec = CompareSpec.make(TWO | {"seeds": 2})
     path.mkdir()
     write_comparison_spec(path, spec.model_dump(mode="json"))
     results: list[RunResult] = []
@@ -38,6 +40,20 @@ def stored(path: Path, done: int) -> tuple[CompareSpec, list[Planned]]:
         store.close()
     write_comparison(path, assemble(path.name, spec, results[:done]))
     return spec, planned
+
+
+def test_runs_that_failed_or_were_not_trained_follow_although_a_report_was_written(tmp_path: Path) -> None:
+    """`regatta report` of a comparison that crashed writes comparison.json."""
+    path = tmp_path / "c"
+    _, planned = stored(path, 3)
+    documents = [planned[1].path / "result.json", planned[2].path / "result.json"]
+    for document in documents:
+        stored_result = json.loads(document.read_text())
+        document.write_text(json.dumps(stored_result | {"status": "failed", "stop_reason": "not trained"}))
+    write_reports(path)
+    assert (path / "comparison.json").exists()
+    first_runs, _ = remaining_runs(stored_comparison_spec(path, {}), path, [], lambda _: None)
+    assert {one.run_id for one in first_runs} == {planned[1].run_id, planned[2].run_id}
 
 
 @pytest.mark.parametrize("done", [0, 1, 3])

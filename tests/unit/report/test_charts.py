@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.measurements import Parts, Seconds
 from orchestrator.report import html, png
 from orchestrator.report.bars import staleness_chart, time_chart
 from orchestrator.report.curves import loss_chart, metric_chart, resolution
@@ -21,7 +20,7 @@ from orchestrator.report.spending import spending, spending_chart, spending_tabl
 from orchestrator.report.stored import StoredRun, load_run
 from orchestrator.report.study import Study, load_study
 from orchestrator.report.timelines import usage_chart
-from orchestrator.results import RunResult
+from orchestrator.results import Parts, RunResult, Seconds
 from orchestrator.store.metrics import MetricsWriter
 from tests.unit.report.test_html import visible
 from tests.unit.simulated_runs import a_run, some_runs

@@ -76,7 +76,7 @@ def test_specs_are_frozen() -> None:
         ("out", "a\x1b[31m", "control characters"),
         ("out", "\udcff", "not text"),
         ("address", "a\nb", "control characters"),
-        ("mode", "sycn", "'sync' or 'async'"),
+        ("mode", "sycn", "'single' or 'sync' or 'async'"),
         ("workers", 0, "greater than or equal to 1"),
         ("workers", "many", "valid integer"),
         ("workers", 1.5, "valid integer"),
@@ -192,10 +192,14 @@ def test_runs_of_a_comparison_differ_in_mode_and_seed_only(fields: dict[str, Any
     spec = CompareSpec.make(fields | {"seeds": count})
     assert spec.seeds == tuple(range(first, first + count))
     own = {"mode", "seed", "variant"}
+    alone = {"workers", "min_workers", "batch_size"}
     for mode in spec.variants:
         run = spec.variant(mode, spec.seeds[-1])
         assert (run.mode, run.seed, run.variant) == (mode, spec.seeds[-1], mode)
-        assert run.model_dump(exclude=own) == spec.run.model_dump(exclude=own)
+        differ = own | (alone if mode == "single" else set())
+        assert run.model_dump(exclude=differ) == spec.run.model_dump(exclude=differ)
+    single, sync = (spec.variant(mode, first) for mode in ("single", "sync"))
+    assert (single.workers, single.samples_per_update) == (1, sync.samples_per_update)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +245,7 @@ def test_a_comparison_of_one_mode_needs_only_what_that_mode_needs() -> None:
 def test_values_of_a_field_are_compared_in_every_mode() -> None:
     spec = CompareSpec.make({"job": "digits", "vary": {"workers": ["1", "2"], "params.hidden": [64]}})
     assert list(spec.variants) == [
+        "single hidden=64",
         "sync workers=1 hidden=64",
         "sync workers=2 hidden=64",
         "async workers=1 hidden=64",
@@ -276,6 +281,7 @@ def test_the_schema_is_valid() -> None:
         {"workers": 4, "params": {"hidden": 64}, "target": "val_loss<=1"},
         {"samples": None, "epochs": 2.5},
         {"seeds": 3},
+        {"global_batch_size": 128, "lr_scaling": "sqrt"},
         {"seeds": [1, 5], "modes": ["async", "sync"]},
         {"modes": {"async": {"learning_rate": 0.1}}, "margin": 0.01, "tune_lr": True},
         {"vary": {"workers": [1, 2]}, "straggler": "persistent:worker=0,factor=2", "price": {"cpu": 0.04}},

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.measurements import Seconds
-from orchestrator.results import RunResult
+from orchestrator.results import RunResult, Seconds
 from orchestrator.verdict.judge import judge
 from tests.unit.simulated_runs import a_run, some_runs
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from orchestrator.measurements import Timing, WorkerTime
+from orchestrator.results import Timing, WorkerTime
 from orchestrator.verdict.stragglers import Straggler, slowest, straggler_index, straggler_reasons
 from tests.unit.simulated_runs import a_run, some_runs
 

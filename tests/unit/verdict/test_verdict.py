@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.measurements import Timing, WorkerTime
-from orchestrator.results import RunResult, Verdict
+from orchestrator.results import RunResult, Timing, Verdict, WorkerTime
 from orchestrator.verdict import judge, summarize
 from tests.unit.simulated_runs import STEADY, a_run, some_runs
 
@@ -43,7 +42,7 @@ def test_a_mode_compared_with_itself_shows_no_difference_in_19_of_20(seeds: int,
     verdicts = [judge({"a": noisy("a"), "b": noisy("b")}, "a") for _ in range(400)]
     none = [v for v in verdicts if v.winner is None]
     assert len(none) >= 0.95 * len(verdicts)
-    assert sum("no difference" in v.headline.lower() for v in none) >= 0.95 * len(none)
+    assert sum("no difference" in v.numbers.lower() for v in none) >= 0.95 * len(none)
 
 
 def test_async_wins_with_a_slow_worker_and_the_reasons_have_numbers() -> None:
@@ -51,8 +50,9 @@ def test_async_wins_with_a_slow_worker_and_the_reasons_have_numbers() -> None:
     timing = Timing(workers={task: WorkerTime(step_seconds=t, idle=0.71) for task, t in times.items()})
     verdict = compared(some_runs("sync", 290, timing=timing), some_runs("async", 100))
     assert (verdict.winner, verdict.confidence) == ("async", "high")
-    assert "async: it reached val_accuracy >= 0.95 2.9x [2." in verdict.headline
-    assert "sooner than sync at equal val_accuracy (TOST p " in verdict.headline
+    assert verdict.headline == "Use async: 2.9x sooner than sync"
+    assert verdict.numbers.startswith("It reached val_accuracy >= 0.95 2.9x [2.")
+    assert "sooner than sync at equal val_accuracy (TOST p " in verdict.numbers
     time = answer(verdict, "time")
     assert time.winner == "async"
     assert time.ratio.low < 2.9 < time.ratio.high
@@ -71,8 +71,9 @@ def test_the_baseline_wins_if_it_is_sooner_and_the_ratio_is_its_advantage() -> N
 def test_fewer_than_three_seeds_prove_nothing_but_give_the_ratio(n: int) -> None:
     verdict = compared(some_runs("sync", 300, n), some_runs("async", 100, n))
     assert (verdict.winner, verdict.confidence) == (None, "none")
-    assert verdict.headline.startswith("Proves nothing yet")
-    assert "async reached val_accuracy >= 0.95 3.0x" in verdict.headline
+    assert verdict.headline == f"Too few seeds: {n}"
+    assert verdict.numbers.startswith("Proves nothing yet")
+    assert "async reached val_accuracy >= 0.95 3.0x" in verdict.numbers
     assert all(a.winner is None and a.p_value is None for a in verdict.answers)
     assert "--seeds 5" in verdict.next_steps[0]
 
@@ -80,8 +81,8 @@ def test_fewer_than_three_seeds_prove_nothing_but_give_the_ratio(n: int) -> None
 def test_faster_but_worse_does_not_win() -> None:
     verdict = compared(some_runs("sync", 300), some_runs("async", 100, accuracy=0.955))
     assert (verdict.winner, verdict.confidence) == ("sync", "moderate")
-    assert "1.5 points" in verdict.headline
-    assert "though async reached" in verdict.headline
+    assert verdict.headline == "Use sync: final val_accuracy 1.5 points better than async"
+    assert "though async reached" in verdict.numbers
     assert answer(verdict, "time").winner == "async"
     assert answer(verdict, "quality").difference.value == pytest.approx(-0.015, abs=0.002)
     assert any("--tune-lr" in step for step in verdict.next_steps)
@@ -92,12 +93,14 @@ def test_speed_without_a_target_wins_only_if_equal_quality_is_shown() -> None:
     noisy = [a_run("async", s, 100, 0.96 + noise[s], target=None) for s in range(5)]
     verdict = compared(some_runs("sync", 300, target=None), noisy)
     assert (verdict.winner, verdict.confidence) == (None, "low")
-    assert verdict.headline.startswith("No winner: async finished the same samples")
-    assert "is not shown" in verdict.headline
+    assert verdict.headline == "No clear winner"
+    assert verdict.numbers.startswith("No winner: async finished the same samples")
+    assert "is not shown" in verdict.numbers
     steady = compared(some_runs("sync", 300, target=None), some_runs("async", 100, target=None))
     assert steady.winner == "async"
     rate = compared(some_runs("sync", 300, target=None), some_runs("async", 100, target=None, samples=20_000))
-    assert "processed samples" in rate.headline
+    assert "processed samples" in rate.numbers
+    assert "faster than sync" in rate.headline
 
 
 def test_reaching_the_target_sooner_wins_with_low_confidence_while_quality_is_unclear() -> None:
@@ -134,14 +137,20 @@ def test_a_mode_that_always_fails_or_diverges_loses(n: int, confidence: str, fin
     broken = [a_run("async", s, None, status="succeeded" if final else "failed", final=final) for s in range(n)]
     verdict = compared(some_runs("sync", 100, n), broken)
     assert (verdict.winner, verdict.confidence) == ("sync", confidence)
-    assert f"async {n} of {n}" in verdict.headline
+    assert verdict.headline.startswith("Use sync: ")
+    assert f"async {n} of {n}" in verdict.numbers
 
 
 def test_no_run_reaches_the_target() -> None:
     missed = {mode: [a_run(mode, s, None) for s in range(5)] for mode in ("sync", "async")}
     verdict = compared(missed["sync"], missed["async"])
-    assert (verdict.winner, verdict.confidence) == (None, "low")
-    assert "no run of async or sync reached" in verdict.headline
+    assert (verdict.winner, verdict.confidence) == (None, "none")
+    assert verdict.headline == "No winner: no run reached the target"
+    assert "no run of async or sync reached" in verdict.numbers
+    assert answer(verdict, "time").ratio is None
+    assert "1.00x" not in verdict.model_dump_json()
+    few = compared(missed["sync"][:2], missed["async"][:2])
+    assert (few.headline, "1.00x" in few.numbers) == ("Too few seeds: 2", False)
     assert any("--samples" in step for step in verdict.next_steps)
     assert summarize(missed["sync"], 300.0).seconds_to_target is None
 
@@ -199,7 +208,7 @@ def test_the_best_of_many_variants_is_named_with_its_equals() -> None:
     assert (verdict.winner, verdict.confidence) == ("a4", "high")
     twin = judge({**modes, "a4-again": some_runs("a4-again", 50.5)}, "sync")
     assert twin.confidence == "low"
-    assert "no difference shown to a4" in twin.headline
+    assert "no difference shown to a4" in twin.numbers
     alone = judge({name: modes[name] for name in ("a4", "sync", "slow")}, "a4")
     assert alone.winner == "a4"
     assert {a.variant for a in alone.answers} == {"sync", "slow"}
@@ -207,7 +216,7 @@ def test_the_best_of_many_variants_is_named_with_its_equals() -> None:
 
 def test_too_little_to_compare_and_invalid_arguments() -> None:
     assert judge({"sync": some_runs("sync", 100)}, "sync").confidence == "none"
-    assert judge({"sync": [], "async": []}, "sync").headline.startswith("Proves nothing yet: 0")
+    assert judge({"sync": [], "async": []}, "sync").numbers.startswith("Proves nothing yet: 0")
     with pytest.raises(UsageError, match="baseline"):
         judge({"sync": []}, "async")
     with pytest.raises(UsageError, match="margin"):

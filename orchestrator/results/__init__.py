@@ -1,0 +1,63 @@
+"""Results of a run and of a comparison, and their JSON. Field names are part of the contract (docs/contract.md)."""
+
+from __future__ import annotations
+
+from orchestrator.results.comparison import (
+    DEFAULT_MARGIN,
+    Answer,
+    Comparison,
+    Distributing,
+    Interval,
+    ModeResults,
+    Summary,
+    Tuning,
+    Verdict,
+)
+from orchestrator.results.measurements import (
+    Frozen,
+    GradientNoise,
+    Parts,
+    Seconds,
+    Staleness,
+    Throughput,
+    Timing,
+    Utilization,
+    WorkerTime,
+)
+from orchestrator.results.run import (
+    SCHEMA_VERSION,
+    FailureRecord,
+    Finding,
+    RunResult,
+    Stability,
+    Status,
+    TargetResult,
+)
+
+__all__ = [
+    "DEFAULT_MARGIN",
+    "SCHEMA_VERSION",
+    "Answer",
+    "Comparison",
+    "Distributing",
+    "FailureRecord",
+    "Finding",
+    "Frozen",
+    "GradientNoise",
+    "Interval",
+    "ModeResults",
+    "Parts",
+    "RunResult",
+    "Seconds",
+    "Stability",
+    "Staleness",
+    "Status",
+    "Summary",
+    "TargetResult",
+    "Throughput",
+    "Timing",
+    "Tuning",
+    "Utilization",
+    "Verdict",
+    "WorkerTime",
+]
