@@ -60,7 +60,7 @@ def test_a_comparison_of_a_users_own_job(folder: Path, claim: str | None) -> Non
 
 
 def test_pods_are_large_enough_for_their_tasks() -> None:
-    """One process, and sync and async with three workers: three workers per pod at most; chief, ps, evaluator and Ray itself on the head."""
+    """Three workers, in one pod with those of each mode; chief, ps, evaluator and Ray itself on the head."""
     _, job = made(CompareSpec.make({"job": "digits", "workers": 3, "resources": {"ps": {"memory_gib": 6}}}))
     cluster = job["spec"]["rayClusterSpec"]
     (workers,) = cluster["workerGroupSpecs"]
