@@ -46,8 +46,11 @@ def distributing(
         among = ", the nearest of the distributed variants" if len(lost) > 1 else ""
         answer = f"No, use {name}: {nearest.short} than {nearest.variant}{among}."
     else:
-        open_ones = [d for d in decisions if d.winner is None]
-        answer = f"Not shown for {' or '.join(d.variant for d in open_ones)}: {open_ones[0].short.lower()}."
+        undecided = [d for d in decisions if d.winner is None]
+        why = undecided[0].short[0].lower() + undecided[0].short[1:]
+        if undecided[0].short == Decision.short:
+            why += f" between {name} and {' or '.join(d.variant for d in undecided)}"
+        answer = f"Not shown: {why}."
     return Distributing(
         worth_it=worth_it, one_process=alone, answer=answer, efficiency=_efficiency(modes, alone, others)
     )

@@ -47,6 +47,16 @@ def test_sync_restarts_from_its_last_checkpoint_whichever_worker_is_lost(tmp_pat
 
 
 @pytest.mark.slow
+def test_one_process_restarts_from_its_last_checkpoint(tmp_path: Path) -> None:
+    nemesis = Nemesis(strikes((W0, KILL)))
+    steps = 40_000  # it takes thousands between two polls
+    result = run(tmp_path, nemesis, mode="single", steps=steps, interval=2000)
+    history = check_run(tmp_path, result, steps, 2000)
+    assert (result.attempts, result.tasks["worker"]) == (2, 1)
+    check_restarts(history, nemesis, 60)
+
+
+@pytest.mark.slow
 def test_async_restarts_from_its_last_checkpoint_when_the_chief_or_a_ps_is_lost(tmp_path: Path) -> None:
     nemesis = Nemesis(strikes((CHIEF, KILL), (PS, STOP), (PS, KILL), (CHIEF, STOP)))
     result = run(tmp_path, nemesis, mode="async", steps=2700, interval=180)

@@ -58,8 +58,8 @@ def set_learning_rate(model: keras.Model, rate: float | None, scale: float) -> N
 
 
 def learning_rate(model: keras.Model) -> float:
-    """The optimizer's learning rate now: of its variable, or of its schedule at its number of iterations."""
-    return float(innermost(model.optimizer).learning_rate)
+    """The optimizer's learning rate now, to seven digits: of its variable, or of its schedule at its iterations."""
+    return float(f"{float(innermost(model.optimizer).learning_rate):.7g}")  # as it was typed, not as float32 has it
 
 
 def learning_rate_variable(model: keras.Model) -> Any:

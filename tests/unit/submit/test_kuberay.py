@@ -60,12 +60,12 @@ def test_a_comparison_of_a_users_own_job(folder: Path, claim: str | None) -> Non
 
 
 def test_pods_are_large_enough_for_their_tasks() -> None:
-    """Sync and async with three workers: two workers per pod; chief, ps, evaluator and Ray itself on the head."""
+    """Three workers, in one pod with those of each mode; chief, ps, evaluator and Ray itself on the head."""
     _, job = made(CompareSpec.make({"job": "digits", "workers": 3, "resources": {"ps": {"memory_gib": 6}}}))
     cluster = job["spec"]["rayClusterSpec"]
     (workers,) = cluster["workerGroupSpecs"]
     assert (workers["replicas"], workers["minReplicas"], workers["maxReplicas"]) == (3, 3, 3)
-    assert workers["template"]["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "2", "memory": "5Gi"}
+    assert workers["template"]["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "3", "memory": "7Gi"}
     head = cluster["headGroupSpec"]["template"]["spec"]["containers"][0]
     assert head["resources"]["limits"] == {"cpu": "4", "memory": "11Gi"}
 

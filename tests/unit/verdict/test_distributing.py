@@ -48,10 +48,10 @@ def test_it_stays_open_if_the_data_do_not_decide() -> None:
     verdict = contest(**{"single": 100, "sync": 101, "async": 300})
     assert verdict.distributing is not None
     assert (verdict.winner, verdict.distributing.worth_it) == (None, None)
-    assert verdict.distributing.answer == "Not shown for sync: no clear winner."
+    assert verdict.distributing.answer == "Not shown: no clear winner between one process and sync."
     few = contest(2, single=200, sync=100).distributing
     assert few is not None
-    assert (few.worth_it, few.answer) == (None, "Not shown for sync: too few seeds: 2.")
+    assert (few.worth_it, few.answer) == (None, "Not shown: too few seeds: 2.")
 
 
 def test_the_baseline_need_not_be_one_process() -> None:
