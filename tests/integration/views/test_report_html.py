@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.report import write_reports
-from orchestrator.results import Finding, Seconds, Stability
+from orchestrator.results import Finding, Parts, Seconds, Stability
 from tests.integration import chromium_pipe
 from tests.integration.chromium_pipe import Chromium
 from tests.unit.stored_runs import store_run
@@ -34,7 +34,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finding = Finding(kind="straggler", symptom="worker:1 runs 3.9x slower than the median", remedies=("use async",))
     for seed in range(3):
         for mode, slow in (("sync", 10.0), ("async", 4.0)):
-            phases = Seconds(launch=3.0, to_first_step=8.0, training=slow * 1.2)
+            parts = Parts(compute=slow, callbacks=slow * 0.2, other=slow * 0.1)
+            phases = Seconds(launch=3.0, to_first_step=8.0, training=slow * 1.1, elapsed=slow * 1.3, parts=parts)
             found = Stability(findings=(finding,) if mode == "sync" else ())
             store_run(
                 folder, mode, seed, slow + seed / 10, hosts=True, gpu="NVIDIA H100", phases=phases, stability=found
