@@ -56,3 +56,6 @@ DIVERGED = "the workers' steps exchange gradients of different sizes"
 
 BROKEN_OFF = "the exchange of gradients broke off"
 """Part of the message of every error that another worker caused."""
+
+DIFFERENT_SHAPES = "batches of different shapes"
+"""Marks an error of TensorFlow's, in training, as a refusal of ours, whose words begin with an element's name."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from jobs.data.errors import DataFileError
 from jobs.loading import JobNotFound, ParamsError
 from jobs.staged import as_written
-from workers.errors import BROKEN_OFF, DIVERGED, RefusedError
+from workers.errors import BROKEN_OFF, DIFFERENT_SHAPES, DIVERGED, RefusedError
 from workers.messages import Assignment, FailureKind, TaskFailure
 
 _OUR_FOLDER = f"{Path(__file__).resolve().parent}{os.sep}"
@@ -50,6 +50,7 @@ _DETERMINISTIC = (
 """Kinds of TensorFlow's errors that the same data and code would raise again."""
 _MISMATCH = re.compile(r"(?:Shape mismatch in the collective|Collective instance \d+ expected)[^\n]*")
 """Workers take part in a collective with different shapes or types. TensorFlow reports it as aborted collectives."""
+_ASSERTED = re.compile(rf"assertion failed: \[(element\S* of train_dataset has {DIFFERENT_SHAPES}[^\n]*?shape\.)\]")
 _PYTHON = re.compile(r"^(?:[\w.]+\.)?(?!RuntimeError)\w+(?:Error|Exception): .*\n(?:Traceback|\s*$)", re.MULTILINE)
 """How an exception of Python code that TensorFlow runs (`py_function`, `from_generator`) begins in its message."""
 
@@ -58,11 +59,17 @@ def describe(error: BaseException, assignment: Assignment) -> TaskFailure:
     """Build the failure that a task reports for `error`."""
     kind = classify(error)
     text = "" if kind is FailureKind.SPEC else user_traceback(error)
-    message = _text(error).strip() or "no message"
+    message = _refusal(_text(error).strip() or "no message")
     summary = message if kind is FailureKind.SPEC else f"{type(error).__name__}: {failure_summary(message)}"
     job, directory = assignment.settings.job, assignment.settings.directory
     summary, text = (as_written(words, job, directory) for words in (summary, text))
     return TaskFailure(assignment.task, kind, summary, text, _hint(error))
+
+
+def _refusal(message: str) -> str:
+    """The words of a refusal of ours that TensorFlow has raised, from within those that it adds."""
+    found = _ASSERTED.search(message)
+    return found[1].replace("\\'", "'") if found else message
 
 
 def classify(error: BaseException) -> FailureKind:
@@ -70,7 +77,7 @@ def classify(error: BaseException) -> FailureKind:
     message = _text(error)
     if _PORT_TAKEN in message:
         return FailureKind.ADDRESS_TAKEN
-    if isinstance(error, _SPEC_ERRORS):
+    if isinstance(error, _SPEC_ERRORS) or DIFFERENT_SHAPES in message:
         return FailureKind.SPEC
     if _NO_THREAD in message:
         return FailureKind.INFRASTRUCTURE

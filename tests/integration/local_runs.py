@@ -20,7 +20,7 @@ from orchestrator.runs.checkpoints import Resumed, checkpointing, resume_point
 from orchestrator.runs.session import Session
 from orchestrator.spec.run import RunSpec
 from workers.addresses import join, split
-from workers.messages import PREEMPTED, Leg, Task, TaskFailure
+from workers.messages import PREEMPTED, Leg, Start, Task, TaskFailure
 from workers.news import CheckpointFailed, CheckpointWritten, Evaluation, News, Stamp, StepBatch
 from workers.snapshot import Snapshot
 
@@ -128,12 +128,13 @@ def train(
     folder: Path | None = None,
     attempt: int | None = None,
     preempted_at: int | None = None,
+    since: Snapshot | None = None,
     **fields: Any,
 ) -> list[Trained]:
     """Train one leg per seed in one launched group; `fields` are the spec's, `folder` the run's.
 
     With an `attempt` there are checkpoints in `folder`, and a later one than the first continues from the last of them.
-    At step `preempted_at` the leg is told to end.
+    At step `preempted_at` the leg is told to end. `since` is a snapshot, of any mode, to continue from.
     """
     spec = RunSpec.make({"job": job, "directory": str(JOBS), **fields})
     backend = ObservedBackend(kind)
@@ -159,10 +160,12 @@ def train(
                 results.append(trained)
                 settings = spec.replica.model_copy(update={"seed": seed})
                 leg = Leg(f"seed-{seed}", settings, directory=str(folder) if folder else None)
-                snapshot = None
+                snapshot = since
                 if attempt is not None and folder is not None:
                     checkpoints = checkpointing(spec, leg.run_id, folder, spec.workers)
                     leg = replace(leg, attempt=attempt, checkpoints=checkpoints)
+                if since is not None:
+                    leg = replace(leg, start=Start(since.step, since.samples, since.clock, position=since.position))
                 if attempt is not None and attempt > 1:
                     point = resume_point(leg, Resumed(attempt, 0.0))
                     leg, snapshot = point.leg, point.snapshot

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from workers.errors import DataError
+from workers.errors import DIFFERENT_SHAPES, DataError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -32,7 +32,7 @@ def full_batches(dataset: tf.data.Dataset, size: int, padding: Any = None) -> tf
     if padding is not None:
         return dataset.unbatch().padded_batch(size, padding_values=padding, drop_remainder=True)
     _refuse_if_seen(dataset, varying)
-    return dataset.rebatch(size, drop_remainder=True)
+    return _checked_when_joined(dataset, size, varying).rebatch(size, drop_remainder=True)
 
 
 def _varying(spec: Any) -> list[int]:
@@ -68,13 +68,39 @@ def _refuse_if_seen(dataset: tf.data.Dataset, varying: list[int]) -> None:
         for n in varying:
             shape = tuple(tf.nest.flatten(batch)[n].shape)
             if seen.setdefault(n, shape)[1:] != shape[1:]:
-                raise DataError(
-                    f"{_part(dataset.element_spec, n)} of train_dataset has {_ADVICE.format(seen[n], shape)}"
-                )
+                advice = _ADVICE.format(f", such as {seen[n]} and {shape}")
+                raise DataError(f"{_part(dataset.element_spec, n)} of train_dataset has {advice}")
+
+
+def _checked_when_joined(dataset: tf.data.Dataset, size: int, varying: list[int]) -> tf.data.Dataset:
+    """The dataset, which fails where two batches would have to be joined whose shapes differ.
+
+    Shapes may vary for the first time after any number of batches; TensorFlow's own error then names no element.
+    """
+    import tensorflow as tf
+
+    specs = tf.nest.flatten(dataset.element_spec)
+    known = [n for n in varying if specs[n].shape.rank is not None]
+    names = [_part(dataset.element_spec, n) for n in known]
+
+    def check(state: Any, *parts: Any) -> Any:
+        flat = tf.nest.flatten(parts)
+        rest, shapes = state
+        now = tuple(tf.shape(flat[n])[1:] for n in known)
+        for name, before, shape in zip(names, shapes, now, strict=True):
+            fits = tf.logical_or(tf.equal(rest, 0), tf.reduce_all(tf.equal(before, shape)))
+            said = f"{name} of train_dataset has {_ADVICE.format('')}"
+            with tf.control_dependencies([tf.debugging.Assert(fits, [said, before, shape])]):
+                rest = tf.identity(rest)
+        rest = tf.math.floormod(rest + tf.shape(flat[0])[0], size)
+        return (rest, now), parts if len(parts) > 1 else parts[0]
+
+    nothing = tuple(tf.zeros([specs[n].shape.rank - 1], tf.int32) for n in known)
+    return dataset.scan((tf.constant(0), nothing), tf.autograph.experimental.do_not_convert(check))
 
 
 _ADVICE = (
-    "batches of different shapes, such as {} and {}. The rest of an epoch is joined to the start of the next, and how "
+    f"{DIFFERENT_SHAPES}{{}}. The rest of an epoch is joined to the start of the next, and how "
     "to pad the two is not known. Let padded_batch be the last transformation, or give it drop_remainder=True, or pad "
     "to a fixed shape."
 )

@@ -64,6 +64,18 @@ def in_one_process(workers: int, how: str) -> list[float]:
     return losses
 
 
+@pytest.mark.parametrize(("mode", "workers"), [("sync", 2), slow("sync", 1), slow("async", 1)])
+def test_shapes_that_vary_late_are_refused_where_batches_have_to_be_joined(mode: str, workers: int) -> None:
+    """Not seen in the first batches, they end training: as a mistake of the spec's, without another try."""
+    samples = STEPS * BATCH * (workers if mode == "sync" else 1)
+    with pytest.raises(Broken) as broken:
+        train("sentences.py", mode=mode, workers=workers, batch_size=BATCH, samples=samples, params={"how": "late"})
+    cause = broken.value.cause
+    assert cause.kind is FailureKind.SPEC
+    assert cause.summary.startswith("element[0] of train_dataset has batches of different shapes")
+    assert cause.summary.endswith("drop_remainder=True, or pad to a fixed shape.")
+
+
 @pytest.mark.parametrize(("mode", "how"), [("sync", "bucket"), slow("async", "mapped"), slow("sync", "mapped")])
 def test_others_are_refused_before_training(mode: str, how: str) -> None:
     assert how in REFUSED

@@ -70,3 +70,24 @@ def test_a_loaded_model_continues_where_it_was(mode: str, workers: int, kind: st
     trained, plain = both(mode, workers, kind=kind, loaded=True)
     assert_equal(trained, plain, 1e-6 if mode == "sync" else 1e-5)
     assert int(trained.final.optimizer[0]) == BEFORE + STEPS
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind"),
+    [("sync", "async", "schedule"), slow("async", "sync", "schedule"), slow("sync", "async", "nadam")],
+)
+def test_a_snapshot_of_a_loaded_model_continues_in_another_mode(first: str, second: str, kind: str) -> None:
+    """Schedules and bias corrections follow the count of all updates, those before the run included."""
+    job, half = "beyond_the_step.py:Regression", STEPS // 2
+    params = {"kind": kind, "loaded": True}
+    spec: dict[str, Any] = {"seeds": (side_by_side.SEED,), "workers": 1, "batch_size": BATCH, "params": params}
+    began = train(job, mode=first, samples=half * BATCH, **spec)[0]
+    assert began.final.position
+    ended = train(job, mode=second, samples=STEPS * BATCH, since=began.final, **spec)[0]
+    plain = side_by_side.plain(job, params, 1)
+    assert ended.steps.tolist() == list(range(half + 1, STEPS + 1))
+    losses = [logs["loss"] for logs in plain["logs"]]
+    np.testing.assert_allclose([*began.losses, *ended.losses], losses, rtol=1e-5)
+    for mine, theirs in zip(ended.final.weights, plain["weights"], strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
+    assert int(ended.final.optimizer[0]) == BEFORE + STEPS

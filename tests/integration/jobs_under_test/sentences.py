@@ -4,6 +4,8 @@ from jobs.api import Job
 
 TRAINED = ("padded", "cached")
 REFUSED = ("bucket", "mapped")
+LATE = 400
+"""With `late`, sentences from this one on vary in length."""
 
 
 class Sentences(Job):
@@ -36,8 +38,9 @@ class Sentences(Job):
 
         def sentences():
             random = np.random.default_rng(1)
-            for _ in range(count):
-                words = random.integers(1, 100, size=int(random.integers(3, 30))).astype("int32")
+            for number in range(count):
+                length = 5 if self.params.how == "late" and number < LATE else int(random.integers(3, 30))
+                words = random.integers(1, 100, size=length).astype("int32")
                 yield words, np.int32((words > 50).mean() > 0.5)
 
         kinds = (tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32))
@@ -46,7 +49,7 @@ class Sentences(Job):
         match self.params.how:
             case "bucket":
                 return each.bucket_by_sequence_length(lambda words, _: tf.shape(words)[0], [10, 20], [size] * 3)
-            case "mapped":
+            case "mapped" | "late":
                 return each.padded_batch(size).map(lambda words, label: (words % 100, label))
             case "cached":
                 return each.padded_batch(size).cache().prefetch(2)
