@@ -42,10 +42,8 @@ class LegStarted:
     eval_every_steps: int
     shares: tuple[int, ...] = ()
     """Samples of each step by worker, if they differ; else empty."""
-    clock: float = 0.0
-    """The run's clock when the state was loaded, seconds: 0 unless the run continues."""
-    learning_rate: float | None = None
-    """At which the leg begins."""
+    clock: float = 0.0  # of the run, when the state was loaded, seconds: 0 unless the run continues
+    learning_rate: float | None = None  # at which the leg begins
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def _combine(
         raise SpecError("vary", f"gives {count:,} variants; the limit is {MAX_VARIANTS}")
     for (mode, own), values in product(modes.items(), product(*vary.values())):
         chosen = dict(zip(vary, values, strict=True))
-        if traits(mode).alone:
+        if traits(own["mode"]).alone:
             chosen.pop("workers", None)
         label = " ".join(f"{field.removeprefix('params.')}={value}" for field, value in chosen.items())
         yield " ".join(filter(None, (mode, label))), {**own, **chosen}

@@ -44,8 +44,8 @@ def test_every_worker_gets_a_share_and_all_samples_are_shared(seconds: list[floa
 
 def test_balance_adds_a_variant_to_a_comparison() -> None:
     spec = CompareSpec.make({"job": "digits", "balance": True})
-    assert list(spec.variants) == ["sync", "sync --balance", "async"]
-    assert [spec.variant(name, 0).balance for name in spec.variants] == [False, True, False]
+    assert list(spec.variants) == ["single", "sync", "sync --balance", "async"]
+    assert [spec.variant(name, 0).balance for name in spec.variants] == [False, False, True, False]
     assert spec.variant("sync --balance", 0).label == "sync-balance-s0"
     modes = {"async": {}, "sync": {"learning_rate": 0.1}}
     spec = CompareSpec.make({"job": "digits", "balance": True, "modes": modes})
