@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from workers.messages import Task, TaskFailure, Waits
+from workers.messages import Printed, Task, TaskFailure, Waits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -226,6 +226,7 @@ News = (
     | CheckpointFailed
     | LegFinished
     | HostSample
+    | Printed
     | Waits
 )
 

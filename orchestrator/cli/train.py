@@ -52,7 +52,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         from orchestrator.spec.resolve import resolve_run
 
         spec = resolve_run(job, to_fields(given, kind), kind)
-        with _view(quiet, verbose) as view:
+        with _view(quiet, verbose, console(stderr=as_json)) as view:
             result = run_once(spec, view, resolved=True)
         finish(result.to_json(), as_json, lambda console: print_run(result, console))
 
@@ -86,7 +86,7 @@ def resume(
     from orchestrator.results import RunResult
 
     train = api.prepare_resume(path, changes, lambda text: None if quiet else say(text, err=True))
-    with _view(quiet, verbose) as view:
+    with _view(quiet, verbose, console(stderr=as_json)) as view:
         result = train(view)
     if isinstance(result, RunResult):
         finish(result.to_json(), as_json, lambda console: print_run(result, console))
@@ -95,14 +95,17 @@ def resume(
 
 
 @contextmanager
-def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
-    """Show the live view on stderr. Inside, Ctrl-C ends the command with exit code 130, SIGTERM and SIGHUP with 0."""
+def _view(quiet: bool, verbose: bool, output: Console | None = None) -> Iterator[LiveView]:
+    """Show the live view on stderr, and what a script prints on `output`.
+
+    Inside, Ctrl-C ends the command with exit code 130, SIGTERM and SIGHUP with 0.
+    """
     from orchestrator.control import preemption
     from orchestrator.view.live import LiveView
 
     preemption.install_handler()
     try:
-        with LiveView(console(stderr=True), quiet=quiet, verbose=verbose) as view:
+        with LiveView(console(stderr=True), quiet=quiet, verbose=verbose, output=output) as view:
             yield view
     except KeyboardInterrupt:
         raise Interrupted("interrupted; all processes it started were stopped.") from None

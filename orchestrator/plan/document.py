@@ -36,7 +36,7 @@ def plan_document(spec: RunSpec, hosts: Sequence[Host] | None = None) -> dict[st
 
 def _budget(spec: RunSpec) -> dict[str, Any]:
     """Training budget. Steps are None for a budget in epochs, because the size of the data is not known yet."""
-    global_batch = spec.batch_size * topology.batches_per_step(spec)
+    global_batch = spec.batch_size * spec.batches_per_step
     return {
         "samples": spec.samples,
         "epochs": None if spec.samples is not None else (spec.epochs or 1.0),

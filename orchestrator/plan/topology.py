@@ -62,11 +62,6 @@ def _plan(spec: RunSpec, task: Task) -> TaskPlan:
     )
 
 
-def batches_per_step(spec: RunSpec) -> int:
-    """Batches that one counted step consumes."""
-    return spec.traits.batches_per_step(spec.workers, spec.gpus_per_worker / spec.devices_per_replica)
-
-
 def tf_config(plans: Sequence[TaskPlan], addresses: Addresses, task: Task) -> dict[str, Any]:
     """The TF_CONFIG of `task`."""
     cluster: dict[str, list[str]] = {}

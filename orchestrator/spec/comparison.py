@@ -51,7 +51,11 @@ class CompareSpec(BaseModel):
 
     def variant(self, name: str, seed: int) -> RunSpec:
         """The spec of one run: variant `name` with `seed`."""
-        fields = merge(self.run.model_dump(), self.variants[name]) | {"variant": name, "seed": seed}
+        fields = merge(self.run.model_dump(), self.variants[name]) | {
+            "variant": name,
+            "seed": seed,
+            "files_apart": True,
+        }
         return type(self.run).make(fields)
 
     @classmethod

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ class JobDescription:
     params: Mapping[str, Any]
     """Validated, with defaults filled in."""
     schema: Mapping[str, Any]
+    notes: Sequence[str] = ()
+    """What the user should know, such as which of two ways was chosen."""
 
 
 def describe_job(job: str, directory: str, params: Mapping[str, Any], *, here: bool = False) -> JobDescription:
@@ -53,7 +55,7 @@ def _ask_child(request: Mapping[str, Any] | None) -> list[dict[str, Any]]:
             stdin=question,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env=python_environment() | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+            env=python_environment() | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
         ) as child:
             os.close(writer)
             try:
@@ -83,6 +85,8 @@ def _description(job: str, answer: dict[str, Any]) -> JobDescription:
             raise SpecError("job", answer["message"].removeprefix("job "))
         case "params":
             raise SpecError(f"params.{answer['field']}", answer["message"])
+        case "script":
+            raise UsageError(answer["message"])
         case "data":
             raise UsageError(f"data: {answer['message']}")
         case "user":

@@ -1,12 +1,10 @@
 """The spec of a run: one mode, one seed, frozen and validated before anything is started.
 
-Every field can be set in YAML by its name, and on the command line if it has a `Flag`. A field is defined once, here
-or in `workers.settings`: its type, limits, default, flag, and the docstring that `--help` shows.
+A field is set in YAML by its name, or by its `Flag`; it is defined once, here or in `workers.settings`, help included.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -15,18 +13,18 @@ from pydantic import Field, field_validator, model_validator
 
 from orchestrator.errors import SpecError
 from orchestrator.metric_target import MetricTarget
+from orchestrator.spec.batches import share
 from orchestrator.spec.prices import check_prices
 from orchestrator.spec.resources import LabelKey, LabelSelector, Resources
 from orchestrator.spec.resources import check as check_resources
+from orchestrator.spec.run_id import RUN_ID_WORDS, is_run_id
 from orchestrator.spec.secrets import check_names as check_secret_names
 from orchestrator.spec.validation import check_names, validated
 from orchestrator.spec.variants import file_name
 from workers.modes.registry import MODES, ModeTraits, traits
-from workers.settings import Flag, ReplicaSettings
+from workers.settings import Count, Flag, ReplicaSettings
 from workers.stragglers import Profile
 
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-RUN_ID_WORDS = "letters, digits, '.', '_' and '-' only, starting with a letter or digit, up to 100"
 Workers = Annotated[int, Field(ge=1, le=1024)]
 Seconds = Annotated[float, Field(gt=0, le=1e6)]
 
@@ -36,6 +34,8 @@ class RunSpec(ReplicaSettings):
 
     workers: Annotated[Workers, Flag("cluster", varies=True)] = 2
     """Worker replicas."""
+    global_batch: Annotated[Count | None, Flag("training", varies=True, default="--batch-size of every replica")] = None
+    """Samples of a step of all workers together, or of an update in modes without common steps."""
     min_workers: Annotated[Workers | None, Flag("faults", default="all of them")] = None
     """Keep training with as few as this many workers if hosts are lost, and grow back at a checkpoint."""
     ps: Annotated[Annotated[int, Field(ge=0, le=256)], Flag("cluster")] = 1
@@ -178,6 +178,8 @@ class RunSpec(ReplicaSettings):
             )
         if self.balance:
             self._check_balance()
+        if self.global_batch is not None:
+            self.__dict__["batch_size"] = share(self.global_batch, self.batches_per_step)  # frozen for all others
         if self.samples is not None and self.epochs is not None:
             raise SpecError("epochs", f"{self.epochs:g} given together with samples {self.samples}: give one of them")
         if self.backend == "local":
@@ -202,6 +204,11 @@ class RunSpec(ReplicaSettings):
     @property
     def traits(self) -> ModeTraits:
         return traits(self.mode)
+
+    @property
+    def batches_per_step(self) -> int:
+        """Batches that one counted step consumes."""
+        return self.traits.batches_per_step(self.workers, self.gpus_per_worker / self.devices_per_replica)
 
     @property
     def replica(self) -> ReplicaSettings:
@@ -241,8 +248,3 @@ class RunSpec(ReplicaSettings):
     def check_names(cls, names: Mapping[str, Any]) -> None:
         """Raises SpecError for a name that is not a field of a run."""
         check_names(names, list(cls.model_fields), cls.COMPARE_ONLY)
-
-
-def is_run_id(text: str) -> bool:
-    """Whether `text` is a valid run id: usable as a folder name and in a shell without quotes."""
-    return _RUN_ID.fullmatch(text) is not None

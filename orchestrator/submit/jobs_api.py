@@ -19,7 +19,8 @@ from orchestrator.cluster.staging import stage
 from orchestrator.errors import ClusterError, UsageError
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.files import base_of, spec_file
-from orchestrator.spec.run import RUN_ID_WORDS, RunSpec, is_run_id
+from orchestrator.spec.run import RunSpec
+from orchestrator.spec.run_id import RUN_ID_WORDS, is_run_id
 from orchestrator.spec.validation import shown
 
 _T = TypeVar("_T")

@@ -70,7 +70,7 @@ def test_leader_trainers_and_gpus(mode: str, workers: int, ps: int, gpus: int) -
     [("sync", 1, 0, 1), ("sync", 3, 0, 3), ("sync", 3, 1, 3), ("sync", 2, 4, 8), ("async", 3, 0, 1)],
 )
 def test_batches_per_step(mode: str, workers: int, gpus: int, batches: int) -> None:
-    assert topology.batches_per_step(spec(mode=mode, workers=workers, gpus_per_worker=gpus)) == batches
+    assert spec(mode=mode, workers=workers, gpus_per_worker=gpus).batches_per_step == batches
 
 
 def test_the_evaluator_alone_has_an_empty_cluster() -> None:
