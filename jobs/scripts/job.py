@@ -125,15 +125,12 @@ class ScriptJob(Job):
     @property
     def _captured(self) -> FitCall:
         """The first capture in this task, which gives the data."""
-        if self._first is None:
-            import tensorflow as tf
-
-            with tf.init_scope():
-                if self.leads:
-                    self._waiting = WaitingScript(self.script(self.seed), self.params.fit, self.other_fit)
-                    self._first = self._waiting.call
-                else:
-                    self._first, _ = capture(self.script(self.seed), self.params.fit, self.other_fit)
+        if self._first is None:  # eagerly, because a mode reads a batch before it traces anything
+            if self.leads:
+                self._waiting = WaitingScript(self.script(self.seed), self.params.fit, self.other_fit)
+                self._first = self._waiting.call
+            else:
+                self._first, _ = capture(self.script(self.seed), self.params.fit, self.other_fit)
         return self._first
 
     def script(self, seed: int) -> Script:
