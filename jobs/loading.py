@@ -93,6 +93,8 @@ def validate_params(job_class: type[Job], params: Mapping[str, Any]) -> BaseMode
     known = _param_names(model)
     if model.model_config.get("extra") != "allow":
         for key in params:
+            if key == "args" and key not in known:
+                raise ParamsError(key, f"arguments {params[key]!r} are for scripts, and {job} is a job: use --set")
             if key not in known:
                 why = f"{job} has no such param{_nearest(key, known)}. It takes: {_listed(known)}"
                 raise ParamsError(key, why)

@@ -82,7 +82,7 @@ def _describe(spec: RunSpec, params: Mapping[str, Any]) -> JobDescription:
     """`describe_job`, with secrets masked in its errors."""
     try:
         secrets.check_params(params, spec.env_secrets)
-        description = describe_job(spec.job, spec.directory, params, here=spec.address is None)
+        description = describe_job(spec.job, spec.directory, params, here=spec.address is None, within=spec.timeout)
     except RegattaError as error:
         raise secrets.masked(error, spec.env_secrets) from None
     secrets.check_params(description.params, spec.env_secrets)

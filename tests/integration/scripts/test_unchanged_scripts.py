@@ -97,3 +97,10 @@ def test_one_of_several_fits_is_trained_and_the_others_by_keras(cli: Any, script
         for name, values in printed(alone, what).items():
             assert printed(ran.stdout, what)[name] == pytest.approx(values, rel=1e-5), (what, name)
     assert "fit 1 (two_fits.py:16) is trained by Keras in one process" in ran.stdout
+
+
+def test_the_timeout_counts_before_fit(cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("import time\ntime.sleep(600)\nmodel.fit(1)")
+    ran = cli("run", "train.py", "--timeout", "1", timeout=200)
+    assert ran.returncode == 2
+    assert "train.py did not come to its fit" in ran.stderr
