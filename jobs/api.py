@@ -67,6 +67,12 @@ class Job:
     validate_each_epoch: bool = False
     """Pass `val_*` logs to every callback at the end of each epoch. A callback that monitors one always gets them."""
 
+    may_lack_evaluation_data: ClassVar[bool] = False
+    """Whether `eval_dataset` may return None; then nothing is evaluated."""
+
+    initial_epoch: int = 0
+    """Number of the first epoch, for callbacks, as in `fit(initial_epoch=...)`."""
+
     run_directory: Path | None = None
     """The run's folder, set during training, where the job's callbacks may write."""
 
@@ -76,6 +82,14 @@ class Job:
     def check_data(self) -> None:
         """Raise `DataFileError` if data are missing. Called before any process starts; must not import TensorFlow."""
 
+    @property
+    def files_folder(self) -> Path | None:
+        """The folder that relative paths of callbacks are below; None for the process' own."""
+        return self.run_directory
+
+    def begin_run(self, seed: int) -> None:
+        """Called before the next `build_model`, if that is this task's copy outside of any strategy."""
+
     def build_model(self) -> keras.Model:
         """Build an ordinary, compiled Keras 3 model."""
         raise NotImplementedError(f"{type(self).__name__} has to define build_model()")
@@ -84,9 +98,13 @@ class Job:
         """Build one epoch of training data, in batches of `context.batch_size`; Regatta repeats it."""
         raise NotImplementedError(f"{type(self).__name__} has to define train_dataset(context)")
 
-    def eval_dataset(self, context: DataContext) -> tf.data.Dataset:
-        """Build the evaluation data, in batches; every snapshot is scored on all of it."""
+    def eval_dataset(self, context: DataContext) -> tf.data.Dataset | None:
+        """Build the evaluation data, in batches; every snapshot is scored on all of it. None: there are none."""
         raise NotImplementedError(f"{type(self).__name__} has to define eval_dataset(context)")
+
+    def validates_after(self, epoch: int) -> bool:
+        """Whether callbacks get `val_*` after `epoch`, counted from 0, if any; see `validate_each_epoch`."""
+        return True
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Create the Keras callbacks of a run; docs/callbacks.md describes when each hook runs."""

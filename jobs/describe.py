@@ -12,13 +12,17 @@ import json
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 from jobs.api import Job
 from jobs.catalog import CATALOG
 from jobs.data.errors import DataFileError
 from jobs.loading import JobNotFound, ParamsError, load_job_class, validate_params
-from jobs.staged import as_written
+from jobs.scripts.errors import ScriptError
+from jobs.scripts.job import Look, ScriptJob, look
+from jobs.scripts.recognise import SCRIPT, recognise
+from jobs.staged import as_written, job_file, on_this_host, users_folder
 
 
 def describe(job: str, directory: str, params: dict[str, Any], *, check_data: bool = False) -> dict[str, Any]:
@@ -29,19 +33,24 @@ def describe(job: str, directory: str, params: dict[str, Any], *, check_data: bo
     try:
         job_class = load_job_class(job, directory)
         validated = validate_params(job_class, params)
-        if check_data:
-            job_class(validated).check_data()
+        job_instance = job_class(validated) if check_data or issubclass(job_class, ScriptJob) else None
+        if job_instance and check_data:
+            job_instance.check_data()
+        found = look(job_instance, directory) if isinstance(job_instance, ScriptJob) else Look(job_class.defaults)
         return {
             "name": job if job in CATALOG else job_class.__name__,
             "summary": _summary(job, job_class),
-            "defaults": dict(job_class.defaults),
+            "defaults": dict(found.defaults),
             "params": validated.model_dump(mode="json"),
             "schema": job_class.Params.model_json_schema(),
+            "notes": [*found.notes, *_other_way(job, directory)],
         }
     except JobNotFound as error:
         return {"error": "job", "message": str(error)}
     except ParamsError as error:
         return {"error": "params", "field": error.field, "message": error.reason}
+    except ScriptError as error:
+        return {"error": "script", "message": str(error)}
     except DataFileError as error:
         return {"error": "data", "message": str(error)}
     except BaseException as error:  # noqa: BLE001 - whatever the user's module raises is shown to the user
@@ -50,6 +59,20 @@ def describe(job: str, directory: str, params: dict[str, Any], *, check_data: bo
             "message": f"{type(error).__name__}: {error}",
             "traceback": as_written(_traceback(error), job, directory),
         }
+
+
+def _other_way(job: str, directory: str) -> list[str]:
+    """How to run a file's script, if the file defines jobs and was not asked for either."""
+    named = job_file(job)
+    if not named or named[1]:
+        return []
+    found = recognise(on_this_host(users_folder(job, directory)) / Path(named[0]).name)
+    if not (found.jobs and found.fits):
+        return []
+    return [
+        f"{named[0]} defines the job {found.jobs[0]} and calls fit ({found.fits[0]}): the job is used. "
+        f"{named[0]}:{SCRIPT} is the script"
+    ]
 
 
 def _summary(job: str, job_class: type[Job]) -> str:

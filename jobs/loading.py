@@ -20,6 +20,8 @@ from pydantic import BaseModel, ValidationError
 
 from jobs.api import Job
 from jobs.catalog import CATALOG
+from jobs.scripts.job import script_job
+from jobs.scripts.recognise import SCRIPT, Recognised, recognise
 from jobs.staged import job_file, on_this_host, users_folder
 
 
@@ -60,6 +62,11 @@ def load_job_class(job: str, directory: str) -> type[Job]:
         path = on_this_host(folder) / original.name
         if not path.is_file():
             raise JobNotFound(f"job {job!r}: there is no file {original}{_nearest_file(original)}")
+        found = _recognised(path)
+        if in_file[1] == SCRIPT or (found.is_script and not in_file[1]):
+            return script_job(path.resolve(), in_file[0])
+        if found.own_loop and not found.jobs:
+            raise JobNotFound(_own_loop(original, found.own_loop))
         return _job_class(_module_from_file(path.resolve()), in_file[1], where=str(original))
     module_name, colon, class_name = job.partition(":")
     if colon and all(part.isidentifier() for part in module_name.split(".")):
@@ -86,6 +93,8 @@ def validate_params(job_class: type[Job], params: Mapping[str, Any]) -> BaseMode
     known = _param_names(model)
     if model.model_config.get("extra") != "allow":
         for key in params:
+            if key == "args" and key not in known:
+                raise ParamsError(key, f"arguments {params[key]!r} are for scripts, and {job} is a job: use --set")
             if key not in known:
                 why = f"{job} has no such param{_nearest(key, known)}. It takes: {_listed(known)}"
                 raise ParamsError(key, why)
@@ -98,6 +107,21 @@ def validate_params(job_class: type[Job], params: Mapping[str, Any]) -> BaseMode
             raise _params_error(first) from None
 
 
+def _recognised(path: Path) -> Recognised:
+    try:
+        return recognise(path)
+    except (SyntaxError, ValueError):
+        return Recognised((), (), None)  # importing it will say where
+
+
+def _own_loop(path: Path, loop: str) -> str:
+    return (
+        f"{path} defines no subclass of jobs.api.Job and calls no fit, but has a training loop of its own ({loop}). "
+        "Regatta distributes what `model.fit` is given: put what a step does into the model's train_step, and call "
+        "fit; or write a job (`regatta init`)"
+    )
+
+
 def _job_class(module: ModuleType, name: str, *, where: str) -> type[Job]:
     """The job class called `name` in `module`; without a name, the only one it defines."""
     defined = {
@@ -106,7 +130,7 @@ def _job_class(module: ModuleType, name: str, *, where: str) -> type[Job]:
         if isinstance(value, type) and issubclass(value, Job) and value.__module__ == module.__name__
     }
     if not defined and not name:
-        raise JobNotFound(f"{where} defines no subclass of jobs.api.Job")
+        raise JobNotFound(f"{where} defines no subclass of jobs.api.Job, and calls no fit of a model")
     if not name:
         if len(defined) > 1:
             example = f"{where}:{next(iter(defined))}"

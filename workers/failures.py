@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jobs.data.errors import DataFileError
 from jobs.loading import JobNotFound, ParamsError
+from jobs.scripts.errors import ScriptError
 from jobs.staged import as_written
 from workers.errors import BROKEN_OFF, DIFFERENT_SHAPES, DIVERGED, RefusedError
 from workers.messages import Assignment, FailureKind, TaskFailure
@@ -24,7 +25,7 @@ _PLUMBING = (
     *(f"{os.sep}tensorflow{os.sep}python{os.sep}{part}{os.sep}" for part in ("training", "util")),
 )
 
-_SPEC_ERRORS = (RefusedError, DataFileError, JobNotFound, ParamsError)
+_SPEC_ERRORS = (RefusedError, DataFileError, JobNotFound, ParamsError, ScriptError)
 _PORT_TAKEN = "Could not start gRPC server"
 """TensorFlow's message. If a port that the job itself opens is taken, that is an error of the user's code."""
 _NO_THREAD = "can't start new thread"

@@ -72,6 +72,13 @@ class Waits:
 
 
 @dataclass(frozen=True)
+class Printed:
+    """News: lines that the leader's script has printed."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Assignment:
     """What a task is told when it starts. Valid for every leg trained in the group."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from workers.messages import Spent, Task, TaskFailure, Waits
+from workers.messages import Printed, Spent, Task, TaskFailure, Waits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,9 +40,8 @@ class LegStarted:
     global_batch: int
     """Samples of one counted step."""
     eval_every_steps: int
-    shares: tuple[int, ...] = ()
-    """Samples of each step by worker, if they differ; else empty."""
-    clock: float = 0.0  # of the run, when the state was loaded, seconds: 0 unless the run continues
+    shares: tuple[int, ...] = ()  # samples of each step by worker, if they differ; else empty
+    clock: float = 0.0  # of the run, when the state was loaded, seconds
     learning_rate: float | None = None  # at which the leg begins
 
 
@@ -230,6 +229,7 @@ News = (
     | CheckpointFailed
     | LegFinished
     | HostSample
+    | Printed
     | Waits
 )
 

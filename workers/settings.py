@@ -50,6 +50,8 @@ class ReplicaSettings(BaseModel):
         default_factory=dict
     )
     """A parameter of the job; repeatable."""
+    files_apart: bool = False
+    """A script's files go to the run's folder, because other runs of the script have files of the same names."""
     mode: Annotated[str, Flag("training")] = "sync"
     """How workers combine their gradients."""
 

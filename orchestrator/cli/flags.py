@@ -24,7 +24,7 @@ from workers.modes.registry import MODES
 from workers.settings import Flag
 
 Job = Annotated[
-    str, typer.Argument(metavar="JOB", help="A built-in job, spec.yaml, path/file.py:Class or module:Class.")
+    str, typer.Argument(metavar="JOB", help="A built-in job, script.py, spec.yaml, path/file.py:Class or module:Class.")
 ]
 Modes = Annotated[
     str | None,
@@ -36,6 +36,19 @@ Vary = Annotated[
         "--vary",
         metavar="FIELD=A,B",
         help="Compare values of a field, or of params.x; may be repeated.",
+        rich_help_panel="Training",
+    ),
+]
+Arguments = Annotated[
+    list[str] | None, typer.Argument(metavar="[-- ARG ...]", help="Arguments of a script.", show_default=False)
+]
+Fit = Annotated[
+    int | None,
+    typer.Option(
+        "--fit",
+        metavar="N",
+        help="Of a script's calls of fit, train this one. Default: 1.",
+        show_default=False,
         rich_help_panel="Training",
     ),
 ]
@@ -77,10 +90,16 @@ def with_spec_flags(
         for flag in spec_parameters(kind, comparison=comparison, default=default)
         if flag.name not in skipped and (only is None or flag.name in only)
     ]
-    parameters = [*own, *flags]
+    parameters = [*own, *(_for_scripts() if only is None else ()), *flags]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
+
+
+def _for_scripts() -> list[inspect.Parameter]:
+    """Parameters that become params of a script."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(n, kind, default=None, annotation=a) for n, a in (("args", Arguments), ("fit", Fit))]
 
 
 def spec_parameters(kind: type[RunSpec], *, comparison: bool, default: str = "") -> list[inspect.Parameter]:
@@ -110,6 +129,9 @@ def to_fields(given: Mapping[str, Any], kind: type[RunSpec] = RunSpec) -> dict[s
                 fields[name] = values[0]
         else:
             fields[name] = _parsed(name, value, flag)
+    script = {name: given[name] for name in ("args", "fit") if given.get(name)}
+    if script:
+        fields["params"] = {**fields.get("params", {}), **script}
     if given.get("modes") is not None:
         fields["modes"] = tuple(mode.strip() for mode in given["modes"].split(","))
     return fields | ({"vary": vary} if vary else {})

@@ -15,6 +15,7 @@ import typer
 from orchestrator.cli import export, kuberay, logs, show, submit, train, watch
 from orchestrator.cli.terminal import paragraph, say
 from orchestrator.errors import JobError, RegattaError
+from orchestrator.spec.job_description import tell
 from orchestrator.spec.run import RunSpec
 
 
@@ -54,6 +55,7 @@ def main() -> None:
     except FileNotFoundError:
         say("regatta: the working directory has been deleted. Change to another one.", err=True)
         sys.exit(2)
+    tell.set(lambda text: say(f"regatta: {paragraph(text)}", err=True))
     try:
         code = build()(prog_name="regatta", standalone_mode=False)
     except RegattaError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from orchestrator.cli import main as cli
 from orchestrator.errors import RegattaError
 from orchestrator.spec import trust
-from orchestrator.spec.validation import is_run_id
+from orchestrator.spec.run_id import is_run_id
 from orchestrator.spec.yaml import read_mapping
 from orchestrator.submit import transfer
 from orchestrator.submit.jobs_api import SPEC

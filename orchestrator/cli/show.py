@@ -80,7 +80,10 @@ def init(path: Annotated[Path, typer.Argument(metavar="FILE.py", help="File to w
     from orchestrator.cli.scaffold import CLASS_NAME, write_job
 
     write_job(path)
-    say(f"Wrote {path}. Try it:\n\n    regatta compare {path}:{CLASS_NAME}\n")
+    say(
+        f"Wrote {path}. Try it:\n\n    regatta compare {path}:{CLASS_NAME}\n\n"
+        "A script that ends in model.fit(...) needs none: regatta compare train.py\n"
+    )
 
 
 def doctor(as_json: Json = False) -> None:

@@ -54,7 +54,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         from orchestrator.store.folders import RUNS
 
         spec = resolve_run(job, to_fields(given, kind), kind)
-        with _view(quiet, verbose) as view:
+        with _view(quiet, verbose, console(stderr=as_json)) as view:
             result = run_once(spec, view, resolved=True)
         _finish_run(result, Path(spec.out) if spec.out else RUNS / result.run_id, as_json)
 
@@ -93,7 +93,7 @@ def resume(
 
     path = given_or_latest(path, resumable=True)
     train = api.prepare_resume(path, changes, lambda text: None if quiet else say(text, err=True))
-    with _view(quiet, verbose) as view:
+    with _view(quiet, verbose, console(stderr=as_json)) as view:
         result = train(view)
     if isinstance(result, RunResult):
         _finish_run(result, path, as_json)
@@ -111,14 +111,17 @@ def _check_finite(result: RunResult) -> None:
 
 
 @contextmanager
-def _view(quiet: bool, verbose: bool) -> Iterator[LiveView]:
-    """Show the live view on stderr. Inside, Ctrl-C ends the command with exit code 130, SIGTERM and SIGHUP with 0."""
+def _view(quiet: bool, verbose: bool, output: Console | None = None) -> Iterator[LiveView]:
+    """Show the live view on stderr, and what a script prints on `output`.
+
+    Inside, Ctrl-C ends the command with exit code 130, SIGTERM and SIGHUP with 0.
+    """
     from orchestrator.control import preemption
     from orchestrator.view.live import LiveView
 
     preemption.install_handler()
     try:
-        with LiveView(console(stderr=True), quiet=quiet, verbose=verbose) as view:
+        with LiveView(console(stderr=True), quiet=quiet, verbose=verbose, output=output) as view:
             yield view
     except KeyboardInterrupt:
         raise Interrupted("interrupted; all processes it started were stopped.") from None

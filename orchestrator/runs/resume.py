@@ -50,7 +50,8 @@ def stored_spec(path: Path, changes: Mapping[str, Any]) -> tuple[RunSpec, str]:
     """
     given = load_spec(path)
     trust.check(path / SPEC, given, changes)
-    values = given | {key: value for key, value in changes.items() if value is not None}
+    # The checkpoints are of batches of `batch_size`, also if there are fewer workers to share a step now.
+    values = given | {"global_batch_size": None} | {key: value for key, value in changes.items() if value is not None}
     try:
         spec = RunSpec.make(values)
     except SpecError as error:

@@ -14,7 +14,7 @@ from orchestrator.spec.updates import LearningRateScaling, fair_changes
 from orchestrator.spec.validation import shown, validated
 from orchestrator.spec.variants import expand, merge
 from workers.modes.registry import MODES
-from workers.settings import Count, Flag, Seed
+from workers.settings import Flag, Seed
 
 MAX_SEEDS = 1000
 
@@ -35,8 +35,6 @@ class CompareSpec(BaseModel):
     """Number of seeds per variant, or a list: 0,1,2."""
     margin: Annotated[Annotated[float, Field(gt=0, lt=1)], Flag("training")] = DEFAULT_MARGIN
     """Accuracies closer than this count as equal."""
-    global_batch_size: Annotated[Count | None, Flag("training", default="each variant's own")] = None
-    """Samples per update of every variant, instead of --batch-size; its replicas share them."""
     lr_scaling: Annotated[LearningRateScaling, Flag("training")] = "none"
     """How a variant's learning rate follows its samples per update, from the baseline's."""
     tune_lr: Annotated[bool, Flag("training")] = False
@@ -59,11 +57,11 @@ class CompareSpec(BaseModel):
 
     def runs(self, seed: int) -> dict[str, RunSpec]:
         """The run of every variant with `seed`, with what makes them comparable (`orchestrator.spec.updates`)."""
-        shared = self.run.model_dump() | {"seed": seed}
+        shared = self.run.model_dump() | {"seed": seed, "files_apart": True}
         runs = {
             name: type(self.run).make(merge(shared, own) | {"variant": name}) for name, own in self.variants.items()
         }
-        changes = fair_changes(runs, self.variants, self.global_batch_size, self.lr_scaling)
+        changes = fair_changes(runs, self.variants, self.lr_scaling)
         return {name: run.model_copy(update=changes[name]) for name, run in runs.items()}
 
     @classmethod
@@ -112,7 +110,7 @@ def spec_schema(kind: type[RunSpec] = RunSpec) -> dict[str, Any]:
         "variants": {"type": "object", "additionalProperties": fields, "minProperties": 1},
         "seeds": {"anyOf": [comparison["seeds"], number]},
         "margin": comparison["margin"],
-        **{name: comparison[name] for name in ("global_batch_size", "lr_scaling", "tune_lr")},
+        **{name: comparison[name] for name in ("lr_scaling", "tune_lr")},
     }
     schema["title"] = "Regatta spec"
     return schema

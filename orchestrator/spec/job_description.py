@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import JobError, SpecError, UsageError
 from workers.session import python_environment
+
+_SAY_SECONDS = 20.0
+tell: ContextVar[Callable[[str], None]] = ContextVar("tell", default=lambda _: None)
+"""Tells the user a line while a job is loaded; the command line sets it."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +33,16 @@ class JobDescription:
     params: Mapping[str, Any]
     """Validated, with defaults filled in."""
     schema: Mapping[str, Any]
+    notes: Sequence[str] = ()
+    """What the user should know, such as which of two ways was chosen."""
 
 
-def describe_job(job: str, directory: str, params: Mapping[str, Any], *, here: bool = False) -> JobDescription:
+def describe_job(
+    job: str, directory: str, params: Mapping[str, Any], *, here: bool = False, within: float | None = None
+) -> JobDescription:
     """Load the job in a child process, and validate its params and, if it will run `here`, its data files.
+
+    A script is run up to its `fit`, for at most `within` seconds.
 
     Raises:
         SpecError: there is no such job, or a param is invalid.
@@ -36,11 +50,13 @@ def describe_job(job: str, directory: str, params: Mapping[str, Any], *, here: b
         JobError: the user's module raised while it was imported.
     """
     request = {"job": job, "directory": directory, "params": dict(params), "check_data": here}
-    answers = _ask_child(request)
-    return _description(job, answers[0])
+    description = _description(job, _ask_child(request, within)[0])
+    for note in description.notes:
+        tell.get()(note)
+    return description
 
 
-def _ask_child(request: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def _ask_child(request: Mapping[str, Any] | None, within: float | None = None) -> list[dict[str, Any]]:
     """Answers of `jobs.describe` about the requested job, or about all built-in jobs."""
     reader, writer = os.pipe()
     # Files instead of pipes: a module that prints a lot while it is imported would fill a pipe and block.
@@ -53,13 +69,12 @@ def _ask_child(request: Mapping[str, Any] | None) -> list[dict[str, Any]]:
             stdin=question,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env=python_environment() | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+            env=python_environment() | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
         ) as child:
             os.close(writer)
             try:
-                with os.fdopen(reader) as answer:
-                    text = answer.read()
-            except KeyboardInterrupt:
+                text = _answer(reader, (request or {}).get("job", "the list of jobs"), within)
+            except (KeyboardInterrupt, UsageError):
                 child.kill()
                 raise
             if text:
@@ -70,6 +85,28 @@ def _ask_child(request: Mapping[str, Any] | None) -> list[dict[str, Any]]:
         errors.seek(0)
         stderr = errors.read().decode(errors="replace")
     raise JobError(f"The process that loads jobs ended with code {child.returncode}.", stderr)
+
+
+def _answer(reader: int, job: str, within: float | None) -> str:
+    """What the child writes until it closes its end; says every `_SAY_SECONDS` that it is waited for.
+
+    Raises:
+        UsageError: it took longer than `within` seconds.
+    """
+    started, parts = time.monotonic(), bytearray()
+    with os.fdopen(reader, "rb", buffering=0) as answer:
+        while True:
+            left = math.inf if within is None else started + within - time.monotonic()
+            if left <= 0:
+                raise UsageError(f"{job} did not come to its fit, or was not loaded, in the {within:g} s of --timeout.")
+            if select.select([answer], [], [], min(left, _SAY_SECONDS))[0]:
+                if not (part := answer.read(1 << 16)):
+                    return parts.decode()
+                parts += part
+            elif time.monotonic() - started >= _SAY_SECONDS:
+                tell.get()(
+                    f"{job} is still being loaded, or on its way to fit, after {time.monotonic() - started:.0f} s"
+                )
 
 
 def list_jobs() -> list[dict[str, Any]]:
@@ -83,6 +120,8 @@ def _description(job: str, answer: dict[str, Any]) -> JobDescription:
             raise SpecError("job", answer["message"].removeprefix("job "))
         case "params":
             raise SpecError(f"params.{answer['field']}", answer["message"])
+        case "script":
+            raise UsageError(answer["message"])
         case "data":
             raise UsageError(f"data: {answer['message']}")
         case "user":

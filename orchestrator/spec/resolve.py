@@ -16,10 +16,10 @@ from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.job_description import JobDescription, describe_job
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.validation import shown
+from orchestrator.spec.variants import ALTERNATIVES
 from orchestrator.spec.yaml import read_mapping
 
 SPEC_FILES = (".yaml", ".yml")
-_BUDGETS = ("samples", "epochs")
 _Spec = TypeVar("_Spec", RunSpec, CompareSpec)
 
 
@@ -82,7 +82,7 @@ def _describe(spec: RunSpec, params: Mapping[str, Any]) -> JobDescription:
     """`describe_job`, with secrets masked in its errors."""
     try:
         secrets.check_params(params, spec.env_secrets)
-        description = describe_job(spec.job, spec.directory, params, here=spec.address is None)
+        description = describe_job(spec.job, spec.directory, params, here=spec.address is None, within=spec.timeout)
     except RegattaError as error:
         raise secrets.masked(error, spec.env_secrets) from None
     secrets.check_params(description.params, spec.env_secrets)
@@ -92,8 +92,9 @@ def _describe(spec: RunSpec, params: Mapping[str, Any]) -> JobDescription:
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Both mappings merged, `over` taking precedence; its `samples` or `epochs` replaces either of `under`."""
     kept = dict(under)
-    if any(over.get(budget) is not None for budget in _BUDGETS):
-        kept = {key: value for key, value in kept.items() if key not in _BUDGETS}
+    for pair in ALTERNATIVES:
+        if any(over.get(field) is not None for field in pair):
+            kept = {key: value for key, value in kept.items() if key not in pair}
     return kept | dict(over)
 
 

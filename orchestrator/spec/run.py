@@ -1,7 +1,6 @@
 """The spec of a run: one mode, one seed, frozen and validated before anything is started.
 
-Every field can be set in YAML by its name, and on the command line if it has a `Flag`. A field is defined once, here
-or in `workers.settings`: its type, limits, default, flag, and the docstring that `--help` shows.
+A field is set in YAML by its name, or by its `Flag`; it is defined once, here or in `workers.settings`, help included.
 """
 
 from __future__ import annotations
@@ -14,15 +13,17 @@ from pydantic import Field, field_validator, model_validator
 
 from orchestrator.errors import SpecError
 from orchestrator.metric_target import MetricTarget
+from orchestrator.spec.batches import share
 from orchestrator.spec.conflicts import check_balance, check_local
 from orchestrator.spec.prices import check_prices
 from orchestrator.spec.resources import LabelKey, LabelSelector, Resources
 from orchestrator.spec.resources import check as check_resources
+from orchestrator.spec.run_id import RUN_ID_WORDS, is_run_id
 from orchestrator.spec.secrets import check_names as check_secret_names
-from orchestrator.spec.validation import RUN_ID_WORDS, check_names, is_run_id, validated
+from orchestrator.spec.validation import check_names, validated
 from orchestrator.spec.variants import COMPARISON_FIELDS, file_name
 from workers.modes.registry import MODES, ModeTraits, traits
-from workers.settings import Flag, ReplicaSettings
+from workers.settings import Count, Flag, ReplicaSettings
 from workers.stragglers import Profile
 
 Workers = Annotated[int, Field(ge=1, le=1024)]
@@ -34,6 +35,10 @@ class RunSpec(ReplicaSettings):
 
     workers: Annotated[Workers, Flag("cluster", varies=True)] = 2
     """Worker replicas, in modes that have several."""
+    global_batch_size: Annotated[
+        Count | None, Flag("training", varies=True, default="--batch-size of each replica")
+    ] = None
+    """Samples of a step of all workers together, or of an update in modes without common steps."""
     min_workers: Annotated[Workers | None, Flag("faults", default="all of them")] = None
     """Keep training with as few as this many workers if hosts are lost, and grow back at a checkpoint."""
     ps: Annotated[Annotated[int, Field(ge=0, le=256)], Flag("cluster")] = 1
@@ -182,6 +187,8 @@ class RunSpec(ReplicaSettings):
             )
         if self.balance:
             check_balance(self)
+        if self.global_batch_size is not None:
+            self.__dict__["batch_size"] = share(self.global_batch_size, self.batches_per_step)  # frozen for all others
         if self.samples is not None and self.epochs is not None:
             raise SpecError("epochs", f"{self.epochs:g} given together with samples {self.samples}: give one of them")
         if self.backend == "local":

@@ -5,11 +5,9 @@ Steps of different variants consume different numbers of samples: with two worke
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from orchestrator.errors import SpecError
 from orchestrator.spec.run import RunSpec
 
 LearningRateScaling = Literal["none", "linear", "sqrt"]
@@ -21,19 +19,15 @@ Runs = Mapping[str, RunSpec]
 
 
 def fair_changes(
-    runs: Runs, overrides: Mapping[str, Mapping[str, Any]], samples: int | None, scaling: LearningRateScaling
+    runs: Runs, overrides: Mapping[str, Mapping[str, Any]], scaling: LearningRateScaling
 ) -> dict[str, dict[str, Any]]:
     """The fields to change in each variant, so that variants are as comparable as was asked for.
 
-    `samples` per update, if given, hold for all variants (`--global-batch-size`). Otherwise a variant that is alone in
-    its process takes as many as the first that is distributed, unless it has a batch size of its own. Then the learning
-    rate of a variant follows its samples per update, in proportion to those of the baseline, unless it has a rate of
-    its own. `overrides` are the variants' own fields.
-
-    Raises:
-        SpecError: the replicas of a variant cannot share `samples` equally, or a variant has a batch size as well.
+    A variant that is alone in its process takes as many samples per update as the first that is distributed, unless it
+    has a batch size of its own. Then the learning rate of a variant follows its samples per update, in proportion to
+    those of the baseline, unless it has a rate of its own. `overrides` are the variants' own fields.
     """
-    changes = {name: _batch_size(name, runs, overrides[name], samples) for name in runs}
+    changes = {name: _batch_size(name, runs, overrides[name]) for name in runs}
     per_update = {
         name: run.batches_per_step * changes[name].get("batch_size", run.batch_size) for name, run in runs.items()
     }
@@ -45,19 +39,8 @@ def fair_changes(
     return changes
 
 
-def _batch_size(name: str, runs: Runs, own: Mapping[str, Any], samples: int | None) -> dict[str, Any]:
+def _batch_size(name: str, runs: Runs, own: Mapping[str, Any]) -> dict[str, Any]:
     run = runs[name]
-    if samples is not None:
-        if "batch_size" in own:
-            raise SpecError("global_batch_size", f"variant {name} has a batch_size as well: give one of them")
-        if samples % run.batches_per_step:
-            multiple = math.lcm(*(other.batches_per_step for other in runs.values()))
-            raise SpecError(
-                "global_batch_size",
-                f"{samples} cannot be shared equally by the {run.batches_per_step} replicas of variant {name}: "
-                f"give a multiple of {multiple}",
-            )
-        return {"batch_size": samples // run.batches_per_step}
     if not run.traits.alone or "batch_size" in own:
         return {}
     distributed = next((other for other in runs.values() if not other.traits.alone), run)

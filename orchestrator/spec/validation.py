@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -13,8 +12,6 @@ from orchestrator.errors import SpecError
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _LONGEST_VALUE = 80
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-RUN_ID_WORDS = "letters, digits, '.', '_' and '-' only, starting with a letter or digit, up to 100"
 
 
 def validated(model: type[_Model], values: Mapping[str, Any]) -> _Model:
@@ -49,8 +46,3 @@ def shown(value: object) -> str:
     except (ValueError, RecursionError):  # an integer with thousands of digits, or deeply nested lists
         text = f"a {type(value).__name__}"
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
-
-
-def is_run_id(text: str) -> bool:
-    """Whether `text` is a valid run id: usable as a folder name and in a shell without quotes."""
-    return _RUN_ID.fullmatch(text) is not None

@@ -22,9 +22,11 @@ from orchestrator.errors import SpecError
 from workers.modes.registry import COMPARED_BY_DEFAULT, MODES, traits
 
 Overrides = Mapping[str, Any]
-COMPARISON_FIELDS = ("modes", "vary", "variants", "seeds", "margin", "global_batch_size", "lr_scaling", "tune_lr")
+COMPARISON_FIELDS = ("modes", "vary", "variants", "seeds", "margin", "lr_scaling", "tune_lr")
 """Fields that a comparison has and a run has not."""
 MAX_VARIANTS = 50
+ALTERNATIVES = (("samples", "epochs"), ("batch_size", "global_batch_size"))
+"""Fields of which one is given: either replaces the other."""
 _NOT_FOR_VARIANTS = {"job", "directory", "seed", "variant", "out", "run_id", "address", "timeout"}
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
 
@@ -81,9 +83,9 @@ def merge(run: Mapping[str, Any], overrides: Overrides) -> dict[str, Any]:
             merged["params"] = {**merged.get("params", {}), **_mapping("params", value)}
         else:
             merged[field] = value
-    for budget, other in (("samples", "epochs"), ("epochs", "samples")):
-        if overrides.get(budget) is not None and overrides.get(other) is None:
-            merged[other] = None
+    for one, other in (*ALTERNATIVES, *(pair[::-1] for pair in ALTERNATIVES)):
+        if overrides.get(one) is not None and overrides.get(other) is None:
+            merged.pop(other, None)
     return merged
 
 

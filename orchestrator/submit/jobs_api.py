@@ -20,7 +20,8 @@ from orchestrator.errors import ClusterError, UsageError
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.files import base_of, spec_file
 from orchestrator.spec.run import RunSpec
-from orchestrator.spec.validation import RUN_ID_WORDS, is_run_id, shown
+from orchestrator.spec.run_id import RUN_ID_WORDS, is_run_id
+from orchestrator.spec.validation import shown
 from orchestrator.submit.answers import request
 
 _T = TypeVar("_T")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from contextlib import AbstractContextManager, suppress
@@ -17,12 +18,15 @@ from orchestrator.view.board import Board
 from orchestrator.view.dashboard import draw, duration
 from orchestrator.view.feed import Feed
 from orchestrator.view.outcome import outcome
+from workers.messages import Printed
 from workers.news import CheckpointFailed, Evaluation, ReplicaState
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.live import Live
 
+_MARKS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\x08|[^\n]*\r(?!\n)")
+"""Colours, and what a progress bar overwrites."""
 PLAIN_SECONDS = 10.0
 REFRESH_SECONDS = 2.0
 """Drawing the dashboard takes 6 to 9 ms of processor time, which training lacks."""
@@ -31,8 +35,12 @@ REFRESH_SECONDS = 2.0
 class LiveView(AbstractContextManager["LiveView"]):
     """A `Watcher` that shows runs on a console."""
 
-    def __init__(self, console: Console, *, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(
+        self, console: Console, *, quiet: bool = False, verbose: bool = False, output: Console | None = None
+    ) -> None:
+        """`output` gets what the leader's script prints."""
         self._console = console
+        self._output = output
         self._quiet = quiet
         self._verbose = verbose
         self._live: Live | None = None
@@ -78,6 +86,7 @@ class LiveView(AbstractContextManager["LiveView"]):
         waiting = len(tick.state.waiting) if isinstance(tick.state, Launching) else 0
         started = sum(status.state is ReplicaState.STARTING for status in tick.statuses)
         self._status = f"launching: {waiting} tasks not ready, {started} building" if waiting else "launching: ready"
+        self._show_output(tick)
         self._refresh("launching", self._status)
 
     def training(self, tick: Tick) -> None:
@@ -89,7 +98,16 @@ class LiveView(AbstractContextManager["LiveView"]):
                     self._print(f"{self._labels.get(news.stamp.run_id, '')}: {_evaluated(news)}")
                 case CheckpointFailed():
                     self._print(f"{self._labels.get(news.run_id, '')}: {news.problem}")
+        self._show_output(tick)
         self._refresh(self._current or "", "")
+
+    def _show_output(self, tick: Tick) -> None:
+        """Print what the script has printed; above the dashboard, if both are on the terminal."""
+        for news in (news for status in tick.statuses for news in status.news if isinstance(news, Printed)):
+            if self._output is not None:
+                console = self._console if self._live and self._output.is_terminal else self._output
+                text = _MARKS.sub("", news.text)
+                console.print(text, end="", markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def recovering(self, run_id: str, text: str) -> None:
         """Print one line on a failure from which the run recovers."""

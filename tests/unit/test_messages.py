@@ -13,7 +13,7 @@ import pytest
 
 from tests.made import assignment, leg
 from workers import messages, news, wire
-from workers.messages import Checkpointing, FailureKind, Start, Taken, Task, TaskFailure, Waits
+from workers.messages import Checkpointing, FailureKind, Printed, Start, Taken, Task, TaskFailure, Waits
 from workers.news import (
     CallTiming,
     CheckpointFailed,
@@ -84,6 +84,7 @@ EXAMPLES: list[Any] = [
     wire.Score(STAMP, SNAPSHOT),
     wire.StopLeg("target", 1),
     Waits(W0, "in f (job.py:1: f())"),
+    Printed("a line\n"),
     wire.ReleaseAddress(),
     wire.AddressReleased(),
     wire.Ready(),

@@ -13,15 +13,18 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-def evaluation_data(job: Job, settings: ReplicaSettings) -> tf.data.Dataset:
-    """The job's evaluation data, which end: after `settings.eval_steps` batches if that is set.
+def evaluation_data(job: Job, settings: ReplicaSettings) -> tf.data.Dataset | None:
+    """The job's evaluation data, which end: after `settings.eval_steps` batches if that is set. None if it has none.
 
     Raises:
         DataError: they do not end, or are not batched.
     """
     import tensorflow as tf
 
-    dataset = checked(job.eval_dataset(DataContext(settings.batch_size)), "eval_dataset")
+    found = job.eval_dataset(DataContext(settings.batch_size))
+    if found is None and job.may_lack_evaluation_data:
+        return None
+    dataset = checked(found, "eval_dataset")
     if settings.eval_steps is not None:
         return _counted_by_data(dataset.take(settings.eval_steps))
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:

@@ -195,6 +195,14 @@ def make_model(job: Job, seed: int, batch: Any) -> keras.Model:
     return model
 
 
+def _steps_without_call(model: keras.Model) -> bool:
+    """Whether the model's own `train_step` uses its parts, as in GANs, so that `fit` never calls the model itself."""
+    import keras
+
+    own_step = type(model).train_step is not keras.Model.train_step
+    return own_step and type(model).call is keras.Model.call
+
+
 def described(batch: Any) -> str:
     """Describe a batch by dtypes and shapes, nested as it is: `(float32[32, 8], int64[32])`."""
     import tensorflow as tf
@@ -212,5 +220,9 @@ def build(model: keras.Model, batch: Any) -> None:
             f"build_model returned a {type(model).__name__} that is not compiled: end it with "
             "model.compile(optimizer=..., loss=..., metrics=[...])."
         )
-    model._symbolic_build(data_batch=batch)
+    try:
+        model._symbolic_build(data_batch=batch)
+    except RuntimeError:
+        if not _steps_without_call(model):
+            raise
     build_optimizers(model, batch)

@@ -16,10 +16,12 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from jobs.api import Job
+from jobs.scripts.job import ScriptJob
 from workers.failures import describe
-from workers.messages import Assignment
+from workers.messages import Assignment, Printed
 from workers.modes.registry import traits
 from workers.settings import ReplicaSettings
+from workers.task.output import send_output
 from workers.task.waiting import say_if_late
 from workers.wire import AddressReleased, Preempted, Ready, ReleaseAddress, StopLeg
 
@@ -120,7 +122,14 @@ def _train(wire: Wire) -> None:
     from workers.training.trainer import Trainer
 
     job = _load_job(wire.assignment.settings)
-    trainer = Trainer(wire.assignment, job, make_mode(wire.assignment, job), wire.send)
+    mode = make_mode(wire.assignment, job)
+    if isinstance(job, ScriptJob):
+        settings = wire.assignment.settings
+        job.begin_task(settings.seed, leads=mode.leads, apart=settings.files_apart)
+        if mode.leads:
+            send_output(wire.send, lambda: job.repeats)
+            job.says = lambda text: wire.send(Printed(f"regatta: {text}\n"))
+    trainer = Trainer(wire.assignment, job, mode, wire.send)
     wire.on_stop = trainer.request_stop
     _release_address(wire)
     trainer.prepare()

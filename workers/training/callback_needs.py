@@ -38,7 +38,7 @@ def callbacks_of(job: Job) -> list[keras.callbacks.Callback]:
             raise CallbackError(f"callbacks() returned a list with {callback!r}, which is not a Keras callback.")
     callbacks = list(_one_by_one(found or ()))
     for callback in callbacks:
-        _write_below(job.run_directory, callback)
+        _write_below(job.files_folder, callback)
         if isinstance(callback, keras.callbacks.BackupAndRestore):
             _keep_from_restoring(callback)
     return callbacks

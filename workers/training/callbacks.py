@@ -77,7 +77,8 @@ class Callbacks:
         self, epoch: int, steps_per_epoch: int, memory: CallbackMemory | None = None, *, resumed: bool = False
     ) -> None:
         """Continue within `epoch`, counted from 0, with the callbacks' saved state. `resumed`: steps came before."""
-        self._epoch, self._steps_per_epoch, self._memory, self._resumed = epoch, steps_per_epoch, memory, resumed
+        self._epoch, self._steps_per_epoch = epoch + self._job.initial_epoch, steps_per_epoch
+        self._memory, self._resumed = memory, resumed
 
     def memory(self) -> CallbackMemory | None:
         """Save the callbacks' state, for a leg that continues from here; None if they are never called."""
@@ -100,7 +101,7 @@ class Callbacks:
                 add_history=True,
                 model=self._model,  # `set_model` may change it, as `on_train_begin` may
                 verbose=0,
-                epochs=-(-total_steps // self._steps_per_epoch),
+                epochs=self._job.initial_epoch + -(-total_steps // self._steps_per_epoch),
                 steps=self._steps_per_epoch,
             )
             self._list.on_train_begin()
@@ -168,7 +169,8 @@ class Callbacks:
         return self._run(snapshot, hooks)
 
     def _end_epoch(self) -> None:
-        self._logs = self._means() | (self._validate() if self._validates else {})
+        validates = self._validates and self._job.validates_after(self._epoch)
+        self._logs = self._means() | (self._validate() if validates else {})
         self._steps, self._sums = [], {}
         self._epoch += 1
         self._list.on_epoch_end(self._epoch - 1, self._logs)
@@ -211,6 +213,8 @@ class Callbacks:
         begun = time.monotonic()
         if self._evaluation is None:
             dataset = evaluation_data(self._job, self._settings)
+            if dataset is None:
+                return {}
             refuse_shared_files(dataset, "eval_dataset", "the leader, for callbacks, and the evaluator")
             self._evaluation = without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if self._settings.prefetch else dataset)
         logs = self._model.evaluate(self._evaluation, callbacks=self._list, return_dict=True, verbose=0)

@@ -18,6 +18,7 @@ from workers.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
 _SHARE_OF_LAUNCH = 0.7
 """Share of the launch's seconds that the first evaluation may take; others go by before it begins."""
@@ -30,6 +31,8 @@ class Evaluator:
         self._settings = assignment.settings
         self._target_metric = assignment.target_metric
         self._job = job
+        self._dataset: tf.data.Dataset | None = None
+        """None if the job has no evaluation data: then snapshots get no scores."""
         ready_within = assignment.ready_within
         self._first_seconds = None if ready_within is None else _SHARE_OF_LAUNCH * ready_within
 
@@ -43,12 +46,17 @@ class Evaluator:
         import tensorflow as tf
 
         dataset = evaluation_data(self._job, self._settings)
+        metric = self._target_metric
+        if dataset is None:
+            if metric is not None:
+                raise UnknownMetricError(f"target: there is no {metric}, because fit has no validation_data.")
+            return
         dataset = dataset.cache() if self._settings.cache else dataset
         self._dataset = without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if self._settings.prefetch else dataset)
         batch = first_batch(self._dataset, "eval_dataset")
+        self._job.begin_run(self._settings.seed)
         self._model = make_model(self._job, self._settings.seed, batch)
         names = self._evaluate(within=self._first_seconds)
-        metric = self._target_metric
         if metric is not None and metric not in names:
             raise UnknownMetricError(
                 f"target: this model's evaluation reports no {metric!r}; it reports {', '.join(sorted(names))}. "
@@ -58,6 +66,8 @@ class Evaluator:
     def score(self, stamp: Stamp, snapshot: Snapshot) -> Evaluation:
         """Evaluate the weights of `snapshot` on the whole evaluation set."""
         started = time.monotonic()
+        if self._dataset is None:
+            return Evaluation(stamp, {}, 0.0)
         state.write(state.state_variables(self._model), snapshot.weights, "weights")
         metrics = self._evaluate()
         return Evaluation(stamp, metrics, time.monotonic() - started)

@@ -30,6 +30,7 @@ def initial_model(job: Job, settings: ReplicaSettings) -> keras.Model:
     once = settings.model_copy(update={"cache": False})
     with no_files():
         batch = first_batch(training_stream(job, once, seed=settings.seed), "train_dataset")
+    job.begin_run(settings.seed)
     with tf.device("CPU:0"):
         model = make_model(job, settings.seed, batch)
     set_learning_rate(model, settings.learning_rate, settings.learning_rate_scale)

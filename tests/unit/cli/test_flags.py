@@ -20,7 +20,7 @@ from workers.settings import Flag
 
 pytestmark = pytest.mark.unit
 
-FILE_ONLY = {"job", "directory", "learning_rate_scale", "variant"}
+FILE_ONLY = {"job", "directory", "learning_rate_scale", "variant", "files_apart"}
 """Fields that are no flags: the job reference says the first two, Regatta itself sets the others."""
 
 
@@ -45,13 +45,13 @@ def test_every_field_has_a_flag() -> None:
     flagged = {name: flag for name, _, flag in _flagged(RunSpec)}
     assert set(RunSpec.model_fields) - set(flagged) == FILE_ONLY
     spelled = {_spelled(name, flag) for name, flag in flagged.items()}
-    assert spelled | {"--json", "--quiet", "--verbose"} == flags("run")
+    assert spelled | {"--json", "--quiet", "--verbose", "--fit"} == flags("run")
     assert spelled - {"--mode"} <= flags("compare")
     assert flags("compare") - flags("run") == {
         *("--modes", "--vary", "--seeds", "--margin"),
-        *("--global-batch-size", "--lr-scaling", "--tune-lr"),
+        *("--lr-scaling", "--tune-lr"),
     }
-    assert flags("plan") == spelled - {"--out", "--run-id"} | {"--json"}
+    assert flags("plan") == spelled - {"--out", "--run-id"} | {"--json", "--fit"}
     assert spelled - {"--out"} <= flags("submit")
 
 

@@ -37,7 +37,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Any, ...]]]:
     """Replaces the child process: every job has DEFAULTS and a param `hidden`."""
     questions: list[tuple[Any, ...]] = []
 
-    def describe(job: str, directory: str, params: dict[str, Any], *, here: bool) -> JobDescription:
+    def describe(
+        job: str, directory: str, params: dict[str, Any], *, here: bool, within: float | None = None
+    ) -> JobDescription:
         questions.append((job, directory, params))
         return JobDescription(job, "", DEFAULTS, {"hidden": 128, **params}, {})
 

@@ -191,7 +191,7 @@ def test_runs_of_a_comparison_differ_in_mode_and_seed_only(fields: dict[str, Any
     first = fields["seed"] = min(fields.get("seed", 0), 2**31 - 1 - count)
     spec = CompareSpec.make(fields | {"seeds": count})
     assert spec.seeds == tuple(range(first, first + count))
-    own = {"mode", "seed", "variant"}
+    own = {"mode", "seed", "variant", "files_apart"}
     alone = {"workers", "min_workers", "batch_size"}
     for mode in spec.variants:
         run = spec.variant(mode, spec.seeds[-1])
@@ -312,3 +312,16 @@ def test_the_schema_refuses_invalid_specs(document: dict[str, Any]) -> None:
         SCHEMA.validate(document)
     with pytest.raises(SpecError):
         CompareSpec.make(document)
+
+
+def test_a_global_batch_is_shared_by_the_replicas_of_each_variant() -> None:
+    spec = CompareSpec.make({"job": "digits", "global_batch_size": 64, "vary": {"workers": [1, 2, 4]}})
+    shared = {name: spec.variant(name, 0).batch_size for name in spec.variants}
+    assert [shared[f"sync workers={n}"] for n in (1, 2, 4)] == [64, 32, 16]
+    assert {shared[f"async workers={n}"] for n in (1, 2, 4)} == {64}
+    own = CompareSpec.make({"job": "digits", "global_batch_size": 64, "vary": {"batch_size": [8]}})
+    assert own.variant("sync batch_size=8", 0).batch_size == 8
+    again = RunSpec.make(spec.variant("sync workers=4", 0).resolved())
+    assert (again.batch_size, again.global_batch_size) == (16, 64)
+    with pytest.raises(SpecError, match="64 cannot be shared equally by 3 replicas"):
+        RunSpec.make({"job": "digits", "global_batch_size": 64, "workers": 3})

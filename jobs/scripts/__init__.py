@@ -1,0 +1,1 @@
+"""Scripts that end in `model.fit(...)`, run as jobs without being changed."""

@@ -1,0 +1,156 @@
+"""What a script passes to `fit`, as datasets: Keras' own adapters read it, so it means what it means in `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jobs.scripts.errors import ScriptError
+from jobs.scripts.python_data import Batches, Stream, from_python, rows
+
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
+
+
+class Data(Protocol):
+    """Training or validation data."""
+
+    batch_size: int
+    """Samples of a batch, as `fit` would make them."""
+    samples_per_epoch: int | None
+    """None if only reading all of it would tell."""
+
+    def dataset(self, shift: int = 0) -> tf.data.Dataset:
+        """A dataset of one epoch, or without an end; `shift` is added to the seed of its order."""
+
+
+def data_of(
+    name: str,
+    given: tuple[Any, Any, Any],
+    *,
+    batch_size: int | None,
+    steps: int | None,
+    shuffle: Any = False,
+    class_weight: Mapping[int, float] | None = None,
+    seed: int | None = None,
+) -> Data:
+    """The data that `given` (x, y, sample_weight) stands for. `name` is the argument's, for errors."""
+    from keras.src.trainers.data_adapters import (
+        array_data_adapter,
+        get_data_adapter,
+        is_tf_dataset,
+        py_dataset_adapter,
+    )
+
+    x, y, weight = given
+    if array_data_adapter.can_convert_arrays(given):
+        size = batch_size or 0
+        adapter = get_data_adapter(x, y, weight, size or None, steps, shuffle, class_weight)
+        return Arrays(adapter, shuffle, seed, steps)
+    if is_tf_dataset(x):
+        import tensorflow as tf
+
+        if not isinstance(x, tf.data.Dataset):
+            raise ScriptError(f"{name} is a {type(x).__name__}: give fit the dataset itself, Regatta distributes it.")
+        dataset = get_data_adapter(x, y, weight, class_weight=class_weight).get_tf_dataset()
+        return Dataset(name, dataset, steps)
+    if isinstance(x, py_dataset_adapter.PyDataset):
+        get_data_adapter(x, y, weight, class_weight=class_weight)  # refuses y and weights beside it
+        return Batches(name, x, steps, class_weight)
+    adapter = get_data_adapter(x, y, weight, batch_size, steps, False, class_weight)
+    return Stream(name, adapter, steps)
+
+
+class Arrays:
+    """Arrays, tensors, data frames, and lists and dicts of them."""
+
+    def __init__(self, adapter: Any, shuffle: Any, seed: int | None, steps: int | None) -> None:
+        self._adapter = adapter
+        self._shuffle = shuffle
+        self._seed = seed
+        self.batch_size: int = min(adapter.batch_size, adapter._num_samples)
+        samples: int = adapter._num_samples
+        self.samples_per_epoch: int | None = steps * self.batch_size if steps else samples
+
+    def dataset(self, shift: int = 0) -> tf.data.Dataset:
+        if not self._shuffle or self._seed is None:
+            return self._adapter.get_tf_dataset()
+        with _shuffled_as(self._order(self._seed + shift)):
+            return self._adapter.get_tf_dataset()
+
+    def _order(self, seed: int) -> np.ndarray[Any, Any]:
+        """The order that `fit` has in every epoch once the global seed is set: it iterates afresh, from that seed."""
+        import numpy as np
+        import tensorflow as tf
+        from keras.src.trainers.data_adapters import get_data_adapter
+
+        with tf.init_scope():
+            tf.random.set_seed(seed)
+            numbers = np.arange(self._adapter._num_samples)
+            adapter = get_data_adapter(numbers, batch_size=self._adapter.batch_size, shuffle=self._shuffle)
+            return np.concatenate(list(adapter.get_tf_dataset().as_numpy_iterator()))
+
+
+@contextmanager
+def _shuffled_as(order: np.ndarray[Any, Any]) -> Iterator[None]:
+    """Inside, what Keras' adapter shuffles gets this order, whatever its own."""
+    import tensorflow as tf
+
+    shuffle = tf.random.shuffle
+    tf.random.shuffle = lambda values: tf.gather(values, order) if values.shape == order.shape else shuffle(values)
+    try:
+        yield
+    finally:
+        tf.random.shuffle = shuffle
+
+
+class Dataset:
+    """A `tf.data.Dataset`, batched by the script."""
+
+    def __init__(self, name: str, dataset: tf.data.Dataset, steps: int | None) -> None:
+        import tensorflow as tf
+
+        self._live = dataset
+        self._graph = _serialized(dataset)
+        spec = tf.nest.flatten(dataset.element_spec)[0]
+        static = spec.shape[0] if spec.shape.rank else 0
+        if static == 0:
+            raise ScriptError(f"{name} is a dataset that is not batched: end it with .batch(...).")
+        self.batch_size: int = static or rows(next(iter(self.dataset()), None), name)
+        count = int(dataset.cardinality())
+        self.samples_per_epoch: int | None = None
+        if steps:
+            self.samples_per_epoch = steps * self.batch_size
+        elif count == tf.data.INFINITE_CARDINALITY and name == "x":
+            raise ScriptError("x is a dataset that never ends, so its epochs need steps_per_epoch=... in fit.")
+        elif static and count > 0:
+            self.samples_per_epoch = count * static
+
+    def dataset(self, shift: int = 0) -> tf.data.Dataset:
+        import tensorflow as tf
+        from tensorflow.python.data.ops.dataset_ops import _VariantDataset
+
+        if self._graph is None:
+            if tf.inside_function():
+                return from_python(self._live.element_spec, lambda: iter(self._live))
+            return self._live
+        variant = tf.raw_ops.DatasetFromGraph(graph_def=self._graph)
+        fresh = _VariantDataset(variant, self._live.element_spec)
+        count = self._live.cardinality()
+        return fresh if count < 0 else fresh.apply(tf.data.experimental.assert_cardinality(count))
+
+
+def _serialized(dataset: tf.data.Dataset) -> bytes | None:
+    """The dataset as a graph that any process can run; None if it needs this process' tables or Python."""
+    import tensorflow as tf
+
+    try:
+        text: bytes = dataset._as_serialized_graph().numpy()
+    except (tf.errors.OpError, ValueError):
+        return None
+    graph = tf.compat.v1.GraphDef.FromString(text)
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    bound = any("PyFunc" in node.op or node.attr["dtype"].type == tf.resource.as_datatype_enum for node in nodes)
+    return None if bound else text

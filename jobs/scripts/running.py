@@ -1,0 +1,239 @@
+"""Runs a script as Python would, and stops it where it calls `fit`.
+
+Keras' `fit` is replaced for the whole process, but acts only in a thread that runs a script. Everything before it is
+the script's own: its modules, its arguments, its folder.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from jobs.scripts.errors import ScriptError
+from jobs.scripts.fit_call import FitCall
+from jobs.scripts.stand_ins import Notebook, replace_strategies
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Stopped(BaseException):
+    """Unwinds a script whose rest is not run here. No `except Exception` of the script catches it."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script and its command line."""
+
+    path: Path
+    """Its file on this host."""
+    shown: str
+    """As the user wrote it."""
+    arguments: tuple[str, ...] = ()
+    seed: int = 0
+    """What is added to the seeds that the script sets, so that several runs differ."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A `fit` that the script has come to."""
+
+    where: str
+    """As `train.py:30`."""
+    read: Callable[[], FitCall]
+    """Reads its arguments, the first batch of a generator included."""
+    train: Callable[[], keras.callbacks.History]
+    """Keras' own `fit`, in this process alone."""
+
+
+@dataclass
+class Execution:
+    """One run of a script in one thread."""
+
+    script: Script
+    on_fit: Callable[[Fit, int], keras.callbacks.History]
+    """Called for every `fit`, with its number from 1; returns what `fit` returns, or raises `Stopped`."""
+    fits: int = 0
+    seeded: bool = False
+    """The script has set TensorFlow's seed itself."""
+    notes: list[str] = field(default_factory=list)
+    """What of the script is not run as written, each once."""
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+_current: ContextVar[Execution | None] = ContextVar("regatta_script", default=None)
+
+
+def execute(execution: Execution) -> None:
+    """Run the script to its end, or until `on_fit` raises `Stopped`.
+
+    Raises:
+        ScriptError: something in it cannot be trained.
+        Exception: whatever the script itself raises.
+    """
+    prepare_process()
+    script = execution.script
+    _seed(script.seed)
+    module = ModuleType("__main__")
+    module.__file__ = str(script.path)
+    vars(module)["get_ipython"] = Notebook
+    with _as_main(module, script), _active(execution):
+        try:
+            exec(compile(script.path.read_bytes(), str(script.path), "exec"), vars(module))  # noqa: S102 - the script
+        except Stopped:
+            pass
+        except SystemExit as exit_:
+            if exit_.code not in (None, 0):
+                raise
+
+
+@contextmanager
+def _active(execution: Execution) -> Iterator[None]:
+    token = _current.set(execution)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def _as_main(module: ModuleType, script: Script) -> Iterator[None]:
+    """Make `module` the main one, whose folder comes first, and forget the modules of earlier runs.
+
+    A module beside the script may have built layers, whose variables belong to the run that made them.
+    """
+    folder = script.path.parent
+    for name, known in list(sys.modules.items()):
+        file = getattr(known, "__file__", None)
+        if file and name != "__main__" and Path(file).parent.is_relative_to(folder) and not _is_installed(file):
+            del sys.modules[name]
+    if sys.path[:1] != [str(folder)]:
+        sys.path.insert(0, str(folder))
+    before = sys.modules.get("__main__"), sys.argv
+    sys.modules["__main__"], sys.argv = module, [script.shown, *script.arguments]
+    try:
+        yield
+    finally:
+        sys.argv = before[1]
+        if before[0] is not None:
+            sys.modules["__main__"] = before[0]
+
+
+_PACKAGES = Path(__file__).resolve().parents[2]
+
+
+def _is_installed(file: str) -> bool:
+    path = Path(file)
+    ours = any(path.is_relative_to(_PACKAGES / name) for name in ("jobs", "workers", "orchestrator"))
+    return ours or "site-packages" in path.parts or path.is_relative_to(Path(os.__file__).parent)
+
+
+def _seed(seed: int) -> None:
+    """Seed what the script does not: NumPy the same for all runs, because it may make the data."""
+    import keras
+    import numpy as np
+
+    keras.utils.set_random_seed(seed)
+    np.random.seed(0)
+
+
+_prepared: list[bool] = []
+
+
+def prepare_process() -> None:
+    """Replace, once, the functions that act otherwise while a script runs."""
+    if _prepared:
+        return
+    _prepared.append(True)
+    os.environ.setdefault("MPLBACKEND", "Agg")  # windows would wait for someone to close them
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
+    from keras.src.utils import rng_utils
+
+    _replace_fit(TensorFlowTrainer)
+    replace_strategies(_current.get)
+    _shift_seeds(tf, keras, rng_utils)
+    make = np.random.default_rng
+
+    @wraps(make)
+    def default_rng(seed: Any = None) -> Any:
+        return make(0 if seed is None and _current.get() is not None else seed)
+
+    np.random.default_rng = default_rng  # every task has to make the same data
+
+
+def _replace_fit(trainer: Any) -> None:
+    fit = trainer.fit
+
+    @wraps(fit)
+    def intercepted(model: Any, *arguments: Any, **options: Any) -> Any:
+        execution = _current.get()
+        if execution is None:
+            return fit(model, *arguments, **options)
+        execution.fits += 1
+        seeded, shift = execution.seeded, execution.script.seed
+        reached = Fit(
+            _line_of(execution.script),
+            lambda: FitCall.bind(fit, model, arguments, options, seeded=seeded, shift=shift),
+            lambda: fit(model, *arguments, **options),
+        )
+        return execution.on_fit(reached, execution.fits)
+
+    trainer.fit = intercepted
+
+
+def _shift_seeds(tf: Any, keras: Any, rng_utils: Any) -> None:
+    """Add a run's seed to those that its script sets for weights and order, but not to NumPy's."""
+    set_seed, set_all = tf.random.set_seed, keras.utils.set_random_seed
+
+    @wraps(set_seed)
+    def set_seed_shifted(seed: Any) -> None:
+        execution = _current.get()
+        if execution is not None:
+            execution.seeded = True
+            seed += execution.script.seed
+        set_seed(seed)
+
+    @wraps(set_all)
+    def set_all_shifted(seed: int) -> None:
+        set_all(seed)
+        execution = _current.get()
+        if execution is not None and execution.script.seed:
+            random.seed(seed + execution.script.seed)
+
+    tf.random.set_seed = set_seed_shifted
+    tf.compat.v2.random.set_seed = set_seed_shifted
+    keras.utils.set_random_seed = rng_utils.set_random_seed = set_all_shifted
+
+
+def _line_of(script: Script) -> str:
+    """Where the script is now, as `train.py:30`; for messages from inside a call."""
+    frames = [frame for frame in traceback.extract_stack() if frame.filename == str(script.path)]
+    return f"{script.path.name}:{frames[-1].lineno}" if frames else script.path.name
+
+
+def never_reached(execution: Execution, fit: int) -> ScriptError:
+    """The error for a script that has ended before its `fit` number `fit`."""
+    name = execution.script.path.name
+    if execution.fits:
+        return ScriptError(f"{name} calls fit {execution.fits} times, so there is no fit {fit}: choose an earlier one.")
+    return ScriptError(
+        f"{name} ended without calling fit of a Keras model, which is where Regatta takes over. It looked for "
+        "model.fit(...) in the script and what it imports. If that is within `if` or after a question, give the "
+        "arguments that lead to it after `--`."
+    )
