@@ -110,11 +110,11 @@ def test_sync_survives_a_task_and_a_supervisor(tmp_path: Path) -> None:
 def test_training_on_a_cluster_does_not_notice_the_evaluators_supervisor(tmp_path: Path) -> None:
     """On a cluster that was there before, the supervisor that is first on a host starts its zygote."""
     with head_here(Node(cpus=6)) as head:
-        command = Command(tmp_path, "sync", 4000, "--address", head.gcs, env=head.env)
+        command = Command(tmp_path, "sync", 12000, "--address", head.gcs, env=head.env)
         command.wait_for(steps_of(1, 300))
         os.kill(_supervisor("evaluator-0"), signal.SIGKILL)
         result = command.result()
-    history = check_run(command.run, result, 4000, INTERVAL)
+    history = check_run(command.run, result, 12000, INTERVAL)
     assert result.attempts == 1
     assert [event.task for event in history.of("replace")] == ["evaluator:0"]
     assert "val_loss" in result.final

@@ -127,7 +127,7 @@ def test_an_exception_of_the_jobs_is_not_tried_again(tmp_path: Path) -> None:
 def test_a_nan_is_not_tried_again(tmp_path: Path) -> None:
     fields = {"job": "diverging.py", "params": {"at": 100, "kind": "nan"}}
     result = run(tmp_path, Onlooker(), mode="sync", steps=300, **fields)
-    assert (result.status, result.attempts) == ("succeeded", 1)
+    assert (result.status, result.stop_reason, result.attempts) == ("failed", "nan", 1)
     assert "nan" in {finding.kind for finding in result.stability.findings}
 
 
