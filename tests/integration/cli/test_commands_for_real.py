@@ -189,7 +189,7 @@ def test_a_killed_driver_leaves_no_orphans_and_a_run_that_can_be_resumed(cli, tm
         env=os.environ | {"REGATTA_TEST": mark},
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180  # a launch took 45 s on busy cores
     manifests = tmp_path / "run" / "checkpoints"
     metrics = tmp_path / "run" / "metrics.db"  # committed every 2 s, which the first checkpoint may precede
     while time.monotonic() < deadline and not (list(manifests.glob("*-1/manifest.json")) and _steps(metrics)):
@@ -199,7 +199,7 @@ def test_a_killed_driver_leaves_no_orphans_and_a_run_that_can_be_resumed(cli, tm
     assert all_gone(mark, seconds=30) == {}
     reported = _steps(metrics)
     assert reported > 0
-    done = cli("resume", "run", "--timeout", "90", "--json")
+    done = cli("resume", "run", "--timeout", "90", "--json", timeout=300)
     assert done.returncode == 0, done.stderr
     assert "continues from step" in done.stderr
     result = json.loads(done.stdout)

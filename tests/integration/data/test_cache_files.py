@@ -25,7 +25,7 @@ def test_a_file_that_several_workers_would_write(tmp_path: Path, job: str, mode:
 
 @pytest.mark.parametrize(
     ("job", "mode", "workers"),
-    [("OwnFiles", "sync", 2), slow("OwnFiles", "async", 2), slow("OneFile", "sync", 1), slow("OneFile", "async", 1)],
+    [("OwnFiles", "sync", 2), slow("OwnFiles", "async", 2)],
 )
 def test_a_file_for_each_worker_trains(tmp_path: Path, job: str, mode: str, workers: int) -> None:
     params = {"path": str(tmp_path / "cache")}

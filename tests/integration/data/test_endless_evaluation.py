@@ -24,7 +24,6 @@ SHORT: dict[str, Any] = {"mode": "sync", "workers": 1, "batch_size": 16, "sample
     ("how", "words"),
     [
         ("repeat", "eval_dataset never ends"),
-        slow("from_tensors", "eval_dataset never ends"),
         slow("generator", "eval_dataset has not ended after"),
         slow("filter", "eval_dataset has not ended after"),
     ],

@@ -43,7 +43,7 @@ def assert_equal(trained: Trained, plain: dict[str, Any], tolerance: float) -> N
         ("sync", 1, "sgd"),
         *(slow("sync", 1, kind) for kind in ALONE),
         *(slow("sync", 2, kind) for kind in AVERAGED),
-        *(slow("async", 1, kind) for kind in AVERAGED if kind != "overflowing"),
+        slow("async", 1, "adam"),
     ],
 )
 def test_the_final_weights_are_those_of_fit(mode: str, workers: int, kind: str) -> None:

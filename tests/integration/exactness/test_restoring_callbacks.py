@@ -28,9 +28,7 @@ SAID = {
         ("sync", "backup"),
         slow("async", "backup"),
         slow("sync", "subclass"),
-        slow("async", "own"),
         slow("sync", "own"),
-        slow("sync", "early"),
     ],
 )
 def test_it_continues_as_without_a_break(mode: str, which: str, tmp_path: Path) -> None:

@@ -41,7 +41,6 @@ def by_name(logs: dict[str, Any], names: dict[str, str | None]) -> dict[str, flo
     [
         ("sync", "f1"),
         slow("async", "f1"),
-        slow("async", "two"),
         ("sync", "variable"),
         slow("sync", "matrix"),
         slow("sync", "large"),
