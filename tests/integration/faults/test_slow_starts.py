@@ -11,7 +11,6 @@ from orchestrator.control.orders import GiveUp, Relaunch
 from orchestrator.errors import ClusterError
 from orchestrator.spec.run import RunSpec
 from tests.integration.local_runs import JOBS, ObservedBackend, opened
-from tests.marked import slow
 
 SECONDS = 15.0
 
