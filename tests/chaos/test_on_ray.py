@@ -153,7 +153,7 @@ def test_a_lost_head_ends_the_run_which_can_be_resumed(tmp_path: Path, attached:
 
 
 def _supervisor(task: str) -> int:
-    """The actor that holds the log of `task`, such as evaluator-0; tests beside this one have tasks of that name too."""
+    """The actor that holds the log of `task`, such as evaluator-0; tests beside this one have such tasks as well."""
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if not (entry / "cmdline").read_bytes().startswith(b"ray::ReplicaActor"):
