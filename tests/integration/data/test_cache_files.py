@@ -12,7 +12,7 @@ from tests.marked import slow
 from workers.messages import FailureKind
 
 
-@pytest.mark.parametrize(("job", "mode"), [("OneFile", "sync"), slow("OneFile", "async"), slow("OneFileBelow", "sync")])
+@pytest.mark.parametrize(("job", "mode"), [("OneFile", "sync"), slow("OneFile", "async")])
 def test_a_file_that_several_workers_would_write(tmp_path: Path, job: str, mode: str) -> None:
     params = {"path": str(tmp_path / "cache")}
     with pytest.raises(Broken) as broken:

@@ -25,7 +25,6 @@ SHORT: dict[str, Any] = {"mode": "sync", "workers": 1, "batch_size": 16, "sample
     [
         ("repeat", "eval_dataset never ends"),
         slow("generator", "eval_dataset has not ended after"),
-        slow("filter", "eval_dataset has not ended after"),
     ],
 )
 def test_it_is_a_mistake_in_the_spec_that_names_the_remedy(how: str, words: str, tmp_path: Path) -> None:
@@ -36,7 +35,7 @@ def test_it_is_a_mistake_in_the_spec_that_names_the_remedy(how: str, words: str,
     assert "--eval-steps" in broken.value.cause.summary
 
 
-@pytest.mark.parametrize("how", ["generator", slow("repeat"), slow("filter")])
+@pytest.mark.parametrize("how", ["generator", slow("filter")])
 def test_eval_steps_are_the_batches_of_an_evaluation(how: str, tmp_path: Path) -> None:
     """Of the evaluator's, and of those for callbacks."""
     trained = train("endless.py:EndlessEvaluation", **SHORT, params={"how": how}, folder=tmp_path, eval_steps=3)[0]

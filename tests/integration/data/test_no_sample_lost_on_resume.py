@@ -70,7 +70,7 @@ def batches_of(position: Position, length: int) -> list[int]:
     return sorted(taken)
 
 
-@pytest.mark.parametrize("workers", [slow(2), 3])
+@pytest.mark.parametrize("workers", [3])
 def test_async(tmp_path: Path, workers: int) -> None:
     """Workers take their batches at their own pace, so the stream has gaps in more than one position."""
     uneven = {"steps_per_call": 1, "straggler": "persistent:worker=0,factor=4"}

@@ -19,7 +19,6 @@ CASES = [
     for mode, workers, group in [
         ("sync", 2, KeepingGroup),
         ("sync", 2, ApartGroup),
-        ("async", 1, KeepingGroup),
         ("async", 2, KeepingGroup),
     ]
 ]
@@ -64,7 +63,7 @@ def in_one_process(workers: int, how: str) -> list[float]:
     return losses
 
 
-@pytest.mark.parametrize(("mode", "workers"), [("sync", 2), slow("sync", 1), slow("async", 1)])
+@pytest.mark.parametrize(("mode", "workers"), [("sync", 2), slow("async", 1)])
 def test_shapes_that_vary_late_are_refused_where_batches_have_to_be_joined(mode: str, workers: int) -> None:
     """Not seen in the first batches, they end training: as a mistake of the spec's, without another try."""
     samples = STEPS * BATCH * (workers if mode == "sync" else 1)
@@ -76,7 +75,7 @@ def test_shapes_that_vary_late_are_refused_where_batches_have_to_be_joined(mode:
     assert cause.summary.endswith("drop_remainder=True, or pad to a fixed shape.")
 
 
-@pytest.mark.parametrize(("mode", "how"), [("sync", "bucket"), slow("async", "mapped"), slow("sync", "mapped")])
+@pytest.mark.parametrize(("mode", "how"), [("sync", "bucket"), slow("async", "mapped")])
 def test_others_are_refused_before_training(mode: str, how: str) -> None:
     assert how in REFUSED
     with pytest.raises(Broken) as broken:

@@ -41,7 +41,6 @@ def plain_fit(folder: Path, batch: int, params: dict[str, Any]) -> list[np.ndarr
         ("sync", 2, "warm_up"),
         slow("async", 1, "warm_up"),
         ("sync", 2, "clipping"),
-        slow("sync", 2, "cyclic"),
         slow("sync", 1, "saving"),
     ],
 )

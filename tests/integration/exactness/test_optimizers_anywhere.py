@@ -53,7 +53,6 @@ def test_their_state_is_in_snapshots(mode: str) -> None:
     ("mode", "kept", "words"),
     [
         ("sync", "module", "optimizer 'adam' (Adam), which the model does not hold"),
-        slow("async", "module", "optimizer 'adam' (Adam), which the model does not hold"),
         slow("sync", "created_in_the_step", "creates an optimizer (Adam) in the first step"),
     ],
 )

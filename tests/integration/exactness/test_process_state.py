@@ -86,9 +86,7 @@ def test_it_trains_as_without(mode: str, workers: int, does: str, tmp_path: Path
             assert log.count(SAID[one]) == 1
 
 
-@pytest.mark.parametrize(
-    ("mode", "workers", "does"), [("sync", 2, "seed"), slow("sync", 2, "float64"), slow("async", 1, "float64")]
-)
+@pytest.mark.parametrize(("mode", "workers", "does"), [("sync", 2, "seed"), slow("sync", 2, "float64")])
 def test_it_trains_as_fit_does(mode: str, workers: int, does: str, tmp_path: Path) -> None:
     """What a job says of its own numbers is the job's."""
     trained = run(mode, workers, does, tmp_path)
@@ -97,7 +95,7 @@ def test_it_trains_as_fit_does(mode: str, workers: int, does: str, tmp_path: Pat
         assert mine.dtype == other.dtype
 
 
-@pytest.mark.parametrize("does", ["clear", slow("graph"), slow("clear,eager")])
+@pytest.mark.parametrize("does", ["clear", slow("clear,eager")])
 def test_mixed_precision_stays(does: str, tmp_path: Path) -> None:
     run("sync", 1, does, tmp_path, mixed_precision=True)
     assert (tmp_path / "notes.txt").read_text() == "mixed_bfloat16"

@@ -27,7 +27,6 @@ SAID = {
     [
         ("sync", "backup"),
         slow("async", "backup"),
-        slow("sync", "subclass"),
         slow("sync", "own"),
     ],
 )

@@ -43,7 +43,6 @@ def by_name(logs: dict[str, Any], names: dict[str, str | None]) -> dict[str, flo
         slow("async", "f1"),
         ("sync", "variable"),
         slow("sync", "matrix"),
-        slow("sync", "large"),
     ],
 )
 def test_they_are_those_of_fit(mode: str, metric: str, tmp_path: Path) -> None:

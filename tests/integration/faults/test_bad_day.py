@@ -165,7 +165,7 @@ def test_a_disk_that_is_full_for_a_while(small_disk: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="a second user is made by root, whom limits of processes do not concern")
-@pytest.mark.parametrize(("backend", "limit"), [("local", 150), slow("ray", 150), slow("local", 60)])
+@pytest.mark.parametrize(("backend", "limit"), [("local", 150), slow("ray", 150)])
 def test_too_few_processes(tmp_path: Path, backend: str, limit: int) -> None:
     folder = tmp_path / "theirs"
     folder.mkdir()
