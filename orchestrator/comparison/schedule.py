@@ -67,11 +67,12 @@ def best(outcomes: Sequence[RunResult]) -> int:
 
 def summarize_tuning(outcomes: Sequence[RunResult]) -> Tuning:
     """What was tried for one variant, one outcome for each of `LEARNING_RATE_SCALES`, and what that cost."""
+    spent = [run.seconds.elapsed for run in outcomes if run.seconds.elapsed is not None]
     reached = [run.target.seconds if run.target and run.target.reached else None for run in outcomes]
     return Tuning(
         chosen=LEARNING_RATE_SCALES[best(outcomes)],
         tried={f"{scale:g}": seconds for scale, seconds in zip(LEARNING_RATE_SCALES, reached, strict=True)},
-        seconds=math.fsum(run.seconds.training or 0.0 for run in outcomes),
+        seconds=math.fsum(spent) if len(spent) == len(outcomes) else None,
         samples=sum(run.samples or 0 for run in outcomes),
     )
 
@@ -102,7 +103,7 @@ def _told(name: str, tuning: Tuning) -> str:
     tried = ", ".join(
         f"{scale}x {'missed' if value is None else seconds(value)}" for scale, value in tuning.tried.items()
     )
-    cost = f"{seconds(tuning.seconds)} of training, {tuning.samples:,} samples"
+    cost = f"{seconds(tuning.seconds)}, {tuning.samples:,} samples"
     return f"--tune-lr chose {tuning.chosen:g}x the learning rate for {name} (to the target: {tried}); it cost {cost}"
 
 

@@ -107,8 +107,8 @@ class Tuning(Frozen):
     """Factor on the job's own learning rate."""
     tried: Mapping[str, float | None]
     """Seconds to the target by factor; null where it was missed, or there is none."""
-    seconds: float
-    """Training time of all runs."""
+    seconds: float | None
+    """`seconds.elapsed` of all runs together; null if one of them did not measure it."""
     samples: int
 
 

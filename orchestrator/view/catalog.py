@@ -115,7 +115,7 @@ def _of_run(path: Path, result: RunResult) -> Entry:
     value = result.final.get(metric) if metric is not None else None
     workers = sum(count for kind, count in result.tasks.items() if kind == "worker")
     return Entry(
-        str(path), "run", _date(path), result.job, result.variant_name, workers, result.status, metric, value,
+        str(path), "run", _date(path), result.job, result.mode, workers, result.status, metric, value,
         result.seconds.elapsed, outcome(result),
     )  # fmt: skip
 

@@ -17,5 +17,5 @@ def after_run(result: RunResult, folder: Path) -> list[str]:
         job = result.job
         lines.append(f"Next: regatta report {folder}, or regatta compare {job} to see whether another mode is faster")
     else:
-        lines.append(f"Next: regatta resume {folder}, which continues from the last checkpoint")
+        lines.append(f"Next: regatta resume {folder}, which continues from its last checkpoint, if it has one")
     return lines

@@ -81,7 +81,7 @@ def test_tuning_says_what_it_chose_and_what_it_cost() -> None:
     planned: Planned | None = next(runs)
     while planned is not None:
         result = result_of(planned, 4.0 if planned.spec.learning_rate_scale == 0.3 else None, samples=64_000)
-        planned = _advance(runs, result.model_copy(update={"seconds": Seconds(training=5.0)}))
+        planned = _advance(runs, result.model_copy(update={"seconds": Seconds(elapsed=5.0, training=4.0)}))
     comparison = assemble("c", spec, results, tried)
     assert comparison.tuning is not None
     assert set(comparison.tuning) == {"sync", "async"}
@@ -89,7 +89,7 @@ def test_tuning_says_what_it_chose_and_what_it_cost() -> None:
     assert (tuning.chosen, tuning.seconds, tuning.samples) == (0.3, 15.0, 192_000)
     assert tuning.tried == {"1": None, "0.3": 4.0, "3": None}
     told = "--tune-lr chose 0.3x the learning rate for sync (to the target: 1x missed, 0.3x 4.00 s, 3x missed)"
-    assert f"{told}; it cost 15.0 s of training, 192,000 samples" in comparison.verdict.reasons
+    assert f"{told}; it cost 15.0 s, 192,000 samples" in comparison.verdict.reasons
     assert Comparison.model_validate_json(comparison.model_dump_json(by_alias=True)) == comparison
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from orchestrator.results import RunResult, Seconds
+from orchestrator.verdict.evidence import horizon_seconds, plan_race
 from orchestrator.verdict.judge import judge
 from tests.unit.simulated_runs import a_run, some_runs
 
@@ -56,3 +58,10 @@ def test_nothing_is_said_where_all_clocks_agree_or_were_not_measured() -> None:
         {**variants(1.0, 1.0), "async": [*variants(1.0, 1.0)["async"], a_run("async", 9, None, status="failed")]},
     ):
         assert not [reason for reason in judge(modes, "sync").reasons if "would win" in reason]
+
+
+def test_a_missed_target_counts_as_the_longest_elapsed_time_where_the_race_is_for_samples_per_second() -> None:
+    runs = {"sync": [with_callbacks(run, 3.0) for run in some_runs("sync", 4.0)]}
+    longest = max(run.seconds.elapsed or 0.0 for run in runs["sync"])
+    assert longest > 4.0
+    assert horizon_seconds(runs, replace(plan_race(runs), kind="rate", horizon=1e-4)) == longest
