@@ -67,7 +67,7 @@ def best(outcomes: Sequence[RunResult]) -> int:
 
 def summarize_tuning(outcomes: Sequence[RunResult]) -> Tuning:
     """What was tried for one variant, one outcome for each of `LEARNING_RATE_SCALES`, and what that cost."""
-    spent = [run.seconds.elapsed for run in outcomes if run.seconds.elapsed is not None]
+    spent = [run.seconds.spent for run in outcomes if run.seconds.spent is not None]
     reached = [run.target.seconds if run.target and run.target.reached else None for run in outcomes]
     return Tuning(
         chosen=LEARNING_RATE_SCALES[best(outcomes)],

@@ -109,7 +109,7 @@ def _line(name: str, runs: Sequence[RunResult], race: Race, quality: Quality | N
 def median_time(runs: Sequence[RunResult], race: Race) -> str:
     """`1.82 s`, or "missed" if half of the runs or more did not reach the goal."""
     if race.kind == "rate":
-        clocks = [run.seconds.elapsed for run in runs if run.seconds.elapsed is not None]
+        clocks = [run.seconds.spent for run in runs if run.seconds.spent is not None]
         return seconds(statistics.median(clocks)) if clocks else MISSING
     points = race_points(runs, race)
     if not points:

@@ -108,7 +108,7 @@ class Tuning(Frozen):
     tried: Mapping[str, float | None]
     """Seconds to the target by factor; null where it was missed, or there is none."""
     seconds: float | None
-    """`seconds.elapsed` of all runs together; null if one of them did not measure it."""
+    """What all runs together took; null if one of them did not measure it."""
     samples: int
 
 

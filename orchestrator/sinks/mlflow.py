@@ -110,7 +110,7 @@ def connect(uri: str) -> tuple[Any, str]:
 
 def _history(run: Path, result: RunResult) -> Iterator[tuple[str, float, float, float]]:
     """Name, value, the run's clock and samples of every metric to log."""
-    clock, samples = result.seconds.elapsed or 0.0, result.samples or 0
+    clock, samples = result.seconds.spent or 0.0, result.samples or 0
     per_step = result.samples / result.steps if result.samples and result.steps else 1.0
     metrics = Metrics(run)
     try:

@@ -86,7 +86,7 @@ def horizon_seconds(modes: Modes, race: Race) -> float | None:
     """Seconds that a missed target counts as, also where the race is not for seconds."""
     if race.kind != "rate":
         return race.horizon
-    return longest(run.seconds.elapsed for group in modes.values() for run in group)
+    return longest(run.seconds.spent for group in modes.values() for run in group)
 
 
 def race_points(runs: Sequence[RunResult], race: Race) -> list[Point]:
