@@ -31,7 +31,7 @@ from rich.console import Console
 from orchestrator.api import compare
 from orchestrator.control.coordinator import Tick
 from orchestrator.results import RunResult
-from orchestrator.runs.execution import NullWatcher
+from orchestrator.runs.watcher import NullWatcher
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RunSpec
 from orchestrator.view.live import LiveView

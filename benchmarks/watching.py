@@ -14,8 +14,7 @@ from pathlib import Path
 import psutil
 
 from orchestrator.control.coordinator import Tick
-from orchestrator.runs.execution import NullWatcher
-from orchestrator.runs.runner import Watcher
+from orchestrator.runs.watcher import NullWatcher, Watcher
 from workers.news import StepBatch
 
 MEMORY_SECONDS = 0.5

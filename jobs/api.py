@@ -6,7 +6,8 @@ unchanged in every mode.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -45,6 +46,22 @@ class DataContext:
     def shard(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         """Return every `num_shards`-th element of `dataset`, starting at `shard_index`; call it before `batch`."""
         return dataset.shard(self.num_shards, self.shard_index) if self.num_shards > 1 else dataset
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What a task tells its job before anything else of it is called."""
+
+    directory: Path
+    """The folder that the run's command was given in."""
+    seed: int
+    """Of the worker group's first run."""
+    leads: bool = False
+    """The task runs callbacks and `after_training`."""
+    files_apart: bool = False
+    """Other runs of the job have files of the same names, so this one's belong in its own folder."""
+    tell: Callable[[str], None] = lambda _: None
+    """Tells the user something."""
 
 
 class Job:
@@ -86,6 +103,12 @@ class Job:
     def files_folder(self) -> Path | None:
         """The folder that relative paths of callbacks are below; None for the process' own."""
         return self.run_directory
+
+    shows_output: bool = False
+    """Whether what the leader's process prints now is for the user, and not for its log alone."""
+
+    def begin_task(self, context: TaskContext) -> None:
+        """Called once in every task that has the job, before its other methods."""
 
     def begin_run(self, seed: int) -> None:
         """Called before the next `build_model`, if that is this task's copy outside of any strategy."""

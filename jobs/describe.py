@@ -41,7 +41,7 @@ def describe(job: str, directory: str, params: dict[str, Any], *, check_data: bo
             "name": job if job in CATALOG else job_class.__name__,
             "summary": _summary(job, job_class),
             "defaults": dict(found.defaults),
-            "params": validated.model_dump(mode="json"),
+            "params": validated.model_dump(mode="json") | dict(found.params),
             "schema": job_class.Params.model_json_schema(),
             "notes": [*found.notes, *_other_way(job, directory)],
         }

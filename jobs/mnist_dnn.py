@@ -82,7 +82,7 @@ def saved_layers(path: Path, names: tuple[str, ...]) -> dict[str, list[Any]]:
     Raises:
         DataFileError: `path` is not a Keras file, or lacks one of the layers.
     """
-    import h5py  # type: ignore[import-untyped]  # a dependency of Keras
+    import h5py
 
     with reading(path, "Keras .keras or .weights.h5 file", OSError, KeyError, zipfile.BadZipFile):
         if path.suffix == ".keras":

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.planning import plan_where
 from orchestrator.comparison.resume import remaining_runs, stored_comparison_spec
 from orchestrator.comparison.schedule import Tried, assemble, schedule
-from orchestrator.control.preemption import Preempted
+from orchestrator.control.signals import Preempted
 from orchestrator.report import write_reports
 from orchestrator.results import Comparison, RunResult
 from orchestrator.runs.checkpoints import check_destination
-from orchestrator.runs.execution import Execution, Planned, Schedule
+from orchestrator.runs.execution import Execution, Planned, Schedule, check_stopped
 from orchestrator.runs.resume import plan_resume
-from orchestrator.runs.runner import Watcher
+from orchestrator.runs.watcher import Watcher
 from orchestrator.spec import secrets, trust
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.resolve import complete_comparison, complete_run
@@ -56,8 +57,19 @@ def _train(planned: Planned, watcher: Watcher | None) -> RunResult:
         results.append((yield planned))
 
     results: list[RunResult] = []
-    Execution(planned.spec.timeout, watcher).run([planned], schedule_one())
+    with _resumable(planned.path):
+        Execution(planned.spec.timeout, watcher).run([planned], schedule_one())
     return results[0]
+
+
+@contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Inside, what ends the command at once gets a note that says how to continue."""
+    try:
+        yield
+    except (KeyboardInterrupt, Preempted) as ending:
+        ending.add_note(f"`regatta resume {folder}` continues it.")
+        raise
 
 
 def resume(
@@ -120,13 +132,13 @@ def _compare(
     watcher: Watcher | None,
 ) -> Comparison:
     results, tried = outcomes  # which `runs` appends to
-    execution = Execution(spec.run.timeout, watcher)
-    if first_runs:
-        execution.run(first_runs, runs)
-    else:
-        list(runs)  # resumed after all runs were done: collects their results
-    if any(result.status == "preempted" for result in results):
-        raise Preempted
+    with _resumable(path):
+        if first_runs:
+            Execution(spec.run.timeout, watcher).run(first_runs, runs)
+        else:
+            list(runs)  # resumed after all runs were done: collects their results
+        if results:
+            check_stopped(results[-1])
     comparison = assemble(path.name, spec, results, tried)
     write_comparison(path, comparison)
     write_reports(path)

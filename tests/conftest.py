@@ -25,13 +25,19 @@ os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="regatta-tests-config-")
 os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p)
 
 
-ONE_AT_A_TIME = ("tests/integration/cluster/", "tests/chaos/test_on_ray.py", "tests/chaos/test_partition.py")
-"""Tests of clusters and of hosts in network namespaces, of which a machine has one set."""
+ONE_AT_A_TIME = (
+    "tests/integration/cluster/",
+    "tests/chaos/test_on_ray.py",
+    "tests/chaos/test_partition.py",
+    "tests/integration/data/test_large_arrays.py",
+)
+"""Tests of clusters and of hosts in network namespaces, of which a machine has one set; and one that takes most of the
+machine's memory, beside which Ray ended the tasks of a cluster."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """With `-n 2`, the tests of a file share their fixtures in one process, and the long ones begin first.
+    """With `-n`, the tests of a file share their fixtures in one process, and the long ones begin first.
 
     Files come in the order of their names: chaos, integration, and last the thousands of short ones in unit.
     Marks for `--dist loadgroup` would do, but pytest 9.2 does not show them to xdist 3.8.
@@ -48,7 +54,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     return ByFile(config, log)
 
 
-def regatta(*arguments: str | Path, cwd: Path, timeout: float = 150, **env: str) -> subprocess.CompletedProcess[str]:
+def regatta(*arguments: str | Path, cwd: Path, timeout: float = 400, **env: str) -> subprocess.CompletedProcess[str]:
     """The command a user would type, run to its end."""
     return subprocess.run(
         [sys.executable, "-P", "-c", "from orchestrator.cli.main import main; main()", *map(str, arguments)],

@@ -23,6 +23,14 @@ class NoLossError(RefusedError):
     """The model's `train_step` did not return a dict with a `loss`."""
 
 
+class OtherStateError(RefusedError):
+    """The training step uses state that the model does not hold, which snapshots would lack."""
+
+
+class RoundError(RefusedError):
+    """A callback changed the training state where the replicas have parted for some steps."""
+
+
 class NotCompiledError(RefusedError):
     """The job's model has no loss and no optimizer."""
 
@@ -33,6 +41,10 @@ class OwnLoopError(RefusedError):
 
 class StatefulLayerError(RefusedError):
     """A layer of the model keeps a state per row of its batches, which several workers would mix up."""
+
+
+class TargetsError(RefusedError):
+    """The dataset does not have the targets that the compiled loss needs."""
 
 
 class UnknownMetricError(RefusedError):

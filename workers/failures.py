@@ -35,6 +35,7 @@ _PEER_MESSAGES = (
     _ABORTED,
     "Connection reset by peer",
     "failed to connect to all addresses",
+    "Unable to parse request",  # gRPC's words for a request of which not all arrived
     BROKEN_OFF,
 )
 

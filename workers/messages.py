@@ -18,6 +18,9 @@ NOT_FINITE = "nan"
 """Stop reason of a leg whose weights became NaN or infinite."""
 PREEMPTED = "preempted"
 """Stop reason of a leg whose host is being taken back: it writes a checkpoint as soon as it can."""
+INTERRUPTED = "interrupted"
+"""Stop reason of a leg that its user ended with Ctrl-C: it writes a checkpoint, to be resumed from."""
+TO_BE_RESUMED = frozenset({PREEMPTED, INTERRUPTED})
 RESIZED = "resized"
 """Stop reason of a leg that continues in a group with more workers, from the checkpoint written at its end."""
 

@@ -63,6 +63,7 @@ class StepBatch:
     logs: Mapping[str, float] = field(default_factory=dict)
     """Means over the call of what `train_step` returned, `loss` included."""
     spent: Spent = field(default_factory=dict)
+    learning_rate: float | None = None  # as of at most 0.25 s before
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,6 @@ class ReplicaStatus:
     failure: TaskFailure | None = None
     pid: int | None = None
     log: bytes = b""
-    preempted: bool = False
-    """The task received SIGTERM: its host is being taken back."""
+    preempted: bool = False  # by SIGTERM: its host is being taken back
     vitals: Vitals | None = None
     """None if the kernel does not report them."""

@@ -60,6 +60,19 @@ def own_folder(longest: int) -> Path:
     return own
 
 
+def open_to_others(folder: Path) -> str | None:
+    """Why another user could replace what lies in `folder`, as a clause; None if none could, but root.
+
+    In a sticky folder, such as /tmp, users may replace only what is theirs.
+    """
+    found = folder.stat()
+    if found.st_uid not in (0, os.getuid()):
+        return f"{folder} belongs to another user (id {found.st_uid}), who could replace what is in it"
+    if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
+        return f"other users may write in {folder} (mode {stat.S_IMODE(found.st_mode):04o}), and replace what is in it"
+    return None
+
+
 def session_directory(session: str) -> Path:
     """The folder for a session's logs and temporary files on this host, created if missing; see `own_folder`."""
     path = own_folder(LONGEST_OWN) / session

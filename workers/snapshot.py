@@ -42,13 +42,15 @@ class Snapshot:
     """Batches taken of the data so far; empty at the start of a run, and before the training loop fills it in."""
     schedule_scale: float = 1.0
     """Factor on the optimizer's learning-rate schedule, if it has one."""
+    outer: tuple[npt.NDArray[Any], ...] = ()
+    """Momentum of an outer optimizer (`workers.modes.local`) for each trainable variable; empty without one."""
     callbacks: CallbackMemory | None = None
     """Only in snapshots that become checkpoints."""
 
     @property
     def nbytes(self) -> int:
-        return sum(a.nbytes for a in (*self.weights, *self.optimizer))
+        return sum(a.nbytes for a in (*self.weights, *self.optimizer, *self.outer))
 
     def is_finite(self) -> bool:
         """Whether all floats are finite; otherwise the snapshot must not be kept or scored."""
-        return all(np.isfinite(a).all() for a in (*self.weights, *self.optimizer) if a.dtype.kind == "f")
+        return all(np.isfinite(a).all() for a in (*self.weights, *self.optimizer, *self.outer) if a.dtype.kind == "f")

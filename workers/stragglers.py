@@ -133,6 +133,19 @@ class Pace:
         self._next += 1
         return float(self._drawn[self._next - 1])
 
+    def factors(self, count: int) -> npt.NDArray[np.float64]:
+        """Draw the factors of the next `count` steps: the values that as many calls of `factor` return."""
+        import numpy as np
+
+        parts = []
+        while count > 0:
+            if self._next == len(self._drawn):
+                self._drawn, self._next = self._draw(), 0
+            parts.append(self._drawn[self._next : self._next + count])
+            self._next += len(parts[-1])
+            count -= len(parts[-1])
+        return np.concatenate(parts) if parts else np.empty(0)
+
     def _draw(self) -> npt.NDArray[np.float64]:
         import numpy as np
 

@@ -2,33 +2,84 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from jobs.scripts.errors import ScriptError
+from jobs.scripts.execution import Execution, Script, Stopped
 from jobs.scripts.fit_call import FitCall
-from jobs.scripts.running import Execution, Fit, Script, Stopped, execute, never_reached
+from jobs.scripts.intercept import Fit
+from jobs.scripts.last_fit import LastFit
+from jobs.scripts.recognise import files_of
+from jobs.scripts.running import execute, never_reached
 
 if TYPE_CHECKING:
     import keras
 
 Other = Callable[[Fit, int], Any]
-"""Stands in for a `fit` that is not the wanted one: returns its History."""
+"""Trains a `fit` before or after the wanted one: returns its History."""
 
 
-def capture(script: Script, fit: int, other: Other) -> tuple[FitCall, Execution]:
-    """Run the script in this thread up to its fit number `fit`, and no further."""
+def look_ahead(script: Script, fit: int | None) -> tuple[FitCall, Execution]:
+    """Run the script in this thread up to its fit number `fit`, by default the last one; those before see one batch.
+
+    The last one is the one after which, by its syntax, the script cannot come to another.
+    """
+    follower = LastFit(files_of(script.path))
+    found: list[FitCall] = []
+
+    def on_fit(reached: Fit, number: int) -> Any:
+        sys.settrace(None)
+        if fit is None or number == fit:
+            found.append(reached.read())
+        if number == fit or (fit is None and not follower.may_fit_again(sys._getframe())):
+            raise Stopped
+        try:
+            return reached.try_out()
+        finally:
+            if fit is None:
+                follower.follow(Stopped)
+
+    execution = Execution(script, on_fit)
+    try:
+        execute(execution)
+    except ScriptError:
+        raise
+    except Exception as error:
+        if fit is not None or not found:
+            raise
+        name, number = script.path.name, execution.fits
+        execution.note(
+            f"fit {number} of {name} is taken for its last, because what follows it failed when it was tried with one "
+            f"batch ({type(error).__name__}: {error}); --fit N chooses another"
+        )
+    finally:
+        sys.settrace(None)
+    if not found:
+        raise never_reached(execution, fit or 1)
+    return found[-1], execution
+
+
+def capture(script: Script, fit: int, other: Other, answers: Iterable[Any] | None) -> tuple[FitCall, Execution]:
+    """Run the script in this thread up to its fit number `fit`, and no further.
+
+    `answers`: what the calls before it have returned in an earlier run, which they return again.
+    """
     found: list[FitCall] = []
 
     def on_fit(reached: Fit, number: int) -> Any:
         if number < fit:
-            return other(reached, number)
+            if answers is not None:
+                reached.build()
+            return execution.answer(lambda: other(reached, number))
         if not found:  # a bare `except` of the script may have let it go on
             found.append(reached.read())
         raise Stopped
 
-    execution = Execution(script, on_fit)
+    execution = Execution(script, on_fit, repeated=None if answers is None else iter(answers))
     execute(execution)
     if not found:
         raise never_reached(execution, fit)
@@ -57,6 +108,7 @@ class WaitingScript:
         if self._call is None:
             raise never_reached(self.execution, fit)
         self.call: FitCall = self._call
+        self.answers: Sequence[Any] = tuple(self.execution.answers)
 
     def go_on(self, history: keras.callbacks.History) -> None:
         """Let `fit` return `history`, and the script run to its end ; raises what it raises."""
@@ -79,7 +131,8 @@ class WaitingScript:
 
     def _on_fit(self, reached: Fit, number: int) -> Any:
         if number != self._fit:
-            return self._other(reached, number)
+            return self.execution.answer(lambda: self._other(reached, number))
+        self.execution.keeps_answers = False
         self._call = reached.read()
         self._ours.release()
         self._turn.acquire()

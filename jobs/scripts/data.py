@@ -114,19 +114,21 @@ class Dataset:
 
         self._live = dataset
         self._graph = _serialized(dataset)
-        spec = tf.nest.flatten(dataset.element_spec)[0]
-        static = spec.shape[0] if spec.shape.rank else 0
-        if static == 0:
+        self._has_steps = bool(steps)
+        self._count = int(dataset.cardinality())  # now: in a graph it would capture the dataset
+        specs = tf.nest.flatten(dataset.element_spec)
+        sizes = {spec.shape[0] if spec.shape.rank != 0 else 0 for spec in specs if spec.shape.rank is not None}
+        if 0 in sizes or len(sizes - {None}) > 1:
             raise ScriptError(f"{name} is a dataset that is not batched: end it with .batch(...).")
+        static = specs[0].shape[0] if specs[0].shape.rank else None
         self.batch_size: int = static or rows(next(iter(self.dataset()), None), name)
-        count = int(dataset.cardinality())
         self.samples_per_epoch: int | None = None
         if steps:
             self.samples_per_epoch = steps * self.batch_size
-        elif count == tf.data.INFINITE_CARDINALITY and name == "x":
+        elif self._count == tf.data.INFINITE_CARDINALITY and name == "x":
             raise ScriptError("x is a dataset that never ends, so its epochs need steps_per_epoch=... in fit.")
-        elif static and count > 0:
-            self.samples_per_epoch = count * static
+        elif static and self._count > 0:
+            self.samples_per_epoch = self._count * static
 
     def dataset(self, shift: int = 0) -> tf.data.Dataset:
         import tensorflow as tf
@@ -136,10 +138,20 @@ class Dataset:
             if tf.inside_function():
                 return from_python(self._live.element_spec, lambda: iter(self._live))
             return self._live
-        variant = tf.raw_ops.DatasetFromGraph(graph_def=self._graph)
+        with tf.init_scope():
+            nothing = tf.constant(0)
+        # With an input, or TensorFlow would make a constant of the dataset, which cannot be one.
+        text = tf.strings.substr(self._graph, nothing, len(self._graph))
+        variant = tf.raw_ops.DatasetFromGraph(graph_def=text)
         fresh = _VariantDataset(variant, self._live.element_spec)
-        count = self._live.cardinality()
-        return fresh if count < 0 else fresh.apply(tf.data.experimental.assert_cardinality(count))
+        if self._count < 0:
+            return fresh
+        if not self._has_steps:
+            # At the end of an epoch `fit` makes an iterator that it does not read, so that epochs have the first order
+            # of a dataset that shuffles, the third, the fifth. So does this: a zip makes iterators of all its parts.
+            unread = tf.data.Dataset.zip((tf.data.Dataset.range(0), fresh)).map(lambda _, element: element)
+            fresh = fresh.concatenate(unread)
+        return fresh.apply(tf.data.experimental.assert_cardinality(self._count))
 
 
 def _serialized(dataset: tf.data.Dataset) -> bytes | None:
@@ -151,6 +163,17 @@ def _serialized(dataset: tf.data.Dataset) -> bytes | None:
     except (tf.errors.OpError, ValueError):
         return None
     graph = tf.compat.v1.GraphDef.FromString(text)
+    handle = tf.resource.as_datatype_enum
+    shuffles = {name.removeprefix("^") for node in graph.node if node.op == "ShuffleDatasetV3" for name in node.input}
+    for node in graph.node:
+        if node.op == "Const" and _type(node) == handle and node.name in shuffles:
+            # The generator of seeds that iterations share. With this in its place, there is a new one in each process.
+            node.op = "DummySeedGenerator"
+            node.attr.clear()
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-    bound = any("PyFunc" in node.op or node.attr["dtype"].type == tf.resource.as_datatype_enum for node in nodes)
-    return None if bound else text
+    bound = any("PyFunc" in node.op or _type(node) == handle for node in nodes)
+    return None if bound else graph.SerializeToString()
+
+
+def _type(node: Any) -> int | None:
+    return node.attr["dtype"].type if "dtype" in node.attr else None  # looking it up would add it

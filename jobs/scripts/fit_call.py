@@ -43,9 +43,7 @@ class FitCall:
             ScriptError: names the argument that cannot be carried.
             TypeError: as `fit` itself.
         """
-        bound = inspect.signature(fit).bind(model, *arguments, **options)
-        bound.apply_defaults()
-        given: dict[str, Any] = dict(bound.arguments)
+        given = FitCall.arguments(fit, model, arguments, options)
         model._assert_compile_called("fit")
         training, validation = _split(given)
         size = given["batch_size"]
@@ -80,6 +78,15 @@ class FitCall:
             validation_freq=given["validation_freq"],
             callbacks=_callbacks(given["callbacks"]),
         )
+
+    @staticmethod
+    def arguments(
+        fit: Callable[..., Any], model: keras.Model, arguments: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """All arguments of a call of `fit` by name, the model as `self`; raises TypeError as `fit` itself."""
+        bound = inspect.signature(fit).bind(model, *arguments, **options)
+        bound.apply_defaults()
+        return dict(bound.arguments)
 
     def validates(self, epoch: int) -> bool:
         """Whether `fit` evaluates after `epoch`, counted from 0."""

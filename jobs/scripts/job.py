@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.api import DataContext, Job
-from jobs.scripts.capture import WaitingScript, capture
+from jobs.api import DataContext, Job, TaskContext
+from jobs.scripts import folders
+from jobs.scripts.capture import WaitingScript, capture, look_ahead
+from jobs.scripts.execution import Script
 from jobs.scripts.fit_call import FitCall
-from jobs.scripts.running import Fit, Script
+from jobs.scripts.intercept import Fit
+from jobs.staged import STAGED
 
 if TYPE_CHECKING:
     import keras
@@ -30,60 +35,72 @@ class ScriptJob(Job):
 
         args: list[str] = Field(default_factory=list)
         """Its arguments, sys.argv[1:]."""
-        fit: int = Field(1, ge=1)
-        """The number of the call of `fit` that is trained, from 1."""
+        fit: int | None = Field(None, ge=1)
+        """The number of the call of `fit` that is trained, from 1; by default the last."""
 
     file: ClassVar[Path]
     shown: ClassVar[str]
 
     may_lack_evaluation_data = True
-    leads = False
-    """This task's script goes on after `fit`."""
-    says: Callable[[str], None] = staticmethod(lambda _: None)
-    """Tells the user something."""
-    repeats = False
-    """The script does again what it has done in this task before."""
-    seed = 0
-    """The seed of the group's first run."""
-    apart = False
-    """Files of callbacks, and of what comes after `fit`, go to the run's folder."""
+    shows_output = True
 
     def __init__(self, params: Any = None) -> None:
         super().__init__(params)
+        self._task = TaskContext(Path.cwd(), 0)
+        self._moved = False
+        """The leader's files are in the run's folder."""
         self._first: FitCall | None = None
         self._waiting: WaitingScript | None = None
         self._own: FitCall | None = None
         """The call whose model the next `build_model` returns: this task's copy outside of any strategy."""
-        self._histories: dict[int, keras.callbacks.History] = {}
-        """What each other `fit` has returned in this task, by its number."""
+        self._answers: Sequence[Any] = ()
+        """What calls of Keras before `fit` have returned in this task's latest own run of the script."""
 
-    def begin_task(self, seed: int, *, leads: bool, apart: bool) -> None:
-        """Say what this task does: its first run's seed, whether its script goes on after `fit`, and where."""
-        self.seed, self.leads, self.apart = seed, leads, apart
+    def begin_task(self, context: TaskContext) -> None:
+        """Run in the user's folder if this task leads and its files are no other run's, else in a folder of its own."""
+        home = context.directory if context.directory.is_dir() else STAGED
+        self._task = replace(context, directory=home)
+        if context.leads and not context.files_apart:
+            os.chdir(home)
+        else:
+            folders.enter(home, folders.scratch())
 
     @property
     def files_folder(self) -> Path | None:
-        return self.run_directory if self.apart else None
+        """None, because the working folder is what paths of callbacks are relative to."""
+        return None
 
     def begin_run(self, seed: int) -> None:
         """Have the next `build_model` return the script's own model, built with `seed` if this task leads."""
-        if self.leads and (self._waiting is None or self._waiting.execution.script.seed != seed or self._own):
-            self._waiting = WaitingScript(self.script(seed), self.params.fit, self.other_fit)
+        if self._task.leads:
+            self._enter_run()
+            if self._waiting is None or self._waiting.execution.script.seed != seed or self._own:
+                self._wait_in_fit(seed)
         self._own = self._waiting.call if self._waiting else self._captured
+
+    def _enter_run(self) -> None:
+        if not self._task.files_apart or self.run_directory is None:
+            return
+        if self._moved:
+            folders.enter(self._task.directory, self.run_directory)
+        else:
+            folders.move(self.run_directory)
+        self._moved = True
 
     def build_model(self) -> keras.Model:
         if self._own is not None:
             return self._own.model
         # Run once more, in the scope of the strategy that the caller is in.
-        self.repeats = True
+        self.shows_output = False
         try:
-            call, _ = capture(self.script(self.seed), self.params.fit, self.other_fit)
+            with folders.within(self._task.directory, folders.scratch()):
+                call, _ = capture(self.script(self._task.seed), self._fit, self._train_alone, self._answers)
         finally:
-            self.repeats = False
+            self.shows_output = True
         return call.model
 
     def train_dataset(self, context: DataContext) -> tf.data.Dataset:
-        return self._captured.data.dataset(context.seed - self.seed)
+        return self._captured.data.dataset(context.seed - self._task.seed)
 
     def eval_dataset(self, context: DataContext) -> tf.data.Dataset | None:
         validation = self._captured.validation
@@ -112,40 +129,42 @@ class ScriptJob(Job):
 
     def after_training(self, model: keras.Model, directory: Path) -> None:
         """Go on with the script after its `fit`, on the leader."""
-        if self._waiting is None:
-            return
-        here = Path.cwd()
-        if self.apart:
-            os.chdir(directory)
-        try:
+        if self._waiting is not None:
             self._waiting.go_on(model.history)
-        finally:
-            os.chdir(here)
+        folders.leave(self._task.directory)  # the next run has a folder of its own
 
     @property
     def _captured(self) -> FitCall:
         """The first capture in this task, which gives the data."""
         if self._first is None:  # eagerly, because a mode reads a batch before it traces anything
-            if self.leads:
-                self._waiting = WaitingScript(self.script(self.seed), self.params.fit, self.other_fit)
-                self._first = self._waiting.call
+            if self._task.leads:
+                self._first = self._wait_in_fit(self._task.seed)
             else:
-                self._first, _ = capture(self.script(self.seed), self.params.fit, self.other_fit)
+                script = self.script(self._task.seed)
+                self._first, execution = capture(script, self._fit, self._train_alone, None)
+                self._answers = execution.answers
         return self._first
+
+    def _wait_in_fit(self, seed: int) -> FitCall:
+        """Run the script up to its `fit`, from where it is to go on."""
+        self._waiting = WaitingScript(self.script(seed), self._fit, self._train_alone)
+        self._answers = self._waiting.answers
+        return self._waiting.call
+
+    @cached_property
+    def _fit(self) -> int:
+        return self.params.fit or look_ahead(self.script(0), None)[1].fits
 
     def script(self, seed: int) -> Script:
         return Script(self.file, self.shown, tuple(self.params.args), seed)
 
-    def other_fit(self, reached: Fit, number: int) -> keras.callbacks.History:
-        """Train a `fit` that is not this job's with Keras, in this process; when the script repeats, do not."""
-        if self.repeats:
-            return self._histories[number]
-        self.says(
-            f"fit {number} ({reached.where}) is trained by Keras in one process, because fit {self.params.fit} is "
-            f"this run's; --fit {number} distributes that one instead"
+    def _train_alone(self, reached: Fit, number: int) -> keras.callbacks.History:
+        """Train a `fit` that is not this job's with Keras, in this process."""
+        self._task.tell(
+            f"fit {number} ({reached.where}) is trained by Keras in one process, because fit {self._fit} is this "
+            f"run's; --fit {number} distributes that one instead"
         )
-        self._histories[number] = reached.train()
-        return self._histories[number]
+        return reached.train()
 
 
 def script_job(path: Path, shown: str) -> type[ScriptJob]:
@@ -158,14 +177,22 @@ class Look:
     """What is known of a job before it is trained."""
 
     defaults: Mapping[str, Any]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Params that had no value."""
     notes: Sequence[str] = ()
 
 
 def look(job: ScriptJob, directory: str) -> Look:
-    """Run the script up to its `fit`, in `directory`, to see what it asks for."""
-    os.chdir(directory)
-    call, execution = capture(job.script(0), job.params.fit, job.other_fit)
+    """Run the script up to its `fit`, for `directory`, to see what it asks for. Its files go to a temporary folder."""
+    with tempfile.TemporaryDirectory() as scratch, folders.within(Path(directory), Path(scratch)):
+        call, execution = look_ahead(job.script(0), job.params.fit)
     defaults: dict[str, Any] = {"global_batch_size": call.data.batch_size, "epochs": call.epochs - call.initial_epoch}
     if call.validation is not None and call.validation_steps:
         defaults["eval_steps"] = call.validation_steps
-    return Look(defaults, execution.notes)
+    notes = list(execution.notes)
+    if job.params.fit is None and execution.fits > 1:
+        notes.append(
+            f"{job.file.name} calls fit {execution.fits} times: the last is trained in the run's mode and judged, "
+            "those before it by Keras in one process (--fit N chooses another)"
+        )
+    return Look(defaults, {"fit": execution.fits}, notes)

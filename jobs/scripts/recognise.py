@@ -30,13 +30,18 @@ class Recognised:
 
 def recognise(path: Path) -> Recognised:
     """Read the file and the modules beside it that it imports; raises SyntaxError if the file is not Python."""
-    first = ast.parse(path.read_bytes(), str(path))
-    jobs = tuple(node.name for node in ast.walk(first) if isinstance(node, ast.ClassDef) and _is_job(node))
-    files = {path: first, **dict(_beside(path.parent, first, {path}))}
+    files = files_of(path)
+    jobs = tuple(node.name for node in ast.walk(files[path]) if isinstance(node, ast.ClassDef) and _is_job(node))
     calls = [(file, node) for file, tree in files.items() for node in _calls(tree)]
     fits = tuple(f"{file.name}:{node.lineno}" for file, node in calls if _method(node) == "fit")
     loops = [f"{what} in {file.name}:{node.lineno}" for file, node in calls if (what := _loop(node))]
     return Recognised(jobs, fits, loops[0] if loops else None)
+
+
+def files_of(path: Path) -> dict[Path, ast.AST]:
+    """The syntax of the file, which comes first, and of the modules beside it that it imports."""
+    first = ast.parse(path.read_bytes(), str(path))
+    return {path: first, **dict(_beside(path.parent, first, {path}))}
 
 
 def _is_job(node: ast.ClassDef) -> bool:

@@ -9,70 +9,18 @@ from __future__ import annotations
 import os
 import random
 import sys
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jobs.scripts.errors import ScriptError
-from jobs.scripts.fit_call import FitCall
+from jobs.scripts.execution import Execution, Script, Stopped
+from jobs.scripts.intercept import replace_calls
 from jobs.scripts.stand_ins import Notebook, replace_strategies
-
-if TYPE_CHECKING:
-    import keras
-
-
-class Stopped(BaseException):
-    """Unwinds a script whose rest is not run here. No `except Exception` of the script catches it."""
-
-
-@dataclass(frozen=True)
-class Script:
-    """A script and its command line."""
-
-    path: Path
-    """Its file on this host."""
-    shown: str
-    """As the user wrote it."""
-    arguments: tuple[str, ...] = ()
-    seed: int = 0
-    """What is added to the seeds that the script sets, so that several runs differ."""
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A `fit` that the script has come to."""
-
-    where: str
-    """As `train.py:30`."""
-    read: Callable[[], FitCall]
-    """Reads its arguments, the first batch of a generator included."""
-    train: Callable[[], keras.callbacks.History]
-    """Keras' own `fit`, in this process alone."""
-
-
-@dataclass
-class Execution:
-    """One run of a script in one thread."""
-
-    script: Script
-    on_fit: Callable[[Fit, int], keras.callbacks.History]
-    """Called for every `fit`, with its number from 1; returns what `fit` returns, or raises `Stopped`."""
-    fits: int = 0
-    seeded: bool = False
-    """The script has set TensorFlow's seed itself."""
-    notes: list[str] = field(default_factory=list)
-    """What of the script is not run as written, each once."""
-
-    def note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-
 
 _current: ContextVar[Execution | None] = ContextVar("regatta_script", default=None)
 
@@ -165,7 +113,7 @@ def prepare_process() -> None:
     from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
     from keras.src.utils import rng_utils
 
-    _replace_fit(TensorFlowTrainer)
+    replace_calls(TensorFlowTrainer, _current.get, lambda: _current.set(None))
     replace_strategies(_current.get)
     _shift_seeds(tf, keras, rng_utils)
     make = np.random.default_rng
@@ -175,26 +123,6 @@ def prepare_process() -> None:
         return make(0 if seed is None and _current.get() is not None else seed)
 
     np.random.default_rng = default_rng  # every task has to make the same data
-
-
-def _replace_fit(trainer: Any) -> None:
-    fit = trainer.fit
-
-    @wraps(fit)
-    def intercepted(model: Any, *arguments: Any, **options: Any) -> Any:
-        execution = _current.get()
-        if execution is None:
-            return fit(model, *arguments, **options)
-        execution.fits += 1
-        seeded, shift = execution.seeded, execution.script.seed
-        reached = Fit(
-            _line_of(execution.script),
-            lambda: FitCall.bind(fit, model, arguments, options, seeded=seeded, shift=shift),
-            lambda: fit(model, *arguments, **options),
-        )
-        return execution.on_fit(reached, execution.fits)
-
-    trainer.fit = intercepted
 
 
 def _shift_seeds(tf: Any, keras: Any, rng_utils: Any) -> None:
@@ -219,12 +147,6 @@ def _shift_seeds(tf: Any, keras: Any, rng_utils: Any) -> None:
     tf.random.set_seed = set_seed_shifted
     tf.compat.v2.random.set_seed = set_seed_shifted
     keras.utils.set_random_seed = rng_utils.set_random_seed = set_all_shifted
-
-
-def _line_of(script: Script) -> str:
-    """Where the script is now, as `train.py:30`; for messages from inside a call."""
-    frames = [frame for frame in traceback.extract_stack() if frame.filename == str(script.path)]
-    return f"{script.path.name}:{frames[-1].lineno}" if frames else script.path.name
 
 
 def never_reached(execution: Execution, fit: int) -> ScriptError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,8 @@ from orchestrator.errors import SpecError, UsageError
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.prices import parse_prices
 from orchestrator.spec.run import RunSpec
-from workers.modes.registry import MODES
+from workers.modes.names import split
+from workers.modes.registry import examples
 from workers.settings import Flag
 
 Job = Annotated[
@@ -39,6 +41,15 @@ Vary = Annotated[
         rich_help_panel="Training",
     ),
 ]
+Predictions = Annotated[
+    Path | None,
+    typer.Option(
+        "--predictions",
+        metavar="FILE",
+        help="Set what is measured against this file of `regatta advise`, and print the error.",
+        rich_help_panel="Output",
+    ),
+]
 Arguments = Annotated[
     list[str] | None, typer.Argument(metavar="[-- ARG ...]", help="Arguments of a script.", show_default=False)
 ]
@@ -47,7 +58,7 @@ Fit = Annotated[
     typer.Option(
         "--fit",
         metavar="N",
-        help="Of a script's calls of fit, train this one. Default: 1.",
+        help="Of a script's calls of fit, train this one. Default: the last.",
         show_default=False,
         rich_help_panel="Training",
     ),
@@ -58,7 +69,7 @@ Json = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.", rich_help_panel="Output")]
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", "-v", help="Also evaluations, findings and task states.", rich_help_panel="Output"),
+    typer.Option("--verbose", "-v", help="Also evaluations, findings and the job's lines.", rich_help_panel="Output"),
 ]
 _ORDER = ("training", "data", "cluster", "faults", "output")
 
@@ -133,7 +144,7 @@ def to_fields(given: Mapping[str, Any], kind: type[RunSpec] = RunSpec) -> dict[s
     if script:
         fields["params"] = {**fields.get("params", {}), **script}
     if given.get("modes") is not None:
-        fields["modes"] = tuple(mode.strip() for mode in given["modes"].split(","))
+        fields["modes"] = tuple(split(given["modes"]))
     return fields | ({"vary": vary} if vary else {})
 
 
@@ -146,7 +157,7 @@ def _flagged(kind: type[BaseModel]) -> Iterator[tuple[str, FieldInfo, Flag]]:
 def _parameter(name: str, field: FieldInfo, flag: Flag, *, lists: bool, default: str) -> inspect.Parameter:
     base, choices = _base(field.annotation)
     spelled = _spelled(name, flag)
-    metavar = flag.metavar or ("|".join(MODES) if name == "mode" else "|".join(choices) or None)
+    metavar = flag.metavar or ("|".join(examples()) if name == "mode" else "|".join(choices) or None)
     described = " ".join((field.description or "").split())
     lists_too = " A list, such as 1,2,4, compares." if lists else ""
     option = typer.Option(

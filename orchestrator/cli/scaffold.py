@@ -1,4 +1,4 @@
-"""`regatta init my_job.py`: writes a small working job for the user to edit."""
+"""`regatta init my_job.py`: writes a small working job, or a script, for the user to edit."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ CLASS_NAME = "MyJob"
 TAKEN_NAMES = frozenset({"jobs", "workers", "orchestrator", "keras", "tensorflow", "numpy", "ray", "pydantic"})
 
 
-def write_job(path: Path) -> None:
-    """Write the template to `path`, with the file's name in the commands of its docstring.
+def write_job(path: Path, template: str = "my_job.py") -> None:
+    """Write the template (`my_job.py` or `my_script.py`) to `path`, with its name in the commands of the docstring.
 
     Raises:
         UsageError: `path` does not end in .py, would shadow a module, exists, or cannot be written.
@@ -25,10 +25,10 @@ def write_job(path: Path) -> None:
         raise UsageError(f"{path} does not end in .py: name a Python file, such as my_job.py")
     if path.stem in TAKEN_NAMES | sys.stdlib_module_names:
         raise UsageError(f"{path.name} would be imported instead of the module {path.stem}: choose another name")
-    template = files("orchestrator").joinpath("templates", "my_job.py.txt").read_text(encoding="utf-8")
+    text = files("orchestrator").joinpath("templates", f"{template}.txt").read_text(encoding="utf-8")
     try:
         with path.open("x", encoding="utf-8") as file:  # "x" fails if the file exists, without a race
-            file.write(template.replace("my_job.py", path.name))
+            file.write(text.replace(template, path.name))
     except FileExistsError:
         raise UsageError(f"{path} exists already and was not changed: choose another name") from None
     except FileNotFoundError:

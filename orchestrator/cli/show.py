@@ -1,9 +1,9 @@
-"""Commands that train nothing: jobs, runs, report, doctor and schema; and init, which writes a job to start from."""
+"""Commands that train nothing: jobs, modes, runs, report, doctor and schema; and init, which writes a job to begin."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from orchestrator.cli.latest import Folder, given_or_latest
 from orchestrator.cli.terminal import finish, print_json, say
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.folders import RUNS
+
+if TYPE_CHECKING:
+    from orchestrator.doctor.check import Check
 
 
 def register(app: typer.Typer, kind: type[RunSpec]) -> None:
@@ -24,7 +27,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
 
         print_json(spec_schema(kind), indent=2)
 
-    for command in (jobs, runs, report, init, doctor, schema):
+    for command in (jobs, modes, runs, report, init, doctor, schema):
         app.command(cls=GroupedCommand)(command)
 
 
@@ -35,6 +38,17 @@ def jobs(as_json: Json = False) -> None:
 
     listed = list_jobs()
     rows = [(job["name"], job["summary"]) for job in listed]
+    finish(listed, as_json, lambda console: print_rows(rows, console))
+
+
+def modes(as_json: Json = False) -> None:
+    """List the modes, with the paper and the limit of each."""
+    from orchestrator.cli.tables import print_rows
+    from workers.modes.registry import described
+
+    listed = described()
+    rows = [("MODE", "WHAT IT DOES", "EQUAL TO", "SOURCE")]
+    rows += [(row["example"], row["summary"], row["equals"], row["source"]) for row in listed]
     finish(listed, as_json, lambda console: print_rows(rows, console))
 
 
@@ -75,15 +89,20 @@ def report(path: Folder = None, as_json: Json = False) -> None:
     finish(document, as_json, show_it)
 
 
-def init(path: Annotated[Path, typer.Argument(metavar="FILE.py", help="File to write.")]) -> None:
-    """Write a small working job to start from."""
+def init(
+    path: Annotated[Path, typer.Argument(metavar="FILE.py", help="File to write.")],
+    script: Annotated[bool, typer.Option("--script", help="A script that ends in model.fit, not a job.")] = False,
+) -> None:
+    """Write a small working job, or a script, to start from."""
     from orchestrator.cli.scaffold import CLASS_NAME, write_job
 
-    write_job(path)
-    say(
-        f"Wrote {path}. Try it:\n\n    regatta compare {path}:{CLASS_NAME}\n\n"
-        "A script that ends in model.fit(...) needs none: regatta compare train.py\n"
+    write_job(path, "my_script.py" if script else "my_job.py")
+    other = (
+        "A job can shard its data and has settings and defaults of its own: regatta init my_job.py\n"
+        if script
+        else "A script that ends in model.fit(...) needs no job: regatta init --script my_script.py\n"
     )
+    say(f"Wrote {path}. Try it:\n\n    regatta compare {path}{'' if script else f':{CLASS_NAME}'}\n\n{other}")
 
 
 def doctor(as_json: Json = False) -> None:
@@ -94,7 +113,14 @@ def doctor(as_json: Json = False) -> None:
     from orchestrator.doctor.checks import diagnose
 
     checks = diagnose()
-    rows = [(check.status, check.name, f"{check.detail} {check.remedy or ''}".strip()) for check in checks]
+    rows = [(check.status, check.name, f"{check.detail}{_then(check)}") for check in checks]
     finish([asdict(check) for check in checks], as_json, lambda console: print_rows(rows, console))
     if any(check.status == "fail" for check in checks):
         raise typer.Exit(2)
+
+
+def _then(check: Check) -> str:
+    """The remedy, on a line of its own where the detail has several."""
+    if not check.remedy:
+        return ""
+    return ("\n" if "\n" in check.detail else " ") + check.remedy

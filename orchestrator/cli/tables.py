@@ -18,9 +18,11 @@ def print_rows(rows: Sequence[Sequence[str]], console: Console) -> None:
 
     if not console.is_terminal:
         widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+        indent = "\n" + " " * sum(width + 2 for width in widths[:-1])
         for row in rows:
-            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-            console.print(line.rstrip(), markup=False, emoji=False, highlight=False, soft_wrap=True)
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+            line = "  ".join(cells).rstrip().replace("\n", indent)
+            console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
         return
     table = Table.grid(padding=(0, 2))
     for row in rows:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli.flags import Job, Json, Modes, Quiet, Vary, Verbose, to_fields, with_spec_flags
+from orchestrator.cli.flags import Job, Json, Modes, Predictions, Quiet, Vary, Verbose, to_fields, with_spec_flags
 from orchestrator.cli.grouped_help import GroupedCommand
 from orchestrator.cli.latest import given_or_latest
 from orchestrator.cli.terminal import console, finish, say
 from orchestrator.errors import Interrupted, JobError, Terminated
 from orchestrator.spec.run import RunSpec
-from workers.messages import NOT_FINITE
+from workers.messages import INTERRUPTED, NOT_FINITE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +31,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         job: Job,
         modes: Modes = None,
         vary: Vary = None,
+        predictions: Predictions = None,
         as_json: Json = False,
         quiet: Quiet = False,
         verbose: Verbose = False,
@@ -38,13 +39,21 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
     ) -> None:
         """Train a job in several modes with several seeds, and report which mode wins."""
         from orchestrator.api import compare as compare_runs
+        from orchestrator.foresight.predictions import check_fits, judge, read_predictions
         from orchestrator.spec.resolve import resolve_comparison
+        from orchestrator.store.directory import write_comparison
         from orchestrator.store.folders import RUNS
 
+        frozen = None if predictions is None else read_predictions(predictions)
         spec = resolve_comparison(job, to_fields({**given, "modes": modes, "vary": vary}, kind), kind)
-        with _view(quiet, verbose) as view:
+        if frozen is not None:
+            check_fits(frozen, spec.run)
+        with live_view(quiet, verbose) as view:
             comparison = compare_runs(spec, view, resolved=True)
         folder = Path(spec.run.out) if spec.run.out else RUNS / comparison.comparison_id
+        if frozen is not None:
+            comparison = judge(frozen, comparison)
+            write_comparison(folder, comparison)
         _finish_comparison(comparison, folder, as_json)
 
     def run(job: Job, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False, **given: Any) -> None:
@@ -54,7 +63,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         from orchestrator.store.folders import RUNS
 
         spec = resolve_run(job, to_fields(given, kind), kind)
-        with _view(quiet, verbose, console(stderr=as_json)) as view:
+        with live_view(quiet, verbose, console(stderr=as_json)) as view:
             result = run_once(spec, view, resolved=True)
         _finish_run(result, Path(spec.out) if spec.out else RUNS / result.run_id, as_json)
 
@@ -93,7 +102,7 @@ def resume(
 
     path = given_or_latest(path, resumable=True)
     train = api.prepare_resume(path, changes, lambda text: None if quiet else say(text, err=True))
-    with _view(quiet, verbose, console(stderr=as_json)) as view:
+    with live_view(quiet, verbose, console(stderr=as_json)) as view:
         result = train(view)
     if isinstance(result, RunResult):
         _finish_run(result, path, as_json)
@@ -111,25 +120,26 @@ def _check_finite(result: RunResult) -> None:
 
 
 @contextmanager
-def _view(quiet: bool, verbose: bool, output: Console | None = None) -> Iterator[LiveView]:
+def live_view(quiet: bool, verbose: bool, output: Console | None = None) -> Iterator[LiveView]:
     """Show the live view on stderr, and what a script prints on `output`.
 
     Inside, Ctrl-C ends the command with exit code 130, SIGTERM and SIGHUP with 0.
     """
-    from orchestrator.control import preemption
+    from orchestrator.control import signals
     from orchestrator.view.live import LiveView
 
-    preemption.install_handler()
+    signals.install_handlers()
     try:
         with LiveView(console(stderr=True), quiet=quiet, verbose=verbose, output=output) as view:
             yield view
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted; all processes it started were stopped.") from None
-    except preemption.Preempted:
-        raise Terminated(
-            "received SIGTERM or SIGHUP; all processes it started were stopped. `regatta resume` with the run's folder "
-            "continues it."
-        ) from None
+    except KeyboardInterrupt as ending:
+        raise Interrupted(_ended("interrupted", ending)) from None
+    except signals.Preempted as ending:
+        raise Terminated(_ended("received SIGTERM or SIGHUP", ending)) from None
+
+
+def _ended(how: str, ending: BaseException) -> str:
+    return " ".join([f"{how}; all processes it started were stopped.", *getattr(ending, "__notes__", ())])
 
 
 def _finish_run(result: RunResult, folder: Path, as_json: bool) -> None:
@@ -144,6 +154,9 @@ def _finish_run(result: RunResult, folder: Path, as_json: bool) -> None:
 
     finish(result.to_json(), as_json, show)
     _check_finite(result)
+    if result.stop_reason == INTERRUPTED:
+        steps = "" if result.steps is None else f" after step {result.steps:,}"
+        raise Interrupted(f"interrupted{steps}. `regatta resume {folder}` continues from its last checkpoint.")
 
 
 def _finish_comparison(comparison: Comparison, folder: Path, as_json: bool) -> None:
@@ -151,6 +164,10 @@ def _finish_comparison(comparison: Comparison, folder: Path, as_json: bool) -> N
 
     def show(console: Console) -> None:
         print_comparison(comparison, console)
+        if comparison.predictions is not None:
+            from orchestrator.cli.forecasts import print_judged
+
+            print_judged(comparison.predictions, console)
         console.print(f"\nReport: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
 
     finish(comparison.to_json(), as_json, show)

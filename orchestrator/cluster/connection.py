@@ -10,28 +10,28 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from orchestrator.cluster import access, token
+from orchestrator.cluster import access, own_ray, token
 from orchestrator.cluster.ray_group import RayGroup
 from orchestrator.cluster.reservations import RayReservations
 from orchestrator.cluster.staging import stage
 from orchestrator.cluster.worker_group import WorkerGroup
-from orchestrator.errors import ClusterError, RegattaError, UsageError
+from orchestrator.errors import ClusterError, RegattaError
 from orchestrator.plan.placement import Bundle
 from orchestrator.plan.topology import TaskPlan
 from orchestrator.spec.run import RunSpec
 from workers.addresses import split
-from workers.session import PACKAGES, SESSION_MARK, own_folder, session_directory
+from workers.session import PACKAGES
 from workers.telemetry.descendants import descendants
 
-_RANDOM_NAME = "/r12345678"
-_LONGEST_FOLDER = 45
-"""Ray appends 62 characters to make a socket's path, which may have 107."""
 _HEAD_SECONDS = 3.0
+_CLIENT_SERVER_FAILED = "Starting Ray client server failed"
+"""Ray's message where the process that the head starts for each ray:// client died: two heads of one host may choose
+the same port for theirs."""
+_CLIENT_SERVER_STARTS = 3
 _lost_heads: list[str] = []
 """Heads that stopped answering. `ray.shutdown` would wait for them, and then crash this process (Ray 2.60)."""
 
@@ -116,7 +116,8 @@ class RayBackend:
         import ray
 
         if self.lost() is None:
-            ray.shutdown()
+            with own_ray.ended_at_once(ray) if self.local else contextlib.nullcontext():
+                ray.shutdown()
         else:
             _lost_heads.append(self._head)
             if self.local:  # Ray's agents would try to reach the head for minutes
@@ -136,14 +137,14 @@ class RayBackend:
         cpus = max(os.cpu_count() or 1, int(sum(plan.cpus for plan in self._plans)) + 1)
         token.require_token()
         _read_authentication(ray)
-        self._private = _private_folder(self._session)
-        with _working_in(self._empty.name), _own_signal_handlers(), _marked(self._session):
+        self._private = own_ray.private_folder(self._session)
+        with contextlib.chdir(self._empty.name), own_ray.own_signal_handlers(), own_ray.marked(self._session):
             ray.init(
                 address="local",
                 _temp_dir=self._private,
                 num_cpus=cpus,
                 include_dashboard=False,
-                object_store_memory=_object_store_bytes(),
+                object_store_memory=own_ray.object_store_bytes(),
                 **common,
             )
 
@@ -154,8 +155,14 @@ class RayBackend:
                 os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
                 stage(Path(folder), *self._job)
                 common = common | {"runtime_env": {"working_dir": folder}}
-            with _working_in(self._empty.name), _own_signal_handlers():
-                ray.init(address=self._address, **common)
+            with contextlib.chdir(self._empty.name), own_ray.own_signal_handlers():
+                for attempt in range(1, _CLIENT_SERVER_STARTS + 1):
+                    try:
+                        ray.init(address=self._address, **common)
+                        break
+                    except ConnectionAbortedError as error:
+                        if attempt == _CLIENT_SERVER_STARTS or _CLIENT_SERVER_FAILED not in str(error):
+                            raise
 
 
 def _is_staged_job() -> bool:
@@ -163,67 +170,7 @@ def _is_staged_job() -> bool:
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and Path.cwd() == PACKAGES
 
 
-def _private_folder(session: str) -> str:
-    """Create a folder for Ray's files: in `/tmp/ray` (mode 0777) other users could replace its sockets and code."""
-    if (kept := os.environ.get("RAY_TMPDIR")) is not None:
-        if len(kept) > _LONGEST_FOLDER - len(_RANDOM_NAME):
-            raise UsageError(
-                f"RAY_TMPDIR: {kept} is too long: Ray's sockets need a path of at most "
-                f"{_LONGEST_FOLDER - len(_RANDOM_NAME)} characters. Choose another folder, or unset it."
-            )
-        Path(kept).mkdir(parents=True, exist_ok=True)
-        return tempfile.mkdtemp(prefix="r", dir=kept)
-    folder = session_directory(session) / "ray"
-    if len(str(folder)) > _LONGEST_FOLDER:
-        return tempfile.mkdtemp(prefix="r", dir=own_folder(_LONGEST_FOLDER - len(_RANDOM_NAME)))
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return str(folder)
-
-
 def _read_authentication(ray: Any) -> None:
     """Make Ray read RAY_AUTH_MODE and the token again; otherwise it keeps the values from when it was imported."""
     ray._raylet.Config.initialize("")
     ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
-
-
-@contextlib.contextmanager
-def _working_in(folder: str) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
-@contextlib.contextmanager
-def _marked(session: str) -> Iterator[None]:
-    """Mark processes that are started inside with the session; see `workers.supervisor.zygote`."""
-    os.environ[SESSION_MARK] = session
-    try:
-        yield
-    finally:
-        del os.environ[SESSION_MARK]
-
-
-@contextlib.contextmanager
-def _own_signal_handlers() -> Iterator[None]:
-    """Keep the command's SIGTERM handler, which `ray.init` would replace by an exit with code 15.
-
-    SIGHUP is blocked meanwhile, and Ray's processes inherit that: a terminal that is closed sends it to them as well,
-    and they have to live until the last checkpoint is written.
-    """
-    before = signal.getsignal(signal.SIGTERM)
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
-
-
-def _object_store_bytes() -> int:
-    """Size of the object store, through which snapshots pass one at a time; Ray's default is 30 % of memory."""
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return int(max(200 << 20, min(4 << 30, 0.1 * pages * size)))

@@ -163,6 +163,7 @@ class ReplicaActor(Replica):
         super().__init__(task, session, address or ray.util.get_node_ip_address(), interface)
         with contextlib.suppress(ValueError):  # if Ray does not run the actor in its main thread
             signal.signal(signal.SIGTERM, lambda *_: self.preempt())
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # see `own_ray.own_signal_handlers`
 
 
 _LOW_ON_MEMORY = "low on memory"

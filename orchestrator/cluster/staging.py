@@ -17,14 +17,17 @@ OUR_PACKAGES = ("orchestrator", "workers", "jobs")
 MAX_USER_BYTES = 20 << 20
 
 
-def stage(folder: Path, job: str, directory: str) -> None:
+def stage(folder: Path, job: str, directory: str, *, for_driver: bool = False) -> None:
     """Copy our packages and the Python code of `job` (a job reference) into `folder`.
+
+    What only a report needs, a megabyte, is left out unless `for_driver`.
 
     Raises:
         UsageError: the user's code is larger than `MAX_USER_BYTES`.
     """
+    left_out = ("__pycache__",) if for_driver else ("__pycache__", "assets")
     for package in OUR_PACKAGES:
-        shutil.copytree(PACKAGES / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PACKAGES / package, folder / package, ignore=shutil.ignore_patterns(*left_out))
     source = _code_folder(job, directory)
     if source is None:
         return

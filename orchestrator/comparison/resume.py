@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from orchestrator.spec import trust
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.validation import validated
+from orchestrator.spec.variants import file_name
 from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT
-from orchestrator.store.folders import load_comparison_spec, load_result
+from orchestrator.store.folders import is_run, load_comparison_spec, load_done, load_spec
 from orchestrator.store.locks import check_not_driven
 from orchestrator.store.metrics import METRICS
 from orchestrator.store.versions import other_version
@@ -56,17 +58,18 @@ def remaining_runs(
         UsageError: all runs are done, and the comparison is written.
     """
     first_runs: dict[str, Planned] = {}
-    for planned, done in _walk(schedule(spec, path, [])[1]):
+    name = _name(path)
+    for planned, done in _walk(schedule(spec, path, [], name=name)[1]):
         if done is None and planned.spec.variant_name not in first_runs:
             first_runs[planned.spec.variant_name] = _resume(planned, tell)
     if not first_runs and (path / COMPARISON).exists():
         raise UsageError(f"The comparison in {path} is finished, so there is nothing to resume: see its report.md.")
 
     def rest() -> Schedule:
-        whole = schedule(spec, path, results, tried)[1]
+        whole = schedule(spec, path, results, tried, name=name)[1]
         planned = next(whole, None)
         while planned is not None:
-            result = _done(planned)
+            result = load_done(planned.path)
             if result is None:
                 first = first_runs.get(planned.spec.variant_name)
                 result = yield first if first and first.run_id == planned.run_id else _resume(planned, tell)
@@ -78,11 +81,25 @@ def remaining_runs(
     return list(first_runs.values()), rest()
 
 
+def _name(path: Path) -> str:
+    """The name that the runs of the comparison in folder `path` begin with: the folder's, unless it was renamed since.
+
+    Run ids stay as they are, for they are part of the names of checkpoints in other storages.
+    """
+    names = set()
+    for run in filter(is_run, (*path.glob("runs/*"), *path.glob("tuning/*"))):
+        with suppress(UsageError):
+            stored = load_spec(run)
+            name, label, _ = run.name.rpartition(f"-{file_name(str(stored.get('variant')))}-s{stored.get('seed')}")
+            names |= {name} if label else set()
+    return path.name if path.name in names or not names else min(names)
+
+
 def _walk(whole: Schedule) -> Iterator[tuple[Planned, RunResult | None]]:
     """All runs of a schedule, with the results of those that are done; the schedule is told that the others failed."""
     planned = next(whole, None)
     while planned is not None:
-        done = _done(planned)
+        done = load_done(planned.path)
         yield planned, done
         spec = planned.spec
         stand_in = RunResult(
@@ -92,15 +109,6 @@ def _walk(whole: Schedule) -> Iterator[tuple[Planned, RunResult | None]]:
             planned = whole.send(done or stand_in)
         except StopIteration:
             return
-
-
-def _done(planned: Planned) -> RunResult | None:
-    """The result of a run that is done; None if it failed, was interrupted, or has no result."""
-    if not (planned.path / RESULT).exists():
-        return None
-    result = load_result(planned.path)
-    done = result.status == "succeeded" or (result.status == "stopped" and result.stop_reason != "interrupted")
-    return result if done else None
 
 
 def _resume(planned: Planned, tell: Callable[[str], None]) -> Planned:

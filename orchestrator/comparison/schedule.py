@@ -24,15 +24,16 @@ TUNING_SEED_OFFSET = 1_000_003
 
 
 def schedule(
-    spec: CompareSpec, path: Path, results: list[RunResult], tried: Tried | None = None
+    spec: CompareSpec, path: Path, results: list[RunResult], tried: Tried | None = None, *, name: str | None = None
 ) -> tuple[list[Planned], Schedule]:
     """The first run of each variant, and the schedule of all runs, which appends scored results to `results`, and those
-    of tuning to `tried`.
+    of tuning to `tried`. Ids of runs begin with `name`, by default that of the folder `path`.
 
     Seeds are the outer loop, so that variants take turns (ABAB) and drift of the machine affects all of them.
     """
-    tuning = {name: _tuning_runs(spec, name, path) for name in spec.variants} if spec.tune_lr else {}
-    scored = [_scored(run, path) for run in spec.runs(spec.seeds[0]).values()]
+    prefix = name or path.name
+    tuning = {one: _tuning_runs(spec, one, path, prefix) for one in spec.variants} if spec.tune_lr else {}
+    scored = [_scored(run, path, prefix) for run in spec.runs(spec.seeds[0]).values()]
     first_runs = [runs[0] for runs in tuning.values()] or scored
 
     def plan() -> Schedule:
@@ -44,7 +45,7 @@ def schedule(
         for seed in spec.seeds:
             for name, run in spec.runs(seed).items():
                 scale = run.learning_rate_scale * scales.get(name, 1.0)
-                results.append((yield _scored(run.model_copy(update={"learning_rate_scale": scale}), path)))
+                results.append((yield _scored(run.model_copy(update={"learning_rate_scale": scale}), path, prefix)))
 
     return first_runs, plan()
 
@@ -107,16 +108,16 @@ def _told(name: str, tuning: Tuning) -> str:
     return f"--tune-lr chose {tuning.chosen:g}x the learning rate for {name} (to the target: {tried}); it cost {cost}"
 
 
-def _scored(run: RunSpec, path: Path) -> Planned:
-    run_id = f"{path.name}-{run.label}"
+def _scored(run: RunSpec, path: Path, prefix: str) -> Planned:
+    run_id = f"{prefix}-{run.label}"
     return Planned(run, path / "runs" / run_id, run_id)
 
 
-def _tuning_runs(spec: CompareSpec, name: str, path: Path) -> list[Planned]:
+def _tuning_runs(spec: CompareSpec, name: str, path: Path, prefix: str) -> list[Planned]:
     run = spec.variant(name, spec.seeds[0] + TUNING_SEED_OFFSET)
     planned = []
     for scale in LEARNING_RATE_SCALES:
         tried = run.model_copy(update={"learning_rate_scale": run.learning_rate_scale * scale})
-        run_id = f"{path.name}-{tried.label}-lr-x{scale:g}"
+        run_id = f"{prefix}-{tried.label}-lr-x{scale:g}"
         planned.append(Planned(tried, path / "tuning" / run_id, run_id))
     return planned

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.cluster.worker_group import Assign, SnapshotHandle, WorkerGroup
-from orchestrator.control import events, orders, preemption
+from orchestrator.control import events, orders, signals
 from orchestrator.control.events import Event
 from orchestrator.control.machine import Machine
 from orchestrator.control.orders import Order, Outcome
@@ -78,7 +78,8 @@ class Coordinator:
         workers = sum(task.type == "worker" for task in group.tasks)
         self._trainers = self._mode.trainers(workers)
         replaceable = frozenset(self._mode.replaceable(workers))
-        self._advance(events.Launched(group.tasks, self._evaluator.tasks, replaceable, self._mode.calls_in_flight))
+        calls, bounded = self._mode.calls_in_flight, self._mode.bounded
+        self._advance(events.Launched(group.tasks, self._evaluator.tasks, replaceable, calls, bounded))
 
     def launch(self, assign: Assign) -> None:
         """Start all tasks; `await_ready` waits for them."""
@@ -108,7 +109,7 @@ class Coordinator:
         """Train one leg to its end, starting from `snapshot` if `leg.start` is set, and score all its snapshots."""
         lost = frozenset(stamp for stamp, handle in self._machine.awaited.items() if not self._group.holds(handle))
         wait, started = SHORTEST_WAIT, self._clock()
-        with preemption.deferred():
+        with signals.deferred():
             for order in self._machine.advance(events.LegOrdered(leg.run_id, target, deadline, lost), started):
                 if isinstance(order, orders.Train):
                     self._group.train(replace(leg, number=order.number), self._trainers, snapshot)
@@ -145,14 +146,14 @@ class Coordinator:
         """Poll once; returns the outcome if the leg or the attempt ended."""
         statuses = [*self._group.poll(wait), *self._evaluator.poll(0)]
         outcome: Outcome | None = None
-        for order in self._machine.advance(events.Polled(statuses, preemption.requested()), self._clock()):
+        for order in self._machine.advance(events.Polled(statuses, signals.requested()), self._clock()):
             if isinstance(order, Outcome):
                 outcome = order
             else:
                 self._carry_out(order, listen)
         match outcome:
             case orders.Preempt():
-                raise preemption.Preempted
+                raise signals.ending()
             case orders.Abort(error):
                 raise error
         return outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.control.orders import Abort, Preempt
 from orchestrator.control.states import State, Training
 from orchestrator.errors import ClusterError
-from workers.messages import PREEMPTED
+from workers.messages import TO_BE_RESUMED
 
 STOP_GRACE_SECONDS = 15.0
 """Seconds that a leg may take to end after its timeout, before its group is given up."""
@@ -25,7 +25,7 @@ class LegDeadlines:
         """True once, when the timeout has passed and the leg has to be stopped; an outcome if it does not end in time
         after that."""
         training = state if isinstance(state, Training) else None
-        if training and training.stopping == PREEMPTED:
+        if training and training.stopping in TO_BE_RESUMED:
             self._preempt_at = self._preempt_at or now + PREEMPTION_GRACE_SECONDS
             if now > self._preempt_at:
                 return Preempt()

@@ -27,6 +27,8 @@ class Launched:
     """Tasks without which training continues until they are replaced; each runs calls of its own."""
     calls_in_flight: int = 1
     """Calls scheduled on each replaceable task at a time."""
+    bounded: bool = False
+    """A replaceable task that is too far ahead waits for the slowest."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class Polled:
     """All tasks were polled."""
 
     statuses: Sequence[ReplicaStatus]
-    sigterm: bool = False
-    """The driver itself received SIGTERM."""
+    stop: str | None = None
+    """The reason to stop, INTERRUPTED or PREEMPTED, if the driver itself received a signal."""
 
 
 @dataclass(frozen=True)

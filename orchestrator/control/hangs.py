@@ -8,24 +8,25 @@ meanwhile. A task that computes counts as slow, and as hung only after ten times
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.control.events import Launched
+from orchestrator.control.hang_records import Progress, Vitals
 from workers.messages import FailureKind, Task, TaskFailure
 from workers.news import Deciding, Evaluation, LegStarted, ReplicaStatus, SnapshotReady, StepBatch
 
 HANG_SECONDS = 30.0
 FIRST_CALL_SECONDS = 120.0
 _CALLS_PER_LIMIT = 5.0
-_REMEMBERED_CALLS = 300
 _IDLE_SHARE = 0.05
 """CPU share of one core below which a process is idle. A TensorFlow process that waits for its peers uses 0.7 % in sync
 mode and less in async mode (measured)."""
 _ANSWER_SECONDS = 10.0
 """Seconds that a supervisor may always take to start or to answer, however short the limits are."""
+_UNSEEN_SECONDS = 10.0
+"""Seconds between two polls that are too many for a driver that runs: a poll waits 5 s for answers."""
 _BUSY_FACTOR = 10.0
 """How many times the limit a process that computes may take."""
 _STOPPED = ("T", "t")
@@ -38,43 +39,6 @@ class _Sign(StrEnum):
     STOPPED = "its process is stopped (SIGSTOP, or a debugger)"
     IDLE = "its process waits without computing"
     BUSY = "its process computes without making progress"
-
-
-@dataclass
-class _Vitals:
-    """What is known about one task's process."""
-
-    last_answer: float
-    """Time of its supervisor's last answer."""
-    process_state: str | None = None
-    """The state letter in /proc."""
-    cpu_readings: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=4096))
-    """Times and CPU seconds."""
-
-
-@dataclass
-class _Progress:
-    """The progress of one or several tasks, all of which have to be alive for it."""
-
-    tasks: tuple[Task, ...]
-    since: float | None
-    """Time of the last progress; None while no progress is expected."""
-    in_first_call: bool = True
-    """No call has ended yet: buffers fill, and graphs are placed."""
-    call_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_CALLS))
-    calls_of_others: int = 0
-    """Calls that other workers completed since the last call of this one."""
-
-    def made(self, now: float, call_seconds: float | None = None) -> None:
-        self.since, self.calls_of_others = now, 0
-        if call_seconds is not None:
-            self.in_first_call = False
-            self.call_seconds.append(call_seconds)
-
-    def slowest_call(self) -> float:
-        """The 99th percentile of call durations, in seconds."""
-        ordered = sorted(self.call_seconds)
-        return ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))] if ordered else 0.0
 
 
 @dataclass(frozen=True)
@@ -94,17 +58,23 @@ class HangWatch:
         self._hang_seconds = limits.hang_seconds
         self._first_seconds = max(limits.first_call_seconds, limits.hang_seconds)
         self._calls_in_flight = group.calls_in_flight
-        self._vitals = {task: _Vitals(now) for task in (*group.tasks, *group.evaluators)}
-        self._group = _Progress(group.tasks, None)
+        self._bounded = group.bounded
+        self._vitals = {task: Vitals(now) for task in (*group.tasks, *group.evaluators)}
+        self._observed = now
+        self._group = Progress(group.tasks, None)
         self._in_callbacks = False
         """The leader runs callbacks, which may take as long as the user's code does."""
-        self._evaluator = _Progress(group.evaluators, None)
-        self._workers: dict[int, _Progress] = {task.index: _Progress((task,), None) for task in group.replaceable}
+        self._evaluator = Progress(group.evaluators, None)
+        self._workers: dict[int, Progress] = {task.index: Progress((task,), None) for task in group.replaceable}
+        self._steps = dict.fromkeys(self._workers, 0)  # of this leg
+        self._tried = False
+        """A worker was replaced since the last call of the group."""
 
     def leg_begins(self, now: float) -> None:
         for progress in (self._group, *self._workers.values()):
             progress.since, progress.in_first_call = now, True
-        self._in_callbacks = False
+        self._in_callbacks = self._tried = False
+        self._steps = dict.fromkeys(self._workers, 0)
 
     def leg_ends(self) -> None:
         for progress in (self._group, *self._workers.values()):
@@ -112,8 +82,11 @@ class HangWatch:
 
     def replaced(self, task: Task, now: float) -> None:
         """`task` was started again."""
-        self._vitals[task] = _Vitals(now)
+        self._vitals[task] = Vitals(now)
         progress = self._evaluator if task in self._evaluator.tasks else self._workers.get(task.index)
+        if progress is not self._evaluator and self._group.since is not None:
+            self._group.since, self._tried = now, True  # the others may have to wait until it is back
+            self._steps[task.index] = min(self._steps.values(), default=0)
         if progress is not None and progress.since is not None:
             progress.since, progress.in_first_call, progress.calls_of_others = now, True, 0
 
@@ -126,9 +99,20 @@ class HangWatch:
 
     def observe(self, statuses: Iterable[ReplicaStatus], now: float) -> tuple[TaskFailure, ...]:
         """Process a poll; returns failures of the tasks that hang, the likeliest cause first."""
+        if now - self._observed > _UNSEEN_SECONDS:
+            self._overlook(now - self._observed)
+        self._observed = now
         for status in statuses:
             self._record(status, now)
         return (*self._check(self._group, now), *self._check_workers(now), *self._check(self._evaluator, now))
+
+    def _overlook(self, seconds: float) -> None:
+        """Do not count the last `seconds`: this process was stopped itself, and did not see what the tasks did."""
+        for progress in (self._group, self._evaluator, *self._workers.values()):
+            progress.since = None if progress.since is None else progress.since + seconds
+        for seen in self._vitals.values():
+            seen.last_answer += seconds
+            seen.cpu_readings.clear()
 
     def stopped(self) -> tuple[TaskFailure, ...]:
         """Failures of the tasks whose process is stopped, which explain why their peers lost them."""
@@ -137,7 +121,7 @@ class HangWatch:
         )
 
     def suspects(self, tasks: Iterable[Task], now: float) -> tuple[TaskFailure, ...]:
-        """Failures of those `tasks` that are gone, stopped or idle, in this order, when a launch takes too long."""
+        """Failures of those `tasks` that are gone, stopped or idle, in this order; for a launch that takes too long."""
         signs = [(task, sign) for task in tasks if (sign := self._sign(task, now, self._hang_seconds)) is not None]
         return tuple(_failure(task, sign) for wanted in _Sign for task, sign in signs if sign is wanted)
 
@@ -165,17 +149,20 @@ class HangWatch:
 
     def _call_ended(self, batch: StepBatch, now: float) -> None:
         self._group.made(now, batch.seconds)
+        self._tried = False
+        if batch.worker in self._steps:
+            self._steps[batch.worker] += len(batch.steps)
         for index, worker in self._workers.items():
             if index == batch.worker:
                 worker.made(now, batch.seconds)
             else:
                 worker.calls_of_others += 1
 
-    def _certain_limit(self, progress: _Progress) -> float:
+    def _certain_limit(self, progress: Progress) -> float:
         """Seconds without progress after which a stopped or unreachable process counts as hung."""
         return max(self._hang_seconds, _CALLS_PER_LIMIT * progress.slowest_call())
 
-    def _idle_limit(self, progress: _Progress) -> float:
+    def _idle_limit(self, progress: Progress) -> float:
         """Seconds without progress after which an idle process counts as hung."""
         return max(self._certain_limit(progress), self._first_seconds if progress.in_first_call else 0.0)
 
@@ -184,13 +171,15 @@ class HangWatch:
         found: list[TaskFailure] = []
         if self._group.since is None or now - self._group.since > self._idle_limit(self._group):
             return found
-        for progress in self._workers.values():
+        for index, progress in self._workers.items():
+            if self._bounded and self._steps[index] > min(self._steps.values()):
+                continue  # it may be waiting for the slowest
             in_flight = self._calls_in_flight * len(self._workers)  # all of these may have gone to other workers
             if progress.calls_of_others > in_flight:
                 found += self._check(progress, now)
         return found
 
-    def _check(self, progress: _Progress, now: float) -> list[TaskFailure]:
+    def _check(self, progress: Progress, now: float) -> list[TaskFailure]:
         """Failures of the tasks that prevent `progress`; none before its limit, or while a task computes."""
         if progress.since is None or now - progress.since < self._certain_limit(progress):
             return []
@@ -204,10 +193,21 @@ class HangWatch:
         if silent < self._idle_limit(progress) or (self._in_callbacks and progress is not self._evaluator):
             return []
         if not blamed:
-            return [_failure(task, _Sign.IDLE, silent) for task in signs]
+            idle = self._waited_for() if progress is self._group else ()
+            return [_failure(task, _Sign.IDLE, silent) for task in idle or signs]
         if silent < _BUSY_FACTOR * self._idle_limit(progress):
             return []
         return [_failure(task, _Sign.BUSY, silent) for task in blamed]
+
+    def _waited_for(self) -> list[Task]:
+        """The workers with the fewest steps, if others wait for them; none once a replacement did not help."""
+        if not self._bounded or self._tried:
+            return []
+        fewest = min(self._steps.values())
+        behind = [
+            task for index, steps in self._steps.items() if steps == fewest for task in self._workers[index].tasks
+        ]
+        return behind if len(behind) < len(self._steps) else []
 
     def _sign(self, task: Task, now: float, seconds: float) -> _Sign | None:
         """Why `task`, which made no progress for `seconds`, may be hung; None if it computes, or may compute."""

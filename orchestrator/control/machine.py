@@ -31,7 +31,7 @@ from orchestrator.control.states import (
 )
 from orchestrator.errors import ClusterError
 from orchestrator.results import Finding
-from workers.messages import PREEMPTED, ROLLBACK, FailureKind, Task, TaskFailure
+from workers.messages import ROLLBACK, TO_BE_RESUMED, FailureKind, Task, TaskFailure
 from workers.news import Evaluation, ReplicaState, ReplicaStatus, Stamp
 
 
@@ -138,7 +138,7 @@ class Machine:
         if not isinstance(self.state, Broken):
             for task in self._replacements.take_due(now):
                 decided += self._replace_task(task, now)
-        return [*decided, *self._outcome(statuses, event.sigterm, now)]
+        return [*decided, *self._outcome(statuses, event.stop, now)]
 
     def _record(self, statuses: Sequence[ReplicaStatus], new: Sequence[Stamp], now: float) -> list[orders.Order]:
         """Update what is known about the leg, so that it outlives an attempt that breaks."""
@@ -157,13 +157,13 @@ class Machine:
             return []
         return [orders.ReportScore(n) for status in statuses for n in status.news if isinstance(n, Evaluation)]
 
-    def _outcome(self, statuses: Sequence[ReplicaStatus], sigterm: bool, now: float) -> list[orders.Order]:
+    def _outcome(self, statuses: Sequence[ReplicaStatus], stop: str | None, now: float) -> list[orders.Order]:
         """The outcome, if the leg or the attempt ended with this poll, and the orders before it."""
         match self.state:
             case Broken(cause, failures):
-                preempted = self._training is not None and self._training.stopping == PREEMPTED
-                # When preempted, the last checkpoint is all that counts, and another attempt would be pointless.
-                return [orders.Preempt() if sigterm or preempted else self._after_failure(cause, failures, now)]
+                ends = stop is not None or (self._training is not None and self._training.stopping in TO_BE_RESUMED)
+                # The last checkpoint is all that counts then, and another attempt would be pointless.
+                return [orders.Preempt() if ends else self._after_failure(cause, failures, now)]
             case Idle():
                 return [orders.Ready()]
             case Completed(training):
@@ -171,7 +171,7 @@ class Machine:
             case Launching():
                 return self._launching(self.state, statuses, now)
             case Training():
-                decided = self._stop(PREEMPTED) if sigterm else []
+                decided = [] if stop is None else self._stop(stop)
                 ending = self._deadlines.check(self.state, now)
                 if ending is True:
                     return [*decided, orders.StopLeg("timeout", self._leg)]

@@ -22,6 +22,8 @@ class RunProgress:
         self._trained = clock or 0.0
         """The run's clock at the end of the last reported step."""
         self._spent: Spent = spent or {}
+        self.step = 0
+        """The last step that was reported, by any attempt."""
         self.bad_step: int | None = None
         """The first step whose loss was not finite, since the run began or was rolled back."""
         self.checkpoint: int | None = None
@@ -34,6 +36,7 @@ class RunProgress:
                 case LegStarted(run_id=self.run_id):
                     self._ahead, self._trained = news.clock - now, news.clock
                 case StepBatch(run_id=self.run_id) if len(news.clock):
+                    self.step = max(self.step, int(news.steps[-1]))
                     self._read(float(news.clock[-1]), news.spent, now)
                     if self.bad_step is None:
                         known = zip(news.steps, news.losses, strict=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.control.failure_policy import MACHINES
 from orchestrator.metric_target import MetricTarget
-from workers.messages import PREEMPTED, FailureKind, Task, TaskFailure, Waits
+from workers.messages import PREEMPTED, TO_BE_RESUMED, FailureKind, Task, TaskFailure, Waits
 from workers.news import Evaluation, LegFinished, LegStarted, ReplicaState, ReplicaStatus, SnapshotReady, Stamp
 
 CAUSE_GRACE_SECONDS = 3.0
@@ -168,7 +168,8 @@ def _tolerate(
         # After the last step, the run needs only the evaluator.
         fatal = tuple(failure for failure in fatal if failure.task in state.scorers)
         curable = {task: failure for task, failure in curable.items() if task in state.scorers}
-    to_replace = tuple(failure for task, failure in curable.items() if task not in replacing)
+    # What is heard of a task before its replacement reports is old; but one that never reports has failed as well.
+    to_replace = tuple(f for task, f in curable.items() if task not in replacing or f.kind is FailureKind.HUNG)
     return replace(state, replacing=replacing | set(curable)), fatal, () if fatal else to_replace
 
 
@@ -207,7 +208,7 @@ def _train(state: Training, statuses: Sequence[ReplicaStatus]) -> tuple[State, E
         if state.reached:
             stop = "target"
         state = replace(state, stopping=stop)
-    if state.finished and (not state.pending or state.stopping == PREEMPTED):  # preempted: no time to wait for scores
+    if state.finished and (not state.pending or state.stopping in TO_BE_RESUMED):  # no time to wait for scores then
         return Completed(state), Effects(tuple(to_score), stop)
     return state, Effects(tuple(to_score), stop)
 

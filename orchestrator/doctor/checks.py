@@ -10,6 +10,7 @@ import os
 import platform
 import stat
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,8 @@ from pathlib import Path
 from orchestrator.doctor import folder_checks, machine
 from orchestrator.doctor.check import GIB, Check, Status
 from orchestrator.doctor.environment import version as installed
-from workers.telemetry.listeners import Listener, listeners
+from orchestrator.text import plural
+from workers.telemetry.listeners import OURS, Listener, listeners
 
 TESTED = {"tensorflow": "2.21", "keras": "3.15", "ray": "2.60"}
 """Release series that pyproject.toml allows; a test keeps the two equal."""
@@ -184,12 +186,17 @@ def token(environ: Mapping[str, str], home: Path) -> Check:
 
 
 def sockets(found: Sequence[Listener]) -> Check:
-    """Sockets that listen now, and whether other hosts can reach them."""
+    """Sockets that listen now, Regatta's one a line, and whether other hosts can reach them."""
     if not found:
         return Check("Sockets", Status.OK, "no process of Ray or Regatta is listening")
     public = [listener for listener in found if listener.is_public]
-    listed = ", ".join(map(str, found))
-    detail = f"Ray and Regatta listen on {len(found)}, {len(public)} of them on public interfaces: {listed}"
+    ours = [listener for listener in found if listener.process == OURS]
+    rays = Counter(listener.process for listener in found if listener.process != OURS)
+    counts = (
+        f"{plural(len(ours), 'socket')} of Regatta, {rays.total()} of Ray; other hosts may reach {len(public)} of them"
+    )
+    summary = ["Ray: " + ", ".join(f"{process} {count}" for process, count in sorted(rays.items()))] if rays else []
+    detail = "\n".join([counts, *map(str, ours), *summary])
     if not public:
         return Check("Sockets", Status.OK, detail)
     remedy = (

@@ -25,7 +25,7 @@ def disk(folder: Path, nearest: Path, free: int, writable: bool) -> Check:
 def own_folder(temporary: str, problem: str | None) -> Check:
     """Whether there is a folder for sockets and logs that only this user can read."""
     if problem is not None:
-        return Check("Temporary", Status.FAIL, problem, "remove it, or set TMPDIR to a folder of your own")
+        return Check("Temporary", Status.FAIL, problem, "make it yours alone, or choose another one")
     if len(temporary) > LONGEST_TMPDIR:
         detail = f"{temporary} is too long for sockets: those go to /tmp"
         return Check("Temporary", Status.OK, detail)

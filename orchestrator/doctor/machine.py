@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from workers.session import LONGEST_OWN, own_folder
+from workers.session import LONGEST_OWN, open_to_others, own_folder
 
 ROOT = Path("/")
 GPU_REPORT = Path(__file__).parents[2] / "workers" / "telemetry" / "gpu_report.py"
@@ -226,9 +226,11 @@ def limits() -> Limits:
 
 
 def own_folder_problem() -> str | None:
-    """Why the folder for sockets and logs cannot be used; None if it can."""
+    """Why the folder for sockets and logs, or RAY_TMPDIR, cannot be used; None if both can."""
     try:
         own_folder(LONGEST_OWN)
+        kept = os.environ.get("RAY_TMPDIR")
+        problem = open_to_others(Path(kept)) if kept and Path(kept).exists() else None
     except OSError as error:
         return str(error)
-    return None
+    return problem and f"RAY_TMPDIR: {problem}"

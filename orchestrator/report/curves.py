@@ -7,7 +7,9 @@ from typing import Any
 
 from orchestrator.report.bands import FEWEST, Band, band, thinned
 from orchestrator.report.figures import Axis, Chart, Choice, Figure, figure, horizontal_line, label, short, span_of
-from orchestrator.report.palette import colours, faded
+from orchestrator.report.happened import Happened, happened
+from orchestrator.report.marks import mark_trace, split
+from orchestrator.report.palette import colours, dashes, faded
 from orchestrator.report.series import AXES, NO_CURVE, Curve, extent, loss_curve, metric_curves
 from orchestrator.report.series import Axis as Unit
 from orchestrator.report.stored import StoredRun
@@ -33,28 +35,34 @@ Curves = Mapping[str, Sequence[Curve]]
 
 def loss_chart(study: Study) -> Chart:
     bins = resolution(study, figures=len(AXES))
+    passed = what_happened(study)
     figures: dict[str, Figure] = {}
     for unit in AXES:
-        figures[unit] = curve_figure(loss_curves(study, unit, bins), study, _TITLES[unit], "training loss", bins)
+        curves = loss_curves(study, unit, bins)
+        figures[unit] = curve_figure(curves, study, passed, unit, "training loss", bins, marked=True)
     return Chart(
         "Training loss",
         figures,
         [_BY],
-        caption=f"Mean loss of the steps in each of {bins} equal parts of the longest run. {_explanation(study)}",
+        caption=f"Mean loss of the steps in each of {bins} equal parts of the longest run, not smoothed further. "
+        f"{_explanation(study)} Symbols mark restarts, findings, workers that came back and early ends"
+        f"{', and small strokes checkpoints' if len(study.runs) == 1 else ''}; point at one to read it.",
         describes="Training loss of every variant against seconds, samples or updates",
+        scales=True,
     )
 
 
 def metric_chart(study: Study) -> Chart:
     names = metric_names(study)
     bins = resolution(study, figures=len(AXES) * max(1, len(names)))
+    passed = what_happened(study)
     figures = {}
     for unit in AXES:
         curves = evaluation_curves(study, unit)
         for index, name in enumerate(names):
             chosen = {mode: [run.get(name, NO_CURVE) for run in runs] for mode, runs in curves.items()}
             figures[f"{unit}|{index}"] = curve_figure(
-                chosen, study, _TITLES[unit], name, bins, target=target_on(study, name)
+                chosen, study, passed, unit, name, bins, target=target_on(study, name)
             )
     choices = [_BY]
     if len(names) > 1:
@@ -67,7 +75,12 @@ def metric_chart(study: Study) -> Chart:
         choices,
         caption=f"Computed on the evaluation set, by a process of its own. {_explanation(study)}",
         describes="Evaluation metrics of every variant against seconds, samples or updates",
+        scales=True,
     )
+
+
+def what_happened(study: Study) -> dict[str, list[Happened]]:
+    return {name: [happened(run) for run in runs] for name, runs in study.modes.items()}
 
 
 def loss_curves(study: Study, unit: Unit, bins: int = BINS) -> dict[str, list[Curve]]:
@@ -129,14 +142,25 @@ def is_steep(curves: Curves) -> bool:
 
 
 def curve_figure(
-    curves: Curves, study: Study, x_title: str, y_title: str, bins: int, target: TargetResult | None = None
+    curves: Curves,
+    study: Study,
+    passed: Mapping[str, Sequence[Happened]],
+    unit: Unit,
+    y_title: str,
+    bins: int,
+    *,
+    target: TargetResult | None = None,
+    marked: bool = False,
 ) -> Figure:
+    """Lines of the curves by variant, with gaps where no task trained, and the marks of each run if `marked`."""
     log = is_steep(curves)
     positive = all(y > 0 for runs in curves.values() for curve in runs for y in curve.y)
-    colour = colours(study.modes)
+    colour, dash = colours(study.modes), dashes(study.modes)
     under: list[dict[str, Any]] = []
     over: list[dict[str, Any]] = []
+    marks: list[dict[str, Any]] = []
     for name, lines in curves.items():
+        gaps = [one.breaks if unit == "seconds" else () for one in passed[name]]
         mean = middle(complete(study.modes[name], lines), bins, geometric=positive and "loss" in y_title)
         shared = {"name": label(name), "legendgroup": label(name), "type": "scatter", "mode": "lines"}
         if mean.low:
@@ -144,18 +168,32 @@ def curve_figure(
         alone = not mean.x
         many = len([line for line in lines if line.x]) > 1 and bins > _FEWEST_POINTS
         if many or alone:
-            under.append(_seeds(lines, bins, colour[name], alone) | shared)
+            under.append(_seeds(lines, gaps, bins, colour[name], alone) | shared)
         if mean.x:
-            line = {"color": colour[name], "width": 2.5}
-            drawn = {"x": short(mean.x), "y": short(mean.mean), "line": line, "hovertemplate": "%{y:.4g}"}
-            over.append(drawn | shared)
-    data = [trace for trace in (*under, *over) if trace["x"]]
+            line = {"color": colour[name], "width": 2.5, "dash": dash[name]}
+            x, y = split(Curve(mean.x, mean.mean), gaps[0] if len(lines) == 1 else ())
+            over.append({"x": short(x), "y": short(y), "line": line, "hovertemplate": "%{y:.4g}"} | shared)
+        if marked:
+            runs = study.modes[name]
+            marks.append(
+                mark_trace(runs, [one.marks for one in passed[name]], lines, unit, colour[name]) | {"name": label(name)}
+            )
+    data = [trace for trace in (*under, *over, *marks) if trace["x"]]
     values = [y for lines in curves.values() for curve in lines for y in curve.y]
-    marks = horizontal_line(target.value, f"target {target.value:g}") if target is not None and not log else {}
-    span = span_of([*values, *([target.value] if target and not log else [])], log=log)
-    x = Axis(x_title, extra={"rangemode": "tozero"})
-    y = Axis(y_title, log=log, span=span)
-    return figure(data, x, y, showlegend=len(curves) > 1, hovermode="x unified", **marks)
+    near = target is not None and not log and is_near(target.value, values)
+    lines_across = horizontal_line(target.value, f"target {target.value:g}") if target is not None and near else {}
+    span = span_of([*values, *([target.value] if target is not None and near else [])], log=log)
+    x_axis = Axis(_TITLES[unit], extra={"rangemode": "tozero"})
+    y_axis = Axis(y_title, log=log, span=span)
+    return figure(data, x_axis, y_axis, showlegend=len(curves) > 1, hovermode="x unified", **lines_across)
+
+
+def is_near(value: float, values: Sequence[float]) -> bool:
+    """Whether an axis that shows `value` too leaves the measured values half of its height."""
+    if not values:
+        return True
+    low, high = min(values), max(values)
+    return max(high, value) - min(low, value) <= 2 * (high - low)
 
 
 def _ribbon(x: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str) -> dict[str, Any]:
@@ -170,18 +208,20 @@ def _ribbon(x: Sequence[float], low: Sequence[float], high: Sequence[float], col
     }
 
 
-def _seeds(lines: Sequence[Curve], bins: int, colour: str, alone: bool) -> dict[str, Any]:
+def _seeds(
+    lines: Sequence[Curve], gaps: Sequence[Sequence[float]], bins: int, colour: str, alone: bool
+) -> dict[str, Any]:
     """All runs of a variant as one trace, with gaps between the runs."""
     x: list[float | None] = []
     y: list[float | None] = []
-    for line in lines:
-        kept = thinned(line, bins)
-        x += [*short(kept.x), None]
-        y += [*short(kept.y), None]
+    for line, breaks in zip(lines, gaps, strict=True):
+        along, values = split(thinned(line, bins), breaks)
+        x += [*short(along), None]
+        y += [*short(values), None]
     return {
         "x": x if any(line.x for line in lines) else [],
         "y": y,
-        "line": {"color": faded(colour, 0.75 if alone else 0.4), "width": 1.4 if alone else 1},
+        "line": {"color": faded(colour, 0.75 if alone else 0.5), "width": 1.4 if alone else 1.1},
         "hoverinfo": "skip",
         "showlegend": alone,
     }

@@ -37,6 +37,8 @@ def drawn(chart: Chart, empty: str | None = None) -> Html:
         )
         for choice in chart.choices
     ]
+    if chart.scales:
+        switches.append(el("div", el("button", "Log", type="button"), class_="scale", role="group", aria_label="scale"))
     return el(
         "figure",
         el("div", el("h3", chart.title), switches, class_="chart-head"),

@@ -38,6 +38,8 @@ class Chart:
     caption: str = ""
     describes: str = ""
     """Description for screen readers."""
+    scales: bool = False
+    """Whether a reader can switch between a linear and a logarithmic axis of values."""
 
     @property
     def is_empty(self) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.report.stored import StoredRun
 from orchestrator.results import Finding, RunResult
 
 _MOST_ALIKE = 6
+_LOG_BYTES, _LOG_LINES = 8192, 20
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,19 @@ def _failures(variant: str, result: RunResult, of: int) -> list[Problem]:
         )
         for failure in result.failures
     ]
+
+
+def log_end(run: StoredRun) -> tuple[str, str] | None:
+    """Name and last lines of the log of the task that failed last; None if the run's folder has no such file."""
+    if run.path is None or not run.result.failures or (name := run.result.failures[-1].log) is None:
+        return None
+    file = run.path / name
+    try:
+        if not file.resolve().is_relative_to(run.path.resolve()):
+            return None
+        with file.open("rb") as log:
+            log.seek(max(0, file.stat().st_size - _LOG_BYTES))
+            lines = log.read().decode(errors="replace").splitlines()
+    except OSError:
+        return None
+    return name, "\n".join(lines[-_LOG_LINES:])

@@ -1,7 +1,8 @@
 """report.html: one file that opens offline and never loads anything from the network.
 
-Plotly.js is inlined, without the addresses it has for maps and logos. A Content-Security-Policy forbids every request,
-and allows only the two scripts written here, by their hashes, so that a script in a job's name would not run either.
+Plotly.js is inlined, without its web addresses: its basic bundle, which draws lines, bars and pies (assets/plotly, with
+its licence). A Content-Security-Policy forbids every request, and allows only the two scripts written here, by their
+hashes, so that a script in a job's name would not run either.
 """
 
 from __future__ import annotations
@@ -14,22 +15,24 @@ from functools import cache
 from importlib import resources
 
 from orchestrator.doctor.environment import version
-from orchestrator.report import sections
+from orchestrator.report import conclusions, sections
+from orchestrator.report.conditions import described
 from orchestrator.report.markup import Html, el
 from orchestrator.report.repeating import repeat
 from orchestrator.report.study import Study
 from orchestrator.text import plain, plural
 
 SECTIONS: tuple[Callable[[Study], Html | None], ...] = (
-    sections.verdict,
+    conclusions.verdict,
     sections.run,
     sections.standing,
+    described,
     sections.learning,
     sections.time,
     sections.utilisation,
     sections.staleness,
     sections.stability,
-    sections.answers,
+    conclusions.answers,
     sections.runs,
     repeat,
 )
@@ -37,6 +40,7 @@ SECTIONS: tuple[Callable[[Study], Html | None], ...] = (
 _LINKS = (
     ("run", "The run"),
     ("glance", "At a glance"),
+    ("conditions", "Conditions"),
     ("learning", "Learning"),
     ("time", "Time"),
     ("utilisation", "Utilisation"),
@@ -44,12 +48,13 @@ _LINKS = (
     ("runs", "Runs"),
     ("repeat", "How to repeat it"),
 )
+_MOST_NAMED = 5
 _ADDRESS = re.compile(r"https?://(?!www\.w3\.org/)")
 """Web addresses, except the names of XML namespaces, which SVG needs."""
 
 
 def page(study: Study) -> str:
-    """The file as text: 5 MB, nearly all of it Plotly.js."""
+    """The file as text: 1.2 MB, nearly all of it Plotly.js."""
     shown = [section for build in SECTIONS if (section := build(study)) is not None]
     scripts = [Html(plotly()), Html(_asset("report.js"))]
     title = f"{study.job}: {'comparison' if study.comparison else 'run'} {study.name}"
@@ -86,10 +91,8 @@ def policy(scripts: list[Html]) -> str:
 
 @cache
 def plotly() -> str:
-    """Plotly.js as shipped in the Python package, without web addresses."""
-    from plotly.offline import get_plotlyjs
-
-    script = _ADDRESS.sub("", get_plotlyjs().replace("\r\n", "\n"))
+    """Plotly.js without web addresses."""
+    script = _ADDRESS.sub("", _asset("plotly/plotly-basic.min.js"))
     if "</script" in script.lower() or "<!--" in script:
         raise AssertionError("this Plotly.js cannot be inlined: it contains the end of a script")
     return script.strip()
@@ -108,13 +111,18 @@ def _header(study: Study, shown: list[Html]) -> Html:
         "header",
         el(
             "div",
-            el("h1", f"{plain(study.job, 120)}: {', '.join(plain(name, 40) for name in study.modes)}"),
+            el("h1", f"{plain(study.job, 120)}: {_variants(study)}"),
             el("p", f"{plain(study.name, 120)}, {', '.join(words)}", class_="meta"),
             el("nav", (el("a", text, href=f"#{anchor}") for anchor, text in links)),
         ),
         el("button", "Dark", id="theme", type="button", aria_label="Switch between dark and light"),
         class_="page",
     )
+
+
+def _variants(study: Study) -> str:
+    few = len(study.modes) <= _MOST_NAMED
+    return ", ".join(plain(name, 40) for name in study.modes) if few else plural(len(study.modes), "variant")
 
 
 def _footer() -> Html:

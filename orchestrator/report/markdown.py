@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from orchestrator import text
+from orchestrator.report.conditions import conditions
 from orchestrator.report.findings import problems
 from orchestrator.report.repeating import command, environment_rows, spec_text
 from orchestrator.report.spending import NOTE, spending_table
@@ -25,6 +26,8 @@ def markdown(study: Study, charts: Sequence[str] = ()) -> str:
     """The report as GitHub-flavoured Markdown; `charts` are paths of images, relative to it."""
     parts = [f"# {escape(study.job)}: {', '.join(map(escape, study.modes))}", *_verdict(study)]
     parts += [_standing(study), *(f"![{_chart_name(path)}]({path})" for path in charts)]
+    if rows := conditions(study):
+        parts += ["## Conditions", _table(["condition", "value"], rows)]
     parts += ["## Where the time went", _spending(study), "## Stability", _stability(study), "## Runs", _runs(study)]
     parts += ["## How to repeat it", *_spec(study), _environment(study)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -120,11 +123,11 @@ def _runs(study: Study) -> str:
 
 
 def _spec(study: Study) -> list[str]:
-    spec = spec_text(study)
+    spec = spec_text(study, whole=False)
     if spec is None:
         return ["The spec was not recorded."]
     lines = "\n".join(f"    {text.plain(line)}" for line in spec.splitlines())
-    return [f"Save this as `spec.yaml` and run `{command(study)}`:", lines]
+    return [f"Save this as `spec.yaml`, in which defaults are left out, and run `{command(study)}`:", lines]
 
 
 def _environment(study: Study) -> str:

@@ -45,8 +45,10 @@ def _child(child: Child) -> str:
 
 
 def preformatted(text: str) -> Html:
-    """A block of preformatted lines."""
-    return el("pre", el("code", Html("\n".join(html.escape(plain(line), quote=True) for line in text.splitlines()))))
+    """A block of preformatted lines, with a button that copies them."""
+    lines = Html("\n".join(html.escape(plain(line), quote=True) for line in text.splitlines()))
+    copy = el("button", "Copy", type="button", class_="copy")
+    return el("div", copy, el("pre", el("code", lines), tabindex="0"), class_="copied")
 
 
 def data_block(name: str, document: Any) -> Html:
@@ -56,8 +58,13 @@ def data_block(name: str, document: Any) -> Html:
     return Html(f'<script type="application/json" id="{html.escape(name, quote=True)}">{safe}</script>')
 
 
-def table(head: Sequence[Child], rows: Iterable[Sequence[Child]], *, numeric: Iterable[int] = ()) -> Html:
-    """A table that scrolls sideways if too wide; the first cell of a row is its header."""
+def table(
+    head: Sequence[Child], rows: Iterable[Sequence[Child]], *, numeric: Iterable[int] = (), sortable: bool = False
+) -> Html:
+    """A table that scrolls sideways if too wide; the first cell of a row is its header.
+
+    The titles of a sortable one become buttons (assets/report.js).
+    """
     right = frozenset(numeric)
 
     def cell(tag: str, index: int, child: Child, **more: object) -> Html:
@@ -73,6 +80,7 @@ def table(head: Sequence[Child], rows: Iterable[Sequence[Child]], *, numeric: It
             "table",
             el("thead", el("tr", (cell("th", i, child, scope="col") for i, child in enumerate(head)))),
             el("tbody", body),
+            class_="sortable" if sortable else None,
         ),
         class_="scroll",
         tabindex="0",

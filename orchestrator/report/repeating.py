@@ -27,11 +27,17 @@ _OF_ONE_RUN = ("run_id", "out", "directory", "seed", "variant")
 """Fields that differ from run to run, and are not repeated."""
 
 
-def spec_text(study: Study) -> str | None:
-    """A spec.yaml that repeats the runs; None if no run has its spec."""
+def spec_text(study: Study, *, whole: bool = True) -> str | None:
+    """A spec.yaml that repeats the runs; None if no run has its spec. Without `whole`, defaults are left out."""
     import yaml
 
     specs = {name: _flat(runs[0].spec) for name, runs in study.modes.items() if runs and runs[0].spec}
+    if not whole:
+        default = _defaults()
+        specs = {
+            name: {key: value for key, value in spec.items() if key not in default or value != default[key]}
+            for name, spec in specs.items()
+        }
     if not specs:
         return None
     common = {key: value for key, value in next(iter(specs.values())).items() if _agree(key, specs.values())}
@@ -58,6 +64,14 @@ def _flat(spec: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
+def _defaults() -> dict[str, Any]:
+    """The defaults of a spec's fields, as spec.yaml holds them."""
+    from orchestrator.spec.run import RunSpec
+
+    resolved = RunSpec(job="job").resolved()
+    return {key: value for key, value in resolved.items() if key not in ("job", "mode", "workers")}
+
+
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, value in flat.items():
@@ -79,11 +93,12 @@ def command(study: Study) -> str:
 
 def repeat(study: Study) -> Html | None:
     """The section with spec and environment."""
-    spec = spec_text(study)
+    spec, whole = spec_text(study, whole=False), spec_text(study)
     text: Child = el("p", "The spec was not recorded.")
-    if spec:
+    if spec and whole:
         how = el("p", "Save this as ", el("code", "spec.yaml"), " and run ", el("code", command(study)), ".")
-        text = [how, preformatted(spec)]
+        every = el("details", el("summary", "Every setting, defaults included"), preformatted(whole))
+        text = [how, preformatted(spec), every]
     environment = [el("h3", "Environment"), environments(study)]
     return section("How to repeat it", el("h3", "Spec"), text, environment, id_="repeat")
 
@@ -101,10 +116,11 @@ def environment_rows(runs: Sequence[StoredRun]) -> list[tuple[str, str]]:
         rows.append((_title(key), " / ".join(values)))
     if not rows:
         rows.append(("environment", "not recorded"))
-    return [*rows, ("gpu", _gpus(runs))]
+    return [*rows, ("gpu", gpus(runs))]
 
 
-def _gpus(runs: Sequence[StoredRun]) -> str:
+def gpus(runs: Sequence[StoredRun]) -> str:
+    """Names of the replicas' GPUs, or why there are none."""
     names = dict.fromkeys(name for run in runs for name in gpu_names(run))
     if names:
         return " / ".join(names)

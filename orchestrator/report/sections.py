@@ -2,60 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from urllib.parse import quote
 
 from orchestrator import text
 from orchestrator.report.bars import staleness_chart, time_chart
 from orchestrator.report.curves import loss_chart, metric_chart
 from orchestrator.report.drawing import chip, drawn, section
-from orchestrator.report.findings import Problem, problems
-from orchestrator.report.markup import Child, Html, el, table
+from orchestrator.report.findings import Problem, log_end, problems
+from orchestrator.report.markup import Child, Html, el, preformatted, table
+from orchestrator.report.pace import pace_chart
 from orchestrator.report.palette import colours
 from orchestrator.report.spending import spending_chart, spending_table
-from orchestrator.report.standing import efficiency_text, standings
+from orchestrator.report.standing import standings
+from orchestrator.report.stored import StoredRun
 from orchestrator.report.study import Study
 from orchestrator.report.terminal import run_facts
 from orchestrator.report.timelines import usage_chart, usage_notes
-from orchestrator.results import Answer, Distributing
-from orchestrator.verdict.statistics import Estimate
-from orchestrator.verdict.wording import points
 
-_MOST_ITEMS = 8
 _MOST_COLUMNS = 4
 _MOST_RUNS = 200
-_CONFIDENCE = {
-    "none": "No confidence: the data do not decide",
-    "low": "Low confidence",
-    "moderate": "Moderate confidence",
-    "high": "High confidence",
-}
-
-
-def verdict(study: Study) -> Html | None:
-    """Whether distributing is worth it; headline, numbers, confidence, caveats, reasons and advice."""
-    if study.comparison is None:
-        return None
-    found = study.comparison.verdict
-    return el(
-        "section",
-        *_worth(found.distributing),
-        el("p", "Verdict", class_="kicker"),
-        el("h2", found.headline, class_="headline"),
-        el("p", found.numbers) if found.numbers else None,
-        el("p", _CONFIDENCE[found.confidence], class_=f"badge {found.confidence}"),
-        _listed("Mind", found.caveats),
-        _listed("Why", found.reasons),
-        _listed("What to try next", found.next_steps),
-        id="verdict",
-    )
-
-
-def _worth(found: Distributing | None) -> list[Html]:
-    if found is None:
-        return []
-    efficiency = efficiency_text(found)
-    note = [el("p", efficiency, class_="note")] if efficiency else []
-    return [el("p", "Is it worth distributing?", class_="kicker"), el("p", el("strong", found.answer)), *note]
+_MOST_LOGS = 5
 
 
 def standing(study: Study) -> Html | None:
@@ -82,51 +48,23 @@ def standing(study: Study) -> Html | None:
     chips = [chip(name, colour[name]) for name in study.modes]
     shown = {key: title for key, title in titles.items() if lines.used(key)}
     cells: list[list[Child]] = [[getattr(line, key) for line in lines.lines] for key in shown]
-    head: list[Child] = ["", *chips]
+    head: list[Child] = ["variant", *chips]
     rows = [[title, *values] for title, values in zip(shown.values(), cells, strict=True)]
     if len(chips) > _MOST_COLUMNS:
         head, rows = ["variant", *shown.values()], [list(row) for row in zip(chips, *cells, strict=True)]
-    return section("At a glance", table(head, rows, numeric=range(1, len(head))), id_="glance")
-
-
-def answers(study: Study) -> Html | None:
-    """The answer to each question of the verdict, with its numbers."""
-    if study.comparison is None or not study.comparison.verdict.answers:
-        return None
-    colour = colours(study.modes)
-    rows = [
-        [
-            answer.question,
-            answer.variant or text.MISSING,
-            chip(answer.winner, colour.get(answer.winner)) if answer.winner else "no winner",
-            _advantage(answer),
-            _p(answer),
-        ]
-        for answer in study.comparison.verdict.answers
-    ]
-    head = ["question", f"compared with {study.comparison.baseline}", "winner", "advantage, 95 % interval", "p"]
-    return section(
-        "Question by question",
-        el(
-            "p",
-            "The advantage is that of the winner, or of the variant if there is no winner; p is of the difference, "
-            "or of equality (TOST) if quality is equal.",
-            class_="note",
-        ),
-        table(head, rows),
-        id_="answers",
-    )
+    numbers = table(head, rows, numeric=range(1, len(head)), sortable=len(chips) > _MOST_COLUMNS)
+    return section("At a glance", drawn(time_chart(study)), numbers, id_="glance")
 
 
 def learning(study: Study) -> Html | None:
-    return section("Learning", drawn(loss_chart(study)), drawn(metric_chart(study)), id_="learning")
+    charts = (loss_chart(study), metric_chart(study), pace_chart(study))
+    return section("Learning", *map(drawn, charts), id_="learning")
 
 
 def time(study: Study) -> Html | None:
     head, rows = spending_table(study.results)
     return section(
         "Time",
-        drawn(time_chart(study)) if len(study.runs) > 1 else None,
         drawn(spending_chart(study)),
         table(head, rows, numeric=range(1, len(head))) if rows else None,
         id_="time",
@@ -169,7 +107,18 @@ def stability(study: Study) -> Html | None:
     ]
     if not rows:
         return section("Stability", el("p", "No finding and no failure in any run."), id_="stability")
-    return section("Stability", table(["variant", "finding", "runs", "what happened"], rows), id_="stability")
+    found = table(["variant", "finding", "runs", "what happened"], rows)
+    return section("Stability", found, _log_ends(study), id_="stability")
+
+
+def _log_ends(study: Study) -> list[Html]:
+    """The end of the log of each failed run, folded away."""
+    failed = [run for _, run in study.runs if run.result.status == "failed"][:_MOST_LOGS]
+    ends = [(run, end) for run in failed if (end := log_end(run)) is not None]
+    return [
+        el("details", el("summary", f"{text.plain(run.result.run_id, 80)}: the end of {name}"), preformatted(lines))
+        for run, (name, lines) in ends
+    ]
 
 
 def _described(problem: Problem) -> list[Html]:
@@ -208,40 +157,25 @@ def runs(study: Study) -> Html | None:
             *(text.number(result.final.get(metric)) for metric in metrics),
             text.number(result.staleness.mean, 3) if result.staleness else text.MISSING,
             result.attempts,
-            result.run_id,
+            _linked(study, run),
         ])  # fmt: skip
     head = ["variant", "seed", "ended", "to target", "elapsed", "steps", "samples", "samples/s"]
     head += [*metrics, "staleness", "attempts", "run"]
     left_out = len(study.runs) - len(rows)
     return section(
         "Runs",
-        table(head, rows, numeric=(1, *range(3, len(head) - 1))),
+        table(head, rows, numeric=(1, *range(3, len(head) - 1)), sortable=True),
         el("p", f"{left_out} more are in comparison.json.", class_="note") if left_out else None,
         id_="runs",
     )
 
 
+def _linked(study: Study, run: StoredRun) -> Child:
+    """The run's name, as a link to its folder if the page lies beside it."""
+    if study.comparison is None or run.path is None:
+        return run.result.run_id
+    return el("a", text.plain(run.result.run_id, 80), href=f"runs/{quote(run.path.name, safe='')}/")
+
+
 def is_single(study: Study) -> bool:
     return study.comparison is None and len(study.runs) == 1
-
-
-def _listed(title: str, items: Sequence[str]) -> Html | None:
-    if not items:
-        return None
-    first, rest = items[:_MOST_ITEMS], items[_MOST_ITEMS:]
-    more = el("details", el("summary", f"{len(rest)} more"), el("ul", (el("li", item) for item in rest)))
-    return el("div", el("h3", title), el("ul", (el("li", item) for item in first)), more if rest else None)
-
-
-def _advantage(answer: Answer) -> str:
-    if answer.ratio is not None:
-        return text.factor(answer.ratio.value, answer.ratio.low, answer.ratio.high)
-    if answer.difference is not None:
-        found = answer.difference
-        return points(Estimate(found.value, found.low, found.high))
-    return text.MISSING
-
-
-def _p(answer: Answer) -> str:
-    p = answer.p_value
-    return text.MISSING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"

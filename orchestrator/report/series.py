@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from orchestrator.report.recovery import evaluated
@@ -53,6 +54,33 @@ def loss_curve(run: StoredRun, axis: Axis, width: float) -> Curve:
             bin_width,
         )
     return _rising([(x * scale, y) for x, y in lines])
+
+
+def rate_curve(run: StoredRun, width: float) -> Curve:
+    """Samples per second against seconds of the run's clock, from one bin of `width` seconds to the next."""
+    per_step = run.samples_per_step
+    if per_step is None or width <= 0:
+        return NO_CURVE
+    points = []
+    for attempt, before in _kept(run):
+        ends = run.rows(
+            "SELECT MAX(clock), MAX(step) FROM steps WHERE attempt = ? AND step < ? "
+            "GROUP BY CAST(clock / ? AS INT) ORDER BY 1",
+            attempt,
+            before,
+            width,
+        )
+        # From step to step: a bin holds a step more or less than its neighbour.
+        points += [
+            ((c0 + c1) / 2, (s1 - s0) * per_step / (c1 - c0)) for (c0, s0), (c1, s1) in pairwise(ends) if c1 > c0
+        ]
+    return _rising(points)
+
+
+def learning_rate_curve(run: StoredRun) -> Curve:
+    """The learning rate of each reported call, against seconds of the run's clock."""
+    rate = "json_extract(logs, '$.learning_rate')"
+    return _rising(run.rows(f"SELECT clock, {rate} FROM calls WHERE {rate} IS NOT NULL ORDER BY attempt, last_step"))  # noqa: S608 - our own words
 
 
 def metric_curves(run: StoredRun, axis: Axis) -> dict[str, Curve]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.report.figures import Chart, Choice, Figure, label, short
+from orchestrator.report.marks import absences, split
 from orchestrator.report.palette import NEUTRAL
 from orchestrator.report.series import Curve, Usage, usage
 from orchestrator.report.stored import StoredRun
@@ -45,7 +46,7 @@ def usage_chart(study: Study) -> Chart:
         figures,
         choices,
         height=70 + 170 * len(study.modes),
-        caption=f"Each line is a task with its whole process tree; 100 % is one core.{left_out}",
+        caption=f"Each line is a task with its process tree; 100 % is one core. In a gap the task was away.{left_out}",
         describes="Utilisation of every task over time",
     )
 
@@ -130,6 +131,7 @@ def _parts(task: str) -> tuple[str, int]:
 
 def _line(task: str, curve: Curve, suffix: str, *, first: bool) -> dict[str, Any]:
     kind, index = _parts(task)
+    x, y = split(curve, absences(curve))
     is_worker = kind == "worker"
     return {
         "type": "scatter",
@@ -137,8 +139,8 @@ def _line(task: str, curve: Curve, suffix: str, *, first: bool) -> dict[str, Any
         "name": label(task, 48),
         "legendgroup": label(task, 48),
         "showlegend": first,
-        "x": short(curve.x),
-        "y": short(curve.y),
+        "x": short(x),
+        "y": short(y),
         "xaxis": "x" + suffix,
         "yaxis": "y" + suffix,
         "line": {

@@ -112,6 +112,26 @@ class Tuning(Frozen):
     samples: int
 
 
+class Judged(Frozen):
+    """A quantity of one variant that `regatta advise` had predicted, and what was measured."""
+
+    variant: str
+    quantity: str
+    """`update_seconds` (seconds per update, start included), `samples_to_target` or `seconds_to_target`."""
+    predicted: float | None = None
+    low: float | None = None
+    high: float | None = None
+    """Bounds of its 90 % interval."""
+    measured: float | None = None
+    """Geometric mean over the runs; null if one of them did not measure it."""
+    error: float | None = None
+    """Predicted over measured, less 1."""
+    covered: bool | None = None
+    """Whether the interval holds what was measured."""
+    reason: str | None = None
+    """Why it was not predicted, or not measured."""
+
+
 class Comparison(Frozen):
     schema_: int = Field(default=SCHEMA_VERSION, alias="schema")
     comparison_id: str
@@ -126,6 +146,8 @@ class Comparison(Frozen):
     verdict: Verdict
     tuning: Mapping[str, Tuning] | None = None
     """By variant; null without `--tune-lr`."""
+    predictions: tuple[Judged, ...] | None = None
+    """Measured against predicted; null without `--predictions`."""
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True)

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.control.coordinator import Tick
-from orchestrator.control.preemption import Preempted
+from orchestrator.control.signals import Preempted
 from orchestrator.doctor.environment import environment
 from orchestrator.errors import RegattaError, ResourcesError
 from orchestrator.results import RunResult
 from orchestrator.runs.checkpoints import Resumed
-from orchestrator.runs.runner import Runner, Watcher
+from orchestrator.runs.runner import Runner
 from orchestrator.runs.session import Session
+from orchestrator.runs.watcher import NullWatcher, Watcher
 from orchestrator.sinks.fanout import check_sinks
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.locks import claim_directory
+from workers.messages import INTERRUPTED
 
 
 @dataclass(frozen=True)
@@ -36,20 +37,6 @@ class Planned:
 
 Schedule = Generator[Planned, RunResult, None]
 """Yields runs one by one and is sent the result of each, on which the next run may depend."""
-
-
-class NullWatcher:
-    """Ignores every event."""
-
-    def run_begins(self, spec: RunSpec, run_id: str, path: Path) -> None: ...
-
-    def launching(self, tick: Tick) -> None: ...
-
-    def training(self, tick: Tick) -> None: ...
-
-    def recovering(self, run_id: str, text: str) -> None: ...
-
-    def run_ended(self, result: RunResult) -> None: ...
 
 
 class UnstartedError(RegattaError):
@@ -100,7 +87,7 @@ class Execution:
                     current.await_ready(session.groups[planned.spec.variant_name], self._deadline(session.deadline))
                 result: RunResult | None = None
                 while (planned_next := _advance(schedule, result)) is not None and not self._is_late(first_runs):
-                    _check_preempted(result)
+                    check_stopped(result)
                     current = waiting.get(planned_next.run_id) or self._runner(planned_next)
                     waiting[planned_next.run_id] = current
                     result = current.train(session.groups[planned_next.spec.variant_name])
@@ -108,7 +95,7 @@ class Execution:
                     self._trained += 1
         except BaseException as error:
             for runner in waiting.values():
-                affected = runner is current or isinstance(error, Preempted)
+                affected = runner is current or isinstance(error, Preempted | KeyboardInterrupt)
                 runner.abandon(error if affected else UnstartedError())
             raise
 
@@ -116,7 +103,7 @@ class Execution:
         """Launch a separate group for each run."""
         result: RunResult | None = None
         while (planned := _advance(schedule, result)) is not None and not self._is_late(first_runs):
-            _check_preempted(result)
+            check_stopped(result)
             with Session([planned.spec]) as session:
                 self._launched = True
                 runner = self._runner(planned)
@@ -155,10 +142,12 @@ class Execution:
         return launch if self._stops_at is None else min(launch, self._stops_at)
 
 
-def _check_preempted(result: RunResult | None) -> None:
-    """Raises Preempted if the last run was preempted, because the following runs would be too."""
+def check_stopped(result: RunResult | None) -> None:
+    """Raises what ends the command if the last run was preempted or interrupted, because that meant all of them."""
     if result is not None and result.status == "preempted":
         raise Preempted
+    if result is not None and result.stop_reason == INTERRUPTED:
+        raise KeyboardInterrupt
 
 
 def _advance(schedule: Schedule, result: RunResult | None) -> Planned | None:

@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from orchestrator.control import events, orders
+from orchestrator.control import events, orders, signals
 from orchestrator.control.coordinator import Listener, Tick
-from orchestrator.control.preemption import Preempted
+from orchestrator.control.signals import Preempted
 from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.plan.document import plan_document
 from orchestrator.results import Finding, RunResult, Status
@@ -22,25 +22,13 @@ from orchestrator.runs.managed_group import ManagedGroup
 from orchestrator.runs.recorder import Recorder
 from orchestrator.runs.restarts import Restarts
 from orchestrator.runs.straggler_trace import write_trace
+from orchestrator.runs.watcher import Watcher
 from orchestrator.sinks.fanout import open_sinks
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RunStore
-from workers.messages import NOT_FINITE, PREEMPTED, RESIZED, Leg
+from orchestrator.text import plural
+from workers.messages import INTERRUPTED, NOT_FINITE, PREEMPTED, RESIZED, Leg
 from workers.news import CheckpointWritten
-
-
-class Watcher(Protocol):
-    """Observes runs while they train, such as the live view."""
-
-    def run_begins(self, spec: RunSpec, run_id: str, path: Path) -> None: ...
-
-    def launching(self, tick: Tick) -> None: ...
-
-    def training(self, tick: Tick) -> None: ...
-
-    def recovering(self, run_id: str, text: str) -> None: ...
-
-    def run_ended(self, result: RunResult) -> None: ...
 
 
 class Runner:
@@ -66,6 +54,7 @@ class Runner:
         self._watcher = watcher
         self._deadline = deadline
         self._resumed = resumed
+        self._told_interruption = False
         self._offset: int | None = None
         """Offset from this run's attempt number, which starts at 1, to the group's."""
         self._store = RunStore(path, reopen=True) if resumed else RunStore(path)
@@ -127,7 +116,7 @@ class Runner:
         if self._result is not None:  # the run had ended before a listener failed
             return self._result
         stopped = isinstance(error, KeyboardInterrupt)
-        reason = "interrupted" if stopped else _one_line(error)
+        reason = INTERRUPTED if stopped else _one_line(error)
         status: Status = "stopped" if stopped else "failed"
         if isinstance(error, Preempted):
             status, reason = "preempted", PREEMPTED
@@ -147,6 +136,7 @@ class Runner:
         def listen(tick: Tick) -> None:
             self._recorder.tick(self._attempt(group), tick)
             self._warn_of_storage()
+            self._tell_of_interruption()
             group.watch_backend()
             for finding in self._monitor.observe(tick.statuses):
                 action = group.coordinator.react(finding)
@@ -176,6 +166,11 @@ class Runner:
             self._storage_problem = problem
             self._tell(f"{problem}; training continues, and metrics wait in memory until there is room")
 
+    def _tell_of_interruption(self) -> None:
+        if not self._told_interruption and signals.requested() == INTERRUPTED:
+            self._told_interruption = True
+            self._tell("stopping: a checkpoint is written first; Ctrl-C again ends the command at once")
+
     def _tell_size(self, group: ManagedGroup) -> None:
         if (workers := group.workers) != self._workers:
             self._workers = workers
@@ -190,9 +185,12 @@ class Runner:
         self._restarts.until_ready(group, self._launch_deadline, self._launching(group))
         self._add(self._monitor.restarted())
         progress = group.coordinator.progress
-        return self._attempts.after_restart(
+        start = self._attempts.after_restart(
             self._attempt(group), leg, rollback, group.workers, progress, time.monotonic()
         )
+        step = start[0].start.step if start[0].start else 0
+        self._tell(f"training continues from step {step:,}; {plural(max(0, progress.step - step), 'step')} repeated")
+        return start
 
     def _launching(self, group: ManagedGroup) -> Listener:
         def listen(tick: Tick) -> None:
@@ -206,7 +204,7 @@ class Runner:
     def _conclude(self, ended: orders.Ended) -> RunResult:
         if ended.reason == NOT_FINITE:
             return self._write("failed", NOT_FINITE, ended)
-        stopped = ended.unstable or ended.reason in ("timeout", "interrupted")
+        stopped = ended.unstable or ended.reason in ("timeout", INTERRUPTED)
         status: Status = "stopped" if stopped else "preempted" if ended.reason == PREEMPTED else "succeeded"
         return self._write(status, ended.reason, ended)
 

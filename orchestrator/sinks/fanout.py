@@ -13,6 +13,7 @@ from typing import Protocol
 from orchestrator.results import Finding, RunResult
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RunStore
+from orchestrator.text import plain
 from workers.news import ReplicaStatus
 
 _LOG = logging.getLogger("regatta")
@@ -48,7 +49,7 @@ class Sinks:
             try:
                 sink.close(result)
             except Exception as error:  # noqa: BLE001 - see above; the result is written, and the store closed
-                _LOG.warning("%s: %s failed: %s: %s", result.run_id, _name(sink), type(error).__name__, error)
+                _LOG.warning("%s: %s failed: %s", result.run_id, _name(sink), _words(error))
 
     def _each(self, call: Callable[[Sink], None]) -> None:
         for sink in tuple(self._sinks):
@@ -56,12 +57,17 @@ class Sinks:
                 call(sink)
             except Exception as error:  # noqa: BLE001 - see above
                 self._sinks.remove(sink)
-                self._store.event(0, "sink_failed", sink=_name(sink), error=f"{type(error).__name__}: {error}")
-                _LOG.warning("%s failed and was dropped: %s: %s", _name(sink), type(error).__name__, error)
+                self._store.event(0, "sink_failed", sink=_name(sink), error=_words(error))
+                _LOG.warning("%s failed and was dropped: %s", _name(sink), _words(error))
 
 
 def _name(sink: Sink) -> str:
     return type(sink).__name__
+
+
+def _words(error: Exception) -> str:
+    """One line on an error, which may quote a server."""
+    return plain(f"{type(error).__name__}: {error}", 500)
 
 
 def check_sinks(spec: RunSpec) -> None:
@@ -71,17 +77,13 @@ def check_sinks(spec: RunSpec) -> None:
         UsageError: one of them does not.
     """
     if spec.mlflow is not None:
-        from orchestrator.sinks.mlflow import connect
+        from orchestrator.sinks.mlflow import check
 
-        connect(spec.mlflow)
+        check(spec.mlflow)
 
 
 def open_sinks(spec: RunSpec, run_id: str, path: Path) -> list[Sink]:
-    """The sinks that a run's spec configures.
-
-    Raises:
-        UsageError: one of them does not work.
-    """
+    """The sinks that a run's spec configures."""
     sinks: list[Sink] = []
     if spec.monitor:
         from orchestrator.sinks.ray_metrics import RayMetrics
@@ -91,5 +93,5 @@ def open_sinks(spec: RunSpec, run_id: str, path: Path) -> list[Sink]:
     if spec.mlflow is not None:
         from orchestrator.sinks.mlflow import MLflow
 
-        sinks.append(MLflow(spec, run_id, path))
+        sinks.append(MLflow(spec, path))
     return sinks

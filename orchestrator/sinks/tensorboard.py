@@ -11,6 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import numpy as np
 
 from orchestrator.results import Finding, RunResult
 from orchestrator.spec.run import RunSpec
-from orchestrator.store.directory import TENSORBOARD
+from orchestrator.spec.variants import file_name
+from orchestrator.store.directory import COMPARISON_SPEC, TENSORBOARD
 from workers import files
 from workers.messages import Task
 from workers.news import Evaluation, HostSample, LegStarted, ReplicaStatus, StepBatch
@@ -39,6 +41,7 @@ class TensorBoard:
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
         folder = run / TENSORBOARD
         folder.mkdir(exist_ok=True)
+        _link(run, spec)
         name = f"events.out.tfevents.{int(time.time())}.{platform.node() or 'localhost'}.{os.getpid()}.regatta"
         self._writer = RecordWriter(files.create(folder / name))
         self._mode = spec.mode
@@ -101,6 +104,8 @@ class TensorBoard:
         for name in batches[-1].logs:
             if name != "loss":
                 values[f"train/{name}"] = sum(b.logs.get(name, math.nan) * len(b.steps) for b in batches) / steps
+        if (rate := batches[-1].learning_rate) is not None:
+            values.setdefault("train/learning_rate", rate)
         began = min(float(batch.clock[0]) for batch in batches)
         if clock > began and steps > 1:
             values["speed/samples_per_s"] = (steps - 1) * self._leg.global_batch / (clock - began)
@@ -177,6 +182,18 @@ def _histogram(values: Sequence[float]) -> Any:
 
 def _mib(bytes_per_s: float | None) -> float | None:
     return None if bytes_per_s is None else bytes_per_s / 2**20
+
+
+def _link(run: Path, spec: RunSpec) -> None:
+    """Give a run of a comparison a short name there: `tensorboard/sync/seed0` links to its folder of event files."""
+    comparison = run.parent.parent
+    if not (comparison / COMPARISON_SPEC).is_file():
+        return
+    link = comparison / TENSORBOARD / file_name(spec.variant_name) / f"seed{spec.seed}"
+    with suppress(OSError):  # a file system without links
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path("..", "..", run.relative_to(comparison), TENSORBOARD))
 
 
 def _as_markdown(spec: Mapping[str, Any]) -> str:

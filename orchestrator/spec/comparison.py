@@ -12,7 +12,7 @@ from orchestrator.results import DEFAULT_MARGIN
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.updates import LearningRateScaling, fair_changes
 from orchestrator.spec.validation import shown, validated
-from orchestrator.spec.variants import expand, merge
+from orchestrator.spec.variants import ALL_MODES, expand, merge
 from workers.modes.registry import MODES
 from workers.settings import Flag, Seed
 
@@ -87,13 +87,14 @@ def spec_schema(kind: type[RunSpec] = RunSpec) -> dict[str, Any]:
     schema = kind.model_json_schema()
     comparison = CompareSpec.model_json_schema()["properties"]
     fields: dict[str, Any] = {"type": "object"}
-    modes = {"type": "string", "enum": list(MODES)}
+    modes = {"type": "string", "anyOf": [{"pattern": row.form.pattern(family)} for family, row in MODES.items()]}
     number = {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS}
     schema["properties"]["mode"] |= modes
     schema["properties"] |= {
         "modes": {
             "anyOf": [
                 {"type": "array", "items": modes, "minItems": 1, "uniqueItems": True},
+                {"const": [ALL_MODES]},
                 {
                     "type": "object",
                     "propertyNames": modes,

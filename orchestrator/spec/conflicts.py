@@ -15,6 +15,22 @@ def check_local(address: str | None, gpus_per_worker: int) -> None:
         raise SpecError("backend", "local does not assign GPUs to workers: use ray")
 
 
+def check_devices(settings: ReplicaSettings) -> None:
+    """Raises SpecError if a worker has more or fewer GPUs than its replicas can use."""
+    given, each = settings.gpus_per_worker, settings.devices_per_replica
+    if each > 1 and given not in (0, each):
+        raise SpecError(
+            "gpus_per_worker",
+            f"{given} does not work with a model on {each} devices: give {each}, or 0 for CPUs",
+        )
+    if traits(settings.mode).one_device and given > each:
+        raise SpecError(
+            "gpus_per_worker",
+            f"{given} does not work with mode {settings.mode}, whose workers train on one device each: give each GPU a "
+            "worker of its own",
+        )
+
+
 def check_balance(settings: ReplicaSettings) -> None:
     """Raises SpecError for what cannot be combined with `balance`."""
     if not traits(settings.mode).balances:

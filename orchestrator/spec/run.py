@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from orchestrator.errors import SpecError
 from orchestrator.metric_target import MetricTarget
 from orchestrator.spec.batches import share
-from orchestrator.spec.conflicts import check_balance, check_local
+from orchestrator.spec.conflicts import check_balance, check_devices, check_local
 from orchestrator.spec.prices import check_prices
 from orchestrator.spec.resources import LabelKey, LabelSelector, Resources
 from orchestrator.spec.resources import check as check_resources
@@ -22,12 +22,13 @@ from orchestrator.spec.run_id import RUN_ID_WORDS, is_run_id
 from orchestrator.spec.secrets import check_names as check_secret_names
 from orchestrator.spec.validation import check_names, validated
 from orchestrator.spec.variants import COMPARISON_FIELDS, file_name
-from workers.modes.registry import MODES, ModeTraits, traits
+from workers.modes.registry import ModeTraits, find, traits, values_of
 from workers.settings import Count, Flag, ReplicaSettings
 from workers.stragglers import Profile
 
 Workers = Annotated[int, Field(ge=1, le=1024)]
 Seconds = Annotated[float, Field(gt=0, le=1e6)]
+_WITH_USER = ("abfs", "abfss", "postgresql", "mysql", "mssql")  # whose URIs have something before an @ by design
 
 
 class RunSpec(ReplicaSettings):
@@ -112,27 +113,27 @@ class RunSpec(ReplicaSettings):
     @model_validator(mode="before")
     @classmethod
     def _has_as_many_workers_as_its_mode(cls, values: Any) -> Any:
-        mode = MODES.get(values["mode"]) if isinstance(values, Mapping) and values.get("mode") in [*MODES] else None
+        mode = find(str(values.get("mode"))) if isinstance(values, Mapping) else None
         return {**values, "workers": 1, "min_workers": None} if mode is not None and mode.alone else values
 
     @field_validator("mode")
     @classmethod
     def _mode_exists(cls, value: str) -> str:
-        if value not in MODES:
-            raise ValueError(" or ".join(map(repr, MODES)))
+        values_of(value)
         return value
 
     @field_validator("target")
     @classmethod
     def _target_parses(cls, value: str | None) -> str | None:
-        return None if value is None else str(MetricTarget.parse(value))
+        return None if value in (None, "none") else str(MetricTarget.parse(value))
 
-    @field_validator("checkpoints")
+    @field_validator("checkpoints", "mlflow")
     @classmethod
-    def _checkpoints_hold_no_secret(cls, value: str | None) -> str | None:
+    def _uri_holds_no_secret(cls, value: str | None) -> str | None:
         scheme, mark, rest = (value or "").partition("://")
-        if mark and "@" in rest.partition("/")[0] and scheme not in ("abfs", "abfss"):
-            raise ValueError("credentials belong in the environment (AWS_ACCESS_KEY_ID, ...), not in the URI")
+        if mark and "@" in rest.partition("/")[0] and scheme.partition("+")[0] not in _WITH_USER:
+            known = "AWS_ACCESS_KEY_ID, MLFLOW_TRACKING_PASSWORD, ..."
+            raise ValueError(f"credentials belong in the environment ({known}), not in the URI")
         return value
 
     @field_validator("job", "directory", "address", "out", "mlflow", "checkpoints")
@@ -179,14 +180,9 @@ class RunSpec(ReplicaSettings):
             )
         if self.min_workers is not None and self.min_workers > self.workers:
             raise SpecError("min_workers", f"{self.min_workers} is more than workers, which is {self.workers}")
-        if self.devices_per_replica > 1 and self.gpus_per_worker not in (0, self.devices_per_replica):
-            raise SpecError(
-                "gpus_per_worker",
-                f"{self.gpus_per_worker} does not work with a model on {self.devices_per_replica} devices: "
-                f"give {self.devices_per_replica}, or 0 for CPUs",
-            )
         if self.balance:
             check_balance(self)
+        check_devices(self)
         if self.global_batch_size is not None:
             self.__dict__["batch_size"] = share(self.global_batch_size, self.batches_per_step)  # frozen for all others
         if self.samples is not None and self.epochs is not None:

@@ -19,12 +19,14 @@ from math import prod
 from typing import Any
 
 from orchestrator.errors import SpecError
-from workers.modes.registry import COMPARED_BY_DEFAULT, MODES, traits
+from workers.modes.registry import COMPARED_BY_DEFAULT, MODES, examples, traits, values_of
 
 Overrides = Mapping[str, Any]
 COMPARISON_FIELDS = ("modes", "vary", "variants", "seeds", "margin", "lr_scaling", "tune_lr")
 """Fields that a comparison has and a run has not."""
 MAX_VARIANTS = 50
+ALL_MODES = "all"
+"""Given instead of modes: one of each family."""
 ALTERNATIVES = (("samples", "epochs"), ("batch_size", "global_batch_size"))
 """Fields of which one is given: either replaces the other."""
 _NOT_FOR_VARIANTS = {"job", "directory", "seed", "variant", "out", "run_id", "address", "timeout"}
@@ -109,9 +111,13 @@ def _chosen_modes(modes: Sequence[str] | Mapping[str, Overrides] | None) -> dict
         modes = COMPARED_BY_DEFAULT
     if isinstance(modes, str) or not isinstance(modes, Mapping | Sequence) or not modes:
         raise SpecError("modes", f"{modes!r} is not allowed: give a list, such as [single, sync]")
+    if not isinstance(modes, Mapping) and list(modes) == [ALL_MODES]:
+        modes = examples()
     for name in modes:
-        if name not in MODES:
-            raise SpecError("modes", f"{name!r} is not allowed: {' or '.join(map(repr, MODES))}")
+        try:
+            values_of(str(name))
+        except ValueError as error:
+            raise SpecError("modes", f"{name!r} is not allowed: {error}") from None
     if isinstance(modes, Mapping):
         return {name: {"mode": name, **_mapping(f"modes.{name}", own or {})} for name, own in modes.items()}
     if len(set(modes)) < len(modes):

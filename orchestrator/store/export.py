@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("parquet", "csv")
 _CHUNK = 100_000
+_DOCUMENTS = ("logs", "metrics", "detail")
+"""Columns that hold JSON objects, of which CSV gets a column per name."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -56,10 +59,15 @@ def _write(metrics: Metrics, table: str, format_: str, path: Path) -> Path:
 
     schema = _schema(metrics, table)
     with files.replacing(path) as file:
-        writer = parquet.ParquetWriter(file, schema) if format_ == "parquet" else csv.CSVWriter(file, schema)
-        with writer:
-            for batch in _batches(metrics, table, schema, _without_formula if format_ == "csv" else None):
-                writer.write_batch(batch)
+        if format_ == "parquet":
+            with parquet.ParquetWriter(file, schema) as writer:
+                for batch in _batches(metrics, table, schema):
+                    writer.write_batch(batch)
+            return path
+        names = _names(metrics, table, schema)
+        with csv.CSVWriter(file, _flat_schema(schema, names)) as writer:
+            for batch in _batches(metrics, table, schema):
+                writer.write_batch(_flat(batch, names))
     return path
 
 
@@ -72,14 +80,69 @@ def _schema(metrics: Metrics, table: str) -> pa.Schema:
     return pa.schema([(name, types[declared]) for name, declared in columns])
 
 
+def _names(metrics: Metrics, table: str, schema: pa.Schema) -> dict[str, list[str]]:
+    """The names in the JSON objects of each column that holds such, sorted."""
+    found: dict[str, set[str]] = {column: set() for column in schema.names if column in _DOCUMENTS}
+    for batch in _batches(metrics, table, schema) if found else ():
+        for column, names in found.items():
+            names.update(name for text in batch.column(column).to_pylist() for name in _object(text))
+    return {column: sorted(names) for column, names in found.items()}
+
+
+def _flat_schema(schema: pa.Schema, names: Mapping[str, Sequence[str]]) -> pa.Schema:
+    """`schema` with a column of text in place of each name in a JSON object, `metrics.val_loss` for example."""
+    import pyarrow as pa
+
+    columns: list[tuple[str, pa.DataType]] = []
+    for field in schema:
+        if field.name in names:
+            columns += [(f"{field.name}.{name}", pa.string()) for name in names[field.name]]
+        else:
+            columns.append((field.name, field.type))
+    return pa.schema(columns)
+
+
+def _flat(batch: pa.RecordBatch, names: Mapping[str, Sequence[str]]) -> pa.RecordBatch:
+    """`batch` as `_flat_schema` says, and no text that a spreadsheet would take for a formula."""
+    import pyarrow as pa
+
+    columns: list[pa.Array] = []
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if field.name in names:
+            rows = [_object(text) for text in column.to_pylist()]
+            columns += [pa.array([_cell(row.get(name)) for row in rows], pa.string()) for name in names[field.name]]
+        elif field.name == "notes":
+            lists = [json.loads(text) if text else [] for text in column.to_pylist()]
+            columns.append(pa.array(["; ".join(map(str, notes)) for notes in lists], pa.string()))
+        elif field.type == pa.string():
+            columns.append(pa.array([_without_formula(text) for text in column.to_pylist()], pa.string()))
+        else:
+            columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=_flat_schema(batch.schema, names))
+
+
+def _object(text: str | None) -> dict[str, object]:
+    """A cell's JSON object; of anything else, which Regatta does not write, an object with its text as `value`."""
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        found = text
+    return found if isinstance(found, dict) else {"value": text}
+
+
+def _cell(value: object) -> str | None:
+    """A value of a JSON object, as text; what is nested in it, as JSON."""
+    if value is None:
+        return None
+    return str(_without_formula(value)) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def _without_formula(value: object) -> object:
     """`value`, with an apostrophe before text that a spreadsheet would evaluate as a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def _batches(
-    metrics: Metrics, table: str, schema: pa.Schema, change: Callable[[object], object] | None
-) -> Iterator[pa.RecordBatch]:
+def _batches(metrics: Metrics, table: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
     last = 0
@@ -89,8 +152,6 @@ def _batches(
         if not rows:
             return
         last = rows[-1][0]
-        columns: Iterable[Sequence[object]] = zip(*(row[1:] for row in rows), strict=True)
-        if change is not None:
-            columns = ([change(value) for value in column] for column in columns)
+        columns = zip(*(row[1:] for row in rows), strict=True)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)

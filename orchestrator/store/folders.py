@@ -89,6 +89,17 @@ def load_result(path: Path) -> RunResult:
     return documents.load(RunResult, path / RESULT)
 
 
+def load_done(path: Path) -> RunResult | None:
+    """The result of the run in folder `path` if there is nothing left to train; None if it failed, was interrupted, or
+    has no result. Errors as for `load_result`.
+    """
+    if not (path / RESULT).exists():
+        return None
+    result = load_result(path)
+    done = result.status == "succeeded" or (result.status == "stopped" and result.stop_reason != "interrupted")
+    return result if done else None
+
+
 def load_comparison(path: Path) -> Comparison:
     """Like `load_result`, for a comparison's folder."""
     from orchestrator.results import Comparison

@@ -147,7 +147,8 @@ class MetricsWriter:
         staleness = batch.staleness.tolist() if batch.staleness is not None else [None] * len(batch.steps)
         columns = zip(batch.steps.tolist(), batch.clock.tolist(), batch.losses.tolist(), staleness, strict=True)
         self._insert("steps", [(attempt, s, batch.worker, c, loss, stale) for s, c, loss, stale in columns])
-        last, clock, logs = int(batch.steps[-1]), float(batch.clock[-1]), json.dumps(dict(batch.logs))
+        rate = {} if batch.learning_rate is None else {"learning_rate": batch.learning_rate}
+        last, clock, logs = int(batch.steps[-1]), float(batch.clock[-1]), json.dumps({**rate, **batch.logs})
         self._insert("calls", [(attempt, batch.worker, last, len(batch.steps), batch.seconds, logs, clock)])
 
     def _add_timing(self, attempt: int, timing: CallTiming) -> None:

@@ -111,7 +111,7 @@ class Submissions:
         """
         run = base_of(spec)
         with tempfile.TemporaryDirectory(prefix="regatta-submit-") as folder:
-            stage(Path(folder), run.job, run.directory)
+            stage(Path(folder), run.job, run.directory, for_driver=True)
             (Path(folder) / SPEC).write_text(spec_file(spec, str(Path(run.directory).absolute())), encoding="utf-8")
             metadata = {_KIND: command, _OWNER: owner, _JOB: run.job}
             metadata |= {_LABEL + key: value for key, value in labels.items()}
@@ -171,7 +171,11 @@ class Submissions:
                     submission_id=run_id,
                     runtime_env={
                         "working_dir": str(folder),
-                        "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": _STOP_SECONDS, "COLUMNS": "100"},
+                        "env_vars": {
+                            "RAY_JOB_STOP_SIGNAL": "SIGINT",  # as Ctrl-C: SIGTERM is for a machine that is taken away
+                            "RAY_JOB_STOP_WAIT_TIME_S": _STOP_SECONDS,
+                            "COLUMNS": "100",
+                        },
                     },
                     metadata=metadata,
                 ),

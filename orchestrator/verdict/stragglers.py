@@ -9,7 +9,7 @@ from statistics import mean, median
 
 from orchestrator.results import RunResult, Timing
 from orchestrator.verdict.evidence import Modes, is_positive
-from workers.modes.registry import MODES
+from workers.modes.registry import find
 
 STRAGGLER = 1.5
 """Step time over the median above which a worker is a straggler."""
@@ -67,7 +67,7 @@ def _reason(name: str, runs: Sequence[RunResult]) -> str | None:
 
 
 def _cost(runs: Sequence[RunResult], stragglers: Sequence[Straggler]) -> str:
-    mode = MODES.get(runs[0].mode)
+    mode = find(runs[0].mode)
     idle = [straggler.others_idle for straggler in stragglers if straggler.others_idle is not None]
     if mode is not None and not mode.lockstep:
         return "; the other workers do not wait for it"

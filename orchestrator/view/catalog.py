@@ -17,6 +17,7 @@ from orchestrator.store.folders import (
     is_comparison,
     load_comparison,
     load_comparison_spec,
+    load_done,
     load_result,
     load_spec,
     started,
@@ -43,7 +44,8 @@ class Entry:
     """Mode of a run; the variants of a comparison, separated by commas."""
     workers: int | None
     status: str
-    """A run's status, `finished` for a comparison with a verdict, `running`, `unfinished` or `unreadable`."""
+    """A run's status, `finished` for a comparison with a verdict on all of its runs, `running`, `unfinished` or
+    `unreadable`."""
     metric: str | None
     """Name of the metric that was the target, or the first of the final ones."""
     value: float | None
@@ -105,7 +107,7 @@ def _entry(path: Path) -> Entry:
         if not (path / ended).exists():
             return _unfinished(path, kind)
         return _of_comparison(path, load_comparison(path)) if kind == "comparison" else _of_run(path, load_result(path))
-    except (UsageError, ValueError) as error:
+    except (UsageError, ValueError, TypeError) as error:
         said = f"unreadable: {str(error).splitlines()[0]}"
         return Entry(str(path), kind, _date(path), None, None, None, "unreadable", None, None, None, said)
 
@@ -121,16 +123,20 @@ def _of_run(path: Path, result: RunResult) -> Entry:
 
 
 def _of_comparison(path: Path, comparison: Comparison) -> Entry:
-    modes = ",".join(comparison.modes)
-    headline = comparison.verdict.headline
-    return Entry(
-        str(path), "comparison", _date(path), comparison.job, modes, None, "finished", None, None, None, headline
-    )
+    modes, headline = ",".join(comparison.modes), comparison.verdict.headline
+    # comparison.json may have been written by `regatta report`, from the runs that there were.
+    spec = load_comparison_spec(path) if (path / COMPARISON_SPEC).is_file() else {}
+    planned = len(spec.get("variants") or ()) * len(spec.get("seeds") or ())
+    missing = planned - sum(load_done(folder) is not None for folder in (path / "runs").glob("*"))
+    status = "finished"
+    if missing > 0:
+        status = "running" if _is_driven(path) else "unfinished"
+        headline += f" ({missing} of {planned} runs are missing)"
+    return Entry(str(path), "comparison", _date(path), comparison.job, modes, None, status, None, None, None, headline)
 
 
 def _unfinished(path: Path, kind: str) -> Entry:
-    folders = [path] if kind == "run" else sorted((path / "runs").glob("*"))
-    status = "running" if any(is_driven(folder) for folder in folders) else "unfinished"
+    status = "running" if _is_driven(path) else "unfinished"
     load: Callable[[Path], Mapping[str, Any]] = load_comparison_spec if kind == "comparison" else load_spec
     known = load(path) if (path / (COMPARISON_SPEC if kind == "comparison" else SPEC)).is_file() else {}
     spec = known.get("run") or known
@@ -140,6 +146,11 @@ def _unfinished(path: Path, kind: str) -> Entry:
     return Entry(
         str(path), kind, _date(path), _text(spec.get("job")), _text(mode), workers, status, None, None, None, UNFINISHED
     )
+
+
+def _is_driven(path: Path) -> bool:
+    """Whether a driver trains the run in folder `path`, or a run of the comparison there."""
+    return any(map(is_driven, (path, *path.glob("runs/*"), *path.glob("tuning/*"))))
 
 
 def _text(value: object) -> str | None:

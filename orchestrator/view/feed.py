@@ -16,7 +16,7 @@ from orchestrator.store.metrics import METRICS, Metrics
 from orchestrator.view.board import Board, FindingLine
 from orchestrator.view.outcome import outcome
 from workers.messages import Task
-from workers.modes.registry import MODES
+from workers.modes.registry import find
 
 _CHUNK = 20_000
 _ENDS = ("succeeded", "failed", "stopped", "preempted")
@@ -37,7 +37,7 @@ class Feed:
             target=spec.get("target"),
         )
         self._batch = int(spec.get("batch_size") or 1)
-        self._mode = MODES.get(str(spec.get("mode")))
+        self._mode = find(str(spec.get("mode")))
         self._workers = int(spec.get("workers") or 1)
         self._metrics: Metrics | None = None
         self.problem: str | None = None

@@ -14,19 +14,23 @@ from orchestrator.control.states import Launching, Training
 from orchestrator.errors import UsageError
 from orchestrator.results import RunResult
 from orchestrator.spec.run import RunSpec
+from orchestrator.text import plain
 from orchestrator.view.board import Board
 from orchestrator.view.dashboard import draw, duration
 from orchestrator.view.feed import Feed
 from orchestrator.view.outcome import outcome
-from workers.messages import Printed
-from workers.news import CheckpointFailed, Evaluation, ReplicaState
+from orchestrator.view.own_lines import OwnLines
+from workers.messages import Printed, Task
+from workers.news import CheckpointFailed, Evaluation
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.live import Live
+    from rich.progress import Progress
 
 _MARKS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\x08|[^\n]*\r(?!\n)")
 """Colours, and what a progress bar overwrites."""
+_LONGEST_LINE = 500
 PLAIN_SECONDS = 10.0
 REFRESH_SECONDS = 2.0
 """Drawing the dashboard takes 6 to 9 ms of processor time, which training lacks."""
@@ -44,6 +48,8 @@ class LiveView(AbstractContextManager["LiveView"]):
         self._quiet = quiet
         self._verbose = verbose
         self._live: Live | None = None
+        self._spinner: Progress | None = None
+        """Shows on a terminal, until training begins, what is awaited and for how long."""
         self._status = "starting"
         self._feeds: dict[str, Feed] = {}
         self._labels: dict[str, str] = {}
@@ -51,20 +57,33 @@ class LiveView(AbstractContextManager["LiveView"]):
         """Id of the run that trains."""
         self._drawn_at = self._printed_at = 0.0
         self._topic = ""
+        self._leader: tuple[Task, OwnLines] | None = None
+        """The task whose own lines are shown, if any are; a script's come as news."""
 
     def __enter__(self) -> LiveView:
         if self._console.is_terminal and not self._quiet:
-            from rich.live import Live
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-            self._live = Live(_Screen(self), console=self._console, auto_refresh=False, transient=True)
-            self._live.start(refresh=True)
+            columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+            self._spinner = Progress(*columns, console=self._console, transient=True, refresh_per_second=4)
+            self._spinner.add_task(self._status)
+            self._spinner.start()
         else:
             self._print(self._status)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+        for shown in (self._spinner, self._live):
+            if shown is not None:
+                shown.stop()
+
+    def _begin_dashboard(self, spinner: Progress) -> None:
+        from rich.live import Live
+
+        spinner.stop()
+        self._spinner = None
+        self._live = Live(_Screen(self), console=self._console, auto_refresh=False, transient=True)
+        self._live.start(refresh=True)
 
     @property
     def board(self) -> Board | None:
@@ -79,17 +98,23 @@ class LiveView(AbstractContextManager["LiveView"]):
 
     def run_begins(self, spec: RunSpec, run_id: str, path: Path) -> None:
         self._labels[run_id] = f"{spec.variant_name} seed {spec.seed}"
+        self._leader = (spec.traits.leader, OwnLines()) if self._verbose else None
         with suppress(UsageError):  # an unreadable folder must not end the run
             self._feeds[run_id] = Feed(path)
 
     def launching(self, tick: Tick) -> None:
         waiting = len(tick.state.waiting) if isinstance(tick.state, Launching) else 0
-        started = sum(status.state is ReplicaState.STARTING for status in tick.statuses)
-        self._status = f"launching: {waiting} tasks not ready, {started} building" if waiting else "launching: ready"
+        total = max(waiting, len(tick.statuses))
+        self._status = f"starting tasks: {total - waiting} of {total} ready"
         self._show_output(tick)
-        self._refresh("launching", self._status)
+        if self._spinner is not None:
+            self._spinner.update(self._spinner.task_ids[0], description=self._status)
+        else:
+            self._refresh("launching", self._status)
 
     def training(self, tick: Tick) -> None:
+        if self._spinner is not None:
+            self._begin_dashboard(self._spinner)
         if isinstance(tick.state, Training):
             self._current = tick.state.run_id
         for news in (news for status in tick.statuses for news in status.news):
@@ -102,12 +127,21 @@ class LiveView(AbstractContextManager["LiveView"]):
         self._refresh(self._current or "", "")
 
     def _show_output(self, tick: Tick) -> None:
-        """Print what the script has printed; above the dashboard, if both are on the terminal."""
-        for news in (news for status in tick.statuses for news in status.news if isinstance(news, Printed)):
-            if self._output is not None:
-                console = self._console if self._live and self._output.is_terminal else self._output
-                text = _MARKS.sub("", news.text)
-                console.print(text, end="", markup=False, emoji=False, highlight=False, soft_wrap=True)
+        """Print what the leader's code has printed; above the dashboard, if both are on the terminal."""
+        printed = [news for status in tick.statuses for news in status.news if isinstance(news, Printed)]
+        if printed:
+            self._leader = None
+        for status in tick.statuses:
+            if self._leader is not None and status.task == self._leader[0] and status.log:
+                for line in self._leader[1].read(status.log):
+                    self._print(plain(line, _LONGEST_LINE))
+        if self._output is None:
+            return
+        for news in printed:
+            drawn = self._spinner or self._live
+            console = self._console if drawn and self._output.is_terminal else self._output
+            text = _MARKS.sub("", news.text)
+            console.print(text, end="", markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def recovering(self, run_id: str, text: str) -> None:
         """Print one line on a failure from which the run recovers."""

@@ -8,9 +8,12 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 from orchestrator.results import RunResult
 from tests.chaos.history import Event, History
 from workers.addresses import split
+from workers.modes.registry import traits
 
 LONGEST_CALL = 200
 """Steps by which a checkpoint may be written later than it was due."""
@@ -27,6 +30,7 @@ def check_run(run: Path, result: RunResult, budget: int, interval: int) -> Histo
     check_updates(history, result)
     check_restarts(history, interval)
     check_writers(history)
+    check_clock(history, result)
     return history
 
 
@@ -42,7 +46,7 @@ def check_updates(history: History, result: RunResult) -> None:
         assert steps[0] > begins.get(attempt, 0), f"attempt {attempt} reported updates before it began"
     own = [step for step in history.steps[last] if step <= result.optimizer_iterations]
     assert len(own) + doubled == result.optimizer_iterations - begins.get(last, 0)
-    if result.mode == "sync":
+    if traits(result.mode).lockstep:
         for attempt, steps in history.steps.items():
             first = begins.get(attempt, 0) + 1
             assert steps == list(range(first, first + len(steps))), f"a gap in the steps of attempt {attempt}"
@@ -75,6 +79,17 @@ def check_writers(history: History) -> None:
     for event in history.of("goes_on"):
         late = [e for e in _after(event, history.of("checkpoint")) if e.attempt < event.attempt]
         assert not late, f"attempt {event.attempt} had begun when others wrote {late}"
+
+
+def check_clock(history: History, result: RunResult) -> None:
+    """Check that the parts of the run's clock add up to it, with the seconds that restarts took as recovery."""
+    parts = {name: value for name, value in dict(result.seconds.parts).items() if value is not None}
+    assert sum(parts.values()) == pytest.approx(result.seconds.elapsed, rel=0.03)
+    restarts = history.of("restart")
+    if restarts and result.seconds.parts.recovery is not None:
+        begun = {event.attempt: event.time for event in history.of("goes_on")}
+        took = sum(max(0.0, begun.get(event.attempt, event.time) - event.time) for event in restarts)
+        assert result.seconds.parts.recovery >= 0.9 * took
 
 
 def check_nothing_left(pids: Iterable[int], addresses: Iterable[str], seconds: float = 10.0) -> None:

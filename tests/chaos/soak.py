@@ -15,8 +15,9 @@ from tests.chaos.nemesis import Nemesis, draw
 from tests.chaos.watched_runs import run
 from workers.modes.registry import traits
 
-STEPS = {"sync": 1500, "async": 3000}
-INTERVAL = {"sync": 100, "async": 300}
+STEPS = {True: 1500, False: 3000}
+INTERVAL = {True: 100, False: 300}
+"""Of a run in which workers take each step together, and of others."""
 FAULTS_PER_RUN = 5
 HANG_SECONDS = 2.0
 
@@ -50,9 +51,10 @@ def soak(mode: str, seed: int, seconds: float, say: Callable[[str], None] = prin
     """
     tally = Tally()
     tasks = [*traits(mode).tasks(2, 1), EVALUATOR]
+    together = traits(mode).lockstep
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
-        plan = draw(seed, tasks, STEPS[mode], FAULTS_PER_RUN)
+        plan = draw(seed, tasks, STEPS[together], FAULTS_PER_RUN)
         say(f"seed {seed}: {'; '.join(map(str, plan))}")
         with tempfile.TemporaryDirectory(prefix="regatta-soak-") as folder:
             try:
@@ -65,16 +67,17 @@ def soak(mode: str, seed: int, seconds: float, say: Callable[[str], None] = prin
 
 
 def _one(mode: str, folder: Path, nemesis: Nemesis, tally: Tally) -> None:
+    together = traits(mode).lockstep
     result = run(
         folder,
         nemesis,
         mode=mode,
-        steps=STEPS[mode],
-        interval=INTERVAL[mode],
+        steps=STEPS[together],
+        interval=INTERVAL[together],
         hang_seconds=HANG_SECONDS,
         max_restarts=2 * FAULTS_PER_RUN,
     )
-    history = check_run(folder, result, STEPS[mode], INTERVAL[mode])
+    history = check_run(folder, result, STEPS[together], INTERVAL[together])
     tally.runs += 1
     tally.faults.update(f"{strike.signal.name} {strike.task.type}" for _, strike in nemesis.struck)
     tally.attempts += result.attempts

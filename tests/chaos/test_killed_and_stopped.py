@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -34,7 +35,11 @@ def check_restarts(history: History, nemesis: Nemesis, seconds: float) -> None:
     for (struck, strike), restart in zip(nemesis.struck, restarts, strict=True):
         assert (restart.task, restart.detail["failure"]) == (str(strike.task), KINDS[strike.signal])
         assert 0 <= restart.time - struck < seconds
-    assert [text.partition(":")[0] for text in nemesis.told] == [strike.task.type for strike in nemesis.plan]
+    restarts, continued = nemesis.told[::2], nemesis.told[1::2]
+    assert [text.partition(":")[0] for text in restarts] == [strike.task.type for strike in nemesis.plan]
+    begun = [history.steps[attempt][0] - 1 for attempt in sorted(history.steps)][1:]
+    for told, step in zip(continued, begun, strict=True):
+        assert re.match(rf"training continues from step {step:,}; [\d,]+ steps? repeated", told), told
 
 
 def test_sync_restarts_from_its_last_checkpoint_whichever_worker_is_lost(tmp_path: Path) -> None:
@@ -77,6 +82,17 @@ def test_an_async_worker_is_replaced_while_the_others_train_on(number: signal.Si
     assert [event.task for event in history.of("rejoined")] == ["worker:1"]
     if number is KILL:
         assert history.longest_gap() < 5
+
+
+@pytest.mark.slow
+def test_a_stopped_worker_that_the_others_wait_for_is_replaced_alone(tmp_path: Path) -> None:
+    """With a bound, the other worker waits for it, and must not be taken for hung."""
+    nemesis = Nemesis(strikes((W1, STOP)))
+    result = run(tmp_path, nemesis, mode="ssp:1", steps=900, interval=600)
+    history = check_run(tmp_path, result, 900, 600)
+    assert result.attempts == 1
+    assert [(failure.task, failure.kind) for failure in result.failures] == [("worker:1", "hung")]
+    assert [event.task for event in history.of("rejoined")] == ["worker:1"]
 
 
 @pytest.mark.parametrize("mode", ["sync", slow("async")])

@@ -32,7 +32,13 @@ class Command:
     """`regatta run`, in the background."""
 
     def __init__(
-        self, folder: Path, mode: str, steps: int, *options: str, env: Mapping[str, str] = MappingProxyType({})
+        self,
+        folder: Path,
+        mode: str,
+        steps: int,
+        *options: str,
+        env: Mapping[str, str] = MappingProxyType({}),
+        job: str = "exact.py",
     ) -> None:
         self.run = folder / "run"
         self._mark = f"REGATTA_TEST={uuid.uuid4().hex}"
@@ -51,7 +57,7 @@ class Command:
         given = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", "from orchestrator.cli.main import main; main()", "run",
-             str(JOBS / "exact.py"), *given, "--json", *options],
+             str(JOBS / job), *given, "--json", *options],
             cwd=folder, env=os.environ | dict([self._mark.split("=")]) | env, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -76,7 +82,7 @@ class Command:
 
     def failure(self) -> tuple[int, str]:
         """Exit code and output of the command."""
-        _, text = self._process.communicate(timeout=90)
+        _, text = self._process.communicate(timeout=300)
         return self._process.returncode, text
 
     def result(self) -> RunResult:
@@ -110,7 +116,8 @@ def test_sync_survives_a_task_and_a_supervisor(tmp_path: Path) -> None:
 def test_training_on_a_cluster_does_not_notice_the_evaluators_supervisor(tmp_path: Path) -> None:
     """On a cluster that was there before, the supervisor that is first on a host starts its zygote."""
     with head_here(Node(cpus=6)) as head:
-        command = Command(tmp_path, "sync", 12000, "--address", head.gcs, env=head.env)
+        options = ("--address", head.gcs, "--hang-seconds", "30")
+        command = Command(tmp_path, "sync", 12000, *options, env=head.env)
         command.wait_for(steps_of(1, 300))
         os.kill(_supervisor("evaluator-0"), signal.SIGKILL)
         result = command.result()
@@ -122,11 +129,13 @@ def test_training_on_a_cluster_does_not_notice_the_evaluators_supervisor(tmp_pat
 
 @pytest.mark.slow
 def test_async_continues_without_a_worker_until_it_is_back(tmp_path: Path) -> None:
-    command = Command(tmp_path, "async", 5000)
+    # The waits for data let training last until the worker is back.
+    options = ("--set", "milliseconds=8", "--hang-seconds", "30")
+    command = Command(tmp_path, "async", 3000, *options, job="hungry.py")
     command.wait_for(steps_of(1, 300))
     command.kill_task("worker:1")
     result = command.result()
-    history = check_run(command.run, result, 5000, INTERVAL)
+    history = check_run(command.run, result, 3000, INTERVAL)
     assert result.attempts == 1
     assert [event.task for event in history.of("rejoined")] == ["worker:1"]
     assert history.longest_gap() < 5

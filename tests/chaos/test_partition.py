@@ -57,7 +57,7 @@ def test_a_partition_between_the_tasks(tmp_path: Path) -> None:
         wait_for(run, command, steps_of(1, 300))
         with cut(hosts[1], "10.77.1.0/24"):
             struck = time.time()
-            out, text = command.communicate(timeout=150)
+            out, text = command.communicate(timeout=300)
     assert command.returncode == 0, text
     result = RunResult.model_validate(json.loads(out))
     history = check_run(run, result, STEPS, INTERVAL)

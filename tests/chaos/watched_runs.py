@@ -24,6 +24,7 @@ from orchestrator.spec.run import RunSpec
 from tests.chaos.checker import check_nothing_left
 from tests.integration.local_runs import JOBS, SESSION, opened
 from workers.messages import Assignment, Task
+from workers.modes.registry import traits
 from workers.news import StepBatch
 
 _NUMBERS = itertools.count()
@@ -155,7 +156,8 @@ BATCH, CALL = 32, 20
 
 def run(path: Path, onlooker: Onlooker, *, steps: int = 1200, interval: int = 100, **fields: Any) -> RunResult:
     """Train two workers for `steps` steps, with a checkpoint every `interval` steps; leaves nothing behind."""
-    per_step = 2 * BATCH if fields["mode"] == "sync" else BATCH
+    mode = traits(fields["mode"])
+    per_step = BATCH * mode.batches_per_step(1 if mode.alone else 2, 1)
     fields = {
         "job": "exact.py",
         "workers": 2,

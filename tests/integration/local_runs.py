@@ -154,7 +154,7 @@ def train(
                 if results and preempted_at is not None and results[-1].step >= preempted_at:
                     coordinator.stop(PREEMPTED)
 
-            settled(coordinator.await_ready(time.monotonic() + 120, listen))
+            settled(coordinator.await_ready(time.monotonic() + spec.launch_timeout, listen))
             for seed in seeds:
                 trained = Trained(log=log)
                 results.append(trained)
@@ -169,7 +169,7 @@ def train(
                 if attempt is not None and attempt > 1:
                     point = resume_point(leg, Resumed(attempt, 0.0))
                     leg, snapshot = point.leg, point.snapshot
-                deadline = time.monotonic() + 150
+                deadline = time.monotonic() + 300
                 ended = settled(coordinator.train(leg, spec.parsed_target, deadline, listen, snapshot))
                 trained.ended = ended if isinstance(ended, Ended) else None
                 trained.snapshots, backend.groups[-1].kept = backend.groups[-1].kept, {}

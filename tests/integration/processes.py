@@ -56,7 +56,7 @@ def counted(query: str) -> Ready:
     return lambda db: db.execute(query).fetchone()[0]
 
 
-def wait_for(run: Path, process: subprocess.Popen[str], ready: Ready, seconds: float = 90) -> None:
+def wait_for(run: Path, process: subprocess.Popen[str], ready: Ready, seconds: float = 180) -> None:
     """Wait until `ready` accepts the metrics of the run in folder `run`, which `process` trains."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
@@ -68,4 +68,4 @@ def wait_for(run: Path, process: subprocess.Popen[str], ready: Ready, seconds: f
             pass
         time.sleep(0.05)
     process.terminate()
-    pytest.fail(f"the run never got that far: {process.communicate(timeout=60)}")
+    pytest.fail(f"the run never got that far: {process.communicate(timeout=300)}")

@@ -58,9 +58,20 @@ class Head:
 @contextlib.contextmanager
 def head_here(node: Node, *, dashboard: bool = False, home: Path | None = None) -> Iterator[Head]:
     """A head on this machine that knows nothing of our packages, on ports of its own; `home` is its jobs'."""
+    for attempt in range(_TRIES):
+        with _head(node, dashboard, home) as (head, problem):
+            if head is not None:
+                yield head
+                return
+        assert attempt < _TRIES - 1, problem
+
+
+@contextlib.contextmanager
+def _head(node: Node, dashboard: bool, home: Path | None) -> Iterator[tuple[Head | None, str]]:
+    """A head that was told to start once; None, and its log, if it did not."""
     gcs, client, http = _free_ports(3)
     env = _environment()
-    with tempfile.TemporaryDirectory(prefix="rr-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="rr-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         command = [
             *RAY, "start", "--head", "--block", f"--port={gcs}", f"--ray-client-server-port={client}",
             f"--dashboard-port={http}", f"--include-dashboard={str(dashboard).lower()}", f"--temp-dir={folder}",
@@ -78,8 +89,10 @@ def head_here(node: Node, *, dashboard: bool = False, home: Path | None = None) 
                 start_new_session=True,
             )
         try:
-            assert _has_started(started, log), log.read_text(errors="replace")
-            yield Head(f"127.0.0.1:{gcs}", f"ray://127.0.0.1:{client}", f"http://127.0.0.1:{http}", env)
+            if _has_started(started, log):
+                yield Head(f"127.0.0.1:{gcs}", f"ray://127.0.0.1:{client}", f"http://127.0.0.1:{http}", env), ""
+            else:
+                yield None, log.read_text(errors="replace")
         finally:
             started.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -130,7 +143,7 @@ def code_folders() -> list[Path]:
 
 
 def regatta_on(
-    host: Host, *arguments: str | Path, cwd: Path, env: Mapping[str, str], timeout: float = 200
+    host: Host, *arguments: str | Path, cwd: Path, env: Mapping[str, str], timeout: float = 400
 ) -> subprocess.CompletedProcess[str]:
     """The command a user would type on `host`."""
     return subprocess.run(

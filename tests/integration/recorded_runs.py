@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.results import RunResult
-from orchestrator.runs.execution import NullWatcher, Planned
+from orchestrator.runs.execution import Planned
 from orchestrator.runs.resume import plan_resume
-from orchestrator.runs.runner import Runner, Watcher
+from orchestrator.runs.runner import Runner
+from orchestrator.runs.watcher import NullWatcher, Watcher
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.metrics import Metrics
 from tests.integration.local_runs import JOBS, ObservedBackend, opened, settled
@@ -26,7 +27,7 @@ class Launched:
         self._session = opened(spec, self.backend)
         self._group = self._session.__enter__().groups[spec.variant_name]
         self._group.launch()
-        settled(self._group.coordinator.await_ready(time.monotonic() + 90, lambda _: None))
+        settled(self._group.coordinator.await_ready(time.monotonic() + 240, lambda _: None))
 
     def run(self, path: Path, watcher: Watcher | None = None, **changes: Any) -> RunResult:
         """One run in folder `path`; `changes` are to fields that the launched tasks need not know."""
@@ -46,7 +47,7 @@ class Launched:
             watcher or NullWatcher(),
             {},
             command_started=None,
-            deadline=time.monotonic() + 120,
+            deadline=time.monotonic() + 240,
             resumed=planned.resumed,
         )
         return runner.train(self._group)

@@ -6,8 +6,6 @@ import pytest
 
 from benchmarks.child import Child
 
-pytestmark = pytest.mark.unit
-
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_leg_of_them_comes_to_its_end(mode: str) -> None:

@@ -12,8 +12,6 @@ from tests.sleeps import sleeps
 from workers.errors import ProfileError
 from workers.stragglers import Pace, Profile, pace_of
 
-pytestmark = pytest.mark.unit
-
 
 def test_a_persistent_straggler_is_slow_in_every_step_and_other_workers_never() -> None:
     table = sleeps("persistent:worker=1,factor=4,step=0.01", seed=0, workers=3, steps=2000)

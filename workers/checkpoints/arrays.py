@@ -10,13 +10,13 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from workers.checkpoints.errors import CheckpointError, DamagedError
-from workers.checkpoints.manifest import ARRAYS, Array, File
+from workers.checkpoints.manifest import ARRAYS, Array, File, Kind
 from workers.snapshot import Snapshot
 
 AnyArray = npt.NDArray[Any]
@@ -55,6 +55,7 @@ def _arrays(snapshot: Snapshot) -> Iterator[tuple[str, AnyArray]]:
     """Yield kind and value of every array, in the order of the file."""
     yield from (("weights", array) for array in snapshot.weights)
     yield from (("optimizer", array) for array in snapshot.optimizer)
+    yield from (("outer", array) for array in snapshot.outer)
     if snapshot.callbacks is not None:
         yield from (("callbacks", array) for array in snapshot.callbacks.arrays)
 
@@ -102,9 +103,8 @@ def read(data: bytes, expected: Sequence[Array]) -> list[AnyArray]:
 
 
 def by_kind(arrays: Sequence[AnyArray], expected: Sequence[Array]) -> dict[str, tuple[AnyArray, ...]]:
-    """Group `arrays` by kind (weights, optimizer, callbacks), each group in order."""
-    kinds = ("weights", "optimizer", "callbacks")
-    return {kind: tuple(a for a, e in zip(arrays, expected, strict=True) if e.kind == kind) for kind in kinds}
+    """Group `arrays` by kind, each group in order."""
+    return {kind: tuple(a for a, e in zip(arrays, expected, strict=True) if e.kind == kind) for kind in get_args(Kind)}
 
 
 def _member(position: int, kind: str) -> str:

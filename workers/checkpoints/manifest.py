@@ -39,10 +39,13 @@ class File(_Frozen):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+Kind = Literal["weights", "optimizer", "outer", "callbacks"]
+
+
 class Array(_Frozen):
     """One entry of arrays.npz; entries are named by their position."""
 
-    kind: Literal["weights", "optimizer", "callbacks"]
+    kind: Kind
     dtype: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
     shape: Annotated[tuple[Number, ...], Field(max_length=64)]
 

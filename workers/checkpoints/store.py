@@ -173,6 +173,7 @@ class CheckpointStore:
             clock=manifest.clock,
             weights=kinds["weights"],
             optimizer=kinds["optimizer"],
+            outer=kinds["outer"],
             position=tuple(Taken(share.workers, share.taken) for share in manifest.position),
             schedule_scale=manifest.schedule_scale,
             callbacks=None if manifest.callbacks is None else CallbackMemory(manifest.callbacks, kinds["callbacks"]),

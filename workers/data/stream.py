@@ -205,6 +205,9 @@ def checked(dataset: Any, name: str) -> tf.data.Dataset:
     if not isinstance(dataset, tf.data.Dataset):
         raise DataError(f"{name} returned {type(dataset).__name__}; it has to return a tf.data.Dataset.")
     specs = tf.nest.flatten(dataset.element_spec)
+    if any(isinstance(spec, tf.NoneTensorSpec) for spec in specs):
+        has = f"{name} has None as a part of its elements, {dataset.element_spec}"
+        raise DataError(f"{has}. Leave that part out: yield (x, y), or x alone for a model that needs no targets.")
     ranks = [spec.shape.rank for spec in specs]
     sizes = {spec.shape[0] for spec in specs if spec.shape.rank} - {None}
     if 0 in ranks or len(sizes) > 1:

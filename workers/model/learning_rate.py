@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers.errors import LearningRateError
 from workers.model.optimizers import innermost
+from workers.model.state import to_numpy
 
 if TYPE_CHECKING:
     import keras
@@ -59,7 +60,9 @@ def set_learning_rate(model: keras.Model, rate: float | None, scale: float) -> N
 
 def learning_rate(model: keras.Model) -> float:
     """The optimizer's learning rate now, to seven digits: of its variable, or of its schedule at its iterations."""
-    return float(f"{float(innermost(model.optimizer).learning_rate):.7g}")  # as it was typed, not as float32 has it
+    rate = innermost(model.optimizer).learning_rate
+    value = float(to_numpy(rate) if hasattr(rate, "value") else rate)  # mirrored, unless it is a schedule's
+    return float(f"{value:.7g}")  # as it was typed, not as float32 has it
 
 
 def learning_rate_variable(model: keras.Model) -> Any:

@@ -20,11 +20,13 @@ _KNOWN = "_regatta_optimizers"
 def optimizers(model: keras.Model) -> list[keras.Optimizer]:
     """The compiled optimizer, then all others that the model holds, in the order they were set.
 
-    It may hold them in attributes, containers, sub-models and objects of the user's own, nested as they like.
+    It may hold them in attributes, containers, sub-models, other optimizers and objects of the user's own, nested as
+    they like.
     """
     known: tuple[keras.Optimizer, ...] = vars(model).get(_KNOWN, ())
     if not known or known[0] is not model.optimizer:
-        found = (model.optimizer, *_held_by(model, set()))
+        seen: set[int] = set()
+        found = (*_held_by(model.optimizer, seen), *_held_by(model, seen))
         known = tuple({id(optimizer): optimizer for optimizer in found}.values())
         vars(model)[_KNOWN] = known
     return list(known)
@@ -38,8 +40,10 @@ def _held_by(value: Any, seen: set[int]) -> Iterator[keras.Optimizer]:
     seen.add(id(value))
     if isinstance(value, keras.optimizers.Optimizer):
         yield value
-        return
-    if isinstance(value, Mapping):
+        inner = innermost(value)  # whose variables are among those of a wrapper of Keras' own
+        seen.add(id(inner))
+        parts = [*vars(value).values(), *vars(inner).values()]
+    elif isinstance(value, Mapping):
         parts = list(value.values())
     elif isinstance(value, (list, tuple)):
         parts = list(value)
@@ -93,8 +97,12 @@ def _variables_of_each(model: keras.Model, batch: Any) -> dict[int, list[keras.V
     given: dict[int, list[keras.Variable]] = {}
 
     def recording(optimizer: keras.Optimizer) -> Any:
-        def apply(_: Any, trainable_variables: Any = None) -> None:
+        holds_another = sum(1 for _ in _held_by(optimizer, set())) > 1
+
+        def apply(gradients: Any, trainable_variables: Any = None) -> None:
             given[id(optimizer)] = list(trainable_variables or ())
+            if holds_another and optimizer.built:
+                type(optimizer).apply(optimizer, gradients, trainable_variables)
 
         return apply
 

@@ -8,16 +8,19 @@ other variable behaves as usual, so a custom `train_step` works unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jobs.api import Job
 from workers.errors import NoLossError, NotCompiledError
+from workers.model.held_state import only_held
 from workers.model.logs import element_names
 from workers.model.optimizer_guard import only
 from workers.model.optimizers import build_optimizers, optimizers
 from workers.model.scope import step_scope
+from workers.model.targets import matching_targets, no_loss
+from workers.model.watched import have_watched
 
 if TYPE_CHECKING:
     import keras
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     Step = Callable[[Any], tf.Tensor]
 
 
+SUM_OF_LOSSES = "sum of losses"
+"""Name of a step's loss if its `train_step` returns several, as `d_loss` and `g_loss`, and none called `loss`."""
 _EAGER = (
     "The model is compiled with run_eagerly=True, which Regatta cannot do: it compiles steps into graphs. Leave that "
     "out, and see whether `fit` trains the model then; a step's values have no .numpy() in a graph."
@@ -42,7 +47,10 @@ class TrainStep:
         self._more_logs = more_logs
         self._raised: Exception | None = None
         self.names: tuple[str, ...] = ()
-        """Names of the logged values, `loss` first; known once the step has been traced."""
+        """Names of the logged values, the loss first; known once the step has been traced."""
+        self.within: Any = None  # the scope around the replicas' threads that shares local variables
+        self.updates: Mapping[int, int] = {}
+        """How often a step assigns to each variable that is local to it, by its id; known with the names."""
 
     def __call__(self, batch: Any, local: Iterable[tuple[keras.Variable, tf.Tensor]] = ()) -> tf.Tensor:
         """Take one step and return what it logged, for this batch alone. Call inside a `tf.function`."""
@@ -72,7 +80,9 @@ class TrainStep:
         try:
             return self._take(batch, local)
         except Exception as error:
-            if type(error).__name__ != "_RequestedStop":
+            if type(error) is ValueError and "No loss to compute" in str(error):
+                self._raised = no_loss(self.model)
+            elif type(error).__name__ != "_RequestedStop":
                 self._raised = error
             raise
 
@@ -96,26 +106,29 @@ class TrainStep:
         import tensorflow as tf
 
         zeros = [(v, tf.zeros(v.shape, v.dtype)) for v in self.model.metrics_variables]
-        with step_scope([*zeros, *local]):
+        with step_scope([*zeros, *local], self.within) as scope:
             for metric in self.model.metrics:
                 metric.reset_state()
-            with only(optimizers(self.model), self.model):
+            with only(optimizers(self.model), self.model), only_held(self.model):
                 logs = self.model.train_step(batch)
             if isinstance(logs, dict):
                 logs = _read(logs)
-        if not isinstance(logs, dict) or "loss" not in _flat(logs):
+        self.updates = scope.updates
+        if isinstance(logs, dict):
+            logs = _with_loss(_flat(logs))
+        if not isinstance(logs, dict) or not {"loss", SUM_OF_LOSSES} & logs.keys():
             raise NoLossError(
                 f"{type(self.model).__name__}.train_step returned {_describe(logs)}; Regatta needs a dict with "
-                'the step\'s loss: return {"loss": loss, ...}'
+                'the step\'s loss: return {"loss": loss, ...}, or losses whose names end in loss, as d_loss'
             )
-        logs = _flat(logs)
-        if not _is_scalar(logs["loss"]):
+        loss = "loss" if "loss" in logs else SUM_OF_LOSSES
+        if not _is_scalar(logs[loss]):
             raise NoLossError(
-                f"the loss that {type(self.model).__name__}.train_step returned has shape {logs['loss'].shape}; "
+                f"the loss that {type(self.model).__name__}.train_step returned has shape {logs[loss].shape}; "
                 "it has to be one number: take the mean over the batch"
             )
         scalars = self._scalars(logs, batch) | self._more_logs()
-        self.names = ("loss", *(name for name in scalars if name != "loss"))
+        self.names = (loss, *(name for name in scalars if name != loss))
         return tf.stack([scalars[name] for name in self.names])
 
     def _scalars(self, logs: Logs, batch: Any) -> Logs:
@@ -153,6 +166,12 @@ def _flat(logs: dict[str, Any]) -> dict[str, Any]:
     for name, value in logs.items():
         flat |= _flat(value) if isinstance(value, dict) else {name: value}
     return flat
+
+
+def _with_loss(logs: dict[str, Any]) -> dict[str, Any]:
+    """`logs`, with the sum of those that are losses by name, unless there is a `loss`."""
+    parts = [value for name, value in logs.items() if name.endswith("loss") and _is_scalar(value)]
+    return logs if "loss" in logs or not parts else {SUM_OF_LOSSES: sum(parts), **logs}
 
 
 def _read(logs: dict[str, Any]) -> dict[str, Any]:
@@ -220,9 +239,12 @@ def build(model: keras.Model, batch: Any) -> None:
             f"build_model returned a {type(model).__name__} that is not compiled: end it with "
             "model.compile(optimizer=..., loss=..., metrics=[...])."
         )
-    try:
-        model._symbolic_build(data_batch=batch)
-    except RuntimeError:
-        if not _steps_without_call(model):
-            raise
-    build_optimizers(model, batch)
+    with matching_targets(model, batch, described(batch)):
+        try:
+            model._symbolic_build(data_batch=batch)
+        except RuntimeError:
+            if not _steps_without_call(model):
+                raise
+        for variable in model.trainable_variables:
+            have_watched(variable)
+        build_optimizers(model, batch)

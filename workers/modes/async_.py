@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +39,9 @@ class AsyncMode:
 
     leads = True
     batches_per_step = 1
+    round_steps = 1
+    weigh: Callable[[tf.Tensor], tf.Tensor] | None = None
+    """The factor on a gradient of a given staleness; None for 1."""
     shares = ()
 
     def __init__(self, assignment: Assignment, job: Job) -> None:
@@ -129,8 +132,9 @@ class AsyncMode:
     def snapshot(self, clock: float) -> Snapshot:
         """The state, read while workers continue: variables may be a few updates apart, but each is consistent."""
         step = int(self._counter.numpy())
-        for optimizer, offset in zip(optimizers(self.model), self._offsets, strict=True):
-            iterations(optimizer).assign(step + offset)
+        for optimizer, times, offset in zip(optimizers(self.model), self._steps.per_step, self._offsets, strict=True):
+            if times:
+                iterations(optimizer).assign(step * times + offset)
         return Snapshot(
             step=step,
             samples=step * self._settings.batch_size,
@@ -152,12 +156,21 @@ class AsyncMode:
     def _make_steps(self) -> AsyncSteps:
         timer = StepTimer(self._settings.monitor and self._on_cpu)
         return AsyncSteps(
-            self._strategy, self.model, self._train_step, self._counter, self._element_spec, timer, self._offsets
+            self._strategy,
+            self.model,
+            self._train_step,
+            self._counter,
+            self._element_spec,
+            timer,
+            self._offsets,
+            self.weigh,
         )
 
     def _offsets_at(self, step: int) -> list[int]:
         """What each optimizer's `iterations` are ahead of the run's `step`: they start at those of a loaded model."""
-        return [int(state.to_numpy(iterations(optimizer))) - step for optimizer in optimizers(self.model)]
+        per_step = self._steps.per_step if step else [1] * len(optimizers(self.model))
+        now = [int(state.to_numpy(iterations(optimizer))) for optimizer in optimizers(self.model)]
+        return [count - step * times for count, times in zip(now, per_step, strict=True)]
 
     def _open_data(self, seed: int, position: Position = ()) -> None:
         """Create an iterator on each worker, over the batches of its shard after `position`."""

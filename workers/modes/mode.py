@@ -46,6 +46,8 @@ class Decision:
     learning_rate: float | None = None
     rewritten: bool = False
     """The leader's callbacks changed its state, which every replica has to adopt."""
+    begun: bool = False
+    """The hooks that precede the next call's batches have run already, together with those after the call before."""
     consult: Consult = Consult.NEVER
     """Agreed on when a leg begins; a mode with several calls in flight keeps one per worker for `BATCH_ENDS`."""
 
@@ -105,6 +107,9 @@ class Mode(Protocol):
     """Whether this task reports losses and takes snapshots."""
     batches_per_step: int
     """Batches that one counted step consumes: one of every replica in lockstep modes, else one."""
+    round_steps: int
+    """Steps from one state that all replicas share to the next: 1 unless replicas part for some steps. Snapshots,
+    epochs and stops wait for such a state."""
     step: int
     """Number of the latest update that this task knows of, counted since the run began."""
     model: keras.Model

@@ -30,10 +30,16 @@ _WORDS = 4
 class PsExchange:
     """Reads and updates of one model under ParameterServerStrategy."""
 
-    def __init__(self, model: keras.Model, counter: tf.Variable) -> None:
+    def __init__(
+        self, model: keras.Model, counter: tf.Variable, weigh: Callable[[tf.Tensor], tf.Tensor] | None = None
+    ) -> None:
+        """`weigh` returns the factor on a gradient of a given staleness, as a scalar float32; None for 1."""
         from tensorflow.python.distribute.ps_values import CachingVariable
 
         self._counter = counter
+        self._weigh = weigh
+        self._read_at: tf.Tensor | None = None
+        """The number of updates applied when the weights of the step under way were read; None without `weigh`."""
         self._written = False
         # Other variables, such as statistics and states of random generators, may be written and read within a step.
         held = [variable.value for variable in model.trainable_variables]
@@ -92,6 +98,7 @@ class PsExchange:
         import tensorflow as tf
 
         self._written = False
+        self._read_at = None if self._weigh is None else self.numbers(messages)[1]
         redirected = []
         try:
             for n, (group, message) in enumerate(zip(self._groups, messages, strict=False)):
@@ -148,7 +155,30 @@ class PsExchange:
 
     def _push(self, pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         self._written = True  # a step with two optimizers reads, for the second, what the first wrote
-        return packed_by_server(pairs)
+        arrived = packed_by_server(pairs)
+        return arrived if self._weigh is None else self._weighed(arrived, self._weigh)
+
+    def _weighed(self, pairs: list[tuple[Any, Any]], weigh: Callable[[tf.Tensor], tf.Tensor]) -> list[tuple[Any, Any]]:
+        """The same pairs with gradients multiplied by their weight, when all of them have arrived."""
+        import tensorflow as tf
+
+        gradients = [gradient for gradient, _ in pairs if gradient is not None]
+        with tf.control_dependencies(tf.nest.flatten(gradients, expand_composites=True)):
+            applied = self.applied()
+        with tf.device(self._counter.device):
+            weight = weigh(applied - self._read_at)
+        return [(None if g is None else _times(g, weight, variable), variable) for g, variable in pairs]
+
+
+def _times(gradient: Any, weight: tf.Tensor, variable: Any) -> Any:
+    """Multiply on the parameter server that holds the variable."""
+    import tensorflow as tf
+
+    with tf.device(variable.device):
+        if isinstance(gradient, tf.IndexedSlices):
+            values = gradient.values * tf.cast(weight, gradient.values.dtype)
+            return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+        return gradient * tf.cast(weight, gradient.dtype)
 
 
 _READS = ("value", "read_value", "_dense_var_to_tensor")

@@ -25,7 +25,7 @@ from workers.modes.reducer import Reducer, average_gradients
 from workers.modes.shared_memory import SharedMemory, listen
 from workers.modes.step_timer import StepTimer
 from workers.modes.strategies import synchronous_strategy
-from workers.modes.sync_call import SyncCall
+from workers.modes.sync_call import SyncCall, decoded, encoded
 from workers.modes.unsupported import refuse_unsupported
 from workers.session import say
 from workers.snapshot import Snapshot
@@ -40,6 +40,7 @@ class SyncMode:
     """One worker of a synchronous worker group; `worker:0` leads."""
 
     doubled_updates = 0
+    round_steps = 1
 
     def __init__(self, assignment: Assignment, job: Job) -> None:
         self._rank = assignment.task.index
@@ -71,17 +72,8 @@ class SyncMode:
         seed = self._settings.seed
         stream = self._stream(seed)
         batch = first_batch(stream, "train_dataset")
-        with self._strategy.scope():
-            self.model: keras.Model = make_model(self._job, seed, batch)
-        refuse_unsupported(self.model, self._settings.mode, workers=self._replicas, merges=self._replicas > 1)
-        # The noise scale compares two batch sizes, which unequal shares do not have.
-        norms = SquareNorms() if self._settings.gradient_noise and not self._settings.balance else None
-        self._reducer = reducer = Reducer(self._timer, self._memory)
-        if self._replicas > 1:
-            for optimizer in optimizers(self.model):
-                average_gradients(optimizer, self._divisor, reducer, norms)
-            multiply_sum_losses(self.model, self._divisor)
-        self._train_step = TrainStep(self.model, norms.take if norms else dict)
+        self._reducer = Reducer(self._timer, self._memory)
+        self.model: keras.Model = self._make_model(batch)
         self._run = self._make_call()
         self._collect = self._make_collect()
         self._iterator = self._iterate(stream)
@@ -90,10 +82,22 @@ class SyncMode:
         if self._settings.balance and self._workers > 1:
             self._balance(seed)
 
+    def _make_model(self, batch: Any) -> keras.Model:
+        """Build the model, and make its optimizers apply the mean of all replicas' gradients."""
+        with self._strategy.scope():
+            model = make_model(self._job, self._settings.seed, batch)
+        refuse_unsupported(model, self._settings.mode, workers=self._replicas, merges=self._replicas > 1)
+        # The noise scale compares two batch sizes, which unequal shares do not have.
+        norms = SquareNorms() if self._settings.gradient_noise and not self._settings.balance else None
+        if self._replicas > 1:
+            for optimizer in optimizers(model):
+                average_gradients(optimizer, self._divisor, self._reducer, norms)
+            multiply_sum_losses(model, self._divisor)
+        self._train_step = TrainStep(model, norms.take if norms else dict)
+        return model
+
     def _balance(self, seed: int) -> None:
         """Measure how long each worker takes for an equal share, without its waits for others, and set the shares."""
-        import tensorflow as tf
-
         pace = pace_of(self._settings.straggler, seed, self._rank)
         self._run(self._iterator, WARM_UP_STEPS, Decision())
         started = time.monotonic()
@@ -103,8 +107,8 @@ class SyncMode:
         own = np.zeros(self._workers, np.float32)
         spent = time.monotonic() - started
         own[self._rank] = math.nan if communication is None else spent - communication  # NaN: shares stay equal
-        (total,) = self._collect([tf.constant(own)], tf.constant(1))
-        seconds = self._strategy.experimental_local_results(total)[0].numpy()
+        (total,) = self._collect([own], np.array(1))
+        seconds = self._local(total).numpy()
         self.shares = shares(seconds.tolist(), self._workers * self._settings.batch_size)
         self._run = self._make_call()
         self._iterator = self._iterate(self._stream(seed))
@@ -151,7 +155,9 @@ class SyncMode:
         return [call], self._agreed
 
     def agree(self, wish: Decision) -> Decision:
-        _, self._agreed, _ = self._run(self._iterator, 0, wish)
+        # A call of zero steps would cost several times as much, and callbacks may ask at every batch.
+        (total,) = self._collect([encoded(wish if self.leads else None)], np.array(1))
+        self._agreed = decoded(self._local(total).numpy())
         if self._agreed.learning_rate is not None:
             self.model.optimizer.learning_rate.assign(self._agreed.learning_rate)
         return self._agreed
@@ -198,7 +204,10 @@ class SyncMode:
         return iter(self._strategy.distribute_datasets_from_function(lambda _: stream))
 
     def _make_call(self) -> SyncCall:
-        return SyncCall(
+        return self._new_call(SyncCall)
+
+    def _new_call(self, kind: type[SyncCall], **options: Any) -> SyncCall:
+        return kind(
             self._strategy,
             self._train_step,
             self._timer,
@@ -206,6 +215,7 @@ class SyncMode:
             leads=self.leads,
             divisor=self._divisor(),
             seconds_elsewhere=lambda: self._memory.seconds if self._memory else 0.0,
+            **options,
         )
 
     def _make_collect(self) -> Any:
@@ -221,14 +231,20 @@ class SyncMode:
 
         return collect
 
+    def _variables(self) -> list[keras.Variable]:
+        """All variables of the training state."""
+        return [*state.state_variables(self.model), *state.optimizer_variables(self.model)]
+
     def _copy_from_leader(self) -> None:
         """Copy the leader's state to every worker, so that only the leader needs the snapshot."""
         import tensorflow as tf
 
-        variables = [*state.state_variables(self.model), *state.optimizer_variables(self.model)]
-        contributes = tf.constant(1 if self.leads else 0)
-        per_replica = self._local_replicas
+        variables = self._variables()
         values = [tf.constant(state.to_numpy(v)) for v in variables]
-        for variable, total in zip(variables, self._collect(values, contributes), strict=True):
-            local = self._strategy.experimental_local_results(total)[0]
-            variable.assign(tf.cast(local / per_replica if per_replica > 1 else local, variable.dtype))
+        for variable, total in zip(variables, self._collect(values, np.array(int(self.leads))), strict=True):
+            variable.assign(tf.cast(self._local(total), variable.dtype))
+
+    def _local(self, total: Any) -> tf.Tensor:
+        """What `_collect` summed, to which each replica of a worker has contributed."""
+        local = self._strategy.experimental_local_results(total)[0]
+        return local / self._local_replicas if self._local_replicas > 1 else local

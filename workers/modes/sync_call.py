@@ -19,7 +19,7 @@ from workers.modes.step_timer import StepTimer, measured
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_DECISION_FIELDS = 6
+_DECISION_FIELDS = 7
 
 
 class SyncCall:
@@ -38,11 +38,13 @@ class SyncCall:
     ) -> None:
         """`divisor`: what this worker's logs are divided by before they are summed over workers. `seconds_elsewhere`
         returns the time spent so far in collectives that `timer` does not measure."""
+        self._timer = timer
+        self._divisor = divisor
         self._strategy = strategy
         self._train_step = train_step
         self._leads = leads
         self._seconds_elsewhere = seconds_elsewhere
-        self._run = self._compiled(timer, divisor, workers)
+        self._run = self._compiled(workers)
 
     def __call__(
         self, iterator: Any, steps: int, proposal: Decision
@@ -54,35 +56,45 @@ class SyncCall:
         """
         import tensorflow as tf
 
-        wish = _encode(proposal) if self._leads else np.zeros(_DECISION_FIELDS, np.float32)
+        wish = encoded(proposal if self._leads else None)
         before = self._seconds_elsewhere()
-        decision, logs, spent = self._run(iterator, tf.constant(steps), tf.constant(wish))
+        decision, logs, spent = self._run(iterator, tf.constant(self._work(steps)), tf.constant(wish))
         waited, communication = spent.numpy()
         communication += self._seconds_elsewhere() - before
         width = max(1, len(self._train_step.names))
         rows = logs.numpy().reshape(-1, width).astype(np.float64)
-        return rows, _decode(decision.numpy()), (measured(waited), measured(communication))
+        return rows, decoded(decision.numpy()), (measured(waited), measured(communication))
 
-    def _compiled(self, timer: StepTimer, divisor: float, workers: int) -> Any:
+    def _work(self, steps: int) -> Any:
+        """What `_train` needs to know of a call of `steps` steps, as one integer or several."""
+        return steps
+
+    def _train(self, iterator: Any, work: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Trace the steps; returns the logs of all, and the seconds waited for input and spent in collectives."""
         import tensorflow as tf
 
-        strategy, train_step = self._strategy, self._train_step
+        strategy = self._strategy
+        rows = tf.TensorArray(tf.float32, size=work)
+        waited = communication = tf.zeros([], tf.float64)
+        for n in tf.range(work):
+            batch, wait = self._timer.next(iterator)
+            with as_if_alone(strategy):
+                row = self._train_step.on_replicas(strategy, batch)
+            waited += wait
+            communication += self._timer.communication()
+            local = strategy.experimental_local_results(row)
+            rows = rows.write(n, tf.add_n(local) / self._divisor)
+        return stacked(rows, work), waited, communication
+
+    def _compiled(self, workers: int) -> Any:
+        import tensorflow as tf
+
+        strategy = self._strategy
         local_replicas = strategy.num_replicas_in_sync // workers
 
         @tf.function
-        def run(iterator: Any, steps: tf.Tensor, decision: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            rows = tf.TensorArray(tf.float32, size=steps)
-            waited = communication = tf.zeros([], tf.float64)
-            for n in tf.range(steps):
-                batch, wait = timer.next(iterator)
-                with as_if_alone(strategy):
-                    row = train_step.on_replicas(strategy, batch)
-                waited += wait
-                communication += timer.communication()
-                local = strategy.experimental_local_results(row)
-                rows = rows.write(n, tf.add_n(local) / divisor)
-            # A TensorArray without elements has no element shape to stack.
-            logs = tf.cond(steps > 0, lambda: tf.reshape(rows.stack(), [-1]), lambda: tf.zeros([0]))
+        def run(iterator: Any, work: tf.Tensor, decision: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            logs, waited, communication = self._train(iterator, work)
             flat = tf.concat([decision, logs], axis=0)
             if workers > 1:
                 flat = strategy.run(_all_reduce, args=(flat / local_replicas,))
@@ -92,6 +104,13 @@ class SyncCall:
         return run
 
 
+def stacked(rows: tf.TensorArray, steps: tf.Tensor) -> tf.Tensor:
+    """The logs of `steps` steps as one vector. A TensorArray without elements has no element shape to stack."""
+    import tensorflow as tf
+
+    return tf.cond(steps > 0, lambda: tf.reshape(rows.stack(), [-1]), lambda: tf.zeros([0]))
+
+
 def _all_reduce(value: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
@@ -99,12 +118,17 @@ def _all_reduce(value: tf.Tensor) -> tf.Tensor:
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, here)
 
 
-def _encode(wish: Decision) -> np.ndarray[Any, Any]:
+def encoded(wish: Decision | None) -> np.ndarray[Any, Any]:
+    """The leader's wish as numbers, to be summed over workers; None for those that follow."""
+    if wish is None:
+        return np.zeros(_DECISION_FIELDS, np.float32)
     rate = wish.learning_rate
-    fields = [wish.steps, wish.stop, rate is not None, rate or 0.0, wish.rewritten, wish.consult]
+    fields = [wish.steps, wish.stop, rate is not None, rate or 0.0, wish.rewritten, wish.begun, wish.consult]
     return np.array(fields, np.float32)
 
 
-def _decode(values: np.ndarray[Any, Any]) -> Decision:
-    steps, stop, has_rate, rate, rewritten, consult = (float(v) for v in values)
-    return Decision(max(1, int(steps)), stop > 0, rate if has_rate > 0 else None, rewritten > 0, Consult(int(consult)))
+def decoded(values: np.ndarray[Any, Any]) -> Decision:
+    """The decision that `encoded` made numbers of."""
+    steps, stop, has_rate, rate, rewritten, begun, consult = (float(v) for v in values)
+    set_rate = rate if has_rate > 0 else None
+    return Decision(max(1, int(steps)), stop > 0, set_rate, rewritten > 0, begun > 0, Consult(int(consult)))

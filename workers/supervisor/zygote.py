@@ -34,6 +34,8 @@ from workers.supervisor.lazy_imports import PLOTTING_AND_WRAPPERS, import_lazily
 
 IDLE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
+_LEFT_TO_THE_DRIVER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that ask a whole host to end. The zygote ends once it has no clients, so after the last checkpoint."""
 
 
 def main() -> None:
@@ -73,7 +75,8 @@ class Zygote:
         wake_write.setblocking(False)
         signal.set_wakeup_fd(wake_write.fileno())
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for signum in _LEFT_TO_THE_DRIVER:
+            signal.signal(signum, signal.SIG_IGN)
         preload()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(wake_read, selectors.EVENT_READ)
@@ -169,8 +172,9 @@ class Zygote:
             os.dup2(log, 1)
             os.dup2(log, 2)
             signal.set_wakeup_fd(-1)
-            for signum in (signal.SIGCHLD, signal.SIGINT):
+            for signum in (signal.SIGCHLD, *_LEFT_TO_THE_DRIVER):
                 signal.signal(signum, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _LEFT_TO_THE_DRIVER)
             self._listener.close()
             self._selector.close()
             for client in self._clients:

@@ -13,10 +13,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
-from jobs.api import Job
-from jobs.scripts.job import ScriptJob
+from jobs.api import Job, TaskContext
 from workers.failures import describe
 from workers.messages import Assignment, Printed
 from workers.modes.registry import traits
@@ -123,12 +123,9 @@ def _train(wire: Wire) -> None:
 
     job = _load_job(wire.assignment.settings)
     mode = make_mode(wire.assignment, job)
-    if isinstance(job, ScriptJob):
-        settings = wire.assignment.settings
-        job.begin_task(settings.seed, leads=mode.leads, apart=settings.files_apart)
-        if mode.leads:
-            send_output(wire.send, lambda: job.repeats)
-            job.says = lambda text: wire.send(Printed(f"regatta: {text}\n"))
+    _begin_task(wire, job, leads=mode.leads)
+    if mode.leads and job.shows_output:
+        send_output(wire.send, lambda: not job.shows_output)
     trainer = Trainer(wire.assignment, job, mode, wire.send)
     wire.on_stop = trainer.request_stop
     _release_address(wire)
@@ -143,7 +140,9 @@ def _train(wire: Wire) -> None:
 def _evaluate(wire: Wire) -> None:
     from workers.training.evaluator import Evaluator
 
-    evaluator = Evaluator(wire.assignment, _load_job(wire.assignment.settings))
+    job = _load_job(wire.assignment.settings)
+    _begin_task(wire, job)
+    evaluator = Evaluator(wire.assignment, job)
     evaluator.prepare()
     wire.send(Ready())
     for command in _commands(wire):
@@ -190,6 +189,19 @@ def _load_job(settings: ReplicaSettings) -> Job:
         job_class = load_job_class(settings.job, settings.directory)
         job = job_class(validate_params(job_class, settings.params))
     return guarded(job)
+
+
+def _begin_task(wire: Wire, job: Job, *, leads: bool = False) -> None:
+    settings = wire.assignment.settings
+    job.begin_task(
+        TaskContext(
+            Path(settings.directory),
+            settings.seed,
+            leads=leads,
+            files_apart=settings.files_apart,
+            tell=lambda text: wire.send(Printed(f"regatta: {text}\n")) if leads else None,
+        )
+    )
 
 
 if __name__ == "__main__":

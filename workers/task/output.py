@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
 from workers.messages import Printed
 
@@ -34,6 +34,13 @@ class Output(io.TextIOBase):
 
     def writable(self) -> bool:
         return True
+
+    def fileno(self) -> int:
+        return self._log.fileno()
+
+    def __getattr__(self, name: str) -> Any:
+        """`buffer`, `reconfigure` and the like are the log's: what goes past `write` is in the log only."""
+        return getattr(self._log, name)
 
 
 def send_output(send: Callable[[Printed], None], muted: Callable[[], bool]) -> None:

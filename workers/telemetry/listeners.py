@@ -14,6 +14,10 @@ from workers.session import SESSION_MARK
 _RAY = re.compile(r"[/\\](?:site|dist)-packages/ray/|^ray::|^ray\.|(?:^|/)(?:gcs_server|raylet)$")
 
 
+OURS = "regatta task"
+"""The name that is shown for Regatta's own processes."""
+
+
 @dataclass(frozen=True)
 class Listener:
     """One listening TCP socket."""
@@ -61,4 +65,4 @@ def _name(process: psutil.Process) -> str | None:
         return None
     if not process.name().startswith("python"):
         return str(process.name())
-    return ray_parts[0].rpartition("/")[2] if ray_parts else "regatta task"
+    return ray_parts[0].rpartition("/")[2] if ray_parts else OURS

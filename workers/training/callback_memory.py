@@ -17,8 +17,8 @@ from workers.snapshot import CallbackMemory
 if TYPE_CHECKING:
     import keras
 
-_SET_BY_KERAS = ("model", "_model", "params", "validation_data")
-"""Attributes that Keras sets on every callback whenever training begins."""
+_SET_BY_KERAS = ("model", "_model", "params", "validation_data", "append_header")
+"""Attributes that Keras sets whenever training begins; the last one is a CSVLogger's."""
 _MAX_DEPTH = 20
 
 
@@ -61,10 +61,20 @@ def recall(memory: CallbackMemory, callbacks: Sequence[keras.callbacks.Callback]
             for name, value in saved["attributes"].items():
                 if name not in _SET_BY_KERAS and not callable(getattr(callback, name, None)):
                     setattr(callback, name, _value(value, memory.arrays, 0))
+            _monitor_again(callback)
         names, rows = memory.document["logs"]["names"], memory.arrays[memory.document["logs"]["rows"]]
         return [dict(zip(names, row, strict=True)) for row in rows.tolist()]
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"the checkpoint's state of callbacks is not in Regatta's form: {error!r}") from None
+
+
+def _monitor_again(callback: keras.callbacks.Callback) -> None:
+    """Undo the sign that a monitoring callback of Keras 3 gave to its `min_delta` at its first use.
+
+    Its comparison, set at the same time, is a function and so not restored: both are set again at the next use.
+    """
+    if hasattr(callback, "monitor_op") and hasattr(callback, "min_delta") and callback.monitor_op is None:
+        callback.min_delta = abs(callback.min_delta)
 
 
 def _plain(value: Any, arrays: list[np.ndarray[Any, Any]], depth: int = 0) -> Any:

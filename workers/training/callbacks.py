@@ -9,10 +9,8 @@ step. See docs/callbacks.md and docs/adr/0004-callbacks.md.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 from jobs.api import Job
@@ -24,10 +22,12 @@ from workers.model.finalize import finalize
 from workers.model.learning_rate import learning_rate_variable
 from workers.model.logs import numbers
 from workers.model.process_state import kept
+from workers.model.step import SUM_OF_LOSSES
 from workers.modes.mode import Call, Consult, Decision
 from workers.session import say
 from workers.settings import ReplicaSettings
 from workers.snapshot import CallbackMemory, Snapshot
+from workers.training.callback_errors import naming_the_callback
 from workers.training.callback_memory import recall, remember
 from workers.training.callback_needs import (
     append_to_logs,
@@ -61,8 +61,7 @@ class Callbacks:
         self._steps: list[Mapping[str, float]] = []
         self._sums: dict[str, float] = {}
         self._logs: dict[str, float] = {}
-        self._epoch = 0
-        self._call = 0
+        self._epoch = self._call = 0
         self._begun = False
         """The batch hooks of the next call have begun."""
         self._steps_per_epoch = 1
@@ -82,7 +81,10 @@ class Callbacks:
 
     def memory(self) -> CallbackMemory | None:
         """Save the callbacks' state, for a leg that continues from here; None if they are never called."""
-        return remember(self._list.callbacks, self._steps) if self.consult else None
+        if not self.consult:
+            return None
+        taken = remember(self._list.callbacks, self._steps)
+        return replace(taken, document=taken.document | {"begun": self._begun, "epoch": self._epoch})
 
     def begin(self, total_steps: int) -> Decision:
         """Begin training, and an epoch unless one has begun already. All replicas start from the model's state."""
@@ -111,8 +113,12 @@ class Callbacks:
                 self._list.on_epoch_begin(self._epoch)
             else:  # the current epoch has begun already
                 self._log(recall(self._memory, self._list.callbacks))
+                self._begun = bool(self._memory.document.get("begun"))
+                if self._memory.document.get("epoch", self._epoch) < self._epoch:  # its run was stopped before its end
+                    self._epoch -= 1
+                    self._end_and_begin()
 
-        return replace(self._run(start, hooks), consult=self.consult)
+        return replace(self._run(start, hooks), consult=self.consult, begun=self._begun)
 
     def _undo_since(self, start: Snapshot) -> None:
         """Put the model back into the state of the checkpoint, which has all that callbacks did when the run began."""
@@ -125,23 +131,31 @@ class Callbacks:
         """Add what the steps of a call logged to the current epoch."""
         if self.consult:
             self._call = len(self._steps)
-            self._log([dict(zip(names, map(float, row), strict=True)) for row in call.logs])
+            rows = [dict(zip(names, map(float, row), strict=True)) for row in call.logs]
+            self._log([{name: value for name, value in row.items() if name != SUM_OF_LOSSES} for row in rows])
 
     def call_begins(self) -> Decision:
         """Run the hooks that precede the batches of the next call, on the state that the hooks before them left."""
         self._call = len(self._steps)
         return self._run(state.read(self._model) if self._needs_model else None, self._begin_batch, load=False)
 
-    def call_ended(self, snapshot: Callable[[], Snapshot]) -> Decision:
-        """Run the batch hooks for the latest call: once, with the index of its last batch, as Keras does."""
+    def call_ended(self, snapshot: Callable[[], Snapshot], *, begins: bool = False) -> Decision:
+        """Run the batch hooks for the latest call: once, with the index of its last batch, as Keras does.
+
+        `begins`: then those that precede the next call, unless a callback stops training. All replicas wait meanwhile,
+        once instead of twice.
+        """
 
         def hooks() -> None:
             if not self._begun:
                 self._begin_batch()
             self._begun = False
             self._list.on_train_batch_end(len(self._steps) - 1, self._means())
+            if begins and not self._model.stop_training:
+                self._call = len(self._steps)
+                self._begin_batch()
 
-        return self._run(snapshot() if self._needs_model else None, hooks)
+        return replace(self._run(snapshot() if self._needs_model else None, hooks), begun=self._begun)
 
     def _begin_batch(self) -> None:
         self._begun = True
@@ -149,13 +163,12 @@ class Callbacks:
 
     def epoch_ended(self, snapshot: Snapshot) -> Decision:
         """End the epoch, and begin the next one unless a callback stops training."""
+        return self._run(snapshot, self._end_and_begin)
 
-        def hooks() -> None:
-            self._end_epoch()
-            if not self._model.stop_training:
-                self._list.on_epoch_begin(self._epoch)
-
-        return self._run(snapshot, hooks)
+    def _end_and_begin(self) -> None:
+        self._end_epoch()
+        if not self._model.stop_training:
+            self._list.on_epoch_begin(self._epoch)
 
     def finish(self, snapshot: Snapshot) -> Decision:
         """End training, as `fit` does. An epoch that has begun ends with it, however few steps it had."""
@@ -183,7 +196,7 @@ class Callbacks:
         if snapshot is not None and load:
             state.load(self._model, snapshot)
         before = self._rate()
-        with _naming_the_callback(), kept("a callback"):
+        with naming_the_callback(), kept("a callback"):
             hooks()
         rate = self._rate()
         self.state = None
@@ -204,7 +217,7 @@ class Callbacks:
                 self._sums[name] = self._sums.get(name, 0.0) + value
 
     def _means(self) -> dict[str, float]:
-        """Means of what the steps of the epoch have logged so far."""
+        """Means of what the epoch's steps have logged."""
         return {name: total / len(self._steps) for name, total in self._sums.items()}
 
     def _validate(self) -> dict[str, float]:
@@ -235,16 +248,3 @@ def _is_equal(one: Snapshot, other: Snapshot, ignored: int | None) -> bool:
     pairs = list(zip(one.weights, other.weights, strict=True))
     pairs += [p for i, p in enumerate(zip(one.optimizer, other.optimizer, strict=True)) if i != ignored]
     return all(a.tobytes() == b.tobytes() for a, b in pairs)
-
-
-@contextmanager
-def _naming_the_callback() -> Iterator[None]:
-    """Add the name of the failing callback, found in the frames of Keras' list, to exceptions of a hook."""
-    try:
-        yield
-    except Exception as error:
-        for frame, _ in walk_tb(error.__traceback__):
-            if type(frame.f_locals.get("self")).__name__ == "CallbackList" and "callback" in frame.f_locals:
-                name, hook = type(frame.f_locals["callback"]).__name__, frame.f_code.co_name.lstrip("_")
-                error.add_note(f"Raised in {hook} of the callback {name}.")
-        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from workers.data.stream import first_batch, without_tuner
 from workers.errors import DataError, UnknownMetricError
 from workers.messages import Assignment
 from workers.model import state
-from workers.model.logs import numbers
+from workers.model.logs import numbers, reported
 from workers.model.step import make_model
 from workers.news import Evaluation, Stamp
 from workers.snapshot import Snapshot
@@ -58,9 +59,11 @@ class Evaluator:
         self._model = make_model(self._job, self._settings.seed, batch)
         names = self._evaluate(within=self._first_seconds)
         if metric is not None and metric not in names:
+            close = difflib.get_close_matches(metric, names, 1)
             raise UnknownMetricError(
                 f"target: this model's evaluation reports no {metric!r}; it reports {', '.join(sorted(names))}. "
-                "Name one of these, or add the metric in compile(metrics=[...])."
+                + (f"Did you mean {close[0]}? " if close else "")
+                + "Name one of these, or add the metric in compile(metrics=[...])."
             )
 
     def score(self, stamp: Stamp, snapshot: Snapshot) -> Evaluation:
@@ -75,7 +78,7 @@ class Evaluator:
     def _evaluate(self, within: float | None = None) -> dict[str, float]:
         callbacks = [] if within is None else [_deadline(within)]
         values = self._model.evaluate(self._dataset, callbacks=callbacks, return_dict=True, verbose=0)
-        return {f"val_{name}": value for name, value in numbers(values).items()}
+        return reported({f"val_{name}": value for name, value in numbers(values).items()})
 
 
 def _deadline(seconds: float) -> keras.callbacks.Callback:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from workers.messages import CALLBACKS, NOT_FINITE, PREEMPTED, RESIZED, ROLLBACK, VALIDATION, Leg, Start
+from workers.messages import CALLBACKS, NOT_FINITE, RESIZED, ROLLBACK, TO_BE_RESUMED, VALIDATION, Leg, Start
 from workers.model import state
 from workers.model.finalize import finalize, is_finalized
 from workers.model.learning_rate import learning_rate
@@ -48,13 +48,13 @@ class _LegRun:
         self._mode = trainer.mode
         self._leg = leg
         self._phases = Phases()
-        # Workers sleep before each single step.
-        sleeps = Profile.parse(leg.settings.straggler).sleeps
+        sleeps = Profile.parse(leg.settings.straggler).sleeps  # before each single step
         self._tuner = CallTuner(1 if sleeps else leg.settings.steps_per_call)
         self._callbacks: Callbacks | None = None
         """On the leader only; the other replicas follow its decisions."""
         self._weights: FiniteWeights | None = None
         """On the leader only, and if the leg is to end when they are not finite."""
+        self._lockstep = traits(leg.settings.mode).lockstep
         self._epochs: Epochs | None = None
         """Counted only if there are callbacks."""
 
@@ -71,22 +71,31 @@ class _LegRun:
             self._epochs = self._epochs or self._count_epochs()
         if consult >= Consult.BATCH_ENDS:
             self._tuner = CallTuner(self._leg.settings.steps_per_call or 1)
-        while mode.step < plan.total_steps and not decision.stop:
-            end = plan.total_steps if self._epochs is None else min(plan.total_steps, self._epochs.end)
-            if consult is Consult.BATCHES:  # as in `fit`, a batch that has begun is trained
+        stopping, begun = decision.stop, decision.begun
+        # As in `fit`, a batch that has begun is trained.
+        while mode.step < plan.total_steps and (begun or not (stopping and self._are_together)):
+            end = plan.total_steps if self._epochs is None else min(plan.total_steps, self._together(self._epochs.end))
+            if consult is Consult.BATCHES and not begun:
                 self._consult(lambda callbacks: callbacks.call_begins())
             stop = self._trainer.stop is not None or self._is_lost
             wish = Decision(steps=self._tuner.steps, stop=stop, consult=consult)
-            calls, decision = mode.advance(wish, min(next_snapshot, self._checkpoints.boundary, end), end)
-            decision = self._process(calls, consult, decision)
+            boundary = self._together(min(next_snapshot, self._checkpoints.boundary))
+            calls, decision = mode.advance(wish, min(boundary, end), end)
+            begins = consult is Consult.BATCHES and mode.step < min(next_snapshot, end) and not (stopping or stop)
+            decision = self._process(calls, consult, decision, begins=begins and self._lockstep)
+            stopping |= decision.stop
+            begun = decision.begun
+            if not self._are_together:
+                continue
             scored = next_snapshot <= mode.step < plan.total_steps
             if scored:
                 next_snapshot += every * math.ceil((mode.step + 1 - next_snapshot) / every)
-            if self._epochs and mode.step == self._epochs.end < plan.total_steps and not decision.stop:
+            while self._epochs and mode.step == self._together(self._epochs.end) < plan.total_steps and not stopping:
                 # The state before the callbacks is scored; training continues from the state after them.
                 self._snapshot(score=scored, keep=False)
                 scored = False
                 decision = self._consult(lambda callbacks: callbacks.epoch_ended(self._reports.state()))
+                stopping = decision.stop
                 self._epochs.number += 1
             if mode.step < plan.total_steps:
                 keep = self._checkpoints.due(mode.step)
@@ -94,19 +103,33 @@ class _LegRun:
                     # A checkpoint counts every update that is in its weights, so nothing may be in flight while it is
                     # taken. A snapshot that is only scored may be read while workers continue.
                     decision = self._process(mode.drain(), consult, decision)
+                    stopping |= decision.stop
                 self._snapshot(score=scored, keep=keep)
         self._end(plan)
 
-    def _process(self, calls: Sequence[Call], consult: Consult, decision: Decision) -> Decision:
-        """Report completed calls and run batch hooks; returns the decision that holds from now on."""
+    def _process(
+        self, calls: Sequence[Call], consult: Consult, decision: Decision, *, begins: bool = False
+    ) -> Decision:
+        """Report completed calls and run batch hooks; returns the decision that holds from now on.
+
+        `begins`: another call follows at once, whose hooks may run as well.
+        """
         for call in calls:
             self._report(call)
             self._tuner.observe(len(call.steps), call.ended - call.started)
             if consult >= Consult.CALLS:
-                decision = self._consult(lambda callbacks: callbacks.call_ended(self._reports.state))
+                decision = self._consult(lambda own: own.call_ended(self._reports.state, begins=begins))
         if self._weights is not None and calls:
             self._weights.observe(calls, self._reports.state)
         return decision
+
+    def _together(self, step: int) -> int:
+        """The first step from `step` on after which all replicas have one state."""
+        return step + -step % self._mode.round_steps
+
+    @property
+    def _are_together(self) -> bool:
+        return self._mode.step % self._mode.round_steps == 0
 
     @property
     def _is_lost(self) -> bool:
@@ -123,13 +146,14 @@ class _LegRun:
         plan = self._plan()
         every, seconds = (settings.checkpoint_every, settings.checkpoint_seconds) if leg.checkpoints else (None, None)
         self._checkpoints = CheckpointSchedule(every, seconds or None, start.step, plan.global_batch)
+        if mode.leads:
+            self._folder = trainer.job.run_directory = run_folder(leg.directory)
         self._model = initial_model(trainer.job, settings)
         mode.scale_schedule(start.schedule_scale)
         mode.begin(resume(self._model, start, self._start_snapshot), settings.seed)
         if mode.leads and leg.stops_if_not_finite:
             self._weights = FiniteWeights([variable.trainable for variable in state.state_variables(mode.model)])
         if mode.leads:
-            self._folder = trainer.job.run_directory = run_folder(leg.directory)
             self._callbacks = Callbacks(trainer.job, self._model, settings)
             if self._callbacks.consult:
                 self._epochs = self._count_epochs()
@@ -181,7 +205,7 @@ class _LegRun:
             self._trainer.send(Deciding(self._leg.run_id, begins=False))
 
     def _report(self, call: Call) -> None:
-        self._reports.call(call, together=traits(self._leg.settings.mode).lockstep)
+        self._reports.call(call, together=self._lockstep)
         if self._callbacks is not None:
             self._callbacks.add_logs(call, self._mode.log_names)
 
@@ -197,7 +221,7 @@ class _LegRun:
             self._report(call)
         self._reports.flush()
         stop = self._trainer.stop if mode.step < plan.total_steps else None
-        continues = stop in (PREEMPTED, RESIZED)
+        continues = stop in (*TO_BE_RESUMED, RESIZED)
         keeps = self._leg.checkpoints is not None and self._trainer.stop != ROLLBACK
         changes = self._epochs is not None or is_finalized(mode.model)
         # Taken before `on_train_end`, because a run that continues from this checkpoint has not reached its end.

@@ -9,6 +9,8 @@ import numpy as np
 
 from workers.messages import CHECKPOINT, Leg
 from workers.model import state
+from workers.model.learning_rate import learning_rate
+from workers.model.logs import reported_names
 from workers.model.optimizers import iterations
 from workers.modes.mode import Call, Mode, Phases
 from workers.news import CallTiming, LegFinished, Stamp, StepBatch
@@ -17,6 +19,9 @@ from workers.training.progress import Progress
 from workers.training.timing import CallTimer, LegClock
 from workers.training.trainer import Send
 from workers.wire import SnapshotTaken
+
+RATE_SECONDS = 0.25
+"""Seconds between two looks at the learning rate, which asynchronous modes keep on another process."""
 
 
 class LegReports:
@@ -30,6 +35,8 @@ class LegReports:
         self._phases = phases
         self._send = send
         self._timer = CallTimer(leg.run_id, clock)
+        self._rate: float | None = None
+        self._rate_read_at = 0.0
 
     def call(self, call: Call, *, together: bool) -> None:
         """Report one call. `together`: all workers took its steps."""
@@ -37,8 +44,15 @@ class LegReports:
         self._progress.add_steps(None if together else call.worker, len(call.steps))
         if self._mode.leads and len(call.steps):
             batch = step_batch(self._leg.run_id, call, self._mode.log_names, self._clock.origin)
-            self._send(replace(batch, spent=dict(self._clock.spent.seconds)))
+            rate = self._current_rate()
+            self._send(replace(batch, learning_rate=rate, spent=dict(self._clock.spent.seconds)))
         self._timings(self._timer.add(call))
+
+    def _current_rate(self) -> float:
+        """The learning rate, as of at most a quarter of a second ago."""
+        if self._rate is None or self._clock.seconds - self._rate_read_at >= RATE_SECONDS:
+            self._rate, self._rate_read_at = learning_rate(self._mode.model), self._clock.seconds
+        return self._rate
 
     def flush(self) -> None:
         """Report the timings that are not reported yet."""
@@ -101,5 +115,5 @@ def step_batch(run_id: str, call: Call, names: Sequence[str], start: float) -> S
         losses=call.logs[:, 0],
         staleness=call.staleness,
         seconds=call.ended - call.started,
-        logs={name: float(mean) for name, mean in zip(names, means, strict=True)},
+        logs=dict(zip(reported_names(tuple(names)), map(float, means), strict=True)),
     )

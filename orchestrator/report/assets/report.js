@@ -28,14 +28,26 @@
     return out;
   }
 
+  // The figure with its axis of values in the scale that the reader chose: "log", "linear" or null for its own.
+  function scaled(layout, scale) {
+    const own = layout.yaxis.type === "log" ? "log" : "linear";
+    if (!scale || scale === own) return layout;
+    const { range, tickmode, tickvals, ticktext, ...axis } = layout.yaxis;
+    return { ...layout, yaxis: { ...axis, type: scale, autorange: true } };
+  }
+
   const charts = [];
   for (const div of document.querySelectorAll(".chart")) {
     const figures = JSON.parse(document.getElementById(div.dataset.figures).textContent);
     const groups = [...div.closest("figure").querySelectorAll(".switch")];
+    const log = div.closest("figure").querySelector(".scale button");
+    let scale = null;
     const chosen = () => groups.map((g) => g.querySelector("[aria-pressed=true]").dataset.key).join("|");
     const draw = () => {
       const figure = figures[chosen()];
-      return Plotly.react(div, structuredClone(figure.data), themed(figure.layout), {
+      const layout = scaled(figure.layout, scale);
+      if (log) log.setAttribute("aria-pressed", String(layout.yaxis.type === "log"));
+      return Plotly.react(div, structuredClone(figure.data), themed(layout), {
         displayModeBar: false, responsive: true, showLink: false, plotlyServerURL: "",
       });
     };
@@ -47,7 +59,56 @@
         draw();
       });
     }
+    if (log) {
+      log.addEventListener("click", () => {
+        scale = log.getAttribute("aria-pressed") === "true" ? "linear" : "log";
+        draw();
+      });
+    }
     charts.push(draw);
+  }
+
+  // The number that a cell begins with, in seconds where it is a time; text sorts after numbers.
+  const units = { ms: 0.001, s: 1, min: 60, h: 3600 };
+  function value(cell) {
+    const [, digits, unit] = cell.innerText.trim().match(/^(-?[\d,.]+(?:e[-+]?\d+)?)\s*(ms|s|min|h)?/) || [];
+    return digits === undefined ? null : parseFloat(digits.replaceAll(",", "")) * (units[unit] || 1);
+  }
+  function compare(a, b) {
+    const [x, y] = [value(a), value(b)];
+    if (x !== null && y !== null) return x - y;
+    if (x === null && y === null) return a.innerText.localeCompare(b.innerText);
+    return x === null ? 1 : -1;
+  }
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const down = head.getAttribute("aria-sort") === "ascending";
+        for (const other of heads) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const rows = [...table.tBodies[0].rows].sort((a, b) => compare(a.cells[column], b.cells[column]));
+        table.tBodies[0].append(...(down ? rows.reverse() : rows));
+      });
+    });
+  }
+
+  for (const button of document.querySelectorAll("button.copy")) {
+    button.addEventListener("click", async () => {
+      const lines = button.parentElement.querySelector("code");
+      try {
+        await navigator.clipboard.writeText(lines.textContent);
+      } catch { // a page opened as a file has no clipboard of its own
+        getSelection().selectAllChildren(lines);
+        document.execCommand("copy");
+      }
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    });
   }
 
   const toggle = document.getElementById("theme");

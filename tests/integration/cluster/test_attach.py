@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from tests.conftest import regatta
 from tests.integration.processes import as_another_user
 from tests.integration.ray_nodes import REGATTA, Head
+from tests.integration.scripts.test_unchanged_scripts import SCRIPTS, printed
 from tests.marked import slow
 
 JOB = """
@@ -64,6 +66,18 @@ def test_every_mode_trains_there(head: Head, folder: Path, how: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_script_trains_there_and_goes_on(head: Head, tmp_path: Path) -> None:
+    """With the module beside it; what it writes and prints comes from the leader."""
+    for name in ("images.py", "images_model.py"):
+        shutil.copy(SCRIPTS / name, tmp_path)
+    done = call(head, tmp_path, "run", "images.py", "--address", head.gcs, "--out", "out", "--", "--epochs", "2")
+    assert done.returncode == 0, done.stderr
+    assert printed(done.stdout, "scores").keys() == printed(done.stdout, "best").keys() == {"accuracy", "loss"}
+    assert len(printed(done.stdout, "history")["val_loss"]) == 2
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["steps"] == 40
+
+
+@pytest.mark.slow
 def test_the_users_traceback_has_the_users_paths(head: Head, folder: Path) -> None:
     done = call(head, folder, "run", "mine.py:Fails", "--address", head.gcs)
     assert done.returncode == 3, done.stderr
@@ -110,7 +124,7 @@ def test_another_users_cluster(head: Head, folder: Path) -> None:
     """Ray would abort the process with a C++ stack."""
     done = subprocess.run(
         [*as_another_user(), *REGATTA, "run", "digits", "--address", head.gcs, "--out", "/tmp/none/out"],
-        cwd="/", env=os.environ | dict(head.env), capture_output=True, text=True, check=False, timeout=120,
+        cwd="/", env=os.environ | dict(head.env), capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 4, done.stderr
     assert "do not accept the user with id 12345. Attach with --address ray://" in done.stderr

@@ -66,7 +66,7 @@ def test_no_port_or_file_of_ray_lets_anybody_in(tmp_path: Path, mode: str) -> No
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

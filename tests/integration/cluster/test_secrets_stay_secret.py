@@ -105,3 +105,46 @@ def test_neither_does_one_before_anything_starts(cli: Any, tmp_path: Path) -> No
     assert missing.returncode == 2
     assert "env_secrets: the environment variable ELSEWHERE is not set" in missing.stderr
     assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"mine.py"}
+
+
+PARAMS = """
+import os
+
+from jobs.api import Job
+from pydantic import BaseModel, field_validator
+
+SECRET = os.environ["CANARY"]
+
+
+class Leaky(Job):
+    class Params(BaseModel):
+        auth: str = "Bearer " + SECRET
+
+
+class Checked(Job):
+    class Params(BaseModel):
+        auth: str = "none"
+
+        @field_validator("auth")
+        @classmethod
+        def _is_ours(cls, value):
+            raise ValueError(f"{value} is not {SECRET}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ("Leaky", "params.auth: it contains a secret"),
+        ("Checked", "params.auth: 'given' is not allowed: given is not [secret CANARY]"),
+    ],
+)
+def test_neither_do_params_and_what_their_validators_say(cli: Any, tmp_path: Path, job: str, words: str) -> None:
+    """A param is written to spec.yaml, to TensorBoard and to reports."""
+    (tmp_path / "mine.py").write_text(PARAMS)
+    given = ("--set", "auth=given") if job == "Checked" else ()
+    done = cli("plan", f"mine.py:{job}", "--env-secret", "CANARY", *given, CANARY=CANARY)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert CANARY not in done.stdout + done.stderr
+    assert done.stderr.count("\n") == 1

@@ -78,9 +78,9 @@ def test_the_command_tells_the_shares_and_the_comparison_has_all(cli: Any, tmp_p
         "--seeds",
         "1",
         "--samples",
-        "9600",
+        "6400",
         "--straggler",
-        SLOW,
+        SLOW.replace("step=0.01", "step=0.04"),  # so that the sleeps outweigh what a busy machine adds
         "--out",
         "c",
         "--json",

@@ -94,3 +94,21 @@ def test_kerass_own_callbacks_that_need_not_are_left_fast(
 
     made = user_made(name) if name in ("begin", "end") else getattr(keras.callbacks, name)(**arguments)
     assert how_often(made) is expected
+
+
+@pytest.mark.parametrize("workers", [2, slow(1)])
+def test_a_run_that_is_continued_counts_no_batch_twice(workers: int, tmp_path: Path) -> None:
+    """The hooks that precede a batch may have run already when the checkpoint is taken."""
+    run: dict[str, Any] = {
+        "mode": "sync",
+        "workers": workers,
+        "batch_size": BATCH,
+        "samples": 200 * BATCH * workers,
+        "params": {"set": "warm_up"},
+        "folder": tmp_path,
+    }
+    first = train("batchwise.py:Batchwise", attempt=1, preempted_at=9, **run)[0]
+    assert first.ended is not None
+    assert 9 <= first.ended.finished.steps < 200
+    train("batchwise.py:Batchwise", attempt=2, **run)
+    assert (tmp_path / "notes.txt").read_text() == "200 batches\n"

@@ -72,7 +72,7 @@ def test_a_contest_that_callbacks_reverse_names_the_right_winner(tmp_path: Path)
             "directory": str(JOBS), "out": str(tmp_path / "run"), "backend": "local", "batch_size": 16,
             "samples": 4 * ROWS, "seeds": 5, "steps_per_call": 8,
             "variants": {
-                "pauses": {"mode": "sync", "params.pause": 1.0},
+                "pauses": {"mode": "sync", "params.pause": 2.0},
                 "plods": {"mode": "sync", "params.pause": 0.0, "straggler": "persistent:worker=0,factor=2,step=0.02"},
             },
         },

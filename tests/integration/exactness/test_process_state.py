@@ -34,7 +34,7 @@ def plain_fit(does: str, batch: int, folder: Path) -> list[np.ndarray]:
     """`fit` in a process of its own, which may be spoilt; returns the final weights."""
     saved = folder / "fit.npz"
     command = [sys.executable, "-c", FIT, str(JOBS), does, str(batch), str(saved)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     with np.load(saved) as arrays:
         return list(arrays.values())

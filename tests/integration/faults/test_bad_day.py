@@ -67,7 +67,7 @@ def full_output(folder: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("begin", [closed_pipe, slow(closed_terminal), slow(full_output)])
 def test_unwritable_output_costs_no_run(tmp_path: Path, begin: Callable[[Path], subprocess.Popen[str]]) -> None:
-    out, _ = begin(tmp_path).communicate(timeout=120)
+    out, _ = begin(tmp_path).communicate(timeout=300)
     assert json.loads(out)["status"] == "succeeded"
     assert result_of(tmp_path)["status"] == "succeeded"
 
@@ -127,7 +127,7 @@ def test_a_disk_that_stays_full(small_disk: Path, mode: str) -> None:
     )  # fmt: skip
     wait_for(small_disk / "run", process, steps_taken)
     fill(small_disk)
-    out, text = process.communicate(timeout=120)
+    out, text = process.communicate(timeout=300)
     assert process.returncode == 0, text
     printed = json.loads(out)
     assert (printed["status"], printed["samples"]) == ("succeeded", 64_000)
@@ -175,7 +175,7 @@ def test_too_few_processes(tmp_path: Path, backend: str, limit: int) -> None:
     command = [*as_another_user(f"--nproc={limit}"), *COMMAND[:-1], backend, "--out", str(folder / "run")]
     done = subprocess.run(
         command, cwd=folder, env=os.environ | {"HOME": str(folder), "TMPDIR": "/tmp"}, capture_output=True, text=True,
-        check=False, timeout=120,
+        check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "tasks need at least 240 more. Raise the limit" in done.stderr

@@ -74,6 +74,6 @@ def test_a_forked_replica_uses_what_the_zygote_left_for_later(use: str, tmp_path
     script, made = tmp_path / "script.py", tmp_path / "made.png"
     script.write_text(PROBE + USES[use] + "\nos._exit(0)")  # in a file: AutoGraph reads the source
     command = [sys.executable, "-P", str(script), str(made)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert made.stat().st_size > 0

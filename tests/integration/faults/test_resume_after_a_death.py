@@ -15,8 +15,8 @@ import pytest
 
 from orchestrator.control.coordinator import Tick
 from orchestrator.errors import UsageError
-from orchestrator.runs.execution import NullWatcher
 from orchestrator.runs.resume import plan_resume
+from orchestrator.runs.watcher import NullWatcher
 from orchestrator.store.directory import RunStore
 from orchestrator.store.folders import load_result
 from tests.integration.recorded_runs import Launched, rows

@@ -29,6 +29,7 @@ def seconds(run: Trained) -> float:
     return run.ended.finished.seconds
 
 
+@pytest.mark.slow
 def test_the_sum_of_the_slowest_draws_predicts_the_time_of_sync() -> None:
     profile = "lognormal:sigma=0.5,step=0.05"
     predicted = sleeps(profile, seed=0, workers=2, steps=STEPS).max(axis=1).sum()

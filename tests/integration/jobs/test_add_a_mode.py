@@ -50,7 +50,7 @@ def test_a_mode_is_one_file_and_one_row(packages: Path, tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": str(packages)},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=300,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr

@@ -28,9 +28,10 @@ def test_a_job_that_does_not_fit_is_a_mistake_in_the_spec(job: str, words: str) 
 
 def test_a_metric_that_is_not_reported_is_named_with_those_that_are() -> None:
     with pytest.raises(Broken) as broken:
-        train("exact.py", **SHORT, target="val_acuracy>=0.5")
+        train("exact.py", **SHORT, target="val_mea<=0.5")
     assert broken.value.cause.kind is FailureKind.SPEC
-    assert "val_acuracy" in broken.value.cause.summary
+    assert "'val_mea'" in broken.value.cause.summary
+    assert "Did you mean val_mae?" in broken.value.cause.summary
     assert "val_loss, val_mae" in broken.value.cause.summary
 
 

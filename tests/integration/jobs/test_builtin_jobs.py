@@ -219,5 +219,5 @@ np.testing.assert_allclose(one, two, rtol=1e-5)
 def test_two_stage_on_two_devices_and_linear_on_two_replicas() -> None:
     """Runs in a process of its own, because logical devices can only be made before TensorFlow starts."""
     command = [sys.executable, "-c", TWO_DEVICES]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2_000:]

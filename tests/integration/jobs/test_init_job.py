@@ -27,7 +27,7 @@ print(json.dumps(model.evaluate(job.eval_dataset(context), verbose=0, return_dic
 def test_the_target_is_reached_in_half_the_budget(tmp_path: Path) -> None:
     write_job(tmp_path / "boats.py")
     child = subprocess.run(
-        [sys.executable, "-c", TRAIN], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", TRAIN], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
     assert child.returncode == 0, child.stderr
     assert json.loads(child.stdout.splitlines()[-1])["accuracy"] > 0.9

@@ -48,6 +48,19 @@ def many(job):
     ]
 
 
+def epochs(job):
+    """Notes of every epoch's end, with what it logged; a rate that falls with each."""
+    import keras
+
+    noting = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: note(job, "begin"),
+        on_epoch_begin=lambda epoch, logs: note(job, f"start {epoch}"),
+        on_epoch_end=lambda epoch, logs: note(job, f"epoch {epoch} {logs['loss']:.5f} {logs['val_loss']:.5f}"),
+        on_train_end=lambda logs: note(job, "end"),
+    )
+    return [keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=1, min_delta=10.0), noting]
+
+
 def early(job):
     import keras
 

@@ -10,6 +10,7 @@ class Exact(Job):
         units: int = 32
         schedule: bool = False
         rows: int = 4096
+        sgd: bool = False
 
     def build_model(self):
         import keras
@@ -20,7 +21,8 @@ class Exact(Job):
         model = keras.Sequential(
             [keras.Input((16,)), keras.layers.Dense(self.params.units, activation="tanh"), keras.layers.Dense(1)]
         )
-        model.compile(optimizer=keras.optimizers.Adam(rate), loss="mse", metrics=["mae"])
+        optimizer = keras.optimizers.SGD(rate) if self.params.sgd else keras.optimizers.Adam(rate)
+        model.compile(optimizer=optimizer, loss="mse", metrics=["mae"])
         return model
 
     def _arrays(self):

@@ -124,7 +124,29 @@ def two_tables(kind):
     return keras.Model(ids, keras.layers.Dense(1)(keras.layers.multiply(pooled)))
 
 
+def both_ways(kind):
+    """A table looked up by word, and by distinct word."""
+    import keras
+    import tensorflow as tf
+
+    class Both(keras.layers.Layer):
+        def build(self, shape):
+            self.table = self.add_weight(shape=(20, 4), name="table")
+
+        def call(self, ids):
+            table = self.table.value
+            distinct, positions = tf.unique(tf.reshape(ids, [-1]))
+            other = tf.reshape(tf.gather(tf.gather(table, distinct), positions), [-1, 6, 4])
+            return tf.reduce_mean(tf.gather(table, ids), 1) + tf.reduce_mean(other, 1)
+
+        def compute_output_shape(self, shape):
+            return (shape[0], 4)
+
+    return keras.Sequential([keras.Input((6,), dtype="int32"), Both(), keras.layers.Dense(1)])
+
+
 MODELS = {
+    "both_ways": both_ways,
     "shared_table": shared_table,
     "each_row_once": each_row_once,
     "varying_each_once": each_row_once,

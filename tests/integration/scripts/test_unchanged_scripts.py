@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 SCRIPTS = Path(__file__).parent.parent / "scripts_under_test"
@@ -77,26 +78,44 @@ def test_a_script_that_does_not_come_to_fit_is_explained_before_anything_starts(
 
 
 @pytest.mark.slow
-def test_each_variant_of_a_comparison_has_files_of_its_own(cli: Any, scripts: Path) -> None:
-    before = sorted(path.name for path in scripts.iterdir())
+def test_the_last_of_several_fits_is_judged_and_each_run_has_files_of_its_own(cli: Any, scripts: Path) -> None:
+    """In `run`, files are where the script is run; in `compare`, nothing of the user's is touched."""
+    np.save(scripts / "rows.npy", np.random.default_rng(0).normal(size=(640, 8)).astype("float32"))
+    alone = plain("two_fits.py", cwd=scripts)
+    (scripts / "out" / "tuned.keras").unlink()
+    (scripts / "lines.txt").write_text("mine\n")
+    before = {path: path.read_bytes() for path in scripts.rglob("*") if path.is_file()}
     ran = cli(
-        "compare", "images.py", "--backend", "local", "--seeds", "1", "--out", "contest", cwd=scripts, timeout=900
+        "compare", "two_fits.py", "--backend", "local", "--seeds", "2", "--out", "contest", cwd=scripts, timeout=900
     )
     assert ran.returncode == 0, ran.stderr
-    found = {path.name for path in scripts.iterdir()} - {"contest", "__pycache__"}
-    assert sorted(found) == [name for name in before if name != "__pycache__"]
-    assert len(list(scripts.glob("contest/runs/*/best.keras"))) == 3  # single, sync, async
+    assert "two_fits.py calls fit 2 times: the last is trained" in ran.stderr
+    after = {path for path in scripts.rglob("*") if path.is_file() and not {"contest", "__pycache__"} & {*path.parts}}
+    assert {path: path.read_bytes() for path in after} == before
+    runs = sorted((scripts / "contest" / "runs").iterdir())
+    assert len(runs) == 6
+    for run in runs:
+        assert {path.name for path in run.rglob("out/*")} == {"head.keras", "tuned.keras"}, run
+        assert (run / "lines.txt").read_text() == "mine\n1\n2\n"
+        assert json.loads((run / "result.json").read_text())["steps"] == 40
+        assert len(json.loads((run / "files" / "result.json").read_text())) == 2
 
-
-@pytest.mark.slow
-def test_one_of_several_fits_is_trained_and_the_others_by_keras(cli: Any, scripts: Path) -> None:
-    alone = plain("two_fits.py", cwd=scripts)
-    ran = cli("run", "two_fits.py", "--backend", "local", "--fit", "2", cwd=scripts, timeout=500)
+    ran = cli("run", "two_fits.py", "--backend", "local", "--workers", "2", cwd=scripts, timeout=500)
     assert ran.returncode == 0, ran.stderr
     for what in ("first", "second"):
         for name, values in printed(alone, what).items():
             assert printed(ran.stdout, what)[name] == pytest.approx(values, rel=1e-5), (what, name)
-    assert "fit 1 (two_fits.py:16) is trained by Keras in one process" in ran.stdout
+    assert "fit 1 (two_fits.py:28) is trained by Keras in one process, because fit 2 is this run's" in ran.stdout
+    assert (scripts / "lines.txt").read_text() == "mine\n1\n2\n"
+    assert (scripts / "out" / "tuned.keras").is_file()
+
+
+def test_a_folder_above_the_users_takes_all_writes(tmp_path: Path) -> None:
+    written = plain(str(SCRIPTS / "many_files.py"), str(tmp_path), str(tmp_path / "runs" / "one"), cwd=tmp_path)
+    assert " best.keras " in written
+    assert " data/deep/absolute.txt " in written
+    assert " files/result.json " in written
+    assert " late.txt " in written
 
 
 def test_the_timeout_counts_before_fit(cli: Any, tmp_path: Path) -> None:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest.importorskip("mlflow", reason="the extra `mlflow` is not installed")
-pytest.importorskip("sqlalchemy", reason="the extra `mlflow` is not installed")
-
 from orchestrator.errors import UsageError
 from orchestrator.results import RunResult
-from orchestrator.runs.execution import NullWatcher
 from orchestrator.runs.runner import Runner
+from orchestrator.runs.watcher import NullWatcher
 from orchestrator.sinks.fanout import check_sinks
-from orchestrator.sinks.mlflow import connect
+from orchestrator.sinks.mlflow_client import connect
 from orchestrator.spec.run import RunSpec
 from tests.made import in_order, status
 from tests.unit.runs.test_recorder import W0, batch, ended, evaluation, host
@@ -92,23 +88,8 @@ def test_a_deleted_experiment_is_said(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/x.db"
     client, experiment = connect(uri)
     client.delete_experiment(experiment)
-    with pytest.raises(UsageError, match="'regatta' is deleted; restore it"):
-        connect(uri)
-
-
-def test_a_server_that_goes_away_costs_no_result(
-    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    from mlflow import MlflowClient
-
-    def refuse(*_: object, **__: object) -> None:
-        raise ConnectionError("gone")
-
-    monkeypatch.setattr(MlflowClient, "create_run", refuse)
-    with caplog.at_level(logging.WARNING, "regatta"):
-        assert a_run(uri, tmp_path, "sync").status == "succeeded"
-    assert "MLflow failed: ConnectionError: gone" in caplog.text
-    assert (tmp_path / "result.json").is_file()
+    with pytest.raises(UsageError, match=r"^mlflow: .*'regatta' is deleted; restore it"):
+        check_sinks(RunSpec.make({"job": "digits", "mlflow": uri}))
 
 
 NAMES = {
@@ -120,12 +101,14 @@ NAMES = {
     "line\nbreak\x1b": "evaluation/line_break_",
     "m" * 400: ("evaluation/" + "m" * 400)[:250],
     "<script>": "evaluation/_script_",
+    "top-5 (#)": "evaluation/top-5 ____2",  # and not the history of the first
 }
 
 
 def test_metrics_of_any_name_arrive(uri: str, tmp_path: Path) -> None:
-    a_run(uri, tmp_path, "sync", **dict.fromkeys(NAMES, 0.25))
+    scores = {name: 0.25 + number for number, name in enumerate(NAMES)}
+    a_run(uri, tmp_path, "sync", **scores)
     client, experiment = connect(uri)
     run = client.search_runs([experiment], order_by=["start_time DESC"])[0]
-    assert {name: run.data.metrics.get(name) for name in NAMES.values()} == dict.fromkeys(NAMES.values(), 0.25)
+    assert {name: run.data.metrics.get(NAMES[name]) for name in NAMES} == scores
     assert run.info.status == "FINISHED"

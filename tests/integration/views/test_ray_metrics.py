@@ -44,7 +44,7 @@ for mode in ("sync", "async"):
         HostSample(1.0, 50.0, 1000, 1.0, 1.0, 10.0, 20.0, None, None, (gpu,)))))
     sink.add_finding(Finding(kind="nan", symptom="x", action="rolled back to step 5"))
 port = ray.nodes()[0]["MetricsExportPort"]
-deadline = time.monotonic() + 60
+deadline = time.monotonic() + 300
 while time.monotonic() < deadline:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         lines = [line for line in answer.read().decode().splitlines() if line.startswith("ray_regatta_")]
@@ -63,7 +63,7 @@ def scraped() -> tuple[str, ...]:
         env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=300,
         check=False,
     )
     assert child.returncode == 0, child.stderr[-3000:]

@@ -14,7 +14,18 @@ from tests.integration.chromium_pipe import Chromium
 from tests.unit.stored_runs import store_run
 
 HOSTILE = "<img src=http://evil.example/x onerror='window.hacked=1'><a href=http://evil.example>x</a>"
-SECTIONS = ("verdict", "glance", "learning", "time", "utilisation", "staleness", "stability", "runs", "repeat")
+SECTIONS = (
+    "verdict",
+    "glance",
+    "conditions",
+    "learning",
+    "time",
+    "utilisation",
+    "staleness",
+    "stability",
+    "runs",
+    "repeat",
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +72,12 @@ def hostile_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_report_is_drawn_and_readable(browser: Chromium, report: Path, width: int, theme: str) -> None:
-    assert report.stat().st_size < 6_000_000
+    assert report.stat().st_size < 1_500_000
     browser.open(report, width, theme=theme)
     assert browser.complaints == []
     assert browser.requests == []
 
-    assert browser.evaluate("document.querySelectorAll('.chart').length") == 6
+    assert browser.evaluate("document.querySelectorAll('.chart').length") == 7
     drawn = browser.evaluate(
         "[...document.querySelectorAll('.chart')].map(c => [c.id, c.querySelectorAll("
         "'.scatterlayer path, .barlayer path').length, c.querySelector('.main-svg')?.clientWidth])"
@@ -120,7 +131,7 @@ def test_charts_can_be_switched(browser: Chromium, report: Path) -> None:
     title = "document.querySelector('#chart-evaluation .xtitle').textContent"
     values = "document.querySelector('#chart-evaluation .ytitle').textContent"
     assert (browser.evaluate(title), browser.evaluate(values)) == ("elapsed seconds", "val_accuracy")
-    buttons = "[...document.querySelectorAll('#learning figure:last-of-type button')]"
+    buttons = "[...document.querySelectorAll('#learning figure:nth-of-type(2) button')]"
     press = buttons + ".find(b => b.innerText === '{}').click()"
     browser.evaluate(press.format("Samples"))
     browser.evaluate(press.format("val_loss"))
@@ -131,11 +142,73 @@ def test_charts_can_be_switched(browser: Chromium, report: Path) -> None:
     assert browser.complaints == []
 
 
+def test_values_can_be_shown_on_a_logarithmic_axis(browser: Chromium, report: Path) -> None:
+    browser.open(report, 1280)
+    kind = "document.querySelector('#chart-{}').layout.yaxis.type"
+    log = "document.querySelector('#chart-{}').closest('figure').querySelector('.scale button')"
+    pressed = log + ".getAttribute('aria-pressed')"
+    for chart, own, other in (("training-loss", "log", "linear"), ("evaluation", "linear", "log")):
+        for expected in (own, other, own):
+            browser.settle()
+            assert (browser.evaluate(kind.format(chart)) or "linear") == expected
+            assert browser.evaluate(pressed.format(chart)) == str(expected == "log").lower()
+            browser.evaluate(log.format(chart) + ".click()")
+    assert browser.complaints == []
+
+
+def test_tables_sort_by_number(browser: Chromium, report: Path) -> None:
+    browser.open(report, 1280)
+    title = "[...document.querySelectorAll('#runs th')].find(h => h.innerText.trim().startsWith('to target'))"
+    column = "[...document.querySelectorAll('#runs tbody tr')].map(r => parseFloat(r.cells[3].innerText))"
+    as_made = browser.evaluate(column)
+    assert as_made != sorted(as_made)
+    for order in ("ascending", "descending"):
+        browser.evaluate(title + ".querySelector('button').click()")
+        assert browser.evaluate(title + ".getAttribute('aria-sort')") == order
+        assert browser.evaluate(column) == sorted(as_made, reverse=order == "descending")
+    assert browser.complaints == []
+
+
+def test_the_spec_can_be_copied(browser: Chromium, report: Path) -> None:
+    browser.open(report, 1280)
+    browser.evaluate("document.addEventListener('copy', () => { window.copied = String(getSelection()) })")
+    browser.evaluate("navigator.clipboard && (navigator.clipboard.writeText = async (t) => { window.copied = t })")
+    browser.evaluate("document.querySelector('#repeat .copy').click()")
+    browser.settle()
+    assert browser.evaluate("document.querySelector('#repeat .copy').innerText") == "Copied"
+    assert "job: simulated" in browser.evaluate("window.copied")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_clipped_and_nothing_overlaps(browser: Chromium, report: Path, width: int) -> None:
+    browser.open(report, width)
+    clipped = (
+        "[...document.querySelectorAll('h1,h2,h3,p,li,dt,dd,th,td,summary,button,figcaption')]"
+        ".filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1).map(e => e.outerHTML.slice(0, 120))"
+    )
+    assert browser.evaluate(clipped) == []
+    overlapping = (
+        "[...document.querySelectorAll('main > *, section > *, .chart-head > *, nav > *')].flatMap(e => {"
+        "  const next = e.nextElementSibling; if (!next) return [];"
+        "  const a = e.getBoundingClientRect(), b = next.getBoundingClientRect();"
+        "  return a.width && b.width && a.right > b.left + 1 && b.right > a.left + 1 && a.bottom > b.top + 1"
+        "    && b.bottom > a.top + 1 ? [e.outerHTML.slice(0, 80) + next.outerHTML.slice(0, 80)] : [] })"
+    )
+    assert browser.evaluate(overlapping) == []
+    # What scrolls can be reached by keyboard.
+    assert browser.evaluate("[...document.querySelectorAll('pre, .scroll')].every(e => e.tabIndex === 0)")
+
+
 def test_no_name_is_obeyed(browser: Chromium, hostile_report: Path) -> None:
     for width in (390, 1280):
         browser.open(hostile_report, width)
         assert browser.evaluate("window.hacked") is None
-        assert browser.evaluate("document.querySelectorAll('img, iframe, a:not([href^=\"#\"])').length") == 0
+        assert (
+            browser.evaluate(
+                'document.querySelectorAll(\'img, iframe, a:not([href^="#"]):not([href^="runs/"])\').length'
+            )
+            == 0
+        )
         assert browser.evaluate("document.querySelectorAll('svg a').length") == 0
         assert browser.complaints == []
         assert browser.requests == []

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
 
 from tests.unit.checkpoints.snapshots import ABOUT, a_snapshot
+from workers.checkpoints import arrays
 from workers.checkpoints.destination import open_storage
 from workers.checkpoints.errors import CheckpointError, FencedError
 from workers.checkpoints.manifest import ARRAYS, Score
 from workers.checkpoints.storage import FENCE, LocalStorage
 from workers.checkpoints.store import CheckpointStore
+from workers.snapshot import Snapshot
 
 pytestmark = pytest.mark.unit
 
@@ -113,14 +116,18 @@ def test_an_earlier_attempt_must_not_write(store: CheckpointStore) -> None:
     assert store.names() == ["0000000010-1"]
 
 
-def test_an_attempt_that_is_fenced_while_it_writes_does_not_finish(store: CheckpointStore, tmp_path: Path) -> None:
-    def write() -> None:
-        with LocalStorage(tmp_path / "checkpoints").draft("0000000010-1") as draft:
-            store.claim(2)
-            draft.finish(b"{}", lambda: store.check(1))
+def test_an_attempt_that_is_fenced_while_it_writes_does_not_finish(
+    store: CheckpointStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = arrays.write
 
+    def after_a_claim(snapshot: Snapshot, stream: IO[bytes]) -> object:
+        store.claim(2)
+        return write(snapshot, stream)
+
+    monkeypatch.setattr(arrays, "write", after_a_claim)
     with pytest.raises(FencedError):
-        write()
+        store.write(a_snapshot(10), 1, ABOUT)
     assert store.names() == []
     assert not list((tmp_path / "checkpoints").glob(".0*"))
 

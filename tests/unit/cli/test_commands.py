@@ -21,6 +21,8 @@ from orchestrator.cli import main as command_line
 from orchestrator.errors import ClusterError, Interrupted, JobError, RegattaError, ResourcesError, UsageError
 from orchestrator.spec import resolve
 from orchestrator.spec.resolve import JobDescription
+from orchestrator.spec.run import RunSpec
+from workers.modes.registry import MODES
 
 
 class Said(NamedTuple):
@@ -252,6 +254,16 @@ def test_jobs_are_all_listed_one_a_line(regatta: Command) -> None:
     said = regatta("jobs")
     assert [line.split()[0] for line in said.out.splitlines()] == list(CATALOG)
     assert [job["name"] for job in json.loads(regatta("jobs", "--json").out)] == list(CATALOG)
+
+
+def test_modes_are_listed_with_a_name_to_copy(regatta: Command) -> None:
+    listed = json.loads(regatta("modes", "--json").out)
+    assert [row["name"] for row in listed] == list(MODES)
+    for row, line in zip(listed, regatta("modes").out.splitlines()[1:], strict=True):
+        assert line.startswith(row["example"])
+        assert row["summary"]
+        assert row["equals"]
+        assert RunSpec.make({"job": "digits", "mode": row["example"]}).mode == row["example"]
 
 
 def test_markup_in_names_is_shown_as_it_is(regatta: Command, tmp_path: Path) -> None:

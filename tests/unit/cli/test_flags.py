@@ -49,7 +49,7 @@ def test_every_field_has_a_flag() -> None:
     assert spelled - {"--mode"} <= flags("compare")
     assert flags("compare") - flags("run") == {
         *("--modes", "--vary", "--seeds", "--margin"),
-        *("--lr-scaling", "--tune-lr"),
+        *("--lr-scaling", "--tune-lr", "--predictions"),
     }
     assert flags("plan") == spelled - {"--out", "--run-id"} | {"--json", "--fit"}
     assert spelled - {"--out"} <= flags("submit")

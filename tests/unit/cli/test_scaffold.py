@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from jobs.api import Job
+from jobs.scripts.recognise import recognise
 from orchestrator.cli.scaffold import CLASS_NAME, write_job
 from orchestrator.errors import UsageError
 
@@ -45,6 +46,14 @@ def test_the_file_names_its_own_command(tmp_path: Path) -> None:
     assert "my_job.py" not in text
 
 
+def test_the_script_is_one_and_names_its_own_command(tmp_path: Path) -> None:
+    write_job(tmp_path / "boats.py", "my_script.py")
+    assert recognise(tmp_path / "boats.py").is_script
+    text = (tmp_path / "boats.py").read_text()
+    assert "regatta compare boats.py" in text
+    assert "my_script.py" not in text
+
+
 def test_the_data_is_the_same_in_every_process(tmp_path: Path) -> None:
     write_job(tmp_path / "boats.py")
     half_moons = loaded(tmp_path / "boats.py").half_moons
@@ -56,6 +65,7 @@ def test_the_data_is_the_same_in_every_process(tmp_path: Path) -> None:
 
 def test_the_file_is_formatted(tmp_path: Path) -> None:
     write_job(tmp_path / "boats.py")
+    write_job(tmp_path / "rowing.py", "my_script.py")
     command = [
         sys.executable,
         "-m",

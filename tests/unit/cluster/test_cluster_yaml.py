@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-pytestmark = pytest.mark.unit
-
 REPOSITORY = Path(__file__).parents[3]
 
 

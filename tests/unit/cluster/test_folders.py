@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cluster import connection
+from orchestrator.cluster import own_ray
+from orchestrator.doctor import folder_checks, machine
+from orchestrator.doctor.check import Status
 from orchestrator.errors import UsageError
-from workers.session import own_folder, session_directory
+from workers.session import open_to_others, own_folder, session_directory
 
 LONGEST_SOCKET = 107
 RAYS_PART = 62
@@ -41,7 +43,7 @@ def base() -> Path:
 def test_rays_sockets_fit_whatever_tmpdir_is(monkeypatch: pytest.MonkeyPatch, base: Path, length: int) -> None:
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     temporary(monkeypatch, base, length)
-    folder = Path(connection._private_folder("12345-abcdef012345"))
+    folder = Path(own_ray.private_folder("12345-abcdef012345"))
     assert len(str(folder)) + RAYS_PART <= LONGEST_SOCKET
     assert folder.stat().st_uid == os.getuid()
     assert all(stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 for path in (folder, folder.parent) if path.name != "tmp")
@@ -53,22 +55,48 @@ def test_a_session_has_a_short_folder(monkeypatch: pytest.MonkeyPatch, base: Pat
     assert len(str(session_directory("12345-abcdef012345"))) < 95
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o755, 0o750])
-def test_ray_tmpdir_is_not_open_to_others(monkeypatch: pytest.MonkeyPatch, base: Path, mode: int) -> None:
+@pytest.mark.parametrize("mode", [0o1777, 0o755, 0o750, None])
+def test_ray_tmpdir_is_not_open_to_others(monkeypatch: pytest.MonkeyPatch, base: Path, mode: int | None) -> None:
     """Ray itself makes folders of mode 0777 below it."""
     kept = base / "k"
-    kept.mkdir()
-    kept.chmod(mode)
+    if mode is not None:
+        kept.mkdir()
+        kept.chmod(mode)
     monkeypatch.setenv("RAY_TMPDIR", str(kept))
-    folder = Path(connection._private_folder("session"))
+    before = os.umask(0)
+    try:
+        folder = Path(own_ray.private_folder("session"))
+    finally:
+        os.umask(before)
     assert folder.parent == kept
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(kept.stat().st_mode) == (mode or 0o700)
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o722])
+def test_a_ray_tmpdir_in_which_others_may_replace_files_is_refused(
+    monkeypatch: pytest.MonkeyPatch, base: Path, mode: int
+) -> None:
+    base.chmod(mode)
+    monkeypatch.setenv("RAY_TMPDIR", str(base))
+    with pytest.raises(UsageError, match=r"^RAY_TMPDIR: other users may write in .* Run `chmod go-w"):
+        own_ray.private_folder("session")
+    assert not list(base.iterdir())
+    assert machine.own_folder_problem() == f"RAY_TMPDIR: {open_to_others(base)}"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="files of another user can only be made by root")
+def test_a_ray_tmpdir_of_another_user_is_refused(monkeypatch: pytest.MonkeyPatch, base: Path) -> None:
+    os.chown(base, 1234, 1234)
+    monkeypatch.setenv("RAY_TMPDIR", str(base))
+    with pytest.raises(UsageError, match=r"belongs to another user \(id 1234\)"):
+        own_ray.private_folder("session")
 
 
 def test_a_ray_tmpdir_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch, base: Path) -> None:
     monkeypatch.setenv("RAY_TMPDIR", f"{base}/{'x' * 40}")
     with pytest.raises(UsageError, match=r"^RAY_TMPDIR: .* at most 35 characters"):
-        connection._private_folder("session")
+        own_ray.private_folder("session")
 
 
 def squat_as_a_file(own: Path) -> None:
@@ -100,6 +128,8 @@ def test_a_folder_that_is_taken_by_others_is_refused(
     squat(base / f"regatta-{os.getuid()}")
     with pytest.raises(OSError, match=r"only this user can read|File exists"):
         own_folder(70)
+    found = folder_checks.own_folder(str(base), machine.own_folder_problem())
+    assert (found.status, f"regatta-{os.getuid()}" in found.detail) == (Status.FAIL, True), "doctor says so as well"
     said = _regatta("run", "digits", "--backend", "local", "--out", str(base / "run"), TMPDIR=str(base))
     assert said.returncode in (2, 4)
     assert "Traceback" not in said.stderr

@@ -17,8 +17,6 @@ from orchestrator.spec.comparison import CompareSpec
 from orchestrator.store.directory import RunStore, write_comparison, write_comparison_spec
 from tests.unit.comparison.test_schedule import TWO, result_of
 
-pytestmark = pytest.mark.unit
-
 
 def stored(path: Path, done: int) -> tuple[CompareSpec, list[Planned]]:
     """A comparison of two modes and two seeds with a comparison.json, of which `done` runs have results."""

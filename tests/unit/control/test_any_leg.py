@@ -6,7 +6,6 @@ import random
 from collections import deque
 from collections.abc import Sequence
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,8 +32,6 @@ from workers.news import (
     SnapshotReady,
     Stamp,
 )
-
-pytestmark = pytest.mark.unit
 
 
 class Simulation:

@@ -15,7 +15,7 @@ from orchestrator.control.coordinator import (
     WAIT_PER_TASK,
 )
 from orchestrator.control.deadlines import STOP_GRACE_SECONDS
-from orchestrator.control.preemption import Preempted
+from orchestrator.control.signals import Preempted
 from orchestrator.control.states import CAUSE_GRACE_SECONDS, Completed, Idle, Launching
 from orchestrator.errors import ClusterError
 from orchestrator.plan.topology import EVALUATOR
@@ -289,6 +289,21 @@ def test_a_task_that_dies_repeatedly_ends_the_attempt(harness: Harness) -> None:
     given_up = harness.breaks()
     assert given_up.cause.task == EVALUATOR
     assert len(harness.evaluator.replaced) == 3
+
+
+def test_a_replacement_that_never_answers_is_not_awaited_for_ever(harness: Harness) -> None:
+    """Its host takes no processes any more; the scores that are missing would have been awaited without end."""
+    harness.evaluator.launch(assign)
+    harness.group.news = script([training(ready_to_score(100, final=True), ended(100))])
+    harness.evaluator.news = script(
+        all_in(ReplicaState.READY, EVALUATOR), [failed(EVALUATOR, FailureKind.INFRASTRUCTURE)]
+    )
+    began = harness.clock.now
+    given_up = harness.breaks()
+    assert (given_up.cause.task, given_up.cause.kind) == (EVALUATOR, FailureKind.HUNG)
+    assert "its supervisor does not answer" in given_up.cause.summary
+    assert len(harness.evaluator.replaced) == 3
+    assert harness.clock.now - began < 200
 
 
 def test_a_leg_is_stopped_by_its_number(harness: Harness) -> None:

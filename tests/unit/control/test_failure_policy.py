@@ -39,6 +39,11 @@ def test_every_kind_with_every_budget(kind: FailureKind, spent: int, allowed: in
         assert decision.budget == RetryBudget(restarts=spent)
 
 
+def test_a_restart_refills_the_attempts_with_new_ports() -> None:
+    decision = FailurePolicy().decide(failure(FailureKind.PEER), RetryBudget(address_attempts=2))
+    assert decision.budget == RetryBudget(restarts=1)
+
+
 @pytest.mark.parametrize("kind", [FailureKind.USER, FailureKind.SPEC])
 def test_errors_in_code_are_never_retried(kind: FailureKind) -> None:
     assert not FailurePolicy(max_restarts=1000).decide(failure(kind), RetryBudget()).again

@@ -11,29 +11,29 @@ from tests.made import in_order, status
 from workers.messages import FailureKind, Task, TaskFailure
 from workers.news import Deciding, Evaluation, ReplicaState, ReplicaStatus, Stamp, StepBatch, Vitals
 
-pytestmark = pytest.mark.unit
-
 CHIEF, PS, W0, W1, EVALUATOR = (
     Task(*t) for t in [("chief", 0), ("ps", 0), ("worker", 0), ("worker", 1), ("evaluator", 0)]
 )
+W2 = Task("worker", 2)
 SYNC, ASYNC = (W0, W1), (CHIEF, PS, W0, W1)
+THREE = (CHIEF, PS, W0, W1, W2)
 HANG, FIRST = 30.0, 120.0
 
 
 class Group:
     """Tasks that are polled every half second; a test makes each train, wait, compute or stop."""
 
-    def __init__(self, tasks: tuple[Task, ...], call_seconds: float = 0.1) -> None:
+    def __init__(self, tasks: tuple[Task, ...], call_seconds: float = 0.1, *, bounded: bool = False) -> None:
         self.now = 100.0
         self.tasks = tasks
-        independent = frozenset(() if tasks is SYNC else (W0, W1))
-        launched = Launched(tasks, (EVALUATOR,), independent, calls_in_flight=2)
+        independent = frozenset(() if tasks is SYNC else (task for task in tasks if task.type == "worker"))
+        launched = Launched(tasks, (EVALUATOR,), independent, calls_in_flight=1 if bounded else 2, bounded=bounded)
         self.watch = HangWatch(launched, HangLimits(HANG, FIRST), self.now)
         self.cpu = dict.fromkeys((*tasks, EVALUATOR), 0.0)
         self.cpu_share = dict.fromkeys((*tasks, EVALUATOR), 0.001)
         self.process_state = dict.fromkeys((*tasks, EVALUATOR), "S")
         self.silent: set[Task] = set()
-        self.training = [0] if tasks is SYNC else [0, 1]
+        self.training = [0] if tasks is SYNC else sorted(task.index for task in independent)
         self.call_seconds = call_seconds
         self.watch.leg_begins(self.now)
 
@@ -216,3 +216,75 @@ def test_without_process_readings_no_task_is_blamed() -> None:
     statuses = [ReplicaStatus(task, ReplicaState.TRAINING) for task in SYNC]
     found = [watch.observe(statuses, float(now)) for now in range(int(FIRST * 9))]
     assert not any(found)
+
+
+# Modes with a bound, where those ahead wait for the slowest.
+
+
+def test_of_workers_that_wait_for_one_another_the_slowest_is_blamed() -> None:
+    group = Group(THREE, bounded=True)
+    group.run(60)
+    group.training = [0, 2]  # one call ahead, and then they wait
+    group.run(0.5)
+    group.training = []
+    assert group.run(HANG - 2) == []
+    assert names(group.run(3)) == {"worker:1"}
+
+
+def test_while_the_slowest_is_replaced_none_is_blamed_for_waiting() -> None:
+    group = Group(THREE, bounded=True)
+    group.run(60)
+    group.training = [0, 2]
+    group.run(0.5)
+    group.training, group.process_state[W1] = [], "T"
+    assert names(group.run(HANG + 1)) == {"worker:1"}
+    group.watch.replaced(W1, group.now)
+    group.process_state[W1] = "S"
+    assert group.run(HANG - 1) == []
+    group.training = [0, 1, 2]
+    assert group.run(200) == []
+
+
+def test_if_replacing_the_slowest_does_not_help_all_are_blamed() -> None:
+    group = Group(THREE, bounded=True)
+    group.run(60)
+    group.training = [0, 2]
+    group.run(0.5)
+    group.training = []
+    assert names(group.run(HANG)) == {"worker:1"}
+    group.watch.replaced(W1, group.now)
+    assert names(group.run(HANG + 2)) == {str(task) for task in THREE}
+
+
+def test_if_all_have_as_many_steps_none_waits_for_another() -> None:
+    group = Group(THREE, bounded=True)
+    group.run(60)
+    group.training = []
+    assert names(group.run(HANG + 2)) == {str(task) for task in THREE}
+
+
+def test_a_worker_that_waits_for_a_slow_one_is_not_hung_whatever_a_third_does() -> None:
+    """worker:1 computes for minutes; worker:0 has as many steps as it may, and worker:2 has not yet."""
+    group = Group(THREE, bounded=True)
+    group.run(60)
+    group.training = [0, 2]
+    group.run(5)
+    group.training, group.cpu_share[W1], group.cpu_share[W2] = [2], 0.9, 0.5
+    assert group.run(3 * HANG) == []
+
+
+@pytest.mark.parametrize("tasks", [SYNC, ASYNC, THREE])
+def test_time_in_which_the_driver_was_stopped_is_not_counted(tasks: tuple[Task, ...]) -> None:
+    """Its tasks waited for it, or went on without a word of it; one that hangs is found later than usual."""
+    group = Group(tasks)
+    group.run(60)
+    group.watch.scores_awaited(1, group.now)
+    for silent in (set(), {tasks[-1]}):
+        group.silent = silent
+        group.now += 20 * HANG
+        group.training = []
+        assert group.run(HANG - 1) == []
+        assert names(group.run(3))
+        group.training, group.silent = [0], set()
+        group.watch.leg_begins(group.now)
+        group.run(2)

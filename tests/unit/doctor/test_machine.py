@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +158,13 @@ def test_children_do_not_inherit_tf_config(monkeypatch: pytest.MonkeyPatch) -> N
     code = "import json, os; print(json.dumps({'seen': 'TF_CONFIG' in os.environ}))"
     assert machine.ask_child(["-c", code], 30).answer == {"seen": False}
     assert os.environ["TF_CONFIG"] == "{}"
+
+
+def test_limits_are_those_of_the_process() -> None:
+    code = "from orchestrator.doctor import checks, machine; print(checks.limits(machine.limits()))"
+    for limit, words in (("--nproc=150", "150 processes"), ("--nofile=64", "64 open files")):
+        done = subprocess.run(
+            ["prlimit", limit, sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+        )
+        assert words in done.stdout, done.stderr
+        assert "'warn'" in done.stdout

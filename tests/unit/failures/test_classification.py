@@ -65,6 +65,7 @@ class InternalError(Exception):
         (InternalError("Collective ops is aborted by: ..."), FailureKind.PEER),
         (InternalError("failed to connect to all addresses; last error"), FailureKind.PEER),
         (InternalError("recvmsg: Connection reset by peer"), FailureKind.PEER),
+        (InternalError("2 root error(s) found. (0) INTERNAL: Unable to parse request"), FailureKind.PEER),
         (InternalError("Could not start gRPC server"), FailureKind.ADDRESS_TAKEN),
         (OSError(98, "Address already in use"), FailureKind.USER),
     ],

@@ -22,9 +22,6 @@ from orchestrator.results import Finding
 from tests.unit.monitor.loss_corpus import HEALTHY, Curve, corpus, curve, sgd_run
 from tests.unit.monitor.watched_losses import Floats, falling, index_of, kinds, noisy, watch
 
-pytestmark = pytest.mark.unit
-
-
 HELD_OUT = 900_000
 """First seed of the curves below; thresholds were chosen on seeds under 100,000."""
 

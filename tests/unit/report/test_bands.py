@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
+import scipy
 
 from orchestrator.report.bands import band, interpolate, thinned
 from orchestrator.report.curves import complete, middle
@@ -20,7 +20,7 @@ def test_band_is_the_students_interval_of_the_mean() -> None:
     grid = [float(x) for x in range(11)]
     values = rng.normal(5, 1, (4, 11))
     found = band([Curve(grid, row.tolist()) for row in values], 11)
-    low, high = stats.t.interval(0.95, 3, values.mean(0), stats.sem(values, axis=0))
+    low, high = scipy.stats.t.interval(0.95, 3, values.mean(0), scipy.stats.sem(values, axis=0))
     assert found.x == grid
     np.testing.assert_allclose(found.mean, values.mean(0))
     np.testing.assert_allclose(found.low, low)

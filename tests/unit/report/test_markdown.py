@@ -52,7 +52,8 @@ def test_markdown_has_the_numbers_and_no_markup_from_names(tmp_path: Path) -> No
     assert text.startswith("# simulated: sync, async\n")
     assert "| async | 3 | 3/3 |" in text
     assert "![loss](charts/loss.png)" in text
-    assert "    workers: 2" in text
+    assert "    batch_size: 25" in text
+    assert "| tasks | sync: 2 workers, 1 evaluator; async: 2 workers, 1 chief, 1 ps, 1 evaluator |" in text
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1

@@ -31,7 +31,7 @@ class FakeRunner:
     def train(self, group: Any) -> Any:
         if self._deadline is not None:
             time.sleep(max(0.0, self._deadline - time.monotonic()) + 0.01)
-        return SimpleNamespace(run_id=self.run_id, status="succeeded")
+        return SimpleNamespace(run_id=self.run_id, status="succeeded", stop_reason="budget")
 
     def abandon(self, error: BaseException) -> None: ...
 

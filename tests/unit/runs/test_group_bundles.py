@@ -15,8 +15,6 @@ from orchestrator.plan.topology import TaskPlan, training_plans
 from orchestrator.runs.group_bundles import GroupBundles
 from orchestrator.spec.run import RunSpec
 
-pytestmark = pytest.mark.unit
-
 
 class Cluster:
     """Hosts by number, each with room for a number of tasks with one CPU."""

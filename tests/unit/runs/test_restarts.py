@@ -25,8 +25,8 @@ from orchestrator.control.orders import Ended, GiveUp, Outcome, Ready, Relaunch
 from orchestrator.errors import ClusterError, HostLostError, TaskDiedError
 from orchestrator.plan.topology import EVALUATOR, TaskPlan
 from orchestrator.runs.checkpoints import unseen_checkpoints
-from orchestrator.runs.execution import NullWatcher
 from orchestrator.runs.runner import Runner
+from orchestrator.runs.watcher import NullWatcher
 from orchestrator.spec.run import RunSpec
 from tests.made import assignment, leg, status
 from tests.unit.control.fake_group import FakeClock
@@ -44,8 +44,6 @@ from workers.news import (
     StepBatch,
     Vitals,
 )
-
-pytestmark = pytest.mark.unit
 
 RUN, BUDGET, INTERVAL, CALL = "r", 300, 40, 5
 HANG = 2.0

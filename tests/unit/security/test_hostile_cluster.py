@@ -9,13 +9,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import threading
 import time
 import zlib
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +21,8 @@ import pytest
 from orchestrator.submit import answers, transfer
 from tests.marked import slow
 from tests.unit.security.conftest import Command, unseen
+from tests.unit.security.hostile_server import Say, Server, body, document, endless, serving
 
-Say = Callable[[BaseHTTPRequestHandler], None]
 JOB: dict[str, Any] = {
     "type": "SUBMISSION", "submission_id": "mine", "status": "SUCCEEDED", "entrypoint": "sh", "message": "done",
     "metadata": {"regatta": "run", "job": "digits", "owner": "me"}, "driver_exit_code": 0,
@@ -33,73 +30,19 @@ JOB: dict[str, Any] = {
 }  # fmt: skip
 
 
-def body(content: bytes, code: int = 200, **headers: str) -> Say:
-    def say(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(code)
-        for name, value in {"Content-Length": str(len(content)), **headers}.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.end_headers()
-        handler.wfile.write(content)
-
-    return say
-
-
-def document(value: Any) -> Say:
-    return body(json.dumps(value).encode())
-
-
-def endless(pause: float, chunk: bytes) -> Say:
-    def say(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.end_headers()
-        while True:
-            handler.wfile.write(chunk)
-            handler.wfile.flush()
-            time.sleep(pause)
-
-    return say
-
-
-class Cluster:
-    """What the server says, by the end of the path."""
-
-    def __init__(self, port: int) -> None:
-        self.address = f"http://127.0.0.1:{port}"
-        self.says: dict[str, Say] = {
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
+    monkeypatch.setattr(answers, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(answers, "MAX_BYTES", 4 << 20)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with serving() as served:
+        served.says = {
             "/api/version": document({"version": "4", "ray_version": "2.60.0", "ray_commit": "x"}),
             "/stop": document({"stopped": True}),
             "/logs": document({"logs": "a line\n"}),
             "": document(JOB),
         }
-        self.asked: list[str] = []
-
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        self.asked.append(f"{handler.command} {handler.path}")
-        handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
-        with suppress(OSError):  # the client has gone, as it should
-            self.says[max((path for path in self.says if handler.path.endswith(path)), key=len)](handler)
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Cluster]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            served.answer(self)
-
-        do_POST = do_PUT = do_GET  # noqa: N815
-
-        def log_message(self, *_: object) -> None: ...
-
-    monkeypatch.setattr(answers, "PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(answers, "MAX_BYTES", 4 << 20)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    served = Cluster(server.server_address[1])
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield served
-    server.shutdown()
-    server.server_close()
+        yield served
 
 
 NONSENSE: dict[str, Say] = {
@@ -115,7 +58,7 @@ NONSENSE: dict[str, Say] = {
     "an error page": body(b"\x1b]0;owned\x07" + b"x" * 100_000, 500),
     "not found": body(b"status code 404", 404),
     "elsewhere": body(b"", 302, Location="http://127.0.0.1:9/api/jobs/mine"),
-    "compressed": body(gzip.compress(b" " * 50_000_000), Content_Encoding="gzip"),
+    "compressed": body(gzip.compress(b" " * 50_000_000, 1), Content_Encoding="gzip"),
     "huge": body(b" " * (5 << 20)),
     "endless": endless(0, b" " * 65536),
     "slow": endless(0.2, b" "),
@@ -124,7 +67,7 @@ NONSENSE: dict[str, Say] = {
 
 
 @pytest.mark.parametrize("what", NONSENSE)
-def test_status_of_a_run(regatta: Command, cluster: Cluster, what: str) -> None:
+def test_status_of_a_run(regatta: Command, cluster: Server, what: str) -> None:
     cluster.says[""] = NONSENSE[what]
     began = time.monotonic()
     said = regatta("status", "mine", "--address", cluster.address)
@@ -137,7 +80,7 @@ def test_status_of_a_run(regatta: Command, cluster: Cluster, what: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["no JSON", "null", "deep", "a long number", "an error page", "endless", "slow"])
-def test_a_version_that_is_none(regatta: Command, cluster: Cluster, what: str) -> None:
+def test_a_version_that_is_none(regatta: Command, cluster: Server, what: str) -> None:
     cluster.says["/api/version"] = NONSENSE[what]
     said = regatta("submissions", "--address", cluster.address)
     assert said.code in (2, 4), said
@@ -145,7 +88,7 @@ def test_a_version_that_is_none(regatta: Command, cluster: Cluster, what: str) -
     assert said.err.count("\n") == 1
 
 
-def test_a_list_of_runs(regatta: Command, cluster: Cluster) -> None:
+def test_a_list_of_runs(regatta: Command, cluster: Server) -> None:
     jobs = [
         JOB | {"metadata": JOB["metadata"] | {"owner": "\x1b[2J\u202eme", "label:a": "[link=x]b[/link]"}},
         JOB | {"submission_id": "../../etc"},
@@ -163,7 +106,7 @@ def test_a_list_of_runs(regatta: Command, cluster: Cluster) -> None:
     assert len(json.loads(said.out)) == 2
 
 
-def test_logs_are_shown_without_what_a_terminal_obeys(regatta: Command, cluster: Cluster) -> None:
+def test_logs_are_shown_without_what_a_terminal_obeys(regatta: Command, cluster: Server) -> None:
     cluster.says["/logs"] = document({"logs": "\x1b[31mred\x1b]8;;http://x\x07 \u202e\r\nnext\n"})
     for following in ((), ("--follow",)):
         said = regatta("logs", "mine", *following, "--address", cluster.address)
@@ -173,7 +116,7 @@ def test_logs_are_shown_without_what_a_terminal_obeys(regatta: Command, cluster:
 
 
 @pytest.mark.parametrize("what", ["no JSON", "null", "huge", "compressed", "an error page"])
-def test_logs_that_are_none(regatta: Command, cluster: Cluster, what: str) -> None:
+def test_logs_that_are_none(regatta: Command, cluster: Server, what: str) -> None:
     cluster.says["/logs"] = NONSENSE[what]
     said = regatta("logs", "mine", "--address", cluster.address)
     assert said.code == 4, said
@@ -199,7 +142,10 @@ def archive(files: dict[str, bytes], *, sizes: dict[str, int] | None = None, pac
     return "\n".join(lines) + "\n"
 
 
-BOMB = zlib.compress(b"\0" * (300 << 20))
+MEGABYTE = zlib.compressobj(wbits=-15)
+BOMB = b"\x78\x9c" + (MEGABYTE.compress(bytes(1 << 20)) + MEGABYTE.flush(zlib.Z_FULL_FLUSH)) * 300
+"""A stream of 300 MB whose blocks were packed once: packing all of it would cost every collection of tests 1.6 s."""
+
 ARCHIVES: dict[str, str] = {
     "beside the folder": archive({"../evil": b"x"}),
     "absolute": archive({"/tmp/regatta-evil": b"x"}),
@@ -225,7 +171,7 @@ IN_EVERY_SUITE = ("beside the folder", "larger than said", "the claim")
 
 
 @pytest.mark.parametrize("what", [what if what in IN_EVERY_SUITE else slow(what) for what in ARCHIVES])
-def test_fetching(regatta: Command, cluster: Cluster, tmp_path: Path, what: str) -> None:
+def test_fetching(regatta: Command, cluster: Server, tmp_path: Path, what: str) -> None:
     cluster.says["/logs"] = document({"logs": ARCHIVES[what]})
     cluster.says["/api/jobs/"] = document({"job_id": "1", "submission_id": "mine"})
     before = set(tmp_path.rglob("*"))
@@ -240,7 +186,7 @@ def test_fetching(regatta: Command, cluster: Cluster, tmp_path: Path, what: str)
     assert not Path("/tmp/regatta-evil").exists()
 
 
-def test_an_archive_that_is_right(regatta: Command, cluster: Cluster, tmp_path: Path) -> None:
+def test_an_archive_that_is_right(regatta: Command, cluster: Server, tmp_path: Path) -> None:
     cluster.says["/logs"] = document({"logs": archive({"result.json": b"{}", "logs/worker-0.log": b"x"})})
     cluster.says["/api/jobs/"] = document({"job_id": "1", "submission_id": "mine"})
     said = regatta("fetch", "mine", "--out", "out", "--address", cluster.address)
@@ -248,7 +194,7 @@ def test_an_archive_that_is_right(regatta: Command, cluster: Cluster, tmp_path: 
     assert (tmp_path / "out" / "logs" / "worker-0.log").read_bytes() == b"x"
 
 
-def test_a_submission_that_is_answered_with_another_name(regatta: Command, cluster: Cluster) -> None:
+def test_a_submission_that_is_answered_with_another_name(regatta: Command, cluster: Server) -> None:
     cluster.says["/api/jobs/"] = document({"job_id": "1", "submission_id": "$(reboot)"})
     said = regatta("submit", "digits", "--address", cluster.address, "--json")
     assert said.code == 0, said

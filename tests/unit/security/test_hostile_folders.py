@@ -148,13 +148,16 @@ def test_no_spreadsheet_runs_what_a_table_holds(tmp_path: Path, start: str) -> N
     formula = f"{start}cmd|' /C calc'!A0"
     with sqlite3.connect(tmp_path / "metrics.db") as made:
         made.executescript(SCHEMA)
-        made.execute("INSERT INTO events VALUES (1.5, 1, ?, ?, ?)", (formula, formula, "-1"))
+        made.execute("INSERT INTO events VALUES (1.5, 1, ?, ?, ?)", (formula, formula, json.dumps({"a": formula})))
+        made.execute("INSERT INTO events VALUES (2.5, 1, 'a', 'b', '-1')")
     made.close()
     export(tmp_path, "csv", tmp_path / "csv")
     text = (tmp_path / "csv" / "events.csv").read_bytes().decode()
-    assert f'1.5,1,"\'{formula}","\'{formula}","\'-1"\n' in text
+    assert text.startswith('"time","attempt","kind","task","detail.a","detail.value"\n')
+    assert f'1.5,1,"\'{formula}","\'{formula}","\'{formula}",\n' in text
+    assert '2.5,1,"a","b",,"\'-1"\n' in text
     export(tmp_path, "parquet", tmp_path / "parquet")
     from pyarrow import parquet
 
     table = parquet.read_table(tmp_path / "parquet" / "events.parquet")
-    assert table["kind"].to_pylist() == [formula]
+    assert table["kind"].to_pylist() == [formula, "a"]

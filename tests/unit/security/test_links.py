@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.errors import UsageError
@@ -289,6 +291,42 @@ def test_a_run_that_cannot_be_read_is_never_empty_and_fine(tmp_path: Path) -> No
     assert done.returncode == 2, done.stdout
     assert "metrics.db" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.unit.security.test_links import stored_run
+stored_run(Path(sys.argv[1]), ended=False)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("command", [("watch", "--once"), ("export-metrics",)], ids=lambda words: words[0])
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_an_unfinished_run_of_another_user_is_read_or_refused(
+    tmp_path: Path, is_alive: bool, command: tuple[str, ...]
+) -> None:
+    """Its metrics are partly in the log beside them, as its driver left them."""
+    run = tmp_path / "run"
+    if is_alive:
+        store = stored_run(run, ended=False)
+    else:
+        assert subprocess.run([sys.executable, "-c", KILLED, run], check=False).returncode == -signal.SIGKILL
+    assert (run / "metrics.db-wal").stat().st_size
+    give_away(run)
+    out = ("--out", tmp_path / "out") if command[0] == "export-metrics" else ()
+    done = as_a_reader(command[0], run, *command[1:], *out)
+    if is_alive:
+        store.close()
+    assert "Traceback" not in done.stderr
+    if done.returncode:
+        assert (done.returncode, "metrics.db" in done.stderr) == (2, True)
+    elif out:
+        (table,) = (tmp_path / "out").glob("steps.*")
+        assert pq.read_table(table).num_rows == 1
+    else:
+        assert "worker:0  training" in done.stdout, "which only metrics.db tells"
 
 
 def test_a_spec_file_that_the_user_names_may_be_a_link(regatta: Command, tmp_path: Path) -> None:

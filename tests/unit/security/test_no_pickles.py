@@ -5,10 +5,6 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
-pytestmark = pytest.mark.unit
-
 ROOT = Path(__file__).parents[3]
 SOURCES = sorted(path for package in ("orchestrator", "workers", "jobs") for path in (ROOT / package).rglob("*.py"))
 MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,10 @@ from tensorboard.compat.proto.event_pb2 import Event
 from orchestrator.results import Finding, RunResult
 from orchestrator.sinks.tensorboard import TensorBoard
 from orchestrator.spec.run import RunSpec
+from orchestrator.spec.variants import file_name
 from tests import made
 from workers.messages import Task
 from workers.news import Evaluation, GpuSample, HostSample, LegStarted, ReplicaStatus, Stamp, StepBatch
-
-pytestmark = pytest.mark.unit
 
 W0 = Task("worker", 0)
 
@@ -72,7 +72,8 @@ def closed(board: TensorBoard) -> None:
 
 def test_losses_evaluations_and_speed_over_samples(tmp_path: Path) -> None:
     board = opened(tmp_path)
-    board.observe(status(batches=(batch(1, 20, 0.0, 2.0, accuracy=0.1), batch(21, 20, 0.2, 1.0, accuracy=0.3))))
+    second = replace(batch(21, 20, 0.2, 1.0, accuracy=0.3), learning_rate=0.01)
+    board.observe(status(batches=(batch(1, 20, 0.0, 2.0, accuracy=0.1), second)))
     board.observe(
         status(evaluations=Evaluation(Stamp("r", 40, 2560, 0.4), {"val_loss": 0.5, "val_accuracy": 0.9}, 0.1))
     )
@@ -80,6 +81,7 @@ def test_losses_evaluations_and_speed_over_samples(tmp_path: Path) -> None:
     found = scalars(tmp_path)
     assert found["train/loss"] == [(20 * 64, 2.0), (40 * 64, 1.0)]
     assert [round(value, 6) for _, value in found["train/accuracy"]] == [0.1, 0.3]
+    assert found["train/learning_rate"] == [(40 * 64, pytest.approx(0.01))]
     assert found["speed/samples_per_s"][0][1] == pytest.approx(6400)
     assert found["evaluation/val_loss"] == [(2560, 0.5)]
     assert found["evaluation/val_accuracy"][0][0] == 2560
@@ -211,3 +213,31 @@ def test_tensorboard_reads_both_modes_and_tensorflow_is_not_needed(tmp_path: Pat
         assert {"train/loss", "speed/samples_per_s"} <= set(run["scalars"])
         assert {"spec", "outcome"} <= set(run["tensors"])
         assert run["histograms"] == (["staleness/updates"] if name.startswith("async") else [])
+
+
+def test_runs_of_a_comparison_have_short_names(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+
+    comparison = tmp_path / "digits-compare-20261129-020820-6d01"
+    for variant, mode in (("sync", "sync"), ("sync --batch-size 64", "sync"), ("async", "async")):
+        for seed in (0, 1):
+            run = comparison / "runs" / f"{comparison.name}-{variant}-s{seed}"
+            run.mkdir(parents=True)
+            (comparison / "comparison.yaml").touch()
+            spec = RunSpec(job="digits", mode=mode, seed=seed, variant=variant)
+            if seed == 0:  # a link from before the comparison was resumed
+                old = comparison / "tensorboard" / file_name(variant) / "seed0"
+                old.parent.mkdir(parents=True)
+                old.symlink_to("nowhere")
+            TensorBoard(spec, run)
+    shown = EventMultiplexer()
+    shown.AddRunsFromDirectory(str(comparison / "tensorboard"))
+    variants = ("async", "sync", "sync-batch-size-64")
+    assert set(shown.Runs()) == {f"{variant}/seed{seed}" for variant in variants for seed in (0, 1)}
+
+
+def test_a_run_alone_makes_no_links(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "digits"
+    run.mkdir(parents=True)
+    TensorBoard(RunSpec(job="digits"), run)
+    assert not (tmp_path / "tensorboard").exists()

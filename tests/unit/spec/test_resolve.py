@@ -55,6 +55,10 @@ def test_flags_win_over_yaml_and_yaml_over_the_jobs_defaults(write: Write, asked
     assert asked == [("digits", str(path.parent), {"hidden": "9", "rate": 1})]
 
 
+def test_none_switches_the_jobs_target_off(asked: list[Any]) -> None:
+    assert resolve_run("digits", {"target": "none"}).target is None
+
+
 def test_the_jobs_validated_params_are_kept(asked: list[Any]) -> None:
     assert dict(resolve_run("digits", {}).params) == {"hidden": 128}
 

@@ -125,3 +125,19 @@ def test_commands_ask_before_the_job_is_loaded(tmp_path: Path) -> None:
 def test_flags_that_confirm_a_file() -> None:
     values = {"job": "digits", "address": STRANGER, "env_secrets": ["A_SECRET", "B_SECRET"], "checkpoints": "s3://b/c"}
     assert trust.as_flags(values) == ["--address", STRANGER, "--env-secret", "A_SECRET", "--env-secret", "B_SECRET"]
+
+
+@pytest.mark.parametrize(
+    ("field", "uri"),
+    [
+        ("mlflow", "https://me:canary-5d1c@tracking.lab"),
+        ("mlflow", "http://canary-5d1c@tracking.lab:5000/x"),
+        ("checkpoints", "s3://key:canary-5d1c@bucket/x"),
+    ],
+)
+def test_no_password_is_in_an_address(field: str, uri: str) -> None:
+    """It would be in spec.yaml, TensorBoard and reports."""
+    with pytest.raises(SpecError, match="credentials belong in the environment"):
+        RunSpec.make({"job": "digits", field: uri})
+    kept = "postgresql+psycopg2://me@db.lab/mlflow" if field == "mlflow" else "abfss://container@account/x"
+    assert RunSpec.make({"job": "digits", field: kept})

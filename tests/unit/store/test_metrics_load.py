@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import sqlite3
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.store.metrics import Metrics, MetricsWriter
+from orchestrator.store.metrics import Metrics
 from workers.messages import Task
 from workers.news import CallTiming, GpuSample, HostSample, ReplicaState, ReplicaStatus, StepBatch
 
@@ -46,27 +45,37 @@ def second_of_news(second: int) -> list[ReplicaStatus]:
     return news
 
 
+STORING = """
+import resource, sys, time
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from orchestrator.store.metrics import MetricsWriter
+from tests.unit.store.test_metrics_load import second_of_news
+store = MetricsWriter(Path(sys.argv[1]))
+spent = 0.0
+for second in range(61):
+    if second == 1:
+        before, spent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0.0
+    news = second_of_news(second)
+    begun = time.process_time()
+    for status in news:
+        store.add(1, status)
+    spent += time.process_time() - begun
+store.close()
+print(spent / 60, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
 def test_sixteen_replicas_at_a_thousand_steps_a_second(tmp_path: Path) -> None:
     """Storing a minute of news takes a few seconds of one core, and memory does not grow."""
-    store = MetricsWriter(tmp_path)
-    for status in second_of_news(0):
-        store.add(1, status)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds, spent = 60, 0.0
-    for second in range(1, seconds + 1):
-        news = second_of_news(second)
-        begun = time.process_time()
-        for status in news:
-            store.add(1, status)
-        spent += time.process_time() - begun
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    store.close()
-    assert spent / seconds < 0.15, f"{spent / seconds:.3f} s of CPU for a second of news"
+    command = [sys.executable, "-c", STORING.format(root=str(Path(__file__).parents[3])), tmp_path]
+    spent, grown = map(float, subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split())
+    assert spent < 0.15, f"{spent:.3f} s of CPU for a second of news"
     assert grown < 20_000, f"{grown} KiB more"
     metrics = Metrics(tmp_path)
     steps = STEPS_PER_SECOND // REPLICAS // 10 * 10 * REPLICAS
-    assert metrics.column("SELECT COUNT(*) FROM steps") == [steps * (seconds + 1)]
-    assert metrics.column("SELECT COUNT(*) FROM gpu_samples") == [REPLICAS * 8 * (seconds + 1)]
+    assert metrics.column("SELECT COUNT(*) FROM steps") == [steps * 61]
+    assert metrics.column("SELECT COUNT(*) FROM gpu_samples") == [REPLICAS * 8 * 61]
     metrics.close()
 
 
@@ -94,7 +103,7 @@ def test_a_killed_driver_loses_two_seconds_at_most(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", WRITING.format(root=root), tmp_path])
     reader = None
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not (tmp_path / "metrics.db").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(2.0)

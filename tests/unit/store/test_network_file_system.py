@@ -9,13 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from orchestrator.store.file_systems import network_file_system
 from orchestrator.store.metrics import SCHEMA, Metrics
 from tests.preloaded import compiled
-
-pytestmark = pytest.mark.unit
 
 WRITE_AND_READ = """
 import sys

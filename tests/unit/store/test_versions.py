@@ -56,6 +56,7 @@ def test_it_continues_at_its_checkpoint(run: Path) -> None:
     assert planned.resumed.attempt == 2
 
 
+@pytest.mark.slow
 def test_it_is_resumed_and_reported(run: Path) -> None:
     done = regatta("resume", run, "--json", cwd=run.parent)
     assert done.returncode == 0, done.stderr

@@ -20,8 +20,6 @@ from orchestrator.submit.kuberay import CODE, manifests
 from tests.conftest import ROOT
 from tests.unit.submit.rayjob_schema import CONFIG_MAP, RAYJOB
 
-pytestmark = pytest.mark.unit
-
 
 def made(spec: RunSpec | CompareSpec, claim: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
     command = "compare" if isinstance(spec, CompareSpec) else "run"

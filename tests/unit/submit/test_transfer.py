@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from orchestrator.errors import ClusterError, UsageError
 from orchestrator.submit import transfer
 
-pytestmark = pytest.mark.unit
-
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:

@@ -31,7 +31,7 @@ def parent() -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.readline()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(psutil.Process(process.pid).children(recursive=True)) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     yield process

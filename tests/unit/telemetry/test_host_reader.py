@@ -19,8 +19,6 @@ from workers.telemetry import host
 from workers.telemetry.descendants import descendants
 from workers.telemetry.host import HostReader
 
-pytestmark = pytest.mark.unit
-
 NICS = ("net_sent_per_s", "net_received_per_s")
 DISKS = ("disk_read_per_s", "disk_written_per_s")
 

@@ -193,7 +193,7 @@ def test_nvml_itself_blocks_and_recovers(stand_in: StandIn, function: str) -> No
     clock.now += 6.0
     assert s.sample().notes == (BLOCKED,)
     stand_in.play(TWO_GPUS)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not (sample := s.sample()).gpus and time.monotonic() < deadline:
         clock.now += 0.1
     assert [gpu.uuid for gpu in sample.gpus] == [A, B]

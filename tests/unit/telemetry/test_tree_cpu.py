@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 
 from workers.telemetry.host import HostReader, ProcessUsage, cpu_seconds_between
 
-pytestmark = pytest.mark.unit
-
 
 class Clock:
     now = 100.0

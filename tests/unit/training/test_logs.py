@@ -1,11 +1,11 @@
-"""Names and values of metrics that are vectors."""
+"""Names and values of metrics: vectors, and names that harm what shows them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from workers.model.logs import MOST_ELEMENTS, element_names, numbers
+from workers.model.logs import LONGEST_NAME, MOST_ELEMENTS, element_names, numbers, reported, reported_names
 
 pytestmark = pytest.mark.unit
 
@@ -41,3 +41,43 @@ def test_of_a_large_value_only_the_mean_is_kept() -> None:
 
 def test_what_is_no_number_is_left_out() -> None:
     assert numbers({"loss": 1.0, "note": "text", "none": np.zeros(0)}) == {"loss": 1.0}
+
+
+HOSTILE = {
+    "line\nbreak": "line_break",
+    "\x1b[2J\x1b]8;;http://evil\x07": "_[2J_]8;;http:/_/evil_",
+    "a\u202eb\u2066": "a_b_",
+    "a\ud800b": "a_b",
+    "../../../etc/passwd": "_/_/_/etc/passwd",
+    "/a": "_/a",
+    "a//b/": "a/_/b/_",
+    ". .": "_",
+    "": "_",
+    "m" * 10_000: "m" * LONGEST_NAME,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:20])
+def test_names_are_cleaned_and_that_is_said(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    reported_names.cache_clear()
+    assert reported({"loss": 0.5, name: 0.25}) == {"loss": 0.5, HOSTILE[name]: 0.25}
+    said = capfd.readouterr().err
+    assert said.startswith("regatta: the metric ")
+    assert said.endswith(f" is reported as {HOSTILE[name]}\n")
+    assert (said.isascii(), said.count("\n"), len(said) < 1000) == (True, 1, True)
+
+
+@pytest.mark.parametrize(
+    "name", ["loss", "top-5 (%)", "précision", "losses/aux", "f1_score[0]", "<b>", "m" * LONGEST_NAME]
+)
+def test_names_that_hurt_nobody_are_kept(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert reported_names((name,)) == (name,)
+    assert capfd.readouterr().err == ""
+
+
+def test_names_that_become_equal_are_told_apart() -> None:
+    """Of two metrics none takes the other's values, whichever comes first."""
+    assert reported_names(("a\n", "a_", "a\t", "a\r")) == ("a__2", "a_", "a__3", "a__4")
+    long = tuple("m" * 300 + str(number) for number in range(300))
+    assert len(set(reported_names(long))) == 300
+    assert max(map(len, reported_names(long))) <= LONGEST_NAME

@@ -8,9 +8,9 @@ import sys
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from orchestrator.verdict.statistics import (
     Estimate,
@@ -25,7 +25,7 @@ from orchestrator.verdict.statistics import (
 
 # Not marked `unit`: it takes seconds, and the whole marked set is to run in 30 s.
 
-thousand = settings(max_examples=1000, derandomize=True, deadline=None, database=None)
+hundreds = settings(max_examples=300, derandomize=True, deadline=None, database=None)
 # Drawn by numpy from a drawn seed: ten times faster than lists of drawn floats.
 randoms = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 probability = st.floats(0, 1)
@@ -35,37 +35,37 @@ def sample(random: np.random.Generator, n: int) -> list[float]:
     return random.normal(random.normal(), 10 ** random.uniform(-4, 3), n).tolist()
 
 
-@thousand
+@hundreds
 @given(randoms, st.integers(2, 10), st.floats(1e-3, 1e3))
 def test_paired_difference_and_equivalence_agree_with_scipy(random: np.random.Generator, n: int, margin: float) -> None:
     x, y = sample(random, n), sample(random, n)
     difference = np.subtract(x, y)
-    reference = stats.ttest_1samp(difference, 0)
+    reference = scipy.stats.ttest_1samp(difference, 0)
     ours = paired_difference(x, y)
     assert (ours.low, ours.high) == pytest.approx(tuple(reference.confidence_interval(0.95)), rel=1e-7)
     assert ours.p_value == pytest.approx(reference.pvalue, rel=1e-7)
     # The larger of the two one-sided p-values is the one on the side where the mean lies.
     edge, side = (margin, "less") if difference.mean() > 0 else (-margin, "greater")
-    p = stats.ttest_1samp(difference, edge, alternative=side).pvalue
+    p = scipy.stats.ttest_1samp(difference, edge, alternative=side).pvalue
     assert equivalence(x, y, margin) == pytest.approx(p, rel=1e-7, abs=1e-12)
 
 
-@thousand
+@hundreds
 @given(randoms, st.integers(2, 10), st.integers(2, 10), st.floats(1e-3, 1e3))
 def test_independent_difference_and_equivalence_agree_with_scipy(
     random: np.random.Generator, n: int, m: int, margin: float
 ) -> None:
     x, y = sample(random, n), sample(random, m)
-    reference = stats.ttest_ind(x, y, equal_var=False)
+    reference = scipy.stats.ttest_ind(x, y, equal_var=False)
     ours = independent_difference(x, y)
     assert (ours.low, ours.high) == pytest.approx(tuple(reference.confidence_interval(0.95)), rel=1e-7)
     assert ours.p_value == pytest.approx(reference.pvalue, rel=1e-7)
     edge, side = (margin, "less") if np.mean(x) > np.mean(y) else (-margin, "greater")
-    p = stats.ttest_ind(np.subtract(x, edge), y, equal_var=False, alternative=side).pvalue
+    p = scipy.stats.ttest_ind(np.subtract(x, edge), y, equal_var=False, alternative=side).pvalue
     assert equivalence(x, y, margin, paired=False) == pytest.approx(p, rel=1e-7, abs=1e-12)
 
 
-@thousand
+@hundreds
 @given(randoms, st.integers(2, 9), st.booleans())
 def test_ratio_is_the_geometric_mean_and_swapping_sides_inverts_it(
     random: np.random.Generator, n: int, paired: bool
@@ -147,7 +147,7 @@ def test_equivalence_without_spread_is_certain() -> None:
     assert paired_difference([0.9] * 3, [0.9] * 3) == Estimate(0, 0, 0, 1)
 
 
-@settings(thousand, max_examples=300)
+@hundreds
 @given(st.lists(probability, max_size=8))
 def test_holm_rejects_what_the_step_down_procedure_rejects(p_values: list[float]) -> None:
     adjusted = holm(p_values)
@@ -161,7 +161,7 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(p_values: list[float]
     assert all(a >= p for a, p in zip(adjusted, p_values, strict=True))
 
 
-@settings(thousand, max_examples=100)
+@settings(hundreds, max_examples=100)
 @given(st.integers(0, 6), st.integers(0, 6), st.integers(1, 6), st.integers(1, 6))
 def test_fewer_failures_sums_the_hypergeometric(a: int, b: int, n: int, m: int) -> None:
     assume(a <= n and b <= m)

@@ -141,6 +141,13 @@ def test_a_mode_that_always_fails_or_diverges_loses(n: int, confidence: str, fin
     assert f"async {n} of {n}" in verdict.numbers
 
 
+def test_a_run_that_diverged_is_counted_and_left_out_of_quality() -> None:
+    lost = a_run("async", 4, 50, final={"val_accuracy": math.nan, "val_loss": math.nan})
+    found = answer(compared(some_runs("sync", 100), [*some_runs("async", 50, 4), lost]), "quality")
+    whole = answer(compared(some_runs("sync", 100, 4), some_runs("async", 50, 4)), "quality")
+    assert found.difference == whole.difference
+
+
 def test_no_run_reaches_the_target() -> None:
     missed = {mode: [a_run(mode, s, None) for s in range(5)] for mode in ("sync", "async")}
     verdict = compared(missed["sync"], missed["async"])

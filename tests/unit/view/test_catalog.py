@@ -19,8 +19,6 @@ from orchestrator.view.catalog import COLUMNS, latest, list_runs
 from orchestrator.view.task_logs import print_logs
 from tests.conftest import regatta
 
-pytestmark = pytest.mark.unit
-
 START = 1_795_000_000
 
 

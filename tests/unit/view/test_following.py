@@ -28,8 +28,6 @@ from tests.unit.run_being_written import EVALUATOR, W0, W1, Writing
 from workers.messages import Task
 from workers.news import Evaluation, GpuSample, ReplicaState, ReplicaStatus, Stamp
 
-pytestmark = pytest.mark.unit
-
 
 def terminal(width: int = 80, height: int = 24, *, is_terminal: bool = False) -> Console:
     return Console(
@@ -269,7 +267,7 @@ def test_lines_where_there_is_no_terminal(tmp_path: Path, monkeypatch: pytest.Mo
     shown.__exit__()
     lines = text(console).splitlines()
     assert lines[0] == "starting"
-    assert lines[1:3] == ["launching: 2 tasks not ready, 1 building"] * 2, "at once, and ten seconds later"
+    assert lines[1:3] == ["starting tasks: 0 of 2 ready"] * 2, "at once, and ten seconds later"
     training = [line for line in lines if " samples (" in line]
     assert len(training) == 3
     assert training[-1].startswith("sync seed 1: 27,520 samples (43%)  6,400/s  loss 0.5  ETA 0:06")
@@ -280,8 +278,9 @@ def test_a_dashboard_where_there_is_one(tmp_path: Path) -> None:
     writing = Writing(tmp_path).begins().trains(250).samples().committed()
     console = terminal(is_terminal=True)
     shown = view(console, tmp_path)
-    shown.launching(Tick(Launching(frozenset({W0})), []))
-    assert "launching: 1 tasks not ready" in text(console)
+    shown.launching(Tick(Launching(frozenset({W0})), [ReplicaStatus(W0, ReplicaState.STARTING)] * 3))
+    shown.training(Tick(Training("run"), []))
+    assert "starting tasks: 2 of 3 ready 0:00:0" in text(console), "a spinner, with seconds"
     shown._drawn_at = 0.0
     shown.training(Tick(Training("run"), []))
     assert "25%  16,000 of 64,000 samples" in text(console)

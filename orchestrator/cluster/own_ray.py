@@ -1,0 +1,89 @@
+"""The Ray that a command starts on its host: its folder, memory, and signals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import UsageError
+from workers.session import SESSION_MARK, open_to_others, own_folder, session_directory
+from workers.telemetry.descendants import descendants
+
+_RANDOM_NAME = "/r12345678"
+_LONGEST_FOLDER = 45
+"""Ray appends 62 characters to make a socket's path, which may have 107."""
+
+
+def private_folder(session: str) -> str:
+    """Create a folder for Ray's files: in `/tmp/ray` (mode 0777) other users could replace its sockets and code."""
+    if (kept := os.environ.get("RAY_TMPDIR")) is not None:
+        if len(kept) > _LONGEST_FOLDER - len(_RANDOM_NAME):
+            raise UsageError(
+                f"RAY_TMPDIR: {kept} is too long: Ray's sockets need a path of at most "
+                f"{_LONGEST_FOLDER - len(_RANDOM_NAME)} characters. Choose another folder, or unset it."
+            )
+        Path(kept).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (problem := open_to_others(Path(kept))) is not None:
+            raise UsageError(f"RAY_TMPDIR: {problem}. Run `chmod go-w {kept}`, or choose another folder, or unset it.")
+        return tempfile.mkdtemp(prefix="r", dir=kept)
+    folder = session_directory(session) / "ray"
+    if len(str(folder)) > _LONGEST_FOLDER:
+        return tempfile.mkdtemp(prefix="r", dir=own_folder(_LONGEST_FOLDER - len(_RANDOM_NAME)))
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return str(folder)
+
+
+@contextlib.contextmanager
+def marked(session: str) -> Iterator[None]:
+    """Mark processes that are started inside with the session; see `workers.supervisor.zygote`."""
+    os.environ[SESSION_MARK] = session
+    try:
+        yield
+    finally:
+        del os.environ[SESSION_MARK]
+
+
+@contextlib.contextmanager
+def own_signal_handlers() -> Iterator[None]:
+    """Keep the command's SIGTERM handler, which `ray.init` would replace by an exit with code 15.
+
+    SIGTERM and SIGHUP are blocked meanwhile, and Ray's processes inherit that: a scheduler that takes the machine away,
+    or a terminal that is closed, sends them to all processes, and Ray's have to live until the last checkpoint is
+    written.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGTERM])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def ended_at_once(ray: Any) -> Iterator[None]:
+    """Have `ray.shutdown`, inside, kill this host's Ray: SIGTERM is blocked, and it waits a second for each.
+
+    Afterwards the raylet's processes are killed, which it would have ended.
+    """
+    processes = [info.process for infos in ray._private.worker._global_node.all_processes.values() for info in infos]
+    children = [pid for process in processes for pid in descendants(process.pid)]
+    for process in processes:
+        process.terminate = process.kill
+    yield
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def object_store_bytes() -> int:
+    """Size of the object store, through which snapshots pass one at a time; Ray's default is 30 % of memory."""
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return int(max(200 << 20, min(4 << 30, 0.1 * pages * size)))

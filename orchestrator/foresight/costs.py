@@ -1,0 +1,124 @@
+"""What a step costs in each mode, from the runs of a probe; whole, or resampled for intervals. Pure.
+
+`COSTS` has one function per value of `ModeTraits.waits_for`. Resampling draws whole pieces of the runs (of 0.1 s or
+more) with replacement, so that what neighbouring steps have in common stays together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from orchestrator.foresight.measured import Measured
+from orchestrator.foresight.step_time import FORMULAS, Costs, Where
+from workers.modes.registry import Waits, traits
+from workers.stragglers import Profile
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    FloatArray = npt.NDArray[np.float64]
+    Random = np.random.Generator
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The runs of a probe, by mode and number of workers, and where they ran."""
+
+    runs: Mapping[tuple[str, int], Measured]
+    twice: Measured | None
+    """One process with the samples per update of two workers."""
+    cores: float
+    profile: Profile
+    seed: int = 0
+
+    def where(self, workers: int, slower: float = 1.0) -> Where:
+        return Where(workers, self.cores, self.profile, self.seed, slower)
+
+
+def evidence(runs: Mapping[str, Measured], cores: float, seed: int) -> Evidence:
+    """The runs of a probe by what they are, without those that also estimated gradient noise."""
+    plain = [run for run in runs.values() if not run.estimates_noise]
+    small = min(run.batch_size for run in plain)
+    found = {(run.mode, run.workers): run for run in plain if run.batch_size == small}
+    twice = next((run for run in plain if run.batch_size > small), None)
+    return Evidence(found, twice, cores, Profile.parse(plain[0].straggler), seed)
+
+
+def costs(mode: str, found: Evidence, batch: int, random: Random | None = None) -> Costs | str:
+    """What a step of `mode` costs with `batch` samples per worker; or why that is not known."""
+    waits = traits(mode).waits_for
+    if waits is None:
+        return f"there is no model of mode {mode} yet"
+    return COSTS[waits](mode, found, batch, random)
+
+
+def _alone(mode: str, found: Evidence, batch: int, random: Random | None) -> Costs | str:
+    """Steps of a larger batch take longer by a straight line through the two sizes that were measured."""
+    one, twice = found.runs.get((mode, 1)), found.twice
+    if one is None:
+        return "the probe has no run of one process"
+    work = _resampled(one.clock - one.sleep, random)
+    if batch == one.batch_size:
+        return Costs(work)
+    if twice is None:
+        return "the probe has one size of batches only"
+    slope = float(_resampled(twice.clock - twice.sleep, random).mean() - work.mean()) / (
+        twice.batch_size - one.batch_size
+    )
+    return Costs(work + max(0.0, slope) * (batch - one.batch_size))
+
+
+def _together(mode: str, found: Evidence, batch: int, random: Random | None) -> Costs | str:
+    """An exchange takes what steps of two workers take beyond the slower of both."""
+    import numpy as np
+
+    two = found.runs.get((mode, 2))
+    if two is None:
+        return f"the probe has no run of mode {mode} with two workers"
+    work = np.concatenate([_resampled(sample, random) for sample in two.work]) + two.gap
+    if two.cpu is None:
+        return "the processor time of its tasks was not measured"
+    measured = float(_resampled(two.clock, random).mean())
+    without = Costs(work, cpu=two.cpu)
+    slowest = FORMULAS["workers"](without, found.where(2)).seconds
+    exchange = max(0.0, measured - slowest)
+    return replace(without, exchange=exchange, factor=measured / (slowest + exchange))
+
+
+def _queueing(mode: str, found: Evidence, batch: int, random: Random | None) -> Costs | str:
+    """The processor time of all tasks of an update is the demand on the cores (utilisation law: Lazowska et al. (1984),
+    3.2); how much two workers slow each other down beyond that corrects larger numbers of workers."""
+    one, two = found.runs.get((mode, 1)), found.runs.get((mode, 2))
+    if one is None or two is None:
+        return f"the probe has no runs of mode {mode} with one and two workers"
+    if two.cpu is None:
+        return "the processor time of its tasks was not measured"
+    work = _positive(_resampled(one.clock - one.sleep, random))
+    cycle = 2 * float(_resampled(two.clock, random).mean())
+    own = max(1e-9, cycle - two.sleep)
+    exposed = min(1.0, (two.staleness or 0.0) * cycle / own)
+    without = Costs(work, cpu=two.cpu, exposed=exposed)
+    return replace(without, factor=cycle / FORMULAS["servers"](without, found.where(2)).seconds)
+
+
+def _positive(sample: FloatArray) -> FloatArray:
+    """`sample` without values below zero, which noise in short sleeps may cause."""
+    import numpy as np
+
+    return np.asarray(np.maximum(sample, 1e-9), np.float64)
+
+
+def _resampled(sample: FloatArray, random: Random | None) -> FloatArray:
+    import numpy as np
+
+    return sample if random is None else np.asarray(random.choice(sample, len(sample)), np.float64)
+
+
+COSTS: Mapping[Waits, Callable[[str, Evidence, int, Random | None], Costs | str]] = {
+    "nothing": _alone,
+    "workers": _together,
+    "servers": _queueing,
+}

@@ -1,0 +1,218 @@
+"""Predictions of step time, samples to a target and time to it, for every mode and number of workers. Pure.
+
+Each has a 90 % interval: quantiles of predictions from resampled measurements, through the whole chain, times an error
+that the model was found to have besides (`MODEL_ERROR`, docs/foresight.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.foresight.costs import Evidence, costs
+from orchestrator.foresight.curve import Curve, crossing, meets
+from orchestrator.foresight.samples import Reached, SamplesToTarget, fit
+from orchestrator.foresight.step_time import FORMULAS, Costs, StepTime
+from orchestrator.metric_target import MetricTarget
+from workers.modes.registry import Waits, traits
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Random = np.random.Generator
+
+RESAMPLES = 100
+MODEL_ERROR: Mapping[Waits, float] = {"nothing": 0.1, "workers": 0.15, "servers": 0.2}
+"""Standard deviation of the logarithm of measured over predicted step times, by what a step waits for."""
+SAMPLES_ERROR = 0.15
+"""The same for samples to a target: what one seed differs from another."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A mode and number of workers to predict."""
+
+    mode: str
+    workers: int
+    batch: int
+    """Samples of one worker's batch."""
+
+    @property
+    def samples_per_update(self) -> int:
+        return self.batch * traits(self.mode).batches_per_step(self.workers, 1)
+
+
+@dataclass(frozen=True)
+class Range:
+    """A value with its 90 % interval; `value` and bounds are None, with a `reason`, if it cannot be predicted."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is predicted of one case."""
+
+    case: Case
+    step_seconds: Range
+    """Seconds per counted update."""
+    samples_per_s: Range
+    staleness: float | None
+    samples_to_target: Range
+    seconds_to_target: Range
+    gain: Range
+    """In time to the target, over one process with a worker's samples per update."""
+    speedup: Range
+    """The same in samples per second, whatever a sample is worth."""
+    saturates_at: float | None
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Curves of the probe: what is known of the samples to a target."""
+
+    target: MetricTarget
+    curves: Sequence[tuple[Curve, int, float]]
+    """Samples and value at each evaluation; samples per update; mean staleness."""
+    noise: float | None
+    interval: float
+    """Samples between two evaluations of a run. It meets its target at an evaluation, half an interval late."""
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    step: StepTime
+    samples: float | None
+    seconds: float | None
+
+
+def predict(
+    cases: Sequence[Case], found: Evidence, learned: Learned | str, starts: Mapping[str, float], seed: int
+) -> list[Prediction]:
+    """Predict `cases`; gains are over the first of them.
+
+    `learned` is a text, the reason, if nothing is known of the samples to a target. `starts` are the seconds by which
+    runs of a mode are late at the beginning.
+    """
+    import numpy as np
+
+    once = _outcomes(cases, found, learned, starts, None)
+    random = np.random.default_rng(seed)
+    again = [_outcomes(cases, found, learned, starts, random) for _ in range(RESAMPLES)]
+    return [_prediction(index, cases, once, again, learned) for index in range(len(cases))]
+
+
+def _outcomes(
+    cases: Sequence[Case],
+    found: Evidence,
+    learned: Learned | str,
+    starts: Mapping[str, float],
+    random: Random | None,
+) -> list[_Outcome | str]:
+    """Each case predicted once, from the measurements or from a resample; a text says why one is not."""
+    needed = learned if isinstance(learned, str) else _samples(learned, random)
+    known: dict[tuple[str, int], Costs | str] = {}
+    outcomes: list[_Outcome | str] = []
+    for case in cases:
+        key = (case.mode, case.batch)
+        if key not in known:
+            known[key] = costs(case.mode, found, case.batch, random)
+        own, waits = known[key], traits(case.mode).waits_for
+        if isinstance(own, str) or waits is None:
+            outcomes.append(own if isinstance(own, str) else "there is no model of it")
+            continue
+        step = FORMULAS[waits](own, found.where(case.workers))
+        error = 1.0 if random is None else math.exp(random.normal(0, MODEL_ERROR[waits]))
+        step = StepTime(step.seconds * error, step.batches_per_s / error, step.staleness, step.saturates_at)
+        samples = None if isinstance(needed, str) else needed(case.samples_per_update, step.staleness)
+        seconds = None if samples is None else starts.get(case.mode, 0.0) + samples / (step.batches_per_s * case.batch)
+        outcomes.append(_Outcome(step, samples, seconds))
+    return outcomes
+
+
+def _samples(learned: Learned, random: Random | None) -> Callable[[int, float], float | None] | str:
+    """Samples to the target by samples per update and staleness; or why that is not known.
+
+    How batch size and staleness change them is fitted where all curves of the probe got to: at the target, or else at
+    the level that the least of them reached. How far the target is beyond that level, a run without staleness says.
+    """
+    target, fresh = learned.target, [entry for entry in learned.curves if entry[2] == 0]
+    if not fresh:
+        return "the probe has no evaluations"
+    curve = fresh[0][0]
+    whole = meets(curve, target)
+    if whole.samples is None:
+        return whole.reason or "the probe did not meet the target"
+    rising = target.op in (">=", ">")
+    bests = [max(v for _, v in c) if rising else min(v for _, v in c) for c, _, _ in learned.curves if c]
+    level = min(target.value, *bests) if rising else max(target.value, *bests)
+    at = target.model_copy(update={"value": level, "op": ">=" if rising else "<="})
+    runs = []
+    for points, size, staleness in learned.curves:
+        samples = crossing(points, at)
+        if samples:
+            noise = 1.0 if random is None else math.exp(random.normal(0, SAMPLES_ERROR))
+            runs.append(Reached(samples * noise, size, staleness))
+    fitted = fit(runs, learned.noise)
+    first = crossing(curve, at)
+    if fitted is None or not first:
+        return "the probe saw too little of the learning curve"
+    beyond = whole.samples / first
+    return lambda size, staleness: _later(fitted, size, staleness, beyond, learned.interval)
+
+
+def _later(fitted: SamplesToTarget, size: int, staleness: float, beyond: float, interval: float) -> float | None:
+    samples = fitted.at(size, staleness)
+    return None if samples is None else samples * beyond + interval / 2
+
+
+def _prediction(
+    index: int,
+    cases: Sequence[Case],
+    once: Sequence[_Outcome | str],
+    again: Sequence[Sequence[_Outcome | str]],
+    learned: Learned | str,
+) -> Prediction:
+    def spread(of: Callable[[_Outcome, _Outcome], float | None], reason: str | None) -> Range:
+        values = [_value(of, drawn[index], drawn[0]) for drawn in (once, *again)]
+        known = sorted(v for v in values[1:] if v is not None)
+        if values[0] is None or len(known) < 0.9 * RESAMPLES:
+            return Range(None, reason=reason or "it depends on what was not measured")
+        return Range(values[0], known[int(0.05 * len(known))], known[int(0.95 * len(known))])
+
+    case, whole = cases[index], once[index]
+    why = whole if isinstance(whole, str) else None
+    later = why or (learned if isinstance(learned, str) else _why(learned))
+    return Prediction(
+        case,
+        spread(lambda own, _: case.samples_per_update / case.batch / own.step.batches_per_s, why),
+        spread(lambda own, _: case.batch * own.step.batches_per_s, why),
+        None if isinstance(whole, str) or traits(case.mode).lockstep else whole.step.staleness,
+        spread(lambda own, _: own.samples, later),
+        spread(lambda own, _: own.seconds, later),
+        spread(_gain_to_target, later),
+        spread(lambda own, base: _rate(own, case) / _rate(base, cases[0]), why),
+        None if isinstance(whole, str) else whole.step.saturates_at,
+    )
+
+
+def _why(learned: Learned) -> str | None:
+    needed = _samples(learned, None)
+    return needed if isinstance(needed, str) else None
+
+
+def _value(of: Callable[[_Outcome, _Outcome], float | None], own: _Outcome | str, base: _Outcome | str) -> float | None:
+    return None if isinstance(own, str) or isinstance(base, str) else of(own, base)
+
+
+def _gain_to_target(own: _Outcome, base: _Outcome) -> float | None:
+    return None if own.seconds is None or base.seconds is None else base.seconds / own.seconds
+
+
+def _rate(outcome: _Outcome, case: Case) -> float:
+    return outcome.step.batches_per_s * case.batch

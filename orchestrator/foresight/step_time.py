@@ -1,0 +1,139 @@
+"""The time of a step by number of workers, in every way in which workers wait. Pure; seconds.
+
+`FORMULAS` has one function per value of `ModeTraits.waits_for`; a mode without such a value is not predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.foresight.barrier import all_reduce_growth, makespan
+from orchestrator.foresight.queueing import Station, Workers, rates, saturation
+from orchestrator.foresight.steps import sleeps
+from workers.modes.registry import Waits
+from workers.stragglers import Profile
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    FloatArray = npt.NDArray[np.float64]
+
+DRAWS = 1000
+"""Steps whose sleeps a prediction averages over: the first that real workers would take."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a step of a single worker costs in one mode."""
+
+    work: FloatArray
+    """Sample of its seconds, without its sleep and its exchange."""
+    cpu: float = 0.0
+    """Seconds of `work` in which it needs a core; 0 if every worker has cores of its own."""
+    exchange: float = 0.0
+    """Seconds of an exchange with one other worker, without waiting for it; where workers queue, the seconds that the
+    parameter servers need for an update, one at a time."""
+    exposed: float = 1.0
+    """Where workers queue, the share of `work` and exchange between reading the weights and updating them."""
+    factor: float = 1.0
+    """By how much steps of two workers took longer than this model says: corrects those of several workers."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """The workers, and what they have to share."""
+
+    workers: int
+    cores: float
+    """Of the machine that all workers share."""
+    profile: Profile
+    seed: int = 0
+    slower: float = 1.0
+    """By how much the last worker's work takes longer than that of the others."""
+
+    def delays(self, work: float) -> FloatArray:
+        """Seconds by which each worker is late in its first steps, sleeping or slow: shape (draws, workers)."""
+        found = sleeps(self.profile, self.seed, self.workers, DRAWS)
+        if self.slower != 1:
+            found = found.copy()
+            found[:, -1] += (self.slower - 1) * work
+        return found
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """A prediction for one mode and number of workers."""
+
+    seconds: float
+    """Between two steps of a worker, mean over the workers."""
+    batches_per_s: float
+    """Steps of single workers per second, of all workers together."""
+    staleness: float = 0.0
+    """Mean number of updates by others between a step's read of the weights and its update."""
+    saturates_at: float | None = None
+    """Number of workers beyond which their queue is the limit; None if they queue for nothing."""
+
+
+def alone(costs: Costs, where: Where) -> StepTime:
+    """One process: its work, and its sleep."""
+    work = float(costs.work.mean())
+    seconds = work + float(where.delays(work)[:, 0].mean())
+    return StepTime(seconds, 1 / seconds)
+
+
+def together(costs: Costs, where: Where) -> StepTime:
+    """All workers wait for the slowest, and exchange gradients.
+
+    An exchange among n workers counts n - 1 times one between two: each waits for a message from every other.
+    """
+    import numpy as np
+
+    delays = where.delays(float(costs.work.mean()))
+    work = np.random.default_rng(where.seed).choice(costs.work, delays.shape)
+    on_core = np.minimum(work, costs.cpu)
+    slowest = float(makespan(delays + work - on_core, on_core, where.cores).mean())
+    seconds = (slowest + costs.exchange * all_reduce_growth(where.workers)) * (
+        costs.factor if where.workers > 1 else 1.0
+    )
+    return StepTime(seconds, where.workers / seconds)
+
+
+def queueing(costs: Costs, where: Where) -> StepTime:
+    """Workers queue for the parameter servers and for the cores: a closed network (`orchestrator.foresight.queueing`).
+
+    Workers that are late by the same time on average are one class; their think time is what they do not queue for.
+    """
+    work = float(costs.work.mean())
+    # A station of `cores` servers counts as one of as many times the speed after a delay (`queueing.rates`).
+    cpu = min(costs.cpu / max(1.0, where.cores), work)
+    kinds = _kinds(where.delays(work).mean(axis=0))
+    classes = [Workers(count, late + work - cpu) for late, count in kinds]
+    found = rates(classes, [Station(costs.exchange), Station(cpu)])
+    seconds = where.workers / found.updates * (costs.factor if where.workers > 1 else 1.0)
+    seconds = max(seconds, where.workers * max(cpu, costs.exchange))  # no station does more than all of its time
+    late = sum(late * count for late, count in kinds) / where.workers
+    staleness = (where.workers - 1) * costs.exposed * max(0.0, seconds - late) / seconds
+    whole = late + work + costs.exchange
+    limit = min(saturation(whole - costs.exchange, costs.exchange), saturation(whole - cpu, cpu))
+    return StepTime(seconds, where.workers / seconds, staleness, limit if limit < float("inf") else None)
+
+
+def _kinds(late: FloatArray) -> list[tuple[float, int]]:
+    """Mean delays, and how many workers have about the same, within 20 %; at most two kinds."""
+    import numpy as np
+
+    ordered = np.sort(late)
+    if ordered[-1] <= 1.2 * ordered[0]:
+        return [(float(ordered.mean()), len(ordered))]
+    gap = int(np.argmax(np.diff(ordered))) + 1
+    return [(float(part.mean()), len(part)) for part in (ordered[:gap], ordered[gap:])]
+
+
+FORMULAS: Mapping[Waits, Callable[[Costs, Where], StepTime]] = {
+    "nothing": alone,
+    "workers": together,
+    "servers": queueing,
+}

@@ -1,0 +1,57 @@
+"""Names of modes with numbers: what is valid, what is said of the rest, and how lists are split."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from workers.modes.names import split
+from workers.modes.registry import MODES, examples, find, values_of
+
+pytestmark = pytest.mark.unit
+
+
+def test_every_family_has_a_valid_example_that_its_pattern_accepts() -> None:
+    for family, name in zip(MODES, examples(), strict=True):
+        values_of(name)
+        assert find(name) is MODES[family]
+        assert re.fullmatch(MODES[family].form.pattern(family), name)
+
+
+def test_options_have_defaults() -> None:
+    assert values_of("local:16") == {"number": 16, "outer": "mean", "outer_lr": 0.7, "outer_momentum": 0.9}
+    assert values_of("local:2,outer=nesterov,outer_lr=1")["outer_lr"] == 1.0
+    assert values_of("sync") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("local", "'local:16', with the steps between two means after the colon: a whole number of at least 1"),
+        ("local:0", "a whole number of at least 1"),
+        ("local:x", "'local:16'"),
+        ("local:016", "'local:16'"),  # one mode, one name
+        ("local:1,outer=adam", "outer in it is what is done with the mean: mean or nesterov"),
+        ("local:1,inner=adam", "'local:1', with options such as outer=mean"),
+        ("local:1,outer=mean,outer=mean", "each at most once"),
+        ("local:1,outer_lr=nan", "a number from 1e-06 to 100"),
+        ("ssp:-1", "a whole number of at least 0"),
+        ("ssp", "'ssp:3'"),
+        ("sync:3", "'sync', which takes no number"),
+        ("sync,a=b", "none at all"),
+        ("sink", "'sync' or 'async'"),
+        ("", "'single' or"),
+    ],
+)
+def test_what_is_not_valid(name: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        values_of(name)
+
+
+def test_a_list_is_split_at_commas_but_not_before_options() -> None:
+    assert split("sync, local:16,outer=nesterov,outer_lr=1,async") == [
+        "sync",
+        "local:16,outer=nesterov,outer_lr=1",
+        "async",
+    ]
