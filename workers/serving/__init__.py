@@ -1,0 +1,1 @@
+"""A SavedModel in the process that serves it."""
