@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -140,13 +140,6 @@ class Model:
     async def predict(self, version: Version, signature: str, inputs: Arrays) -> Arrays:
         """The outputs of a signature; raises Refusal."""
         return await version.batchers[signature].submit(inputs)
-
-    async def watch(self, seconds: float) -> AsyncIterator[None]:
-        """Refresh for ever; yields after each time."""
-        while True:
-            await self.refresh()
-            yield
-            await asyncio.sleep(seconds)
 
     async def refresh(self) -> None:
         """Look at the folder once: load what is new, then let go what is no longer to be served."""

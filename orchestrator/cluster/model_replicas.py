@@ -1,0 +1,128 @@
+"""Replicas of models on Ray Serve: an application for each version, so that one that breaks breaks nothing else.
+
+What crosses from a replica is plain data: descriptions, arrays, and the names of errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+_START_SECONDS = 300.0
+_PAUSE = 0.1
+
+
+class ServedVersion:
+    """One copy of one version: the class that Ray Serve runs."""
+
+    def __init__(self, path: str) -> None:
+        self._threads = ThreadPoolExecutor(2)
+        self._loaded: Any = None
+        self._error: str | None = None
+        try:
+            from workers.serving.model import load
+
+            self._loaded = load(Path(path))
+        except Exception as error:  # noqa: BLE001 - Ray Serve would try again and again, and lose the reason
+            self._error = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+
+    async def describe(self) -> dict[str, Any]:
+        """`signatures`, `notes` and `pid`, or why it could not be loaded as `error`."""
+        if self._loaded is None:
+            return {"error": self._error, "pid": os.getpid()}
+        return {
+            "error": None,
+            "signatures": self._loaded.signatures,
+            "notes": self._loaded.notes,
+            "pid": os.getpid(),
+        }
+
+    async def answer(self, signature: str, inputs: dict[str, Any]) -> tuple[str, Any]:
+        """The outputs of a signature, or an error: see `workers.serving.model.answer`."""
+        if self._loaded is None:
+            return "UNAVAILABLE", f"The version could not be loaded again: {self._error}"
+        from workers.serving.model import answer
+
+        run = asyncio.get_running_loop().run_in_executor
+        return await run(self._threads, answer, self._loaded, signature, inputs)
+
+
+class ModelReplicas:
+    """The versions of one model on the Ray that this process is connected to."""
+
+    def __init__(self, name: str, *, replicas: int, cpus: float, seconds: float) -> None:
+        """`cpus` is what a replica reserves; `seconds` how long a call may take, replacing a lost replica included."""
+        self._name = name
+        self._replicas = replicas
+        self._cpus = cpus
+        self._seconds = seconds
+        self._handles: dict[int, Any] = {}
+
+    def start(self) -> None:
+        """Start Ray Serve if it is not running. Its own HTTP proxy is not needed."""
+        from ray import serve
+
+        serve.start(proxy_location="Disabled", logging_config=_quiet())
+
+    async def load(self, version: int, path: Path) -> dict[str, Any]:
+        """Start the replicas of a version; returns what `ServedVersion.describe` does."""
+        try:
+            handle = await asyncio.wait_for(asyncio.to_thread(self._run, version, path), _START_SECONDS)
+            found: dict[str, Any] = await asyncio.wait_for(handle.describe.remote(), _START_SECONDS)
+        except Exception as error:  # noqa: BLE001 - Ray Serve's errors have no common class
+            found = {"error": f"its replicas did not start: {' '.join(str(error).split())[:500]}"}
+        else:
+            self._handles[version] = handle
+        if found["error"] is not None:
+            await self.unload(version)
+        return found
+
+    def _run(self, version: int, path: Path) -> Any:
+        from ray import serve
+
+        served = serve.deployment(
+            ServedVersion,
+            name="model",
+            num_replicas=self._replicas,
+            max_ongoing_requests=100,  # fewer are sent: batches wait in front of Ray
+            health_check_period_s=1,
+            health_check_timeout_s=30,
+            graceful_shutdown_timeout_s=5,
+            ray_actor_options={"num_cpus": self._cpus},
+            logging_config=_quiet(),
+        )
+        return serve.run(served.bind(str(path)), name=self._application(version), route_prefix=None)
+
+    async def call(self, version: int, signature: str, inputs: dict[str, Any]) -> tuple[str, Any]:
+        """The outputs of a version, or an error. A call that a replica took with it when it died is made again."""
+        from ray.exceptions import RayActorError
+        from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
+
+        lost = (RayActorError, BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError)
+        try:
+            async with asyncio.timeout(self._seconds):
+                while True:
+                    try:
+                        answered: tuple[str, Any] = await self._handles[version].answer.remote(signature, inputs)
+                        return answered
+                    except lost:
+                        await asyncio.sleep(_PAUSE)
+        except TimeoutError:
+            return "UNAVAILABLE", f"No replica of version {version} has answered for {self._seconds:g} s."
+
+    async def unload(self, version: int) -> None:
+        """End the replicas of a version."""
+        from ray import serve
+
+        self._handles.pop(version, None)
+        await asyncio.to_thread(serve.delete, self._application(version))
+
+    def _application(self, version: int) -> str:
+        return f"regatta-{self._name}-{os.getpid()}-{version}"
+
+
+def _quiet() -> dict[str, Any]:
+    return {"log_level": "WARNING", "enable_access_log": False}

@@ -1,0 +1,139 @@
+"""Serves a model until a signal ends it: what `regatta serve` does."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.cluster.connection import RayBackend
+from orchestrator.cluster.model_replicas import ModelReplicas
+from orchestrator.errors import ClusterError, Interrupted, UsageError
+from orchestrator.serving.listening import Listening, Servers, open_socket
+from orchestrator.serving.metrics import Metrics
+from orchestrator.serving.model import Engine, Limits, Model
+from orchestrator.serving.ray_engine import RayEngine
+from orchestrator.serving.service import Service
+from orchestrator.serving.source import folder_of
+from orchestrator.serving.versions import Policy
+from orchestrator.spec.run import RunSpec
+from workers.addresses import join
+
+Tell = Callable[[str], None]
+_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What is to be served, and how."""
+
+    source: Path
+    name: str
+    listening: Listening = field(default_factory=Listening)
+    limits: Limits = field(default_factory=Limits)
+    policy: Policy = field(default_factory=Policy)
+    labels: dict[str, int] = field(default_factory=dict)
+    replicas: int = 1
+    seconds: float = 60.0
+    poll_seconds: float = 2.0
+    address: str | None = None
+    token: str | None = None
+    access_log: bool = False
+
+
+def serve(serving: Serving, tell: Tell) -> None:
+    """Serve until SIGTERM, SIGHUP or Ctrl-C, and answer what was asked before.
+
+    Raises:
+        UsageError: there is nothing to serve, a port is taken, or Ray Serve is not installed.
+        ClusterError: no version could be loaded.
+        Interrupted: Ctrl-C ended it.
+    """
+    if importlib.util.find_spec("uvicorn") is None or importlib.util.find_spec("httptools") is None:
+        raise UsageError("Ray Serve is not installed: `pip install 'regatta[serve]'`.")
+    folder = folder_of(serving.source).absolute()
+    listening = serving.listening
+    with open_socket(listening.host, listening.port, "--port") as http:
+        spec = RunSpec.make({"job": "digits", "address": serving.address})
+        local = serving.address is None
+        session = f"serve-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        with RayBackend(session, spec, (), with_code=not local):
+            replicas = ModelReplicas(
+                serving.name, replicas=serving.replicas, cpus=0 if local else 1, seconds=serving.seconds
+            )
+            replicas.start()
+            ended_by = asyncio.run(_until_ended(serving, folder, RayEngine(replicas), http, tell, local=local))
+    if ended_by == signal.SIGINT:
+        raise Interrupted("interrupted; all requests at hand were answered, and all processes it started were stopped.")
+
+
+async def _until_ended(
+    serving: Serving, folder: Path, engine: Engine, http: socket.socket, tell: Tell, *, local: bool
+) -> signal.Signals:
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[signal.Signals] = loop.create_future()
+    for signum in _ENDS:
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            loop.add_signal_handler(signum, lambda given=signum: ended.done() or ended.set_result(given))
+    metrics = Metrics()
+    model = Model(
+        serving.name,
+        folder,
+        engine,
+        policy=serving.policy,
+        labels=serving.labels,
+        limits=serving.limits,
+        tell=tell,
+        observe=lambda version, rows: metrics.batch(serving.name, version, rows),
+    )
+    loading = loop.create_task(model.refresh())
+    await asyncio.wait([loading, ended], return_when=asyncio.FIRST_COMPLETED)
+    if ended.done():
+        loading.cancel()
+        return ended.result()
+    await loading
+    if not model.ready:
+        errors = "; ".join(version.error for version in model.versions.values())
+        raise ClusterError(
+            f"Nothing in {folder} can be served. {errors or 'No version is one that --versions asks for.'}"
+        )
+    service = Service(model, metrics, serving.token, tell if serving.access_log else None)
+    servers = Servers(service, serving.listening, http)
+    await servers.start()
+    _announce(serving, servers, http, tell)
+    watching = loop.create_task(_watch(model, serving.poll_seconds, tell))
+    reason = await ended
+    tell(f"{reason.name}: answering {model.waiting} requests, then ending")
+    watching.cancel()
+    await servers.stop()
+    if not local:  # this host's Ray ends with all that is in it
+        for version in model.versions.values():
+            if version.state == "AVAILABLE":
+                await engine.unload(version.number)
+    return reason
+
+
+def _announce(serving: Serving, servers: Servers, http: socket.socket, tell: Tell) -> None:
+    host = serving.listening.host
+    port = http.getsockname()[1]
+    tell(f"REST: http://{join(host, port)}/v1/models/{serving.name}:predict")
+    if servers.grpc_port is not None:
+        tell(f"gRPC: {join(host, servers.grpc_port)}")
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        guard = "asks for its token" if serving.token else "asks for no token"
+        tell(f"other hosts can reach this server, which {guard} and does not encrypt")
+
+
+async def _watch(model: Model, seconds: float, tell: Tell) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await model.refresh()
+        except Exception as error:  # noqa: BLE001 - what is served has to go on
+            tell(f"the versions could not be looked at: {type(error).__name__}: {error}")
