@@ -161,6 +161,7 @@ def _finish_run(result: RunResult, folder: Path, as_json: bool) -> None:
 
 def _finish_comparison(comparison: Comparison, folder: Path, as_json: bool) -> None:
     from orchestrator.report.terminal import print_comparison
+    from orchestrator.view.next_step import after_comparison
 
     def show(console: Console) -> None:
         print_comparison(comparison, console)
@@ -169,5 +170,7 @@ def _finish_comparison(comparison: Comparison, folder: Path, as_json: bool) -> N
 
             print_judged(comparison.predictions, console)
         console.print(f"\nReport: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+        for line in after_comparison(comparison, folder):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     finish(comparison.to_json(), as_json, show)

@@ -6,6 +6,7 @@ What crosses from a replica is plain data: descriptions, arrays, and the names o
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -65,6 +66,7 @@ class ModelReplicas:
         """Start Ray Serve if it is not running. Its own HTTP proxy is not needed."""
         from ray import serve
 
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)  # it reports every start and end on stderr
         serve.start(proxy_location="Disabled", logging_config=_quiet())
 
     async def load(self, version: int, path: Path) -> dict[str, Any]:

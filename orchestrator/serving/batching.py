@@ -21,7 +21,7 @@ Call = Callable[[Arrays], Awaitable[Arrays]]
 _Kind = tuple[tuple[str, str, tuple[int, ...]], ...]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Waiting:
     inputs: Arrays
     rows: int

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from orchestrator.cluster.connection import RayBackend
 from orchestrator.cluster.model_replicas import ModelReplicas
@@ -78,9 +79,14 @@ async def _until_ended(
 ) -> signal.Signals:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def arrived(signum: signal.Signals) -> None:
+        if not ended.done():
+            ended.set_result(signum)
+
     for signum in _ENDS:
         if signal.getsignal(signum) is not signal.SIG_IGN:
-            loop.add_signal_handler(signum, lambda given=signum: ended.done() or ended.set_result(given))
+            loop.add_signal_handler(signum, arrived, signum)
     metrics = Metrics()
     model = Model(
         serving.name,
@@ -93,7 +99,8 @@ async def _until_ended(
         observe=lambda version, rows: metrics.batch(serving.name, version, rows),
     )
     loading = loop.create_task(model.refresh())
-    await asyncio.wait([loading, ended], return_when=asyncio.FIRST_COMPLETED)
+    waited: list[asyncio.Future[Any]] = [loading, ended]
+    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     if ended.done():
         loading.cancel()
         return ended.result()

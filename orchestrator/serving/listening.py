@@ -118,7 +118,7 @@ class Servers:
 def _without_signals() -> type[Any]:
     import uvicorn
 
-    class Quiet(uvicorn.Server):
+    class Quiet(uvicorn.Server):  # type: ignore[misc]
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
             """Leaves signals to the command."""
@@ -131,7 +131,7 @@ def guarded(header_bytes: int, header_seconds: float) -> type[asyncio.Protocol]:
     """Uvicorn's protocol, which by itself waits for ever for a request's headers, however large they grow."""
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    class Guarded(HttpToolsProtocol):
+    class Guarded(HttpToolsProtocol):  # type: ignore[misc]
         """Closes connections whose headers are too slow or too large."""
 
         guard: asyncio.TimerHandle | None = None

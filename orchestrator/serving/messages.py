@@ -7,7 +7,6 @@ a process may import both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -93,7 +92,7 @@ _TABLE: dict[str, dict[str, tuple[int, str]]] = {
 }
 
 
-def message(name: str) -> Callable[..., Any]:
+def message(name: str) -> Any:
     """The class of a message, such as `tensorflow.serving.PredictRequest`."""
     return _classes()[name]
 

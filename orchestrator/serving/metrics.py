@@ -19,7 +19,7 @@ class Metrics:
         disable_created_metrics()
         self._registry = CollectorRegistry()
         self._requests: dict[tuple[str, str], int] = {}
-        self._registry.register(self)  # type: ignore[arg-type]
+        self._registry.register(self)
         self._latency = Histogram(
             ":tensorflow:serving:request_latency",
             "Wall time of a request, in microseconds.",

@@ -60,7 +60,7 @@ class Rpc:
 
         return grpc.unary_unary_rpc_method_handler(
             answered,
-            request_deserializer=message(request).FromString,  # type: ignore[attr-defined]
+            request_deserializer=message(request).FromString,
             response_serializer=lambda made: made.SerializeToString(),
         )
 

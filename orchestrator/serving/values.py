@@ -14,8 +14,10 @@ from orchestrator.serving.json_body import Body
 from orchestrator.serving.refusal import Refusal, shown
 from orchestrator.serving.signature import AnyArray, TensorType
 
-_FLOATS = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
-_INTEGERS = {f"{sign}int{bits}": np.dtype(f"{sign}int{bits}").type for sign in ("", "u") for bits in (8, 16, 32, 64)}
+_FLOATS: dict[str, Any] = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
+_INTEGERS: dict[str, Any] = {
+    f"{sign}int{bits}": np.dtype(f"{sign}int{bits}").type for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
 _KINDS: dict[str, set[type]] = {
     **{dtype: {int, float} for dtype in _FLOATS},
     **{dtype: {int} for dtype in _INTEGERS},
@@ -88,7 +90,7 @@ def _check_rank(value: Any) -> None:
         raise Refusal("INVALID_ARGUMENT", f"Encountered list at unexpected level: {rank} expected < {MAX_RANK}")
 
 
-def _scalar(dtype: str) -> type[np.generic]:
+def _scalar(dtype: str) -> Any:
     return np.bool_ if dtype == "bool" else (_FLOATS | _INTEGERS)[dtype]
 
 

@@ -34,7 +34,7 @@ class Policy:
     def choose(self, found: Collection[int]) -> set[int]:
         """The versions to serve, of those found."""
         if self.only:
-            return self.only & set(found)
+            return set(self.only & set(found))
         newest = sorted(found, reverse=True)
         return set(newest if self.latest is None else newest[: self.latest])
 

@@ -1,10 +1,11 @@
-"""Says what a finished run left behind, and which command comes next."""
+"""Says what a finished run or comparison left behind, and which command comes next."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
-from orchestrator.results import RunResult
+from orchestrator.results import Comparison, RunResult
 from workers.checkpoints import FINAL_MODEL, FINAL_WEIGHTS
 
 
@@ -19,3 +20,17 @@ def after_run(result: RunResult, folder: Path) -> list[str]:
     else:
         lines.append(f"Next: regatta resume {folder}, which continues from its last checkpoint, if it has one")
     return lines
+
+
+def after_comparison(comparison: Comparison, folder: Path) -> list[str]:
+    """Lines with the command that serves a model of the winner; none without a winner, or without a model of it."""
+    winner = comparison.verdict.winner
+    if winner is None or winner not in comparison.modes:
+        return []
+    runs = [folder / "runs" / result.run_id for result in comparison.modes[winner].runs if result.status == "succeeded"]
+    model = next((run for run in runs if (run / FINAL_MODEL).is_file()), None)
+    return (
+        []
+        if model is None
+        else [f"Serve the winner ({winner}): regatta serve {shlex.quote(str(model))} --name my_model"]
+    )
