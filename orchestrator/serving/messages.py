@@ -1,7 +1,7 @@
 """The messages of TensorFlow Serving's gRPC interface, made from a table of their published fields.
 
 The packages that publish them, `tensorflow_serving.apis` and `tensorflow.core`, import TensorFlow, which the driver
-never does. `serving/test_messages.py` holds the table against them. The descriptors are in a pool of their own, so that
+never does. `serving/test_real_server.py` asks with them. The descriptors are in a pool of their own, so that
 a process may import both.
 """
 

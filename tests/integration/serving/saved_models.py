@@ -1,0 +1,23 @@
+"""Writes SavedModels: `python saved_models.py FOLDER SCALE ...`; the n-th has version n and answers scale * (x @ w)."""
+
+from __future__ import annotations
+
+import sys
+
+import tensorflow as tf
+
+
+class Weighted(tf.Module):
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.weights = tf.Variable([[scale], [2 * scale], [3 * scale]])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
+    def predict(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.matmul(x, self.weights)}
+
+
+if __name__ == "__main__":
+    for version, scale in enumerate(sys.argv[2:], 1):
+        model = Weighted(float(scale))
+        tf.saved_model.save(model, f"{sys.argv[1]}/{version}", signatures={"serving_default": model.predict})
