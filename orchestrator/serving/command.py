@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import os
+import shutil
 import signal
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from orchestrator.serving.source import folder_of
 from orchestrator.serving.versions import Policy
 from orchestrator.spec.run import RunSpec
 from workers.addresses import join
+from workers.session import session_directory
 
 Tell = Callable[[str], None]
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -64,7 +67,7 @@ def serve(serving: Serving, tell: Tell) -> None:
         spec = RunSpec.make({"job": "digits", "address": serving.address})
         local = serving.address is None
         session = f"serve-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        with RayBackend(session, spec, (), with_code=not local):
+        with _session_folder(session), RayBackend(session, spec, (), with_code=not local):
             replicas = ModelReplicas(
                 serving.name, replicas=serving.replicas, cpus=0 if local else 1, seconds=serving.seconds
             )
@@ -72,6 +75,15 @@ def serve(serving: Serving, tell: Tell) -> None:
             ended_by = asyncio.run(_until_ended(serving, folder, RayEngine(replicas), http, tell, local=local))
     if ended_by == signal.SIGINT:
         raise Interrupted("interrupted; all requests at hand were answered, and all processes it started were stopped.")
+
+
+@contextlib.contextmanager
+def _session_folder(session: str) -> Iterator[None]:
+    """Remove the session's folder, in which Ray's was, at the end."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(session_directory(session), ignore_errors=True)
 
 
 async def _until_ended(
