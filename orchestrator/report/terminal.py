@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator import text
+from orchestrator.report.recovery import UNDER_WAY
 from orchestrator.report.spending import spending_table, spending_text
 from orchestrator.report.standing import Table, efficiency_text, standings
 from orchestrator.results import Comparison, RunResult, Verdict
@@ -79,6 +80,7 @@ def run_facts(result: RunResult) -> list[tuple[str, str]]:
     of_variant = f"{result.variant}: " if result.variant not in (None, result.mode) else ""
     tasks = ", ".join(f"{count} {kind}" for kind, count in result.tasks.items())
     ended = result.status + (f" ({result.stop_reason})" if result.stop_reason else "")
+    ended = "not yet" if result.stop_reason == UNDER_WAY else ended
     clock, rate, stale = result.seconds, result.throughput, result.staleness
     trained = f"{_count(result.steps)} steps, {_count(result.samples)} samples in {text.seconds(clock.spent)}"
     before = f"launch {text.seconds(clock.launch)}, first step after {text.seconds(clock.to_first_step)}"

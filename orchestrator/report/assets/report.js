@@ -36,16 +36,15 @@
     return { ...layout, yaxis: { ...axis, type: scale, autorange: true } };
   }
 
-  const charts = [];
-  for (const div of document.querySelectorAll(".chart")) {
+  let charts = [];
+  function equipChart(div) {
     const figures = JSON.parse(document.getElementById(div.dataset.figures).textContent);
     const groups = [...div.closest("figure").querySelectorAll(".switch")];
     const log = div.closest("figure").querySelector(".scale button");
-    let scale = null;
     const chosen = () => groups.map((g) => g.querySelector("[aria-pressed=true]").dataset.key).join("|");
     const draw = () => {
       const figure = figures[chosen()];
-      const layout = scaled(figure.layout, scale);
+      const layout = scaled(figure.layout, log && log.dataset.scale);
       if (log) log.setAttribute("aria-pressed", String(layout.yaxis.type === "log"));
       return Plotly.react(div, structuredClone(figure.data), themed(layout), {
         displayModeBar: false, responsive: true, showLink: false, plotlyServerURL: "",
@@ -61,7 +60,7 @@
     }
     if (log) {
       log.addEventListener("click", () => {
-        scale = log.getAttribute("aria-pressed") === "true" ? "linear" : "log";
+        log.dataset.scale = log.getAttribute("aria-pressed") === "true" ? "linear" : "log";
         draw();
       });
     }
@@ -80,7 +79,7 @@
     if (x === null && y === null) return a.innerText.localeCompare(b.innerText);
     return x === null ? 1 : -1;
   }
-  for (const table of document.querySelectorAll("table.sortable")) {
+  function equipTable(table) {
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {
       const button = document.createElement("button");
@@ -97,7 +96,7 @@
     });
   }
 
-  for (const button of document.querySelectorAll("button.copy")) {
+  function equipCopy(button) {
     button.addEventListener("click", async () => {
       const lines = button.parentElement.querySelector("code");
       try {
@@ -126,6 +125,14 @@
     repaint();
   });
   dark.addEventListener("change", repaint);
-  repaint();
+  function equip() {
+    charts = [];
+    document.querySelectorAll(".chart").forEach(equipChart);
+    document.querySelectorAll("table.sortable").forEach(equipTable);
+    document.querySelectorAll("button.copy").forEach(equipCopy);
+    repaint();
+  }
+  equip();
+  document.addEventListener("regatta-replaced", equip); // by live.js
   root.dataset.drawn = "true";
 })();
