@@ -43,6 +43,7 @@ class LegStarted:
     shares: tuple[int, ...] = ()  # samples of each step by worker, if they differ; else empty
     clock: float = 0.0  # of the run, when the state was loaded, seconds
     learning_rate: float | None = None  # at which the leg begins
+    samples_per_epoch: int | None = None  # if they were counted: for a budget in epochs, or for callbacks
 
 
 @dataclass(frozen=True)

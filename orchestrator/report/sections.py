@@ -7,7 +7,7 @@ from urllib.parse import quote
 from orchestrator import text
 from orchestrator.report.bars import staleness_chart, time_chart
 from orchestrator.report.curves import loss_chart, metric_chart
-from orchestrator.report.drawing import chip, drawn, section
+from orchestrator.report.drawing import chip, drawn, section, variant_filter
 from orchestrator.report.findings import Problem, log_end, problems
 from orchestrator.report.markup import Child, Html, el, preformatted, table
 from orchestrator.report.pace import pace_chart
@@ -58,7 +58,8 @@ def standing(study: Study) -> Html | None:
 
 def learning(study: Study) -> Html | None:
     charts = (loss_chart(study), metric_chart(study), pace_chart(study))
-    return section("Learning", *map(drawn, charts), id_="learning")
+    several = variant_filter(study.modes, colours(study.modes)) if len(study.modes) > 2 else None
+    return section("Learning", several, *map(drawn, charts), id_="learning")
 
 
 def time(study: Study) -> Html | None:

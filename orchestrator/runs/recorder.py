@@ -223,8 +223,8 @@ class Recorder:
             case StepBatch():
                 self._trained(attempt, news)
             case LegStarted():
-                plan = {"total_steps": news.total_steps, "global_batch": news.global_batch}
-                self._store.event(attempt, "leg_started", task, **plan, learning_rate=news.learning_rate)
+                kept = ("total_steps", "global_batch", "learning_rate", "samples_per_epoch")
+                self._store.event(attempt, "leg_started", task, **{name: getattr(news, name) for name in kept})
             case CheckpointFailed():
                 self._store.event(attempt, "checkpoint_failed", task, step=news.step, problem=news.problem)
             case CheckpointWritten():

@@ -6,7 +6,7 @@
   let version = document.documentElement.dataset.version;
 
   // What the reader chose, by the place of each element among its kind.
-  const pressed = () => [...document.querySelectorAll("main .switch button, main .scale button")];
+  const pressed = () => [...document.querySelectorAll("main .switch button, main .scale button, main .smooth button")];
   function choices() {
     return {
       buttons: new Map(pressed().map((b) => [place(b), { pressed: b.getAttribute("aria-pressed"), ...b.dataset }])),
