@@ -141,6 +141,7 @@ class Recorder:
             clock=finding.clock,
             symptom=finding.symptom,
             action=finding.action,
+            remedies=finding.remedies,
         )
 
     def result(self, status: Status, reason: str, ended: Ended | None, monitor: RunMonitor) -> RunResult:
