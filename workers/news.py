@@ -37,8 +37,7 @@ class LegStarted:
 
     run_id: str
     total_steps: int
-    global_batch: int
-    """Samples of one counted step."""
+    global_batch: int  # samples of one counted step
     eval_every_steps: int
     shares: tuple[int, ...] = ()  # samples of each step by worker, if they differ; else empty
     clock: float = 0.0  # of the run, when the state was loaded, seconds

@@ -133,16 +133,9 @@ class Recorder:
         """Record a finding, with the action taken."""
         self._findings.add(finding)
         self._sinks.add_finding(finding)
-        self._store.event(
-            self._attempts,
-            "finding",
-            finding=finding.kind,
-            step=finding.step,
-            clock=finding.clock,
-            symptom=finding.symptom,
-            action=finding.action,
-            remedies=finding.remedies,
-        )
+        kept = ("step", "clock", "symptom", "action", "remedies")
+        details = {name: getattr(finding, name) for name in kept}
+        self._store.event(self._attempts, "finding", finding=finding.kind, **details)
 
     def result(self, status: Status, reason: str, ended: Ended | None, monitor: RunMonitor) -> RunResult:
         """The result of the run."""

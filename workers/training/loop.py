@@ -55,8 +55,7 @@ class _LegRun:
         self._weights: FiniteWeights | None = None
         """On the leader only, and if the leg is to end when they are not finite."""
         self._lockstep = traits(leg.settings.mode).lockstep
-        self._epochs: Epochs | None = None
-        """Counted only if there are callbacks."""
+        self._epochs: Epochs | None = None  # counted only if there are callbacks
 
     def run(self) -> None:
         mode, plan = self._mode, self._begin()
