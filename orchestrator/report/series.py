@@ -48,7 +48,7 @@ def loss_curve(run: StoredRun, axis: Axis, width: float) -> Curve:
     """
     scale = _scale(run, axis)
     column = "clock" if axis == "seconds" else "step"
-    bin_width = width / scale if scale else 0
+    bin_width = float(f"{width / scale:.9g}") if scale else 0  # the same for samples, updates and epochs
     if bin_width <= 0:
         return Curve([], [])
     lines = []

@@ -133,7 +133,7 @@ def test_epochs_are_an_axis_if_every_run_counted_them(tmp_path: Path) -> None:
                 "INSERT INTO events (time, attempt, kind, detail) VALUES (1, 1, 'leg_started', ?)",
                 ['{"samples_per_epoch": 500}'],
             )
-    figure = loss_chart(study).figures["epochs"]
+    figure = loss_chart(load_study(tmp_path / "c")).figures["epochs"]
     last = max(x for trace in figure["data"] for x in trace["x"] if x is not None)
     assert last == pytest.approx(STEPS * 50 / 500, rel=0.02)
 
