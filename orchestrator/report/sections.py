@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from orchestrator import text
 from orchestrator.report.bars import staleness_chart, time_chart
+from orchestrator.report.conclusions import outcome
 from orchestrator.report.curves import loss_chart, metric_chart
 from orchestrator.report.drawing import chip, drawn, section, variant_filter
 from orchestrator.report.findings import Problem, log_end, problems
@@ -134,8 +135,10 @@ def run(study: Study) -> Html | None:
     """A single run as a list of facts."""
     if not is_single(study):
         return None
-    facts = run_facts(study.runs[0][1].result)
-    return section("The run", el("dl", ([el("dt", name), el("dd", value)] for name, value in facts)), id_="run")
+    result = study.runs[0][1].result
+    facts = el("dl", ([el("dt", name), el("dd", value)] for name, value in run_facts(result)))
+    head = el("p", "The run", class_="kicker"), el("h2", outcome(result), class_="headline")
+    return el("section", *head, facts, id="run")
 
 
 def runs(study: Study) -> Html | None:
