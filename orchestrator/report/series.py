@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 
 from orchestrator.report.recovery import evaluated
 from orchestrator.report.stored import StoredRun
-from orchestrator.text import is_number
 
 Axis = Literal["seconds", "samples", "updates", "epochs"]
 _BEFORE = 1.0
@@ -211,9 +210,8 @@ def _scale(run: StoredRun, axis: Axis) -> float:
     samples = run.samples_per_step or 0.0
     if axis == "samples":
         return samples
-    counted = "json_extract(detail, '$.samples_per_epoch')"
-    rows = run.rows(f"SELECT {counted} FROM events WHERE kind = 'leg_started' ORDER BY time LIMIT 1")  # noqa: S608
-    return samples / rows[0][0] if rows and is_number(rows[0][0]) and rows[0][0] > 0 else 0.0
+    epoch = run.result.samples_per_epoch
+    return samples / epoch if epoch else 0.0
 
 
 def _rising(points: list[tuple[float, float]]) -> Curve:

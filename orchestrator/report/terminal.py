@@ -82,7 +82,12 @@ def run_facts(result: RunResult) -> list[tuple[str, str]]:
     ended = result.status + (f" ({result.stop_reason})" if result.stop_reason else "")
     ended = "not yet" if result.stop_reason == UNDER_WAY else ended
     clock, rate, stale = result.seconds, result.throughput, result.staleness
-    trained = f"{_count(result.steps)} steps, {_count(result.samples)} samples in {text.seconds(clock.spent)}"
+    passes = (
+        f" ({result.samples / result.samples_per_epoch:.3g} epochs)"
+        if result.samples_per_epoch and result.samples
+        else ""
+    )
+    trained = f"{_count(result.steps)} steps, {_count(result.samples)} samples{passes} in {text.seconds(clock.spent)}"
     before = f"launch {text.seconds(clock.launch)}, first step after {text.seconds(clock.to_first_step)}"
     facts = [
         ("job", result.job),

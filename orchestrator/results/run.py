@@ -77,6 +77,8 @@ class RunResult(Frozen):
     samples: int | None = None
     samples_per_update: int | None = None
     """Samples of one counted step."""
+    samples_per_epoch: int | None = None
+    """Samples in one pass over the training data; null unless they were counted."""
     learning_rate: float | None = None
     """Learning rate at which the run began."""
     seconds: Seconds = Seconds()

@@ -163,6 +163,7 @@ class Recorder:
             steps=finished.steps if finished else self._steps or None,
             samples=finished.samples if finished else None,
             samples_per_update=self._spec.samples_per_update,
+            samples_per_epoch=summaries.samples_per_epoch(self._store.path),
             learning_rate=summaries.first_learning_rate(self._store.path),
             seconds=Seconds(
                 launch=self._launch_seconds,

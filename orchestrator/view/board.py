@@ -128,6 +128,7 @@ class Board:
     global_batch: int = 1
     """Samples per counted step."""
     batches_per_step: int = 1
+    samples_per_epoch: int | None = None
     step: int = 0
     clock: float = 0.0
     samples: Rate = field(default_factory=Rate)

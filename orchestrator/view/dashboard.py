@@ -69,6 +69,7 @@ def _progress(board: Board, width: int, plain: bool) -> Text:
     samples, total = board.step * board.global_batch, board.total_steps * board.global_batch
     rate, eta = board.samples.per_second, board.eta_seconds
     parts = [f"{done:4.0%}", f"{samples:,} of {total:,} samples"]
+    parts += [f"epoch {samples / board.samples_per_epoch:.1f}"] if board.samples_per_epoch else []
     parts += [f"{rate:,.0f}/s"] if rate else []
     parts += [f"ETA {duration(eta)}"] if eta is not None else []
     text = "  ".join(parts)

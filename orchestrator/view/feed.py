@@ -113,6 +113,7 @@ class Feed:
             board.phase = "training"
             board.total_steps = details.get("total_steps")
             board.global_batch = details.get("global_batch") or 1
+            board.samples_per_epoch = details.get("samples_per_epoch")
         elif kind == "leg_finished":
             board.phase = "scoring"
         elif kind == "rollback":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -124,16 +123,10 @@ def test_staleness_over_time_where_it_was_measured(made: Study) -> None:
 
 
 def test_epochs_are_an_axis_if_every_run_counted_them(tmp_path: Path) -> None:
-    study = load_study(store_comparison(tmp_path / "c", seeds=1))
-    assert "epochs" not in loss_chart(study).figures
-    for _, run in study.runs:
-        assert run.path is not None
-        with sqlite3.connect(run.path / "metrics.db") as database:
-            database.execute(
-                "INSERT INTO events (time, attempt, kind, detail) VALUES (1, 1, 'leg_started', ?)",
-                ['{"samples_per_epoch": 500}'],
-            )
-    figure = loss_chart(load_study(tmp_path / "c")).figures["epochs"]
+    for epoch, against in ((None, False), (500, True)):
+        study = load_study(store_comparison(tmp_path / str(epoch), seeds=1, samples_per_epoch=epoch))
+        assert ("epochs" in loss_chart(study).figures) is against
+    figure = loss_chart(study).figures["epochs"]
     last = max(x for trace in figure["data"] for x in trace["x"] if x is not None)
     assert last == pytest.approx(STEPS * 50 / 500, rel=0.02)
 
