@@ -83,6 +83,6 @@ def test_show_returns_the_document_and_prints_it(tmp_path: Path) -> None:
 
 
 def test_epochs_stand_beside_samples_where_they_were_counted() -> None:
-    trained = dict(run_facts(a_run("sync", 0, samples=40_000, samples_per_epoch=4_000)))["trained"]
+    trained = dict(run_facts(a_run("sync", 0, 10.0, samples=40_000, samples_per_epoch=4_000)))["trained"]
     assert "40,000 samples (10 epochs)" in trained
-    assert "epochs" not in dict(run_facts(a_run("sync", 0)))["trained"]
+    assert "epochs" not in dict(run_facts(a_run("sync", 0, 10.0)))["trained"]
