@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,29 @@ def test_flags_win_over_yaml_and_yaml_over_the_jobs_defaults(write: Write, asked
     assert (spec.workers, spec.batch_size, spec.samples, spec.target) == (5, 64, 500, "val_accuracy>=0.9")
     assert dict(spec.params) == {"hidden": "9", "rate": 1}
     assert asked == [("digits", str(path.parent), {"hidden": "9", "rate": 1})]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"mode": "async"}, ["in async, fit's batch size of 32 is that of each worker's update"]),
+        ({"mode": "async", "workers": 1}, []),
+        ({"mode": "async", "batch_size": 8}, []),
+        ({"mode": "sync"}, []),
+    ],
+)
+def test_whose_batch_size_a_scripts_is_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, flags: dict[str, Any], said: list[str]
+) -> None:
+    found = JobDescription("train.py", "", {"global_batch_size": 32, "epochs": 2}, {}, {})
+    monkeypatch.setattr(module, "describe_job", lambda *_, **__: found)
+    lines: list[str] = []
+    monkeypatch.setattr(module, "tell", ContextVar("tell", default=lines.append))
+    resolve_run("train.py", flags)
+    assert [line.partition(", not of all")[0] for line in lines] == said
+    lines.clear()
+    resolve_comparison("train.py", {**flags, "mode": None, "modes": list(dict.fromkeys(["single", "sync", flags["mode"]]))})
+    assert len(lines) == len(said)
 
 
 def test_none_switches_the_jobs_target_off(asked: list[Any]) -> None:
