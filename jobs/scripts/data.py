@@ -65,7 +65,7 @@ def data_of(
 
 
 class Arrays:
-    """Arrays, tensors, data frames, and lists and dicts of them. What is large is shared with the host's other tasks."""
+    """Arrays, tensors, data frames, and lists and dicts of them. What is large is shared by a host's tasks."""
 
     def __init__(self, adapter: Any, shuffle: Any, seed: int | None, steps: int | None) -> None:
         self._adapter = adapter

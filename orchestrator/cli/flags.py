@@ -68,12 +68,20 @@ Json = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout; text goes to stderr.", rich_help_panel="Output")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.", rich_help_panel="Output")]
+
+
+def _show_output(verbose: bool) -> bool:
+    """Have what a job prints before anything is started be shown."""
+    shows_output.set(verbose)
+    return verbose
+
+
 Verbose = Annotated[
     bool,
     typer.Option(
         "--verbose",
         "-v",
-        callback=shows_output.set,
+        callback=_show_output,
         help="Also evaluations, findings and what the job prints.",
         rich_help_panel="Output",
     ),

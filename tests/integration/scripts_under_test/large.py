@@ -11,17 +11,21 @@ import numpy as np
 
 def held():
     """Megabytes and number of the processes forked from the same one as this; what they share counts once."""
-    total, tasks = 0, 0
-    for process in Path("/proc").iterdir():
+    kilobytes, files, tasks = 0, {}, 0
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-            if process.name.isdigit() and parent == os.getppid():
-                lines = (process / "smaps_rollup").read_text().splitlines()
-                total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-                tasks += 1
-        except (OSError, ValueError):
+            if int((process / "stat").read_text().rpartition(")")[2].split()[1]) != os.getppid():
+                continue
+            tasks += 1
+            for line in (process / "smaps_rollup").read_text().splitlines():
+                if line.startswith(("Pss_Anon:", "Pss_File:")):
+                    kilobytes += int(line.split()[1])
+            for opened in (process / "fd").iterdir():
+                if "regatta-array" in os.readlink(opened):
+                    files[opened.stat().st_ino] = opened.stat().st_blocks // 2
+        except OSError:
             continue
-    return total / 1024, tasks
+    return (kilobytes + sum(files.values())) // 1024, tasks
 
 
 class Held(keras.callbacks.Callback):
@@ -30,7 +34,7 @@ class Held(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == 1:
             megabytes, tasks = held()
-            print("held", json.dumps({"megabytes": round(megabytes), "tasks": tasks}))
+            print("held", json.dumps({"megabytes": megabytes, "tasks": tasks}))
 
 
 keras.utils.set_random_seed(1)
@@ -41,6 +45,6 @@ x /= 17
 y = x[:, :1] + x[:, 500:501]
 model = keras.Sequential([keras.Input((features,)), keras.layers.Dense(1)])
 model.compile(keras.optimizers.SGD(1e-4), "mse")
-history = model.fit(x, y, batch_size=256, epochs=2, steps_per_epoch=8, validation_split=0.01, callbacks=[Held()])
+history = model.fit(x, y, batch_size=240, epochs=2, steps_per_epoch=8, validation_split=0.01, callbacks=[Held()])
 print("history", json.dumps(history.history))
 print("after", json.dumps({"sum": float(x[:1000].sum())}))

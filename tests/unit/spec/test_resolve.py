@@ -75,7 +75,9 @@ def test_whose_batch_size_a_scripts_is_is_said_once(
     resolve_run("train.py", flags)
     assert [line.partition(", not of all")[0] for line in lines] == said
     lines.clear()
-    resolve_comparison("train.py", {**flags, "mode": None, "modes": list(dict.fromkeys(["single", "sync", flags["mode"]]))})
+    resolve_comparison(
+        "train.py", {**flags, "mode": None, "modes": list(dict.fromkeys(["single", "sync", flags["mode"]]))}
+    )
     assert len(lines) == len(said)
 
 
