@@ -120,7 +120,7 @@ def _make(array: np.ndarray[Any, Any]) -> Shared:
     os.ftruncate(descriptor, start + 2 * array.nbytes)
     content = _bytes(array)
     for at in range(0, len(content), _PART):
-        part = memoryview(content[at : at + _PART])
+        part = memoryview(content[at : at + _PART].data)
         done = 0
         while done < len(part):
             done += os.pwrite(descriptor, part[done:], start + at + done)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import JobError, SpecError, UsageError
 from orchestrator.spec import resolve as module
+from orchestrator.spec.job_description import shows_output
 from orchestrator.spec.resolve import JobDescription, describe_job, resolve_comparison, resolve_run
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.yaml import MAX_SPEC_BYTES, read_mapping
@@ -334,3 +335,16 @@ def test_invalid_defaults_of_a_job_are_refused(tmp_path: Path, default: str, mon
     assert resolve_run("mine.py", {"samples": 5}) == RunSpec(
         job="mine.py", directory=str(tmp_path), params={"hidden": 3, "text": ""}, samples=5
     )
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_a_job_prints_while_it_is_loaded_is_shown_if_it_is_asked_for(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], asked: bool
+) -> None:
+    (tmp_path / "mine.py").write_text("from jobs.api import Job\nprint('reading rows')\nclass Mine(Job): ...\n")
+    token = shows_output.set(asked)
+    try:
+        assert describe_job("mine.py", str(tmp_path), {}).name == "Mine"
+    finally:
+        shows_output.reset(token)
+    assert capfd.readouterr() == ("", "reading rows\n" if asked else "")
