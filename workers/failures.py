@@ -25,6 +25,8 @@ _PLUMBING = (
     *(f"{os.sep}tensorflow{os.sep}python{os.sep}{part}{os.sep}" for part in ("training", "util")),
 )
 
+_FILE_ACCESS = f"{os.sep}tensorflow{os.sep}python{os.sep}lib{os.sep}io{os.sep}"
+
 _SPEC_ERRORS = (RefusedError, DataFileError, JobNotFound, ParamsError, ScriptError)
 _PORT_TAKEN = "Could not start gRPC server"
 """TensorFlow's message. If a port that the job itself opens is taken, that is an error of the user's code."""
@@ -83,7 +85,24 @@ def classify(error: BaseException) -> FailureKind:
         return FailureKind.SPEC
     if _NO_THREAD in message:
         return FailureKind.INFRASTRUCTURE
+    if _is_raised_by_the_user(error):
+        return FailureKind.USER
     return FailureKind.PEER if _is_of_a_peer(type(error).__name__, message) else FailureKind.USER
+
+
+def _is_raised_by_the_user(error: BaseException) -> bool:
+    """Whether the job's own Python code raised `error`, or access to a file did that it asked for.
+
+    Such an error may be of any kind, with any words: a callback that copies files to a storage which is not available,
+    or a future that was cancelled. An operation of TensorFlow's, such as one that waits for another worker while the
+    user's code builds the model, ends its message with its name; Keras and TensorFlow cut their own frames.
+    """
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    if not any(map(_is_users, files)) or BROKEN_OFF in _text(error):
+        return False
+    if not type(error).__module__.startswith("tensorflow."):
+        return True
+    return (_is_users(files[-1]) or _FILE_ACCESS in files[-1]) and "[Op:" not in _text(error)
 
 
 def _is_of_a_peer(name: str, message: str) -> bool:
@@ -114,7 +133,8 @@ def user_traceback(error: BaseException) -> str:
 
 def _is_users(file: str) -> bool:
     standard = f"{os.sep}lib{os.sep}python3"
-    return _INSTALLED not in file and standard not in file and not any(part in file for part in _PLUMBING)
+    foreign = _INSTALLED in file or standard in file or file.startswith("<frozen ")
+    return not foreign and not any(part in file for part in _PLUMBING)
 
 
 def _text(error: BaseException) -> str:
