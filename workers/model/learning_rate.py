@@ -17,7 +17,8 @@ def scale_schedule(model: keras.Model, factor: float) -> bool:
 
     Returns whether that changed a schedule: functions compiled with it must then be compiled again.
     """
-    return any([_scale_schedule(optimizer, factor) for optimizer in _rated(model)])
+    changed = [_scale_schedule(optimizer, factor) for optimizer in _rated(model)]
+    return any(changed)
 
 
 def _scale_schedule(optimizer: keras.Optimizer, factor: float) -> bool:

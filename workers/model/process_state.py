@@ -141,7 +141,7 @@ def _settings() -> dict[str, tuple[Any, Callable[[Any], Any]]]:
     if threading.current_thread() is threading.main_thread():
         handler = signal.getsignal(signal.SIGTERM)
         found["the handler of SIGTERM"] = (handler, partial(signal.signal, signal.SIGTERM))
-    found["warnings into errors"] = (_errors(), _keep_errors)
+    found["warnings.filters"] = (_errors(), _keep_errors)
     found["numpy.seterr"] = (np.geterr(), lambda how: np.seterr(**how))
     return found
 

@@ -1,4 +1,4 @@
-"""An error of each of TensorFlow's kinds, raised by the job's own code while it trains: in its data, or in its step."""
+"""An error of each of TensorFlow's kinds, raised by the job's own code while it trains; `where` says in what."""
 
 from exact import Exact
 
@@ -23,8 +23,10 @@ TENSORFLOW = (
     "Unimplemented",
     "Unknown",
 )
-PYTHON = (ValueError, TypeError, KeyError, RuntimeError, ConnectionResetError, TimeoutError, StopIteration, MemoryError)
-KINDS = (*TENSORFLOW, *(kind.__name__ for kind in PYTHON))
+"""Raised by Python code with words of its own."""
+NATIVE = ("DataLoss", "FailedPrecondition", "InvalidArgument", "NotFound", "ResourceExhausted")
+"""Raised by operations of TensorFlow's on this host, with words of theirs."""
+PYTHON = (ValueError, TypeError, KeyError, StopIteration, MemoryError)
 
 
 class ErrorKinds(Exact):
@@ -32,15 +34,18 @@ class ErrorKinds(Exact):
         kind: str = "Aborted"
         where: str = "data"
 
-    def _raise(self, n):
+    def _error(self):
         import tensorflow as tf
 
         kind = self.params.kind
-        if n != AT:
-            return n
         if kind in TENSORFLOW:
-            raise getattr(tf.errors, f"{kind}Error")(None, None, WORDS)
-        raise next(one for one in PYTHON if one.__name__ == kind)(WORDS)
+            return getattr(tf.errors, f"{kind}Error")(None, None, WORDS)
+        return next(one for one in PYTHON if one.__name__ == kind)(WORDS)
+
+    def _raise(self, n):
+        if n == AT:
+            raise self._error()
+        return n
 
     def _checked(self, n, value):
         import tensorflow as tf
@@ -48,14 +53,40 @@ class ErrorKinds(Exact):
         with tf.control_dependencies([tf.py_function(self._raise, [n], tf.int64)]):
             return tf.ensure_shape(tf.identity(value), value.shape)
 
+    def _by_operation(self, n, value):
+        import tensorflow as tf
+
+        def fail():
+            match self.params.kind:
+                case "DataLoss":
+                    return tf.strings.length(tf.io.decode_compressed(b"no such stream", "GZIP"))
+                case "FailedPrecondition":
+                    return tf.strings.length(tf.io.read_file("/proc"))
+                case "InvalidArgument":
+                    return tf.reshape(value, [-1, 7])[0, 0]
+                case "NotFound":
+                    return tf.strings.length(tf.io.read_file("/no/such/file"))
+                case "ResourceExhausted":
+                    return tf.reduce_sum(tf.zeros([tf.cast(n, tf.int32) * 10**8, 10**6]))
+
+        spoilt = tf.cond(n == AT, lambda: tf.cast(fail(), tf.float32), lambda: 0.0)
+        return tf.ensure_shape(value + 0 * spoilt, value.shape)
+
     def train_dataset(self, context):
         dataset = super().train_dataset(context).enumerate()
-        if self.params.where == "data":
-            return dataset.map(lambda n, batch: (self._checked(n, batch[0]), batch[1]))
-        return dataset.map(lambda n, batch: ((batch[0], n + 0 * tf_long(batch[1][:, 0])), batch[1]))
+        match self.params.where:
+            case "data":
+                return dataset.map(lambda n, batch: (self._checked(n, batch[0]), batch[1]))
+            case "operation":
+                return dataset.map(lambda n, batch: (self._by_operation(n, batch[0]), batch[1]))
+            case "step":
+                return dataset.map(lambda n, batch: ((batch[0], repeated(n, batch[1])), batch[1]))
+            case _:
+                return super().train_dataset(context)
 
     def eval_dataset(self, context):
-        return super().train_dataset(context).take(2).map(lambda x, y: (x, y) if self.params.where == "data" else ((x, tf_long(y[:, 0] * 0)), y))
+        dataset = super().train_dataset(context).take(2)
+        return dataset.map(lambda x, y: ((x, repeated(0, y)), y)) if self.params.where == "step" else dataset
 
     def build_model(self):
         import keras
@@ -67,15 +98,24 @@ class ErrorKinds(Exact):
                 return raising(n[0], x)
 
         x, n = keras.Input((16,)), keras.Input((), dtype="int64")
-        if self.params.where == "data":
-            model = keras.Model(x, keras.layers.Dense(1)(x))
-        else:
+        if self.params.where == "step":
             model = keras.Model([x, n], keras.layers.Dense(1)(Raising()(x, n)))
+        else:
+            model = keras.Model(x, keras.layers.Dense(1)(x))
         model.compile("sgd", "mse")
         return model
 
+    def callbacks(self):
+        import keras
 
-def tf_long(values):
+        def fail(epoch, logs):
+            raise self._error()
+
+        return [keras.callbacks.LambdaCallback(on_epoch_begin=fail)] if self.params.where == "callback" else []
+
+
+def repeated(number, y):
+    """A number for each row of `y`."""
     import tensorflow as tf
 
-    return tf.cast(values * 0, tf.int64)
+    return tf.repeat(tf.cast(number, tf.int64), tf.shape(y)[0])

@@ -1,9 +1,10 @@
-"""Meddling, with code that changes state of the whole process when the file is read: `EARLY` in the class' name."""
+"""Meddling, in a file that changes state of the whole process when it is read."""
 
 from meddling import DOES, Meddling
 
-for _name in ("surroundings", "logs", "signals", "strict", "seeds", "variables", "interpreter", "tensorflow", "terminated"):
-    DOES[_name]()
+READ = ("surroundings", "logs", "silence", "signals", "strict", "seeds", "variables", "interpreter", "tensorflow")
+for name in READ:
+    DOES[name]()
 
 
 class Early(Meddling):

@@ -86,7 +86,7 @@ def test_whose_fault_it_is(error: BaseException, kind: FailureKind) -> None:
 def raised_in(path: Path, lines: str, **given: object) -> BaseException:
     """What code in the file `path`, as a job's, raises."""
     code = compile(lines, str(path), "exec")
-    with pytest.raises(BaseException) as caught:  # noqa: B017, PT011 - of any kind
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - of any kind
         exec(code, given)
     return caught.value
 
