@@ -7,7 +7,7 @@ from jobs.api import Job
 
 class InMemory(Job):
     class Params(Job.Params):
-        way: Literal["slices", "tensors", "gathered", "constant", "dictionary"] = "slices"
+        way: Literal["slices", "tensors", "gathered", "constant", "dictionary", "listed"] = "slices"
         megabytes: int = 8
 
     def build_model(self):
@@ -29,6 +29,8 @@ class InMemory(Job):
                 dataset = tf.data.Dataset.from_tensor_slices((x, y))
             case "dictionary":
                 dataset = tf.data.Dataset.from_tensor_slices({"x": x, "y": y}).map(lambda row: (row["x"], row["y"]))
+            case "listed":
+                dataset = tf.data.Dataset.from_tensor_slices((list(x), y))
             case "tensors":
                 dataset = tf.data.Dataset.from_tensors((x, y)).unbatch()
             case "gathered":
