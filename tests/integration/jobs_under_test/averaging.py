@@ -7,11 +7,13 @@ class Averaging(Called):
     def build_model(self):
         import keras
 
-        model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(8, activation="tanh"), keras.layers.Dense(1)])
+        model = keras.Sequential(
+            [keras.Input((16,)), keras.layers.Dense(8, activation="tanh", name="body"), keras.layers.Dense(1)]
+        )
         optimizer = keras.optimizers.Adam(0.02, use_ema=True, ema_momentum=0.9)
         if self.params.set == "by_layer":
             other = keras.optimizers.SGD(0.02)
-            optimizer = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(other, {"dense/.*": optimizer}))
+            optimizer = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(other, {".*body/.*": optimizer}))
         if self.params.set == "scaled":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=8.0)
         model.compile(optimizer, "mse")

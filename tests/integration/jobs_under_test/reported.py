@@ -49,7 +49,7 @@ def by_layer(**averaged):
     import keras
 
     adam, sgd = keras.optimizers.Adam(0.05, **averaged), keras.optimizers.SGD(0.02)
-    return compiled(keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(sgd, {"body/.*": adam})))
+    return compiled(keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(sgd, {".*body/.*": adam})))
 
 
 def by_function():
