@@ -62,12 +62,20 @@ _PYTHON = re.compile(r"^(?:[\w.]+\.)?(?!RuntimeError)\w+(?:Error|Exception): .*\
 def describe(error: BaseException, assignment: Assignment) -> TaskFailure:
     """Build the failure that a task reports for `error`."""
     kind = classify(error)
+    if kind is FailureKind.PEER and _is_alone(assignment):
+        kind = FailureKind.USER
     text = "" if kind is FailureKind.SPEC else user_traceback(error)
     message = _refusal(_text(error).strip() or "no message")
     summary = message if kind is FailureKind.SPEC else f"{type(error).__name__}: {failure_summary(message)}"
     job, directory = assignment.settings.job, assignment.settings.directory
     summary, text = (as_written(words, job, directory) for words in (summary, text))
     return TaskFailure(assignment.task, kind, summary, text, _hint(error))
+
+
+def _is_alone(assignment: Assignment) -> bool:
+    """Whether the task talks to no other one: what is unavailable to it is something of the job's, as a storage."""
+    tasks = [address for addresses in assignment.tf_config.get("cluster", {}).values() for address in addresses]
+    return assignment.task.type == "evaluator" or len(tasks) == 1
 
 
 def _refusal(message: str) -> str:

@@ -121,6 +121,19 @@ def test_what_the_users_own_code_raises_is_theirs_and_what_an_operation_raises_t
     assert classify(raised_in(tmp_path / "mine.py", "raise error", error=error)) is kind
 
 
+@pytest.mark.parametrize(
+    ("task", "cluster", "kind"),
+    [
+        (Task("worker", 0), {"worker": ["a:1", "b:1"]}, FailureKind.PEER),
+        (Task("worker", 0), {"worker": ["a:1"]}, FailureKind.USER),
+        (Task("evaluator", 0), {"worker": ["a:1", "b:1"]}, FailureKind.USER),
+    ],
+)
+def test_a_task_that_talks_to_no_other_loses_none(task: Task, cluster: dict[str, list[str]], kind: FailureKind) -> None:
+    made = assignment(task, {"cluster": cluster, "task": {"type": task.type, "index": task.index}})
+    assert describe(UnavailableError("the storage of the data does not answer"), made).kind is kind
+
+
 def test_a_users_error_is_one_line_and_their_traceback(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text('def build():\n    raise ValueError("first line\\n\\nsecond line")\n')
