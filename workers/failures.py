@@ -178,6 +178,7 @@ def _hint(error: BaseException) -> str:
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _BOLD = re.compile(r"\x1b\[1m(.*?)\x1b\[0m", re.DOTALL)
 _FUNCTION_NODE = re.compile(r"\{\{function_node [^}]*\}\} ?")
+_PIPELINE = re.compile(r"Error in user-defined function passed to \w+:\d+ transformation with iterator: \S+: ")
 _ROOT_ERROR = re.compile(r"^\(\d+\) ?[A-Z_]+: +")
 _INNER = re.compile(r"^ {4,}(\w+(?:\.\w+)*): (?=\S)", re.MULTILINE)
 _OP = re.compile(r" \[Op:\w+\].*$", re.DOTALL)
@@ -198,7 +199,7 @@ def failure_summary(message: str) -> str:
     bold = _BOLD.search(message)
     if message.startswith("Exception encountered when calling") and bold:
         return failure_summary(bold.group(1))
-    text = _FUNCTION_NODE.sub("", _COLOURS.sub("", message))
+    text = _PIPELINE.sub("", _FUNCTION_NODE.sub("", _COLOURS.sub("", message)))
     if text.startswith("in user code:"):
         inner = list(_INNER.finditer(text))
         if inner:

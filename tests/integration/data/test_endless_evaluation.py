@@ -26,7 +26,6 @@ SHORT: dict[str, Any] = {"mode": "sync", "workers": 1, "batch_size": 16, "sample
         ("repeat", "eval_dataset never ends"),
         slow("generator", "eval_dataset has not ended after"),
         slow("from_tensors", "eval_dataset never ends"),
-        slow("random", "eval_dataset never ends"),
         slow("interleaved", "eval_dataset has not ended after"),
     ],
 )
