@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.jobs_under_test.error_kinds import NATIVE, TENSORFLOW, WORDS
+from tests.integration.jobs_under_test.error_kind_names import NATIVE, TENSORFLOW, WORDS
 from tests.integration.local_runs import Broken, train
 from tests.marked import slow
 from workers.messages import FailureKind, TaskFailure

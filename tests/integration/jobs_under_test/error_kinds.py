@@ -1,31 +1,10 @@
 """An error of each of TensorFlow's kinds, raised by the job's own code while it trains; `where` says in what."""
 
+from error_kind_names import TENSORFLOW, WORDS
 from exact import Exact
 
-WORDS = "my ledger has no such entry"
 AT = 9
 """The batch of the stream at which it is raised, which is one worker's alone."""
-TENSORFLOW = (
-    "Aborted",
-    "AlreadyExists",
-    "Cancelled",
-    "DataLoss",
-    "DeadlineExceeded",
-    "FailedPrecondition",
-    "Internal",
-    "InvalidArgument",
-    "NotFound",
-    "OutOfRange",
-    "PermissionDenied",
-    "ResourceExhausted",
-    "Unauthenticated",
-    "Unavailable",
-    "Unimplemented",
-    "Unknown",
-)
-"""Raised by Python code with words of its own."""
-NATIVE = ("DataLoss", "FailedPrecondition", "InvalidArgument", "NotFound", "ResourceExhausted")
-"""Raised by operations of TensorFlow's on this host, with words of theirs."""
 PYTHON = (ValueError, TypeError, KeyError, StopIteration, MemoryError)
 
 

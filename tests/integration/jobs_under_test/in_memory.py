@@ -30,7 +30,8 @@ class InMemory(Job):
             case "dictionary":
                 dataset = tf.data.Dataset.from_tensor_slices({"x": x, "y": y}).map(lambda row: (row["x"], row["y"]))
             case "listed":
-                dataset = tf.data.Dataset.from_tensor_slices((list(x), y))
+                parts = tuple(list(array.reshape(-1, 256, array.shape[1])) for array in (x, y))
+                dataset = tf.data.Dataset.from_tensor_slices(parts).unbatch()
             case "tensors":
                 dataset = tf.data.Dataset.from_tensors((x, y)).unbatch()
             case "gathered":
