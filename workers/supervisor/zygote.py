@@ -190,8 +190,9 @@ class Zygote:
 
             code = task.main(control)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with contextlib.suppress(ValueError, OSError):  # the job has closed them
+                sys.stdout.flush()
+                sys.stderr.flush()
             os._exit(code)
 
 
