@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from orchestrator.control.orders import Ended
@@ -9,6 +10,7 @@ from orchestrator.results import TargetResult, Throughput
 from orchestrator.spec.run import RunSpec
 from orchestrator.store import summaries
 from workers.messages import NOT_FINITE
+from workers.modes.registry import ModeTraits
 from workers.news import LegFinished
 
 
@@ -17,6 +19,17 @@ def throughput(ended: Ended | None, training: float | None) -> Throughput:
     if ended is None or training is None or training <= 0:
         return Throughput()
     return Throughput(steps_per_s=ended.finished.steps / training, samples_per_s=ended.finished.samples / training)
+
+
+def counts(finished: LegFinished | None, mode: ModeTraits) -> dict[str, int | None]:
+    """The fields of a result that count something besides steps and samples; empty if nothing finished."""
+    if finished is None:
+        return {}
+    return {
+        "optimizer_iterations": finished.optimizer_iterations,
+        "doubled_updates": None if mode.lockstep else finished.doubled_updates,
+        **asdict(finished.counts),
+    }
 
 
 def target_result(spec: RunSpec, ended: Ended | None) -> TargetResult | None:

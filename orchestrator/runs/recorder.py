@@ -16,7 +16,7 @@ from orchestrator.plan.cost import cost
 from orchestrator.plan.topology import all_plans, count_by_type
 from orchestrator.results import FailureRecord, Finding, RunResult, Seconds, Stability, Status, Utilization
 from orchestrator.runs.findings import Findings
-from orchestrator.runs.outcome import final, not_finite, target_result, throughput
+from orchestrator.runs.outcome import counts, final, not_finite, target_result, throughput
 from orchestrator.sinks.fanout import Sink, Sinks
 from orchestrator.spec.run import RunSpec
 from orchestrator.store import summaries, time_parts
@@ -194,8 +194,7 @@ class Recorder:
             failures=tuple(self._failures),
             fewest_workers=self._fewest,
             shares=(ended.plan.shares or None) if ended and ended.plan else None,
-            optimizer_iterations=finished.optimizer_iterations if finished else None,
-            doubled_updates=finished.doubled_updates if finished and not mode.lockstep else None,
+            **counts(finished, mode),
         )
 
     def close(self, result: RunResult) -> None:

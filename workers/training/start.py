@@ -48,4 +48,6 @@ def resume(model: keras.Model, start: Start, snapshot: Snapshot | None) -> Snaps
     if rate is not None:
         rate.assign(float(rate.numpy()) * start.learning_rate_scale)
     here = state.read(model, step=start.step, samples=start.samples, clock=start.clock)
-    return replace(here, position=start.position, outer=snapshot.outer if snapshot is not None else ())
+    if snapshot is None:
+        return replace(here, position=start.position)
+    return replace(here, position=start.position, outer=snapshot.outer, gathered=snapshot.gathered)
