@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from workers.counts import Counts
-from workers.messages import Printed, Spent, Task, TaskFailure, Waits
+from workers.messages import Counts, Printed, Spent, Task, TaskFailure, Waits
 
 if TYPE_CHECKING:
     import numpy as np

@@ -194,7 +194,7 @@ class Recorder:
             failures=tuple(self._failures),
             fewest_workers=self._fewest,
             shares=(ended.plan.shares or None) if ended and ended.plan else None,
-            **counts(finished, mode),
+            **counts(finished, mode, self._spec.mode, self._store.path),
         )
 
     def close(self, result: RunResult) -> None:
@@ -222,7 +222,7 @@ class Recorder:
             case StepBatch():
                 self._trained(attempt, news)
             case LegStarted():
-                plan = {"total_steps": news.total_steps, "global_batch": news.global_batch}
+                plan = {"total_steps": news.total_steps, "global_batch": news.global_batch, "mode": self._spec.mode}
                 self._store.event(attempt, "leg_started", task, **plan, learning_rate=news.learning_rate)
             case CheckpointFailed():
                 self._store.event(attempt, "checkpoint_failed", task, step=news.step, problem=news.problem)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workers.counts import Counts
+from workers.messages import Counts
 from workers.modes.async_ import AsyncMode
 from workers.modes.gathering import Gathering
 from workers.modes.registry import values_of

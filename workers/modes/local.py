@@ -14,9 +14,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jobs.api import Job
-from workers.counts import Counts
 from workers.errors import RoundError
-from workers.messages import Assignment
+from workers.messages import Assignment, Counts
 from workers.model.step import TrainStep, make_model
 from workers.modes.local_call import LocalCall
 from workers.modes.mode import Call, Decision

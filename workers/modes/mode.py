@@ -14,8 +14,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 from jobs.api import Job
-from workers.counts import Counts
-from workers.messages import Assignment
+from workers.messages import Assignment, Counts
 from workers.modes.registry import traits
 from workers.snapshot import Snapshot
 

@@ -41,7 +41,7 @@ class ModeTraits:
     """Has one worker, whatever a spec says: what distributing is measured against."""
     form: NameForm = field(default_factory=NameForm)
     """What its names carry, such as the 16 of `local:16`."""
-    same_as: Mapping[int, str] = field(default_factory=dict)
+    same_as: Mapping[int | None, str] = field(default_factory=dict)
     """The mode that it is with a given number, and whose row holds then."""
     spares: bool = False
     """Its number is of workers that an update does without."""
@@ -183,7 +183,8 @@ COMPARED_BY_DEFAULT = ("single", "sync", "async")
 def traits(mode: str) -> ModeTraits:
     """Return the row of `mode`, whose name has been checked; raises KeyError if there is none."""
     row = MODES[_family(mode)]
-    return MODES[row.same_as[number]] if (number := _number(mode)) in row.same_as else row
+    same = row.same_as.get(_number(mode))
+    return row if same is None else MODES[same]
 
 
 def examples() -> list[str]:

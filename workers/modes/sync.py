@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jobs.api import Job
-from workers.counts import Counts
 from workers.data.stream import checked, first_batch, training_stream
-from workers.messages import Assignment, Position
+from workers.messages import Assignment, Counts, Position
 from workers.model import state
 from workers.model.learning_rate import scale_schedule
 from workers.model.optimizers import optimizers

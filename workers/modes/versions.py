@@ -31,7 +31,7 @@ class Versions(Grants):
         self._changed.notify_all()
 
     def _leg_begins(self) -> None:
-        self._version = 0
+        self._version: int = 0
         self._awaited = [0] * self._workers
         """The version that each worker waits for before its next step."""
 

@@ -13,6 +13,7 @@ from jobs.loading import load_job_class, validate_params
 from tests.integration.local_runs import JOBS, train
 from tests.marked import slow
 from workers.errors import UnsupportedOptimizerError
+from workers.messages import Counts
 from workers.modes.gathering import Gathering
 from workers.modes.kasync import KAsyncMode
 
@@ -46,7 +47,11 @@ def test_one_worker_accumulates_gradients_as_keras_does(each: int) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
     assert trained.ended is not None
     finished = trained.ended.finished
-    assert (finished.steps, finished.optimizer_iterations, finished.counts.dropped_gradients) == (steps, 60, steps % each)
+    assert (finished.steps, finished.optimizer_iterations, finished.counts.dropped_gradients) == (
+        steps,
+        60,
+        steps % each,
+    )
 
 
 @pytest.mark.parametrize(("workers", "ps"), [(2, 1), slow(3, 2)])
@@ -57,11 +62,46 @@ def test_no_gradient_is_lost(workers: int, ps: int) -> None:
     ]
     assert trained.ended is not None
     finished = trained.ended.finished
-    assert (finished.steps, finished.optimizer_iterations, finished.counts.dropped_gradients) == (steps, 100, 1)
+    assert (finished.steps, finished.optimizer_iterations) == (steps, 100)
+    assert finished.counts == Counts(updates=100, dropped_gradients=1)
     assert finished.doubled_updates == 0
     np.testing.assert_array_equal(trained.steps, np.arange(1, steps + 1))
     assert trained.staleness.min() >= 0
     assert trained.losses[-20:].mean() < trained.losses[:20].mean()
+
+
+def test_late_gradients_are_dropped_and_counted() -> None:
+    """Of three workers one is slow; an update is of two gradients, both computed on the weights before it."""
+    steps = 150
+    trained = train(
+        "exact.py",
+        mode="backup:1",
+        workers=3,
+        ps=1,
+        batch_size=BATCH,
+        samples=steps * BATCH,
+        straggler="persistent:worker=2,factor=4",
+    )[0]
+    assert trained.ended is not None
+    finished = trained.ended.finished
+    counts = finished.counts
+    assert counts.updates == finished.optimizer_iterations
+    assert finished.steps == steps == 2 * counts.updates + counts.dropped_gradients
+    assert counts.dropped_gradients > 1
+    assert finished.doubled_updates == 0
+    np.testing.assert_array_equal(trained.steps, np.arange(1, steps + 1))
+    taken = {worker: sum(len(b.steps) for b in trained.batches if b.worker == worker) for worker in range(3)}
+    assert taken[2] < min(taken[0], taken[1])
+    assert not trained.staleness.any()
+
+
+@pytest.mark.slow
+def test_with_nothing_dropped_it_is_sync() -> None:
+    settings: dict[str, Any] = {"workers": 2, "batch_size": BATCH, "samples": 60 * 2 * BATCH}
+    ours, theirs = (train("exact.py", mode=mode, **settings)[0] for mode in ("backup:0", "sync"))
+    np.testing.assert_allclose(ours.losses, theirs.losses, rtol=1e-6)
+    for left, right in zip(ours.final.weights, theirs.final.weights, strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -161,7 +201,7 @@ def test_what_cannot_be_gathered_is_refused() -> None:
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1.0)), "mse")
-    with pytest.raises(UnsupportedOptimizerError, match="mode kasync:2 gathers .* wraps another"):
+    with pytest.raises(UnsupportedOptimizerError, match=r"mode kasync:2 gathers .* wraps another"):
         Gathering(model, tf.Variable(0, dtype=tf.int64), "kasync:2", wanted=2, fresh=False)
     gathering, give = gathered(wanted=2, fresh=False)
     give(1.0, 0)
