@@ -54,9 +54,8 @@ def _changed(path: Path, given: Mapping[str, Any], changes: Mapping[str, Any]) -
     """
     trust.check(path / SPEC, given, changes)
     # The checkpoints are of batches of `batch_size`, also if there are fewer workers to share a step now.
-    values = (
-        dict(given) | {"global_batch_size": None} | {key: value for key, value in changes.items() if value is not None}
-    )
+    changed = {key: value for key, value in changes.items() if value is not None}
+    values = dict(given) | {"global_batch_size": None} | changed
     try:
         spec = RunSpec.make(values)
     except SpecError as error:

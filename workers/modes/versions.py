@@ -10,6 +10,7 @@ class Versions(Grants):
 
     def __init__(self, workers: int, wanted: int) -> None:
         self._wanted = wanted
+        self._version = 0
         super().__init__(workers)
 
     def completed(self, worker: int, read: int, kept: int) -> None:
@@ -31,7 +32,7 @@ class Versions(Grants):
         self._changed.notify_all()
 
     def _leg_begins(self) -> None:
-        self._version: int = 0
+        self._version = 0
         self._awaited = [0] * self._workers
         """The version that each worker waits for before its next step."""
 
