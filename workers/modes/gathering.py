@@ -55,6 +55,7 @@ class Gathering:
             self._lock = tf.raw_ops.MutexV2(shared_name="regatta_gathering")
         self._dropped_before = 0
         """Gradients dropped before this leg."""
+        self._updates_before = 0
         self._begun = 0
         """What the counter less the gradients kept was when this leg began."""
         self._apply = self._optimizer.apply
@@ -90,20 +91,23 @@ class Gathering:
         kept = self.kept()
         return self._dropped_before + int(self._counter.numpy()) - self._begun - kept + kept % self.wanted
 
+    @property
+    def updates(self) -> int:
+        """Updates of the run, if all of it was in such a mode."""
+        return self._updates_before + self.kept() // self.wanted
+
     def state(self) -> tuple[npt.NDArray[Any], ...]:
-        """What a snapshot needs to go on exactly; nothing may be in flight. Empty if that is nothing."""
+        """What a snapshot needs to go on exactly: counts, and sums if any gradient waits. Nothing may be in flight."""
         waiting = self.kept() % self.wanted
-        dropped = self.dropped - waiting
-        if not waiting and not dropped:
-            return ()
-        sums = [total.numpy() for total in self._sums] if waiting else []
-        return (np.array([waiting, dropped, self.wanted, self._fresh], np.int64), *sums)
+        counts = [waiting, self.dropped - waiting, self.updates, self.wanted, self._fresh]
+        return (np.array(counts, np.int64), *(total.numpy() for total in self._sums if waiting))
 
     def load(self, state: Sequence[npt.NDArray[Any]], step: int) -> None:
         """Go on from what `state` returned at `step`. Gradients that waited in another mode are dropped."""
         import tensorflow as tf
 
-        waiting, dropped, wanted, fresh = map(int, state[0]) if state else (0, 0, self.wanted, self._fresh)
+        new = (0, 0, 0, self.wanted, self._fresh)
+        waiting, dropped, self._updates_before, wanted, fresh = map(int, state[0]) if state else new
         if (wanted, fresh) != (self.wanted, self._fresh):
             waiting, dropped = 0, dropped + waiting
         self._dropped_before, self._begun = dropped, step - waiting

@@ -33,9 +33,7 @@ class KAsyncMode(AsyncMode):
 
     @property
     def counts(self) -> Counts:
-        dropped = self.gathering.dropped
-        gradients = super().counts.updates or 0
-        return Counts(updates=(gradients - dropped) // self.gathering.wanted, dropped_gradients=dropped)
+        return Counts(updates=self.gathering.updates, dropped_gradients=self.gathering.dropped)
 
     def begin(self, start: Snapshot, seed: int) -> None:
         self.gathering.load(start.gathered, start.step)

@@ -146,7 +146,7 @@ def gathered(*, wanted: int, fresh: bool) -> tuple[Any, Any]:
     model.optimizer.build(model.trainable_variables)
     gathering = Gathering(model, tf.Variable(0, dtype=tf.int64), "kasync:2", wanted=wanted, fresh=fresh)
     at = []
-    gathering.attach(list, lambda: tf.constant(at[-1], tf.int64))
+    gathering.attach(list, lambda: tf.constant(at[-1] if at else 0, tf.int64))
 
     def give(gradient: float, read: int) -> float:
         at.append(read)
@@ -163,9 +163,9 @@ def test_an_update_is_the_mean_which_is_clipped_as_a_whole() -> None:
     assert give(0.0, 0) == -1.5  # and not -1, as if 3 had been clipped to 2
     assert give(-9.0, 0) == -1.5
     assert gathering.dropped == 1  # if the run ended here
-    assert [array.tolist() for array in gathering.state()][::2] == [[1, 0, 2, 0], [-9.0]]
+    assert [array.tolist() for array in gathering.state()][::2] == [[1, 0, 1, 2, 0], [-9.0]]
     assert give(-1.0, 2) == 0.5
-    assert gathering.state() == ()
+    assert [array.tolist() for array in gathering.state()] == [[0, 0, 2, 2, 0]]
     assert (int(gathering._counter.numpy()), gathering.kept(), gathering.dropped) == (4, 4, 0)
 
 
@@ -176,7 +176,7 @@ def test_a_gradient_of_other_weights_is_dropped() -> None:
     assert gathering.dropped == 1
     assert [give(1.0, 2), give(1.0, 2)] == [-1.0, -2.0]
     assert (int(gathering._counter.numpy()), gathering.kept(), gathering.dropped) == (5, 4, 1)
-    assert [array.tolist() for array in gathering.state()] == [[0, 1, 2, 1]]
+    assert [array.tolist() for array in gathering.state()] == [[0, 1, 2, 2, 1]]
 
 
 def test_what_waits_is_not_taken_for_another_modes() -> None:
@@ -192,7 +192,19 @@ def test_what_waits_is_not_taken_for_another_modes() -> None:
     same.load(state, 1)
     assert (same.kept(), same.dropped) == (1, 1)
     assert [give(1.0, 1), give(1.0, 1)] == [0.0, -1.0]
-    assert same.dropped == 0
+    assert (same.dropped, same.updates) == (0, 1)
+
+
+def test_rows_of_a_gradient_are_summed_as_well() -> None:
+    import tensorflow as tf
+
+    gathering, _ = gathered(wanted=2, fresh=False)
+    weights = gathering._variables
+    for value in (1.0, -3.0):
+        gathering.counted = None
+        rows = tf.IndexedSlices(tf.constant([value, value]), tf.constant([0, 0]), tf.constant([1]))
+        gathering._optimizer.apply([tf.zeros([1, 1]), rows], weights)
+    assert float(weights[1].numpy()[0]) == 2.0  # a row that occurs twice counts twice: -(2 - 6) / 2
 
 
 def test_what_cannot_be_gathered_is_refused() -> None:

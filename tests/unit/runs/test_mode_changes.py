@@ -64,7 +64,7 @@ def test_it_keeps_to_the_mode_it_changed_to(tmp_path: Path) -> None:
 
 
 def test_waiting_gradients_are_dropped_and_that_is_said(tmp_path: Path) -> None:
-    waiting = (np.array([2, 5, 4, 0], np.int64), np.zeros((3, 2), np.float32))
+    waiting = (np.array([2, 5, 15, 4, 0], np.int64), np.zeros((3, 2), np.float32))
     interrupted(tmp_path / "r", "kasync:4", snapshot=replace(a_snapshot(70), gathered=waiting))
     assert plan_resume(tmp_path / "r", {})[1].endswith("-1)")
     assert plan_resume(tmp_path / "r", {"mode": "async"})[1].endswith(
