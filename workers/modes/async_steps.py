@@ -68,6 +68,8 @@ class AsyncSteps:
         self.per_step = [1] * len(offsets)
         """How often one step applies each optimizer. If 0, its `iterations` are left alone: another optimizer calls
         its parts, or decides within the step whether to apply it (loss scaling)."""
+        self._one_by_one = gathering is not None and gathering.fresh
+        """Whether calls have one step, so that blocks would be traced in vain."""
         self._operations = 0
         """Number of operations of one step, once it is traced."""
         self._run = self._trace(element_spec)
@@ -95,7 +97,7 @@ class AsyncSteps:
 
     @property
     def _is_small(self) -> bool:
-        return self._operations <= _SMALL_STEP
+        return self._operations <= _SMALL_STEP and not self._one_by_one
 
     def _trace(self, element_spec: Any) -> tf.types.experimental.ConcreteFunction:
         import tensorflow as tf

@@ -39,7 +39,7 @@ class Gathering:
         import tensorflow as tf
 
         self.wanted = wanted
-        self._fresh = fresh
+        self.fresh = fresh
         self._counter = counter
         self._mode = mode
         self._optimizer, *more = optimizers(model)
@@ -99,16 +99,16 @@ class Gathering:
     def state(self) -> tuple[npt.NDArray[Any], ...]:
         """What a snapshot needs to go on exactly: counts, and sums if any gradient waits. Nothing may be in flight."""
         waiting = self.kept() % self.wanted
-        counts = [waiting, self.dropped - waiting, self.updates, self.wanted, self._fresh]
+        counts = [waiting, self.dropped - waiting, self.updates, self.wanted, self.fresh]
         return (np.array(counts, np.int64), *(total.numpy() for total in self._sums if waiting))
 
     def load(self, state: Sequence[npt.NDArray[Any]], step: int) -> None:
         """Go on from what `state` returned at `step`. Gradients that waited in another mode are dropped."""
         import tensorflow as tf
 
-        new = (0, 0, 0, self.wanted, self._fresh)
+        new = (0, 0, 0, self.wanted, self.fresh)
         waiting, dropped, self._updates_before, wanted, fresh = map(int, state[0]) if state else new
-        if (wanted, fresh) != (self.wanted, self._fresh):
+        if (wanted, fresh) != (self.wanted, self.fresh):
             waiting, dropped = 0, dropped + waiting
         self._dropped_before, self._begun = dropped, step - waiting
         self._kept.assign(waiting)
@@ -137,13 +137,16 @@ class Gathering:
         import tensorflow as tf
 
         sums = [self._sums[self._optimizer._get_variable_index(v)] for v in variables]
+        gradients = [_brought(gradient, total) for gradient, total in zip(gradients, sums, strict=True)]
         with tf.device(self._counter.device):
-            with tf.control_dependencies(tf.nest.flatten([g for g in gradients if g is not None], True)):
+            read = tf.identity(read)
+            arrived = tf.nest.flatten([g for g in gradients if g is not None], expand_composites=True)
+            with tf.control_dependencies([read, *arrived]):  # all that the worker sends
                 lock = tf.raw_ops.MutexLock(mutex=self._lock)
             with tf.control_dependencies([lock]):
                 kept = self.read()
                 full = tf.equal((kept + 1) % self.wanted, 0)
-                keep = tf.equal(kept // self.wanted, read // self.wanted) if self._fresh else tf.constant(True)
+                keep = tf.equal(kept // self.wanted, read // self.wanted) if self.fresh else tf.constant(True)
 
             def add() -> tf.Tensor:
                 for gradient, total in _known(gradients, sums):
@@ -183,6 +186,14 @@ class Gathering:
             f"mode {self._mode} gathers the gradients of one optimizer that each step applies once, but {why}. "
             "Use mode async or sync."
         )
+
+
+def _brought(gradient: Any, total: tf.Variable) -> Any:
+    """The same gradient on the parameter server that holds its sum: sparse and large ones are not sent packed."""
+    import tensorflow as tf
+
+    with tf.device(total.device):
+        return None if gradient is None else tf.nest.map_structure(tf.identity, gradient, expand_composites=True)
 
 
 def _known(gradients: Sequence[Any], sums: Sequence[tf.Variable]) -> Iterable[tuple[Any, tf.Variable]]:
