@@ -107,6 +107,10 @@ def run_facts(result: RunResult) -> list[tuple[str, str]]:
     if stale is not None:
         spread = f"mean {stale.mean:.2f}, median {stale.p50:g}, 95 % under {stale.p95:g}, most {stale.max:g}"
         facts.append(("staleness", f"{spread} updates"))
+    if result.dropped_gradients and result.steps:
+        wasted = result.dropped_gradients / result.steps
+        told = f"{text.plural(result.dropped_gradients, 'gradient')} in no update: {100 * wasted:.1f} % of the samples"
+        facts.append(("dropped", told))
     if result.stability.jitter is not None:
         facts.append(("jitter", f"{100 * result.stability.jitter:.1f} % of the loss"))
     if (noise := result.stability.gradient_noise) is not None:

@@ -95,6 +95,12 @@ class RunResult(Frozen):
     failures: tuple[FailureRecord, ...] = ()
     optimizer_iterations: int | None = None
     doubled_updates: int | None = None
+    updates: int | None = None
+    """How often the weights that all workers share were changed; null if that is not known."""
+    dropped_gradients: int | None = None
+    """Gradients that were computed, and count as samples, but are in no update."""
+    local_steps: int | None = None
+    """Steps that workers took on weights of their own, all workers together; null in modes without such."""
     shares: tuple[int, ...] | None = None
     """Samples of each step by worker, with `balance`; null if all workers have equal shares."""
     fewest_workers: int | None = None

@@ -16,7 +16,7 @@ from orchestrator.plan.cost import cost
 from orchestrator.plan.topology import all_plans, count_by_type
 from orchestrator.results import FailureRecord, Finding, RunResult, Seconds, Stability, Status, Utilization
 from orchestrator.runs.findings import Findings
-from orchestrator.runs.outcome import final, not_finite, target_result, throughput
+from orchestrator.runs.outcome import counts, final, not_finite, target_result, throughput
 from orchestrator.sinks.fanout import Sink, Sinks
 from orchestrator.spec.run import RunSpec
 from orchestrator.store import summaries, time_parts
@@ -189,8 +189,7 @@ class Recorder:
             failures=tuple(self._failures),
             fewest_workers=self._fewest,
             shares=(ended.plan.shares or None) if ended and ended.plan else None,
-            optimizer_iterations=finished.optimizer_iterations if finished else None,
-            doubled_updates=finished.doubled_updates if finished and not mode.lockstep else None,
+            **counts(finished, mode, self._spec.mode, self._store.path),
         )
 
     def close(self, result: RunResult) -> None:
@@ -219,7 +218,8 @@ class Recorder:
                 self._trained(attempt, news)
             case LegStarted():
                 kept = ("total_steps", "global_batch", "learning_rate", "samples_per_epoch")
-                self._store.event(attempt, "leg_started", task, **{name: getattr(news, name) for name in kept})
+                plan = {name: getattr(news, name) for name in kept}
+                self._store.event(attempt, "leg_started", task, mode=self._spec.mode, **plan)
             case CheckpointFailed():
                 self._store.event(attempt, "checkpoint_failed", task, step=news.step, problem=news.problem)
             case CheckpointWritten():

@@ -45,6 +45,14 @@ def last_step(run: Path) -> int:
         return int(metrics.column("SELECT MAX(step) FROM steps")[0] or 0)
 
 
+def modes(run: Path) -> list[str]:
+    """The mode of each leg, as far as it was recorded."""
+    with _reading(run) as metrics:
+        rows = metrics.rows("SELECT detail FROM events WHERE kind = 'leg_started' ORDER BY rowid")
+    found = [json.loads(str(detail)).get("mode") for (detail,) in rows]
+    return [mode for mode in found if isinstance(mode, str)]
+
+
 def first_learning_rate(run: Path) -> float | None:
     """The learning rate at which the run began; None if it never did."""
     return _of_first_leg(run, "learning_rate")

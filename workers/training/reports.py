@@ -94,6 +94,7 @@ class LegReports:
                 phases=dict(self._phases.seconds),
                 spent=dict(self._clock.spent.seconds),
                 doubled_updates=mode.doubled_updates,
+                counts=mode.counts,
             )
         )
 

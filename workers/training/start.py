@@ -46,4 +46,6 @@ def resume(model: keras.Model, start: Start, snapshot: Snapshot | None) -> Snaps
         state.load(model, snapshot)
     scale_learning_rates(model, start.learning_rate_scale)
     here = state.read(model, step=start.step, samples=start.samples, clock=start.clock)
-    return replace(here, position=start.position, outer=snapshot.outer if snapshot is not None else ())
+    if snapshot is None:
+        return replace(here, position=start.position)
+    return replace(here, position=start.position, outer=snapshot.outer, gathered=snapshot.gathered)

@@ -86,3 +86,9 @@ def test_epochs_stand_beside_samples_where_they_were_counted() -> None:
     trained = dict(run_facts(a_run("sync", 0, 10.0, samples=40_000, samples_per_epoch=4_000)))["trained"]
     assert "40,000 samples (10 epochs)" in trained
     assert "epochs" not in dict(run_facts(a_run("sync", 0, 10.0)))["trained"]
+
+
+def test_what_was_computed_for_nothing_is_told() -> None:
+    wasteful = a_run("backup:1", 0, 10.0, steps=200, dropped_gradients=50)
+    assert ("dropped", "50 gradients in no update: 25.0 % of the samples") in run_facts(wasteful)
+    assert "dropped" not in dict(run_facts(a_run("sync", 0, 10.0, steps=200, dropped_gradients=0)))
