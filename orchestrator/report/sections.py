@@ -9,6 +9,7 @@ from orchestrator.report.bars import staleness_chart, time_chart
 from orchestrator.report.conclusions import outcome
 from orchestrator.report.curves import loss_chart, metric_chart
 from orchestrator.report.drawing import chip, drawn, section, variant_filter
+from orchestrator.report.facts import run_facts
 from orchestrator.report.findings import Problem, log_end, problems
 from orchestrator.report.markup import Child, Html, el, preformatted, table
 from orchestrator.report.pace import pace_chart
@@ -17,7 +18,6 @@ from orchestrator.report.spending import spending_chart, spending_table
 from orchestrator.report.standing import standings
 from orchestrator.report.stored import StoredRun
 from orchestrator.report.study import Study
-from orchestrator.report.terminal import run_facts
 from orchestrator.report.timelines import usage_chart, usage_notes
 
 _MOST_COLUMNS = 4

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from orchestrator.report import show
-from orchestrator.report.terminal import print_comparison, print_run, run_facts
+from orchestrator.report.facts import run_facts
+from orchestrator.report.terminal import print_comparison, print_run
 from orchestrator.results import RunResult
 from tests.unit.simulated_runs import a_comparison, a_comparison_named, a_run, some_runs
 from tests.unit.stored_runs import store_comparison
