@@ -13,11 +13,13 @@ from tests.integration.local_runs import train
 from tests.marked import slow
 
 STEPS, BATCH = 120, 16
+SLOW = "persistent:worker=0,factor=1"
+"""Steps of 20 ms, of which some are left when the run is told to end."""
 
 
 def test_one_process_and_then_async_with_one_worker_are_one_process(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"ps": 1, "workers": 1, "batch_size": BATCH, "samples": STEPS * BATCH}
-    settings |= {"folder": tmp_path, "checkpoint_every": 1e9, "steps_per_call": 1}
+    settings |= {"folder": tmp_path, "straggler": SLOW}
     first = train("exact.py", mode="single", attempt=1, preempted_at=40, **settings)[0]
     assert first.ended is not None
     begun = first.ended.finished.steps

@@ -119,10 +119,11 @@ def test_gradients_that_wait_are_part_of_a_checkpoint(tmp_path: Path) -> None:
     """A run that is interrupted between two updates, and resumed, is the uninterrupted one."""
     steps, each = 80, 7
     settings = {"mode": f"kasync:{each}", "workers": 1, "ps": 1, "batch_size": BATCH, "samples": steps * BATCH}
-    settings["steps_per_call"] = 1
-    first = train("exact.py", folder=tmp_path, attempt=1, preempted_at=20, checkpoint_every=1e9, **settings)[0]
+    settings["straggler"] = "persistent:worker=0,factor=1"  # steps of 20 ms, of which some are left
+    first = train("exact.py", folder=tmp_path, attempt=1, preempted_at=20, **settings)[0]
     assert first.ended is not None
-    second = train("exact.py", folder=tmp_path, attempt=2, checkpoint_every=1e9, **settings)[0]
+    assert first.ended.finished.steps < steps
+    second = train("exact.py", folder=tmp_path, attempt=2, **settings)[0]
     losses, weights = accumulated(steps, each)
     np.testing.assert_allclose(second.losses, losses[first.ended.finished.steps :], rtol=1e-4)
     for ours, theirs in zip(second.final.weights, weights, strict=True):
