@@ -158,6 +158,7 @@ class RayBackend:
                 num_cpus=cpus,
                 include_dashboard=False,
                 object_store_memory=own_ray.object_store_bytes(),
+                _system_config=own_ray.SYSTEM_CONFIG,
                 **common,
             )
 
