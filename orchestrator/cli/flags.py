@@ -19,7 +19,6 @@ from pydantic.fields import FieldInfo
 
 from orchestrator.cli.values import nested, parse_seeds, parse_settings
 from orchestrator.spec.comparison import CompareSpec
-from orchestrator.spec.job_description import shows_output
 from orchestrator.spec.prices import parse_prices
 from orchestrator.spec.run import RunSpec
 from workers.modes.names import split
@@ -66,25 +65,6 @@ Fit = Annotated[
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout; text goes to stderr.", rich_help_panel="Output")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.", rich_help_panel="Output")]
-
-
-def _show_output(verbose: bool) -> bool:
-    """Have what a job prints before anything is started be shown."""
-    shows_output.set(verbose)
-    return verbose
-
-
-Verbose = Annotated[
-    bool,
-    typer.Option(
-        "--verbose",
-        "-v",
-        callback=_show_output,
-        help="Also evaluations, findings and what the job prints.",
-        rich_help_panel="Output",
-    ),
 ]
 _ORDER = ("training", "data", "cluster", "faults", "output")
 

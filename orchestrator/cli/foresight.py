@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.cli.flags import Job, Json, Quiet, Verbose, to_fields, with_spec_flags
+from orchestrator.cli.flags import Job, Json, to_fields, with_spec_flags
 from orchestrator.cli.grouped_help import GroupedCommand
 from orchestrator.cli.terminal import finish
 from orchestrator.cli.train import live_view
+from orchestrator.cli.verbosity import Quiet, Verbose
 from orchestrator.errors import SpecError
 from orchestrator.spec.run import RunSpec
 

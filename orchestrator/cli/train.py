@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli.flags import Job, Json, Modes, Predictions, Quiet, Vary, Verbose, to_fields, with_spec_flags
+from orchestrator.cli.flags import Job, Json, Modes, Predictions, Vary, to_fields, with_spec_flags
 from orchestrator.cli.grouped_help import GroupedCommand
 from orchestrator.cli.latest import given_or_latest
 from orchestrator.cli.terminal import console, finish, say
+from orchestrator.cli.verbosity import Quiet, Verbose
 from orchestrator.errors import Interrupted, JobError, Terminated
 from orchestrator.spec.run import RunSpec
 from workers.messages import INTERRUPTED, NOT_FINITE
