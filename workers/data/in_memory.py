@@ -44,10 +44,7 @@ def captured_arrays() -> Iterator[None]:
 
 
 def _array(value: Any) -> np.ndarray[Any, Any] | None:
-    """`value` as an array, if it is one, a column of a table (pandas), or a list of arrays of one shape; else None."""
+    """`value` as an array, if it is one or a column of a table (pandas); else None."""
     if isinstance(value, np.ndarray):
         return value
-    if isinstance(value, (list, tuple)) and value and all(isinstance(part, np.ndarray) for part in value):
-        same = len({(part.shape, part.dtype) for part in value}) == 1
-        return np.stack(value) if same else None
     return np.asarray(value) if type(value).__module__.startswith("pandas.") else None

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.local_runs import JOBS, train
 from tests.marked import fast
 
-WAYS = ("slices", "dictionary", "tensors", "gathered", "constant", "listed")
+WAYS = ("slices", "dictionary", "tensors", "gathered", "constant")
 STEPS, BATCH = 20, 32
 
 

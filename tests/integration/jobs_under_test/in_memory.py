@@ -7,7 +7,7 @@ from jobs.api import Job
 
 class InMemory(Job):
     class Params(Job.Params):
-        way: Literal["slices", "tensors", "gathered", "constant", "dictionary", "listed"] = "slices"
+        way: Literal["slices", "tensors", "gathered", "constant", "dictionary"] = "slices"
         megabytes: int = 8
 
     def build_model(self):
@@ -29,9 +29,6 @@ class InMemory(Job):
                 dataset = tf.data.Dataset.from_tensor_slices((x, y))
             case "dictionary":
                 dataset = tf.data.Dataset.from_tensor_slices({"x": x, "y": y}).map(lambda row: (row["x"], row["y"]))
-            case "listed":
-                parts = tuple(list(array.reshape(-1, 256, array.shape[1])) for array in (x, y))
-                dataset = tf.data.Dataset.from_tensor_slices(parts).unbatch()
             case "tensors":
                 dataset = tf.data.Dataset.from_tensors((x, y)).unbatch()
             case "gathered":

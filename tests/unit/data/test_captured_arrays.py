@@ -24,14 +24,14 @@ class Column:
 Column.__module__ = "pandas.core.series"
 
 
-@pytest.mark.parametrize("value", [ROWS, list(ROWS), tuple(ROWS), Column()], ids=lambda value: type(value).__name__)
-def test_arrays_and_lists_and_columns_of_them(value: Any) -> None:
+@pytest.mark.parametrize("value", [ROWS, Column()], ids=lambda value: type(value).__name__)
+def test_arrays_and_columns_of_tables(value: Any) -> None:
     found = _array(value)
     assert found is not None
     assert found.dtype == np.float32  # TensorFlow makes float32 of Python's numbers, and NumPy float64
     np.testing.assert_array_equal(found, ROWS)
 
 
-@pytest.mark.parametrize("value", [[1.0, 2.0], [], [ROWS, ROWS[:1]], [ROWS, ROWS.astype(np.float64)], "text", 3, None])
+@pytest.mark.parametrize("value", [[1.0, 2.0], [], [ROWS, ROWS], "text", 3, None])
 def test_what_tensorflow_converts_in_its_own_way_is_left_to_it(value: Any) -> None:
     assert _array(value) is None
