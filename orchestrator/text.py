@@ -69,11 +69,16 @@ def dollars(value: float | None) -> str:
     return MISSING if value is None else f"${number(value, 3)}"
 
 
+_NOT_YET = "NVML has not answered yet"
+"""The sampler's note until NVML's answer, which follows."""
+
+
 def unavailable(notes: Iterable[str | None]) -> str:
     """`not available (NVML library not found)`, with the reasons in the sampler's notes."""
-    reasons = dict.fromkeys(note.removeprefix("GPU: ") for note in notes if note)
-    joined = "; ".join(reasons)
-    return joined if joined.startswith("not available") else f"not available ({joined})" if joined else "not available"
+    parts = (part.removeprefix("GPU: ") for note in notes if note for part in note.split("; "))
+    reasons = dict.fromkeys(part.removeprefix("not available (").removesuffix(")") for part in parts)
+    final = [reason for reason in reasons if reason != _NOT_YET] or list(reasons)
+    return f"not available ({'; '.join(final)})" if final else "not available"
 
 
 def gibibytes(value: float | None) -> str:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
             return "machine" if path.startswith(ONE_AT_A_TIME) else path
 
     return ByFile(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begins no test after the time that `.ci/run` has for its slow ones; the summary names what was not reached."""
+    until = os.environ.get("REGATTA_TESTS_UNTIL")
+    if until is not None and time.time() > float(until):
+        pytest.skip(f"not reached in the time that .ci/run has: {item.nodeid}")
 
 
 def regatta(*arguments: str | Path, cwd: Path, timeout: float = 400, **env: str) -> subprocess.CompletedProcess[str]:

@@ -25,6 +25,8 @@ _PLUMBING = (
     *(f"{os.sep}tensorflow{os.sep}python{os.sep}{part}{os.sep}" for part in ("training", "util")),
 )
 
+_FILE_ACCESS = f"{os.sep}tensorflow{os.sep}python{os.sep}lib{os.sep}io{os.sep}"
+
 _SPEC_ERRORS = (RefusedError, DataFileError, JobNotFound, ParamsError, ScriptError)
 _PORT_TAKEN = "Could not start gRPC server"
 """TensorFlow's message. If a port that the job itself opens is taken, that is an error of the user's code."""
@@ -60,12 +62,20 @@ _PYTHON = re.compile(r"^(?:[\w.]+\.)?(?!RuntimeError)\w+(?:Error|Exception): .*\
 def describe(error: BaseException, assignment: Assignment) -> TaskFailure:
     """Build the failure that a task reports for `error`."""
     kind = classify(error)
+    if kind is FailureKind.PEER and _is_alone(assignment):
+        kind = FailureKind.USER
     text = "" if kind is FailureKind.SPEC else user_traceback(error)
     message = _refusal(_text(error).strip() or "no message")
     summary = message if kind is FailureKind.SPEC else f"{type(error).__name__}: {failure_summary(message)}"
     job, directory = assignment.settings.job, assignment.settings.directory
     summary, text = (as_written(words, job, directory) for words in (summary, text))
     return TaskFailure(assignment.task, kind, summary, text, _hint(error))
+
+
+def _is_alone(assignment: Assignment) -> bool:
+    """Whether the task talks to no other one: what is unavailable to it is something of the job's, as a storage."""
+    tasks = [address for addresses in assignment.tf_config.get("cluster", {}).values() for address in addresses]
+    return assignment.task.type == "evaluator" or len(tasks) == 1
 
 
 def _refusal(message: str) -> str:
@@ -83,7 +93,24 @@ def classify(error: BaseException) -> FailureKind:
         return FailureKind.SPEC
     if _NO_THREAD in message:
         return FailureKind.INFRASTRUCTURE
+    if _is_raised_by_the_user(error):
+        return FailureKind.USER
     return FailureKind.PEER if _is_of_a_peer(type(error).__name__, message) else FailureKind.USER
+
+
+def _is_raised_by_the_user(error: BaseException) -> bool:
+    """Whether the job's own Python code raised `error`, or access to a file did that it asked for.
+
+    Such an error may be of any kind, with any words: a callback that copies files to a storage which is not available,
+    or a future that was cancelled. An operation of TensorFlow's, such as one that waits for another worker while the
+    user's code builds the model, ends its message with its name; Keras and TensorFlow cut their own frames.
+    """
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    if not any(map(_is_users, files)) or BROKEN_OFF in _text(error):
+        return False
+    if not type(error).__module__.startswith("tensorflow."):
+        return True
+    return (_is_users(files[-1]) or _FILE_ACCESS in files[-1]) and "[Op:" not in _text(error)
 
 
 def _is_of_a_peer(name: str, message: str) -> bool:
@@ -114,7 +141,8 @@ def user_traceback(error: BaseException) -> str:
 
 def _is_users(file: str) -> bool:
     standard = f"{os.sep}lib{os.sep}python3"
-    return _INSTALLED not in file and standard not in file and not any(part in file for part in _PLUMBING)
+    foreign = _INSTALLED in file or standard in file or file.startswith("<frozen ")
+    return not foreign and not any(part in file for part in _PLUMBING)
 
 
 def _text(error: BaseException) -> str:
@@ -150,6 +178,7 @@ def _hint(error: BaseException) -> str:
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _BOLD = re.compile(r"\x1b\[1m(.*?)\x1b\[0m", re.DOTALL)
 _FUNCTION_NODE = re.compile(r"\{\{function_node [^}]*\}\} ?")
+_PIPELINE = re.compile(r"Error in user-defined function passed to \w+:\d+ transformation with iterator: \S+: ")
 _ROOT_ERROR = re.compile(r"^\(\d+\) ?[A-Z_]+: +")
 _INNER = re.compile(r"^ {4,}(\w+(?:\.\w+)*): (?=\S)", re.MULTILINE)
 _OP = re.compile(r" \[Op:\w+\].*$", re.DOTALL)
@@ -170,7 +199,7 @@ def failure_summary(message: str) -> str:
     bold = _BOLD.search(message)
     if message.startswith("Exception encountered when calling") and bold:
         return failure_summary(bold.group(1))
-    text = _FUNCTION_NODE.sub("", _COLOURS.sub("", message))
+    text = _PIPELINE.sub("", _FUNCTION_NODE.sub("", _COLOURS.sub("", message)))
     if text.startswith("in user code:"):
         inner = list(_INNER.finditer(text))
         if inner:

@@ -164,3 +164,15 @@ class Leg:
     """None if checkpoints are switched off."""
     stops_if_not_finite: bool = True
     """End the leg if its weights are NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a run counted besides its steps, since it began."""
+
+    updates: int | None = None
+    """How often the weights that all workers share were changed; None if that is not known."""
+    dropped_gradients: int = 0
+    """Gradients computed but in no update."""
+    local_steps: int | None = None
+    """Steps that workers took on weights of their own, all workers together; None if they never have such."""

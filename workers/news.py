@@ -1,7 +1,4 @@
-"""What a replica reports to a poll: its state, and everything that happened since the previous poll, in order.
-
-Failures are data, never exceptions: a replica that fails reports it in its status, and the driver decides what to do.
-"""
+"""What a replica reports to a poll: its state, and what happened since the poll before, in order; failures as data."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from workers.messages import Printed, Spent, Task, TaskFailure, Waits
+from workers.messages import Counts, Printed, Spent, Task, TaskFailure, Waits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,12 +34,12 @@ class LegStarted:
 
     run_id: str
     total_steps: int
-    global_batch: int
-    """Samples of one counted step."""
+    global_batch: int  # samples of one counted step
     eval_every_steps: int
     shares: tuple[int, ...] = ()  # samples of each step by worker, if they differ; else empty
     clock: float = 0.0  # of the run, when the state was loaded, seconds
     learning_rate: float | None = None  # at which the leg begins
+    samples_per_epoch: int | None = None  # if they were counted: for a budget in epochs, or for callbacks
 
 
 @dataclass(frozen=True)
@@ -174,6 +171,7 @@ class LegFinished:
     spent: Spent = field(default_factory=dict)
     doubled_updates: int = 0
     """Updates applied twice, because a worker died after applying one and its call ran again."""
+    counts: Counts = field(default_factory=Counts)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -9,6 +10,7 @@ import struct
 import sys
 import tempfile
 from pathlib import Path
+from typing import TextIO
 
 SESSION_MARK = "REGATTA_SESSION"
 """Environment variable that marks the processes of a session."""
@@ -90,6 +92,21 @@ def python_environment() -> dict[str, str]:
     return dict(os.environ) | {"PYTHONPATH": path, "KERAS_BACKEND": "tensorflow", "TF_USE_LEGACY_KERAS": "0"}
 
 
+_log: list[TextIO] = []
+"""Where a task's log is written to, whatever the job makes of `sys.stderr`; empty in other processes."""
+
+
+def keep_log() -> None:
+    """Have `log` write to what is this process' standard error now."""
+    _log[:] = [sys.stderr]
+
+
+def log(text: str) -> None:
+    """Write a line to the task's log."""
+    with contextlib.suppress(ValueError, OSError):  # the job has closed it
+        print(text, file=_log[0] if _log else sys.stderr, flush=True)
+
+
 def say(text: str) -> None:
     """Write a line to the task's log, marked as Regatta's."""
-    print(f"regatta: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the task's log
+    log(f"regatta: {text}")

@@ -44,13 +44,16 @@ class Snapshot:
     """Factor on the optimizer's learning-rate schedule, if it has one."""
     outer: tuple[npt.NDArray[Any], ...] = ()
     """Momentum of an outer optimizer (`workers.modes.local`) for each trainable variable; empty without one."""
+    gathered: tuple[npt.NDArray[Any], ...] = ()
+    """Gradients that wait to be applied together (`workers.modes.gathering`); empty if there are none."""
     callbacks: CallbackMemory | None = None
     """Only in snapshots that become checkpoints."""
 
     @property
     def nbytes(self) -> int:
-        return sum(a.nbytes for a in (*self.weights, *self.optimizer, *self.outer))
+        return sum(a.nbytes for a in (*self.weights, *self.optimizer, *self.outer, *self.gathered))
 
     def is_finite(self) -> bool:
         """Whether all floats are finite; otherwise the snapshot must not be kept or scored."""
-        return all(np.isfinite(a).all() for a in (*self.weights, *self.optimizer, *self.outer) if a.dtype.kind == "f")
+        arrays = (*self.weights, *self.optimizer, *self.outer, *self.gathered)
+        return all(np.isfinite(a).all() for a in arrays if a.dtype.kind == "f")

@@ -134,8 +134,10 @@ class WaitingScript:
             return self.execution.answer(lambda: self._other(reached, number))
         self.execution.keeps_answers = False
         self._call = reached.read()
+        self.execution.cluster.swap()
         self._ours.release()
         self._turn.acquire()
+        self.execution.cluster.swap()
         return self._history
 
 

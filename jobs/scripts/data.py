@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jobs.scripts.errors import ScriptError
 from jobs.scripts.python_data import Batches, Stream, from_python, rows
+from jobs.scripts.shared_rows import Rows, all_rows, on_one_host
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +65,7 @@ def data_of(
 
 
 class Arrays:
-    """Arrays, tensors, data frames, and lists and dicts of them."""
+    """Arrays, tensors, data frames, and lists and dicts of them. What is large is shared by a host's tasks."""
 
     def __init__(self, adapter: Any, shuffle: Any, seed: int | None, steps: int | None) -> None:
         self._adapter = adapter
@@ -73,24 +74,55 @@ class Arrays:
         self.batch_size: int = min(adapter.batch_size, adapter._num_samples)
         samples: int = adapter._num_samples
         self.samples_per_epoch: int | None = steps * self.batch_size if steps else samples
+        self._rows: Sequence[Rows | None] = all_rows(adapter._inputs)
 
     def dataset(self, shift: int = 0) -> tf.data.Dataset:
+        import tensorflow as tf
+
+        shares = any(self._rows) and (on_one_host() or not tf.inside_function())
+        make = self._shared if shares else self._adapter.get_tf_dataset
         if not self._shuffle or self._seed is None:
-            return self._adapter.get_tf_dataset()
+            return make()
         with _shuffled_as(self._order(self._seed + shift)):
-            return self._adapter.get_tf_dataset()
+            return make()
+
+    def _shared(self) -> tf.data.Dataset:
+        """As Keras' adapter: the numbers of each batch's samples, and then these."""
+        import tensorflow as tf
+        from keras.src import tree
+        from keras.src.trainers.data_adapters.array_slicing import convert_to_sliceable
+
+        structure = self._adapter._inputs
+        rows = self._rows
+        sources = [
+            one.tensor() if one else tf.convert_to_tensor(convert_to_sliceable(leaf, target_backend="tensorflow"))
+            for leaf, one in zip(tree.flatten(structure), rows, strict=True)
+        ]
+
+        def batch(numbers: tf.Tensor) -> Any:
+            pairs = zip(rows, sources, strict=True)
+            parts = [one.take(source, numbers) if one else tf.gather(source, numbers) for one, source in pairs]
+            return tree.lists_to_tuples(tree.pack_sequence_as(structure, parts))
+
+        numbers = self._numbers().get_tf_dataset()
+        return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    def _numbers(self) -> Any:
+        """Keras' adapter for the numbers of the samples."""
+        import numpy as np
+        from keras.src.trainers.data_adapters import get_data_adapter
+
+        numbers = np.arange(self._adapter._num_samples)
+        return get_data_adapter(numbers, batch_size=self._adapter.batch_size, shuffle=self._shuffle)
 
     def _order(self, seed: int) -> np.ndarray[Any, Any]:
         """The order that `fit` has in every epoch once the global seed is set: it iterates afresh, from that seed."""
         import numpy as np
         import tensorflow as tf
-        from keras.src.trainers.data_adapters import get_data_adapter
 
         with tf.init_scope():
             tf.random.set_seed(seed)
-            numbers = np.arange(self._adapter._num_samples)
-            adapter = get_data_adapter(numbers, batch_size=self._adapter.batch_size, shuffle=self._shuffle)
-            return np.concatenate(list(adapter.get_tf_dataset().as_numpy_iterator()))
+            return np.concatenate(list(self._numbers().get_tf_dataset().as_numpy_iterator()))
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jobs.scripts.stand_ins import Cluster
+
 
 class Stopped(BaseException):
     """Unwinds a script whose rest is not run here. No `except Exception` of the script catches it."""
@@ -33,6 +35,7 @@ class Execution:
     on_fit: Callable[[Any, int], Any]
     """Called for every `fit` (`jobs.scripts.intercept.Fit`), with its number from 1; returns what `fit` returns, or
     raises `Stopped`."""
+    cluster: Cluster = field(default_factory=lambda: Cluster(named=False))
     fits: int = 0
     seeded: bool = False
     """The script has set TensorFlow's seed itself."""

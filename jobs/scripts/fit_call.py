@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.scripts.data import Data, data_of
 from jobs.scripts.errors import ScriptError
+from jobs.scripts.shared_rows import split_at
 
 if TYPE_CHECKING:
     import keras
@@ -98,14 +99,14 @@ class FitCall:
 
 def _split(given: Mapping[str, Any]) -> tuple[Any, Any]:
     """The training and the validation data, each (x, y, sample_weight)."""
-    from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils
+    from keras.src.trainers.data_adapters import data_adapter_utils
 
     training = given["x"], given["y"], given["sample_weight"]
     validation = given["validation_data"]
     if validation is not None:
         return training, data_adapter_utils.unpack_x_y_sample_weight(validation)
     if given["validation_split"]:
-        return array_slicing.train_validation_split(training, validation_split=given["validation_split"])  # type: ignore[no-any-return]
+        return split_at(training, given["validation_split"])
     return training, None
 
 

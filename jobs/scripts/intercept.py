@@ -30,7 +30,7 @@ class Fit:
     try_out: Callable[[], keras.callbacks.History]
     """The same with one batch; its History has as many epochs as the whole would have."""
     build: Callable[[], None]
-    """Makes the model's variables, as `fit` would."""
+    """Makes the variables of the model and its optimizer, as `fit` would."""
 
 
 def replace_calls(trainer: Any, current: Callable[[], Execution | None], leave: Callable[[], object]) -> None:
@@ -59,6 +59,8 @@ def replace_calls(trainer: Any, current: Callable[[], Execution | None], leave: 
         def build() -> None:
             if not model.built:
                 model._symbolic_build(data_batch=next(iter(read().data.dataset())))
+            if model.optimizer is not None and not model.optimizer.built:  # counted with those of a model around it
+                model.optimizer.build(model.trainable_variables)
 
         reached = Fit(_line_of(execution.script), read, lambda: by_keras(model, *arguments, **options), try_out, build)
         return execution.on_fit(reached, execution.fits)

@@ -38,6 +38,12 @@ def recognise(path: Path) -> Recognised:
     return Recognised(jobs, fits, loops[0] if loops else None)
 
 
+def names_cluster(path: Path) -> bool:
+    """Whether the file, or a module beside it, reads or sets TF_CONFIG."""
+    nodes = (node for tree in files_of(path).values() for node in ast.walk(tree))
+    return any(isinstance(node, ast.Constant) and node.value == "TF_CONFIG" for node in nodes)
+
+
 def files_of(path: Path) -> dict[Path, ast.AST]:
     """The syntax of the file, which comes first, and of the modules beside it that it imports."""
     first = ast.parse(path.read_bytes(), str(path))

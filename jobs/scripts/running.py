@@ -20,7 +20,8 @@ from typing import Any
 from jobs.scripts.errors import ScriptError
 from jobs.scripts.execution import Execution, Script, Stopped
 from jobs.scripts.intercept import replace_calls
-from jobs.scripts.stand_ins import Notebook, replace_strategies
+from jobs.scripts.recognise import names_cluster
+from jobs.scripts.stand_ins import TF_CONFIG, Cluster, Notebook, replace_strategies
 
 _current: ContextVar[Execution | None] = ContextVar("regatta_script", default=None)
 
@@ -38,7 +39,13 @@ def execute(execution: Execution) -> None:
     module = ModuleType("__main__")
     module.__file__ = str(script.path)
     vars(module)["get_ipython"] = Notebook
-    with _as_main(module, script), _active(execution):
+    if names_cluster(script.path):
+        execution.cluster = Cluster(named=True)
+        execution.note(
+            f"it names {TF_CONFIG}, and is given one of a single worker: Regatta forms the cluster, and its workers "
+            "share each batch that fit is given"
+        )
+    with _as_main(module, script), _active(execution), _apart(execution.cluster):
         try:
             exec(compile(script.path.read_bytes(), str(script.path), "exec"), vars(module))  # noqa: S102 - the script
         except Stopped:
@@ -55,6 +62,15 @@ def _active(execution: Execution) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+@contextmanager
+def _apart(cluster: Cluster) -> Iterator[None]:
+    cluster.swap()
+    try:
+        yield
+    finally:
+        cluster.swap()
 
 
 @contextmanager

@@ -1,7 +1,9 @@
-"""What a script gets in place of a strategy of its own, and of a notebook."""
+"""What a script gets in place of a strategy and a cluster of its own, and of a notebook."""
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -21,17 +23,44 @@ _STRATEGIES = (
 )
 
 
+TF_CONFIG = "TF_CONFIG"
+_WORKERS = {"worker": ["localhost:1"]}
+
+
+class Cluster:
+    """TF_CONFIG as a script has it, and may set it, which is not the task's own: strategies of modes read that."""
+
+    def __init__(self, named: bool) -> None:
+        """`named`: the script names the variable, so it gets the one of a single worker."""
+        task = {"type": "worker", "index": 0}
+        self._other = json.dumps({"cluster": _WORKERS, "task": task}) if named else None
+
+    def swap(self) -> None:
+        """Put the other one in place, where the script begins to run or stops."""
+        current = os.environ.pop(TF_CONFIG, None)
+        if self._other is not None:
+            os.environ[TF_CONFIG] = self._other
+        self._other = current
+
+
 class Strategy:
     """Stands in for a strategy that the script makes: Regatta's own is in scope already."""
 
     num_replicas_in_sync = 1
-    cluster_resolver = None
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def scope(self) -> Any:
         return nullcontext(self)
+
+    @property
+    def cluster_resolver(self) -> Any:
+        """Resolves to one worker, so that what a script leaves to its chief is done."""
+        import tensorflow as tf
+
+        workers = tf.train.ClusterSpec(_WORKERS)
+        return tf.distribute.cluster_resolver.SimpleClusterResolver(workers, task_type="worker", task_id=0)
 
     def __getattr__(self, name: str) -> Any:
         raise ScriptError(

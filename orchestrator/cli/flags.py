@@ -17,7 +17,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from orchestrator.errors import SpecError, UsageError
+from orchestrator.cli.values import nested, parse_seeds, parse_settings
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.prices import parse_prices
 from orchestrator.spec.run import RunSpec
@@ -65,11 +65,6 @@ Fit = Annotated[
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout; text goes to stderr.", rich_help_panel="Output")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.", rich_help_panel="Output")]
-Verbose = Annotated[
-    bool,
-    typer.Option("--verbose", "-v", help="Also evaluations, findings and the job's lines.", rich_help_panel="Output"),
 ]
 _ORDER = ("training", "data", "cluster", "faults", "output")
 
@@ -208,43 +203,9 @@ def _parsed(name: str, value: Any, flag: Flag) -> Any:
         case "pairs":
             return parse_settings(value, _spelled(name, flag))
         case "nested pairs":
-            return _nested(name, flag, parse_settings(value, _spelled(name, flag)))
+            return nested(parse_settings(value, _spelled(name, flag)), _spelled(name, flag))
         case "prices":
             return parse_prices(value)
         case "list":
             return parse_seeds(value) if name == "seeds" else tuple(value)
     return value
-
-
-def parse_settings(settings: Sequence[str], flag: str = "--set") -> dict[str, str]:
-    """Parse `["hidden=64"]` into `{"hidden": "64"}`; the job converts values to their types."""
-    pairs = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals or not name.strip():
-            raise UsageError(f"{flag}: {setting!r} is not allowed: write it as name=value, for example hidden=64")
-        pairs[name.strip()] = value
-    return pairs
-
-
-def _nested(name: str, flag: Flag, settings: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Turn `{"ps.cpu": "2"}` into `{"ps": {"cpu": "2"}}`."""
-    nested: dict[str, dict[str, str]] = {}
-    for key, value in settings.items():
-        outer, dot, inner = key.partition(".")
-        if not dot:
-            example = "write it as ps.cpu=2 or worker.memory_gib=4"
-            raise UsageError(f"{_spelled(name, flag)}: {key}={value} is not allowed: {example}")
-        nested.setdefault(outer, {})[inner] = value
-    return nested
-
-
-def parse_seeds(text: str) -> int | tuple[int, ...]:
-    """Parse `5` as a number of seeds, `5,` and `0,1,2` as the seeds themselves."""
-    try:
-        numbers = [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise SpecError("seeds", f"{text!r} is not allowed: give a number of seeds (5) or a list (0,1,2)") from None
-    if not numbers or min(numbers) < 0 or ("," not in text and numbers[0] < 1):
-        raise SpecError("seeds", f"{text!r} is not allowed: give at least one seed, none negative")
-    return tuple(numbers) if "," in text else numbers[0]

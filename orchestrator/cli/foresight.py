@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.cli.flags import Job, Json, Quiet, Verbose, to_fields, with_spec_flags
+from orchestrator.cli.flags import Job, Json, to_fields, with_spec_flags
 from orchestrator.cli.grouped_help import GroupedCommand
-from orchestrator.cli.terminal import console, finish
+from orchestrator.cli.terminal import finish
 from orchestrator.cli.train import live_view
+from orchestrator.cli.verbosity import Quiet, Verbose
 from orchestrator.errors import SpecError
 from orchestrator.spec.run import RunSpec
 
@@ -41,7 +42,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
 
         spec = resolve_run(job, to_fields(given, kind), kind)
         advice.check(spec, workers_up_to, minutes)
-        with live_view(quiet, verbose, console(stderr=as_json)) as view:
+        with live_view(quiet, verbose) as view:  # the probe has several runs: what each prints is in its log
             document = advice.advise(spec, workers_up_to, minutes, view, fresh=fresh)
         finish(document, as_json, lambda console: print_advice(document, console))
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.cli.flags import Job, Modes, Vary, parse_settings
+from orchestrator.cli.flags import Job, Modes, Vary
 from orchestrator.cli.grouped_help import GroupedCommand
 from orchestrator.cli.remote_spec import AsComparison, AsRun, name_of, spec_of, with_remote_flags
+from orchestrator.cli.values import parse_settings
 from orchestrator.spec.run import RunSpec
 
 Image = Annotated[str | None, typer.Option(help="Image that contains this project. Default: regatta:VERSION.")]

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli.flags import Job, Json, Modes, Vary, parse_settings
+from orchestrator.cli.flags import Job, Json, Modes, Vary
 from orchestrator.cli.grouped_help import GroupedCommand
 from orchestrator.cli.remote_spec import AsComparison, AsRun, name_of, spec_of, with_remote_flags
 from orchestrator.cli.terminal import console, print_json, say, visible
+from orchestrator.cli.values import parse_settings
 from orchestrator.errors import Interrupted
 from orchestrator.spec.run import RunSpec
 

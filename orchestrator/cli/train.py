@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli.flags import Job, Json, Modes, Predictions, Quiet, Vary, Verbose, to_fields, with_spec_flags
+from orchestrator.cli.flags import Job, Json, Modes, Predictions, Vary, to_fields, with_spec_flags
 from orchestrator.cli.grouped_help import GroupedCommand
 from orchestrator.cli.latest import given_or_latest
 from orchestrator.cli.terminal import console, finish, say
+from orchestrator.cli.verbosity import Quiet, Verbose
 from orchestrator.errors import Interrupted, JobError, Terminated
 from orchestrator.spec.run import RunSpec
 from workers.messages import INTERRUPTED, NOT_FINITE
@@ -79,7 +80,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
     add = app.command(cls=GroupedCommand)
     add(with_spec_flags(compare, kind, comparison=True, run=False))
     add(with_spec_flags(run, kind))
-    kept = ("workers", "min_workers", "address", "timeout", "env_secrets", "checkpoints", "mlflow")
+    kept = ("mode", "workers", "min_workers", "address", "timeout", "env_secrets", "checkpoints", "mlflow")
     add(with_spec_flags(resume, kind, only=kept, default="as before"))
     add(with_spec_flags(plan, kind, without=("out", "run_id")))
 

@@ -88,12 +88,8 @@ class RayBackend:
         except RegattaError:
             raise
         except Exception as error:
-            where = "here" if self.local else f"at {self._address}"
             raise ClusterError(
-                f"No Ray cluster {where}: {type(error).__name__}: {' '.join(str(error).split())} "
-                "Check --address (HOST:6379 works from a machine of the cluster only, ray://HOST:10001 from any), that "
-                "the cluster is up (`ray status`), and that Python and Ray are the same versions there. "
-                "`regatta doctor` looks at this machine."
+                self._not_connected(f"{type(error).__name__}: {' '.join(str(error).split())}")
             ) from error
         here = ray.get_runtime_context
         self._head = str(self._address).removeprefix("ray://") if self._remote else here().gcs_address
@@ -131,6 +127,18 @@ class RayBackend:
         if self._private is not None and "RAY_TMPDIR" not in os.environ:  # if it is set, Ray's logs stay there
             shutil.rmtree(self._private, ignore_errors=True)
 
+    def _not_connected(self, error: str) -> str:
+        if self.local:
+            return (
+                f"Ray did not start on this host: {error} `regatta doctor` looks at this machine, and `--backend "
+                "local` trains without Ray."
+            )
+        return (
+            f"No Ray cluster at {self._address}: {error} Check --address (HOST:6379 works from a machine of the "
+            "cluster only, ray://HOST:10001 from any), that the cluster is up (`ray status`), and that Python and Ray "
+            "are the same versions there. `regatta doctor` looks at this machine."
+        )
+
     def _start(self, ray: Any, common: dict[str, Any]) -> None:
         # Tasks on one machine share its cores, as under any process launcher, so Ray is told of as many CPUs as the
         # tasks request. On a cluster Ray's CPU counts are real and are respected.
@@ -138,13 +146,19 @@ class RayBackend:
         token.require_token()
         _read_authentication(ray)
         self._private = own_ray.private_folder(self._session)
-        with contextlib.chdir(self._empty.name), own_ray.own_signal_handlers(), own_ray.marked(self._session):
+        with (
+            contextlib.chdir(self._empty.name),
+            own_ray.own_signal_handlers(),
+            own_ray.marked(self._session),
+            own_ray.patient(ray),
+        ):
             ray.init(
                 address="local",
                 _temp_dir=self._private,
                 num_cpus=cpus,
                 include_dashboard=False,
                 object_store_memory=own_ray.object_store_bytes(),
+                _system_config=own_ray.SYSTEM_CONFIG,
                 **common,
             )
 

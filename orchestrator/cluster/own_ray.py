@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from workers.telemetry.descendants import descendants
 _RANDOM_NAME = "/r12345678"
 _LONGEST_FOLDER = 45
 """Ray appends 62 characters to make a socket's path, which may have 107."""
+SYSTEM_CONFIG = {"worker_niceness": 0}
+"""Ray gives its workers a niceness of 15. Those here are supervisors, which hardly compute but have to answer: on a
+busy host they would starve behind the tasks that they watch, and count as lost."""
+_START_SECONDS = 120.0
+"""Twenty processes on two cores made a raylet take more than 30 s."""
 
 
 def private_folder(session: str) -> str:
@@ -65,6 +71,29 @@ def own_signal_handlers() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def patient(ray: Any) -> Iterator[None]:
+    """Give the raylet `_START_SECONDS` to register; Ray gives up after 30 s, and has no setting for it (2.60)."""
+    services = ray._private.services
+    ask = services.get_node
+
+    def get_node(*arguments: Any) -> Any:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                return ask(*arguments)
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    services.get_node = get_node
+    try:
+        yield
+    finally:
+        services.get_node = ask
 
 
 @contextlib.contextmanager

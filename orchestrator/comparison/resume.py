@@ -33,6 +33,8 @@ def stored_comparison_spec(path: Path, changes: Mapping[str, Any]) -> CompareSpe
     """
     if changes.get("workers") is not None:
         raise UsageError("workers: a comparison cannot be resumed with another number. Start a new comparison.")
+    if changes.get("mode") is not None:
+        raise UsageError("mode: a comparison's variants keep theirs. Resume one of its runs alone.")
     values = load_comparison_spec(path)
     run = values.pop("run", None)
     if not isinstance(run, dict):

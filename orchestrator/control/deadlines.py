@@ -1,4 +1,4 @@
-"""Deadlines of a leg that has to end, because of its timeout or because its machine is about to be taken away."""
+"""Deadlines of a launch, and of a leg that has to end: its timeout, or a machine that is about to be taken away."""
 
 from __future__ import annotations
 
@@ -42,3 +42,11 @@ class LegDeadlines:
                 )
             )
         return False
+
+
+def not_ready(missing: str) -> ClusterError:
+    """The error for a launch whose deadline has passed while `missing` tasks are neither ready nor known to hang."""
+    return ClusterError(
+        f"Not all tasks were ready in time; missing: {missing}. Their logs show how far they got. A task that computes "
+        "needs a larger --launch-timeout; a silent one is on a host that cannot be reached."
+    )

@@ -14,7 +14,8 @@ _REMEMBERED_CALLS = 300
 class Vitals:
     """What is known about one task's process."""
 
-    last_answer: float  # of its supervisor
+    last_answer: float  # of its supervisor, or when the task was launched
+    answered: bool = False
     process_state: str | None = None  # the letter in /proc
     cpu_readings: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=4096))
     """Times and CPU seconds."""

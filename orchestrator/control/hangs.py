@@ -29,6 +29,9 @@ _UNSEEN_SECONDS = 10.0
 """Seconds between two polls that are too many for a driver that runs: a poll waits 5 s for answers."""
 _BUSY_FACTOR = 10.0
 """How many times the limit a process that computes may take."""
+_LAUNCH_FACTOR = 3.0
+"""How many times the launch timeout tasks may take that answer and do not idle (seen: 120 s were not enough for an
+async chief among twenty processes on two cores)."""
 _STOPPED = ("T", "t")
 
 
@@ -57,6 +60,7 @@ class HangWatch:
     def __init__(self, group: Launched, limits: HangLimits, now: float) -> None:
         self._hang_seconds = limits.hang_seconds
         self._first_seconds = max(limits.first_call_seconds, limits.hang_seconds)
+        self._launch_seconds = limits.first_call_seconds
         self._calls_in_flight = group.calls_in_flight
         self._bounded = group.bounded
         self._vitals = {task: Vitals(now) for task in (*group.tasks, *group.evaluators)}
@@ -125,11 +129,16 @@ class HangWatch:
         signs = [(task, sign) for task in tasks if (sign := self._sign(task, now, self._hang_seconds)) is not None]
         return tuple(_failure(task, sign) for wanted in _Sign for task, sign in signs if sign is wanted)
 
+    def may_go_on(self, tasks: Iterable[Task], late: float) -> bool:
+        """Whether `tasks` that are not `suspects` may continue, `late` seconds after all should have been ready."""
+        within = late < (_LAUNCH_FACTOR - 1) * self._launch_seconds
+        return within and all(self._vitals[task].answered for task in tasks)
+
     def _record(self, status: ReplicaStatus, now: float) -> None:
         seen = self._vitals.get(status.task)
         if seen is None:
             return
-        seen.last_answer = now
+        seen.last_answer, seen.answered = now, True
         if status.vitals is not None:
             seen.process_state = status.vitals.state
             if not seen.cpu_readings or now - seen.cpu_readings[-1][0] >= 0.25:

@@ -6,12 +6,13 @@ known about a leg outlives an attempt that breaks, so that no score is lost.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.cluster.worker_group import SnapshotHandle
 from orchestrator.control import events, orders
-from orchestrator.control.deadlines import LegDeadlines
+from orchestrator.control.deadlines import LegDeadlines, not_ready
 from orchestrator.control.failure_policy import FailurePolicy
 from orchestrator.control.hangs import HangLimits, HangWatch
 from orchestrator.control.recent_snapshots import RecentSnapshots
@@ -29,7 +30,6 @@ from orchestrator.control.states import (
     next_state,
     with_scores,
 )
-from orchestrator.errors import ClusterError
 from orchestrator.results import Finding
 from workers.messages import ROLLBACK, TO_BE_RESUMED, FailureKind, Task, TaskFailure
 from workers.news import Evaluation, ReplicaState, ReplicaStatus, Stamp
@@ -56,7 +56,7 @@ class Machine:
         self._snapshots: RecentSnapshots[SnapshotHandle] = RecentSnapshots()
         self._rollback = Rollback("warn")
         self._deadlines = LegDeadlines(None)
-        self._run_deadline: float | None = None
+        self._run_deadline = math.inf
         self.progress = RunProgress("", None, 0.0)
         self.state: State = Idle()
 
@@ -74,7 +74,7 @@ class Machine:
                 self._launched(event, now)
             case events.RunBegan() if event.run_id != self.progress.run_id:
                 self._rollback = Rollback(event.on_instability)
-                self._run_deadline = event.deadline
+                self._run_deadline = math.inf if event.deadline is None else event.deadline
                 self.progress = RunProgress(event.run_id, event.clock, now, event.spent)
             case events.ReadyAwaited():
                 tasks = frozenset([*self._group, *self._evaluators])
@@ -203,16 +203,14 @@ class Machine:
         ]
         if late:
             return [self._after_failure(late[0], tuple(late), now)]
-        error = ClusterError(
-            f"Not all tasks were ready in time; missing: {state.missing}. Their logs show how far they got. A "
-            "task that computes needs a larger --launch-timeout; a silent one is on a host that cannot be reached."
-        )
-        return [orders.Abort(error)]
+        if now <= self._run_deadline and self._hangs.may_go_on(state.waiting, now - state.deadline):
+            return []
+        return [orders.Abort(not_ready(state.missing))]
 
     def _after_failure(self, cause: TaskFailure, failures: tuple[TaskFailure, ...], now: float) -> orders.Order:
         """Decide whether another attempt follows one that broke."""
         decision = self.progress.decide(cause, self._rules.policy)
-        if decision.again and self._run_deadline is not None and now > self._run_deadline:
+        if decision.again and now > self._run_deadline:
             return orders.GiveUp(cause, failures, "The timeout has passed, so there is no retry.")
         if not decision.again:
             return orders.GiveUp(cause, failures, decision.reason)

@@ -75,6 +75,7 @@ def staleness_chart(study: Study) -> Chart:
             {
                 "type": "bar",
                 "name": label(name),
+                "meta": name,
                 "x": [bin_ * width for bin_ in bins],
                 "y": short(100 * part for part in bins.values()),
                 "marker": {"color": colour[name]},

@@ -1,4 +1,4 @@
-"""The verdict as sections of report.html: the answer with its reasons, and each question with its numbers."""
+"""How a run ended, and a verdict: the answer with its reasons, and each question with its numbers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from orchestrator import text
 from orchestrator.report.drawing import chip, section
 from orchestrator.report.markup import Html, el, table
 from orchestrator.report.palette import colours
+from orchestrator.report.recovery import UNDER_WAY
 from orchestrator.report.standing import efficiency_text
 from orchestrator.report.study import Study
-from orchestrator.results import Answer, Distributing
+from orchestrator.results import Answer, Distributing, RunResult
 from orchestrator.verdict.statistics import Estimate
 from orchestrator.verdict.wording import points
+from workers.messages import NOT_FINITE
 
 _MOST_ITEMS = 8
 _MOST_COMPARED = 3
@@ -40,6 +42,24 @@ def verdict(study: Study) -> Html | None:
         _listed("Why", found.reasons),
         _listed("What to try next", found.next_steps),
         id="verdict",
+    )
+
+
+def outcome(result: RunResult) -> str:
+    """How a run ended, in a dozen words."""
+    target = result.target
+    goal = f"{target.metric} {target.op} {target.value:g}" if target is not None else ""
+    if result.stop_reason == UNDER_WAY:
+        return f"Training: {result.steps or 0:,} steps so far"
+    if target is not None and target.reached:
+        return f"Reached {goal} after {text.seconds(target.seconds)}"
+    if result.status != "succeeded":
+        reason = "a loss or weight is not finite (nan)" if result.stop_reason == NOT_FINITE else result.stop_reason
+        return text.plain(f"{result.status.capitalize()}{': ' if reason else ''}{reason or ''}", 90)
+    return (
+        f"Did not reach {goal}"
+        if goal
+        else f"Trained {result.steps or 0:,} steps in {text.seconds(result.seconds.spent)}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 from orchestrator.report.figures import Chart
 from orchestrator.report.markup import Child, Html, data_block, el
@@ -17,6 +18,14 @@ def section(title: str, *children: Child, id_: str) -> Html:
 def chip(name: str, colour: str | None) -> Html:
     """A square of the variant's colour, and its name."""
     return el("span", el("i", style=f"background:{colour or NEUTRAL}"), plain(name, 40), class_="chip")
+
+
+def variant_filter(names: Iterable[str], colour: Mapping[str, str]) -> Html:
+    """Buttons that hide variants in all charts of curves."""
+    buttons = (
+        el("button", chip(name, colour[name]), type="button", data_variant=name, aria_pressed="true") for name in names
+    )
+    return el("div", "Show: ", buttons, class_="filter", role="group", aria_label="variants that are shown")
 
 
 def drawn(chart: Chart, empty: str | None = None) -> Html:
@@ -39,6 +48,9 @@ def drawn(chart: Chart, empty: str | None = None) -> Html:
     ]
     if chart.scales:
         switches.append(el("div", el("button", "Log", type="button"), class_="scale", role="group", aria_label="scale"))
+    if chart.smooths:
+        smooth = el("button", "Smooth", type="button", aria_pressed="false")
+        switches.append(el("div", smooth, class_="smooth", role="group", aria_label="lines"))
     return el(
         "figure",
         el("div", el("h3", chart.title), switches, class_="chart-head"),

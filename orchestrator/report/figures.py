@@ -14,8 +14,12 @@ from typing import Any
 from orchestrator.report.palette import NEUTRAL
 from orchestrator.text import plain
 
+_TEXT_PIXELS = 13.0
+_PLOT = 900.0, 220.0
+"""Width and height in pixels that a chart's plot has about in a wide window."""
+
 Figure = dict[str, Any]
-"""`data` and `layout`, as Plotly.js takes them."""
+"""`data` and `layout`, as Plotly.js takes them, and `ends` if lines have their names at their ends."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Chart:
     """Description for screen readers."""
     scales: bool = False
     """Whether a reader can switch between a linear and a logarithmic axis of values."""
+    smooths: bool = False
+    """Whether a reader can have lines smoothed."""
 
     @property
     def is_empty(self) -> bool:
@@ -118,6 +124,31 @@ def span_of(values: Iterable[float], *, log: bool = False, room: float = 0.06) -
         return low / factor, high * factor
     pad = (high - low) * room or abs(high) * room or 1.0
     return low - pad, high + pad
+
+
+def end_labels(lines: Sequence[Mapping[str, Any]], span: tuple[float, float], *, log: bool) -> list[dict[str, Any]]:
+    """Annotations: the name of each line at its right end, up to two lines of text away so that none overlap.
+
+    A name for which there is no room is absent. The page shows them in wide windows (assets/report.js).
+    """
+    low, high = (math.log10(end) for end in span) if log else span
+    ends = [(line["x"][-1], line["y"][-1], line) for line in lines if line["x"] and line["y"][-1] is not None]
+    widest = max((x for x, _, _ in ends), default=0.0) or 1.0
+    notes: list[dict[str, Any]] = []
+    taken: list[tuple[float, float, float]] = []
+    for x, y, line in sorted(ends, key=lambda end: end[0], reverse=True):
+        text, value = label(line["meta"], 22), math.log10(y) if log else y
+        left, width, at = _PLOT[0] * x / widest, 7.0 * len(text), _PLOT[1] * (value - low) / (high - low)
+        for shift in (0, 1, -1, 2, -2):
+            height = at + shift * _TEXT_PIXELS
+            near = (abs(height - h) < _TEXT_PIXELS and left < x0 + w and x0 < left + width for x0, h, w in taken)
+            if 0 <= height <= _PLOT[1] and not any(near):
+                taken.append((left, height, width))
+                font = {"color": line["line"]["color"], "size": 11}
+                where = {"xanchor": "left", "xshift": 5, "yshift": round(shift * _TEXT_PIXELS), "showarrow": False}
+                notes.append({"x": x, "y": value, "text": text, "font": font, "variant": line["meta"]} | where)
+                break
+    return notes
 
 
 def horizontal_line(y: float, text: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from importlib import resources
+from typing import NamedTuple
 
 from orchestrator.doctor.environment import version
 from orchestrator.report import conclusions, sections
@@ -48,20 +49,42 @@ _LINKS = (
     ("runs", "Runs"),
     ("repeat", "How to repeat it"),
 )
+_ASKS = "; connect-src 'self'"
+_THEME = el("button", "Dark", id="theme", type="button", aria_label="Switch between dark and light")
 _MOST_NAMED = 5
 _ADDRESS = re.compile(r"https?://(?!www\.w3\.org/)")
 """Web addresses, except the names of XML namespaces, which SVG needs."""
 
 
-def page(study: Study) -> str:
-    """The file as text: 1.2 MB, nearly all of it Plotly.js."""
+class Live(NamedTuple):
+    """What makes a page of `regatta watch --web`, which asks its server for newer versions."""
+
+    version: str
+    state: str
+    """A sentence on how far training is."""
+
+
+def page(study: Study, live: Live | None = None) -> str:
+    """The file as text: 1.2 MB, nearly all of it Plotly.js. With `live` it asks its own server for newer versions."""
     shown = [section for build in SECTIONS if (section := build(study)) is not None]
-    scripts = [Html(plotly()), Html(_asset("report.js"))]
     title = f"{study.job}: {'comparison' if study.comparison else 'run'} {study.name}"
+    return _document(title, _header(study, shown), shown, live)
+
+
+def empty_page(name: str, live: Live) -> str:
+    """The page of a run before anything was measured."""
+    words = el("div", el("h1", plain(name, 120)), el("p", class_="meta"), el("nav"))
+    return _document(name, el("header", words, _THEME, class_="page"), [], live)
+
+
+def _document(title: str, header: Html, sections: list[Html], live: Live | None) -> str:
+    scripts = [Html(plotly()), Html(_asset("report.js"))]
+    if live is not None:
+        scripts.append(Html(_asset("live.js")))
     head = el(
         "head",
         el("meta", charset="utf-8"),
-        el("meta", http_equiv="Content-Security-Policy", content=policy(scripts)),
+        el("meta", http_equiv="Content-Security-Policy", content=policy(scripts, asks=live is not None)),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="referrer", content="no-referrer"),
         el("link", rel="icon", href="data:,"),
@@ -70,22 +93,27 @@ def page(study: Study) -> str:
     )
     body = el(
         "body",
-        _header(study, shown),
-        el("main", shown),
-        _footer(),
+        header,
+        el("p", live.state, id="live", role="status") if live is not None else None,
+        el("main", sections),
+        _footer(live),
         el("noscript", "The charts need JavaScript; the verdict and the tables do not."),
         (el("script", script) for script in scripts),
     )
-    return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"
+    document = el("html", head, body, lang="en", data_version=live.version if live is not None else None)
+    return f"<!doctype html>\n{document}\n"
 
 
-def policy(scripts: list[Html]) -> str:
-    """Content-Security-Policy: nothing is fetched, styles and images are inline, and only these scripts run."""
+def policy(scripts: list[Html], *, asks: bool = False) -> str:
+    """Content-Security-Policy: styles and images are inline, and only these scripts run.
+
+    Nothing is fetched, or with `asks` from the page's own server only.
+    """
     digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
     hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
+        f"base-uri 'none'; form-action 'none'{_ASKS if asks else ''}"
     )
 
 
@@ -115,7 +143,7 @@ def _header(study: Study, shown: list[Html]) -> Html:
             el("p", f"{plain(study.name, 120)}, {', '.join(words)}", class_="meta"),
             el("nav", (el("a", text, href=f"#{anchor}") for anchor, text in links)),
         ),
-        el("button", "Dark", id="theme", type="button", aria_label="Switch between dark and light"),
+        _THEME,
         class_="page",
     )
 
@@ -125,6 +153,7 @@ def _variants(study: Study) -> str:
     return ", ".join(plain(name, 40) for name in study.modes) if few else plural(len(study.modes), "variant")
 
 
-def _footer() -> Html:
+def _footer(live: Live | None) -> Html:
     maker = f"Made by Regatta {version('regatta') or ''}".strip()
-    return el("footer", el("p", f"{maker}. This file is self-contained and loads nothing."), class_="page")
+    what = "This file is self-contained and loads nothing." if live is None else "Shown by `regatta watch --web`."
+    return el("footer", el("p", f"{maker}. {what}"), class_="page")

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from orchestrator import text
 from orchestrator.report.conditions import conditions
+from orchestrator.report.facts import run_facts, target_text
 from orchestrator.report.findings import problems
 from orchestrator.report.repeating import command, environment_rows, spec_text
 from orchestrator.report.spending import NOTE, spending_table
 from orchestrator.report.standing import efficiency_text, standings
 from orchestrator.report.study import Study
-from orchestrator.report.terminal import run_facts, target_text
 
 _SPECIAL = re.compile(r"[\\`*<|~$&#]|(?<!\w)_|_(?!\w)|\](?=[(\[:])")
 """Characters of emphasis, code, HTML, tables, formulas, issue references, and the end of a link text."""

@@ -12,18 +12,9 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from orchestrator.report.curves import (
-    BINS,
-    Curves,
-    complete,
-    evaluation_curves,
-    is_steep,
-    loss_curves,
-    metric_names,
-    middle,
-    target_on,
-)
+from orchestrator.report.curves import BINS, evaluation_curves, loss_curves, metric_names, target_on
 from orchestrator.report.figures import log_ticks, span_of
+from orchestrator.report.lines import Curves, complete, is_steep, middle
 from orchestrator.report.palette import NEUTRAL, colours
 from orchestrator.report.series import NO_CURVE
 from orchestrator.report.standing import median_of

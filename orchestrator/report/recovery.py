@@ -12,12 +12,14 @@ from typing import Any
 from orchestrator.errors import UsageError
 from orchestrator.metric_target import MetricTarget
 from orchestrator.results import RunResult, Seconds, TargetResult, Throughput
+from orchestrator.store.locks import is_driven
 from orchestrator.store.metrics import METRICS, Metrics
-from orchestrator.store.summaries import first_learning_rate, staleness, utilization
+from orchestrator.store.summaries import first_learning_rate, samples_per_epoch, staleness, utilization
 from orchestrator.text import is_number
 
-REASON = "interrupted: there is no result.json, because the driver died or is still running"
+REASON = "interrupted: there is no result.json, because the driver died or runs on another host"
 """The verdict leaves interrupted runs out (docs/verdict.md)."""
+UNDER_WAY = "interrupted: its driver is still training it"
 
 
 def recover(path: Path, spec: Mapping[str, Any], plan: Mapping[str, Any]) -> RunResult:
@@ -55,11 +57,12 @@ def _recover(path: Path, spec: Mapping[str, Any], plan: Mapping[str, Any]) -> Ru
         variant=str(spec.get("variant") or spec.get("mode", "?")),
         seed=spec["seed"] if isinstance(spec.get("seed"), int) else 0,
         status="stopped",
-        stop_reason=REASON,
+        stop_reason=UNDER_WAY if is_driven(path) else REASON,
         tasks=kinds,
         steps=steps,
         samples=samples,
         samples_per_update=round(per_step) if per_step else None,
+        samples_per_epoch=samples_per_epoch(path),
         learning_rate=first_learning_rate(path),
         seconds=Seconds(elapsed=clock),
         throughput=Throughput(steps_per_s=rates[0], samples_per_s=rates[1]),

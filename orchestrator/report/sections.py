@@ -6,8 +6,10 @@ from urllib.parse import quote
 
 from orchestrator import text
 from orchestrator.report.bars import staleness_chart, time_chart
+from orchestrator.report.conclusions import outcome
 from orchestrator.report.curves import loss_chart, metric_chart
-from orchestrator.report.drawing import chip, drawn, section
+from orchestrator.report.drawing import chip, drawn, section, variant_filter
+from orchestrator.report.facts import run_facts
 from orchestrator.report.findings import Problem, log_end, problems
 from orchestrator.report.markup import Child, Html, el, preformatted, table
 from orchestrator.report.pace import pace_chart
@@ -16,7 +18,6 @@ from orchestrator.report.spending import spending_chart, spending_table
 from orchestrator.report.standing import standings
 from orchestrator.report.stored import StoredRun
 from orchestrator.report.study import Study
-from orchestrator.report.terminal import run_facts
 from orchestrator.report.timelines import usage_chart, usage_notes
 
 _MOST_COLUMNS = 4
@@ -58,7 +59,8 @@ def standing(study: Study) -> Html | None:
 
 def learning(study: Study) -> Html | None:
     charts = (loss_chart(study), metric_chart(study), pace_chart(study))
-    return section("Learning", *map(drawn, charts), id_="learning")
+    several = variant_filter(study.modes, colours(study.modes)) if len(study.modes) > 2 else None
+    return section("Learning", several, *map(drawn, charts), id_="learning")
 
 
 def time(study: Study) -> Html | None:
@@ -133,8 +135,10 @@ def run(study: Study) -> Html | None:
     """A single run as a list of facts."""
     if not is_single(study):
         return None
-    facts = run_facts(study.runs[0][1].result)
-    return section("The run", el("dl", ([el("dt", name), el("dd", value)] for name, value in facts)), id_="run")
+    result = study.runs[0][1].result
+    facts = el("dl", ([el("dt", name), el("dd", value)] for name, value in run_facts(result)))
+    head = el("p", "The run", class_="kicker"), el("h2", outcome(result), class_="headline")
+    return el("section", *head, facts, id="run")
 
 
 def runs(study: Study) -> Html | None:

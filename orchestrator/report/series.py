@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from orchestrator.report.recovery import evaluated
 from orchestrator.report.stored import StoredRun
 
-Axis = Literal["seconds", "samples", "updates"]
+Axis = Literal["seconds", "samples", "updates", "epochs"]
 _BEFORE = 1.0
 """Seconds shown before training begins. A launch of a minute would squeeze training to the edge."""
 _GPU_KEY = "task || ' ' || COALESCE(name, 'GPU') || COALESCE(' ' || SUBSTR(uuid, 1, 12), '')"
-AXES: tuple[Axis, ...] = ("seconds", "samples", "updates")
 
 
 class Curve(NamedTuple):
@@ -24,6 +24,12 @@ class Curve(NamedTuple):
 
 
 NO_CURVE = Curve([], [])
+
+
+def axes(runs: Iterable[StoredRun]) -> tuple[Axis, ...]:
+    """What all `runs` can be drawn against: epochs only if each knows how many samples an epoch has."""
+    counted = all(_scale(run, "epochs") for run in runs)
+    return ("seconds", "samples", "updates", *(("epochs",) if counted else ()))
 
 
 def extent(run: StoredRun, axis: Axis) -> float:
@@ -41,7 +47,7 @@ def loss_curve(run: StoredRun, axis: Axis, width: float) -> Curve:
     """
     scale = _scale(run, axis)
     column = "clock" if axis == "seconds" else "step"
-    bin_width = width / scale if scale else 0
+    bin_width = float(f"{width / scale:.9g}") if scale else 0  # the same for samples, updates and epochs
     if bin_width <= 0:
         return Curve([], [])
     lines = []
@@ -88,7 +94,7 @@ def metric_curves(run: StoredRun, axis: Axis) -> dict[str, Curve]:
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     rows = run.rows("SELECT step, samples, clock, metrics FROM evaluations ORDER BY attempt, step")
     for step, samples, clock, metrics in rows:
-        x = {"seconds": clock, "samples": samples, "updates": step}[axis]
+        x = {"seconds": clock, "samples": samples, "updates": step, "epochs": step * _scale(run, "epochs")}[axis]
         for name, value in evaluated(metrics).items():
             if x is not None:
                 points[name].append((float(x), value))
@@ -104,6 +110,17 @@ def staleness_shares(runs: list[StoredRun]) -> dict[int, float]:
             counts[value] += count
     total = sum(counts.values())
     return {value: counts[value] / total for value in sorted(counts)}
+
+
+def staleness_curve(run: StoredRun, width: float) -> Curve:
+    """Mean staleness of the updates in bins of `width` seconds of the run's clock; empty if it was not measured."""
+    if width <= 0:
+        return NO_CURVE
+    means = (
+        "SELECT AVG(clock), AVG(staleness) FROM steps WHERE staleness IS NOT NULL AND attempt = ? AND step < ? "
+        "GROUP BY CAST(clock / ? AS INT) ORDER BY 1"
+    )
+    return _rising([row for attempt, before in _kept(run) for row in run.rows(means, attempt, before, width)])
 
 
 class Usage(NamedTuple):
@@ -187,8 +204,14 @@ def _kept(run: StoredRun) -> list[tuple[int, float]]:
 
 
 def _scale(run: StoredRun, axis: Axis) -> float:
-    """Factor from the stored column to the axis; 0 if the samples of a step are not known."""
-    return 1.0 if axis != "samples" else (run.samples_per_step or 0.0)
+    """Factor from the stored column to the axis; 0 if the samples of a step, or of an epoch, are not known."""
+    if axis in ("seconds", "updates"):
+        return 1.0
+    samples = run.samples_per_step or 0.0
+    if axis == "samples":
+        return samples
+    epoch = run.result.samples_per_epoch
+    return samples / epoch if epoch else 0.0
 
 
 def _rising(points: list[tuple[float, float]]) -> Curve:

@@ -77,6 +77,8 @@ class RunResult(Frozen):
     samples: int | None = None
     samples_per_update: int | None = None
     """Samples of one counted step."""
+    samples_per_epoch: int | None = None
+    """Samples in one pass over the training data; null unless they were counted."""
     learning_rate: float | None = None
     """Learning rate at which the run began."""
     seconds: Seconds = Seconds()
@@ -93,6 +95,12 @@ class RunResult(Frozen):
     failures: tuple[FailureRecord, ...] = ()
     optimizer_iterations: int | None = None
     doubled_updates: int | None = None
+    updates: int | None = None
+    """How often the weights that all workers share were changed; null if that is not known."""
+    dropped_gradients: int | None = None
+    """Gradients that were computed, and count as samples, but are in no update."""
+    local_steps: int | None = None
+    """Steps that workers took on weights of their own, all workers together; null in modes without such."""
     shares: tuple[int, ...] | None = None
     """Samples of each step by worker, with `balance`; null if all workers have equal shares."""
     fewest_workers: int | None = None

@@ -27,6 +27,8 @@ class Attempts:
         self._recorder = recorder
         self._rolled_back: LegStart | None = None
         """Where the run continues after a rollback, until there is a checkpoint from after it."""
+        self._modes: tuple[str, ...] = ()
+        """The modes of a resumed run."""
 
     def first(self, attempt: int, workers: int, resumed: Resumed | None) -> LegStart:
         """The first leg: from step 0, or from the last checkpoint of a resumed run."""
@@ -38,6 +40,7 @@ class Attempts:
             checkpoints=self._checkpointing(workers),
             stops_if_not_finite=self._spec.on_instability != "ignore",
         )
+        self._modes = resumed.modes if resumed else ()
         return (leg, None) if resumed is None else self._from_checkpoint(leg, resumed)
 
     def after_rollback(self, attempt: int, leg: Leg, rollback: RollBack) -> LegStart:
@@ -66,7 +69,7 @@ class Attempts:
 
     def _from_checkpoint(self, leg: Leg, resumed: Resumed, instead: LegStart | None = None) -> LegStart:
         """Start from the last valid checkpoint, or `instead`. After this, earlier attempts cannot write checkpoints."""
-        point = resume_point(leg, replace(resumed, attempt=leg.attempt))
+        point = resume_point(leg, replace(resumed, attempt=leg.attempt, modes=self._modes))
         for note in point.notes:
             self._recorder.note(leg.attempt, note)
         leg, snapshot = instead or (point.leg, point.snapshot)

@@ -26,6 +26,8 @@ class Resumed:
     """Its clock in seconds."""
     spent: Spent = field(default_factory=dict)
     """What of it was no training step."""
+    modes: tuple[str, ...] = ()
+    """The modes in which it has trained, of which its checkpoints may be; empty if that is the spec's alone."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def resume_point(leg: Leg, resumed: Resumed) -> ResumePoint:
         raise ClusterError(none_usable(found.passed_over, store.url))
     if checkpoint is None:
         return ResumePoint(from_zero, None)
-    _check_fits(checkpoint, leg.settings, store.url)
+    _check_fits(checkpoint, leg.settings, resumed.modes, store.url)
     snapshot = checkpoint.snapshot
     start = Start(
         step=snapshot.step,
@@ -136,12 +138,12 @@ def _claim(destination: str, run_id: str, attempt: int) -> tuple[CheckpointStore
         raise ClusterError(f"The run's checkpoints cannot be read: {error}") from None
 
 
-def _check_fits(checkpoint: Checkpoint, settings: ReplicaSettings, url: str) -> None:
-    """Raises ClusterError if the checkpoint was written with another seed, batch size or mode."""
+def _check_fits(checkpoint: Checkpoint, settings: ReplicaSettings, modes: tuple[str, ...], url: str) -> None:
+    """Raises ClusterError if the checkpoint was written with another seed or batch size, or in none of the `modes`."""
     manifest = checkpoint.manifest
     stored = (manifest.seed, manifest.batch_size, manifest.mode)
     wanted = (settings.seed, settings.batch_size, settings.mode)
-    if stored != wanted:
+    if stored != wanted and (stored[:2] != wanted[:2] or stored[2] not in modes):
         raise ClusterError(
             f"{url}/{checkpoint.name} has seed {stored[0]}, batch size {stored[1]} and mode {stored[2]}; the run has "
             f"seed {wanted[0]}, batch size {wanted[1]} and mode {wanted[2]}, and cannot continue from it."

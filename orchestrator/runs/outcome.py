@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from orchestrator.control.orders import Ended
 from orchestrator.results import TargetResult, Throughput
 from orchestrator.spec.run import RunSpec
 from orchestrator.store import summaries
 from workers.messages import NOT_FINITE
+from workers.modes.registry import ModeTraits
 from workers.news import LegFinished
 
 
@@ -17,6 +20,20 @@ def throughput(ended: Ended | None, training: float | None) -> Throughput:
     if ended is None or training is None or training <= 0:
         return Throughput()
     return Throughput(steps_per_s=ended.finished.steps / training, samples_per_s=ended.finished.samples / training)
+
+
+def counts(finished: LegFinished | None, row: ModeTraits, mode: str, path: Path) -> dict[str, Any]:
+    """The fields of a result that count something besides steps and samples; empty if nothing finished."""
+    if finished is None:
+        return {}
+    own: dict[str, int | None] = asdict(finished.counts)
+    if set(summaries.modes(path)) - {mode}:  # what the last mode counts is not the whole run
+        own = dict.fromkeys(own)
+    return {
+        "optimizer_iterations": finished.optimizer_iterations,
+        "doubled_updates": None if row.lockstep else finished.doubled_updates,
+        **own,
+    }
 
 
 def target_result(spec: RunSpec, ended: Ended | None) -> TargetResult | None:

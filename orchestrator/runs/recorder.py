@@ -16,7 +16,7 @@ from orchestrator.plan.cost import cost
 from orchestrator.plan.topology import all_plans, count_by_type
 from orchestrator.results import FailureRecord, Finding, RunResult, Seconds, Stability, Status, Utilization
 from orchestrator.runs.findings import Findings
-from orchestrator.runs.outcome import final, not_finite, target_result, throughput
+from orchestrator.runs.outcome import counts, final, not_finite, target_result, throughput
 from orchestrator.sinks.fanout import Sink, Sinks
 from orchestrator.spec.run import RunSpec
 from orchestrator.store import summaries, time_parts
@@ -133,15 +133,9 @@ class Recorder:
         """Record a finding, with the action taken."""
         self._findings.add(finding)
         self._sinks.add_finding(finding)
-        self._store.event(
-            self._attempts,
-            "finding",
-            finding=finding.kind,
-            step=finding.step,
-            clock=finding.clock,
-            symptom=finding.symptom,
-            action=finding.action,
-        )
+        kept = ("step", "clock", "symptom", "action", "remedies")
+        details = {name: getattr(finding, name) for name in kept}
+        self._store.event(self._attempts, "finding", finding=finding.kind, **details)
 
     def result(self, status: Status, reason: str, ended: Ended | None, monitor: RunMonitor) -> RunResult:
         """The result of the run."""
@@ -169,6 +163,7 @@ class Recorder:
             steps=finished.steps if finished else self._steps or None,
             samples=finished.samples if finished else None,
             samples_per_update=self._spec.samples_per_update,
+            samples_per_epoch=summaries.samples_per_epoch(self._store.path),
             learning_rate=summaries.first_learning_rate(self._store.path),
             seconds=Seconds(
                 launch=self._launch_seconds,
@@ -194,8 +189,7 @@ class Recorder:
             failures=tuple(self._failures),
             fewest_workers=self._fewest,
             shares=(ended.plan.shares or None) if ended and ended.plan else None,
-            optimizer_iterations=finished.optimizer_iterations if finished else None,
-            doubled_updates=finished.doubled_updates if finished and not mode.lockstep else None,
+            **counts(finished, mode, self._spec.mode, self._store.path),
         )
 
     def close(self, result: RunResult) -> None:
@@ -223,8 +217,9 @@ class Recorder:
             case StepBatch():
                 self._trained(attempt, news)
             case LegStarted():
-                plan = {"total_steps": news.total_steps, "global_batch": news.global_batch}
-                self._store.event(attempt, "leg_started", task, **plan, learning_rate=news.learning_rate)
+                kept = ("total_steps", "global_batch", "learning_rate", "samples_per_epoch")
+                plan = {name: getattr(news, name) for name in kept}
+                self._store.event(attempt, "leg_started", task, mode=self._spec.mode, **plan)
             case CheckpointFailed():
                 self._store.event(attempt, "checkpoint_failed", task, step=news.step, problem=news.problem)
             case CheckpointWritten():

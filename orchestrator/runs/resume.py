@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.runs.checkpoints import Resumed, checkpointing
 from orchestrator.runs.execution import Planned
+from orchestrator.runs.mode_changes import modes_so_far, told
 from orchestrator.spec import trust
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RESULT, SPEC
@@ -31,7 +32,9 @@ def plan_resume(path: Path, changes: Mapping[str, Any]) -> tuple[Planned, str]:
         UsageError: there is no run, it has succeeded, its driver is still running, or none of its checkpoints can be
             trusted.
     """
-    spec, run_id = stored_spec(path, changes)
+    given = load_spec(path)
+    modes = modes_so_far(path, str(given.get("mode")))
+    spec, run_id = _changed(path, given, {"mode": modes[-1]} | {k: v for k, v in changes.items() if v is not None})
     if (path / RESULT).exists() and (result := load_result(path)).status == "succeeded":
         raise UsageError(
             f"The run in {path} has succeeded ({result.stop_reason}), so there is nothing to resume. To train longer, "
@@ -39,19 +42,20 @@ def plan_resume(path: Path, changes: Mapping[str, Any]) -> tuple[Planned, str]:
         )
     check_not_driven(path)
     resumed, start = find_start(spec, run_id, path)
+    resumed = replace(resumed, modes=modes)
     return Planned(spec, path, run_id, claimed=True, resumed=resumed), start
 
 
-def stored_spec(path: Path, changes: Mapping[str, Any]) -> tuple[RunSpec, str]:
-    """The spec of the run in folder `path`, with `changes`; and the run's id.
+def _changed(path: Path, given: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[RunSpec, str]:
+    """The spec of the run in folder `path`, which is `given`, with `changes`; and the run's id.
 
     Raises:
-        UsageError: there is no spec, or it is not valid.
+        UsageError: it is not valid.
     """
-    given = load_spec(path)
     trust.check(path / SPEC, given, changes)
     # The checkpoints are of batches of `batch_size`, also if there are fewer workers to share a step now.
-    values = given | {"global_batch_size": None} | {key: value for key, value in changes.items() if value is not None}
+    changed = {key: value for key, value in changes.items() if value is not None}
+    values = dict(given) | {"global_batch_size": None} | changed
     try:
         spec = RunSpec.make(values)
     except SpecError as error:
@@ -81,6 +85,7 @@ def find_start(spec: RunSpec, run_id: str, path: Path) -> tuple[Resumed, str]:
     if found.checkpoint is not None:
         manifest = found.checkpoint.manifest
         start = f"from step {manifest.step:,} ({store.url}/{found.checkpoint.name})"
+        start = " ".join(filter(None, [start, told(found.checkpoint, spec.mode)]))
     return replace(last, attempt=attempt + 1), ". ".join([*found.passed_over, start])
 
 

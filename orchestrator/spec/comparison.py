@@ -13,7 +13,7 @@ from orchestrator.spec.run import RunSpec
 from orchestrator.spec.updates import LearningRateScaling, fair_changes
 from orchestrator.spec.validation import shown, validated
 from orchestrator.spec.variants import ALL_MODES, expand, merge
-from workers.modes.registry import MODES
+from workers.modes.registry import MODES, examples
 from workers.settings import Flag, Seed
 
 MAX_SEEDS = 1000
@@ -78,8 +78,19 @@ class CompareSpec(BaseModel):
                 raise SpecError("seeds", f"{shown(count)} is not allowed: give {allowed}")
             own["seeds"] = tuple(range(run.seed, run.seed + count))
         named = {field: own.pop(field, None) for field in ("modes", "vary", "variants")}
+        if named["modes"] in ((ALL_MODES,), [ALL_MODES]):
+            named["modes"] = [mode for mode in examples() if _fits(kind, shared, mode)]
         own["variants"] = expand(**named, balance=balance is True)
         return validated(cls, {"run": run, **own})
+
+
+def _fits(kind: type[RunSpec], shared: Mapping[str, Any], mode: str) -> bool:
+    """Whether the shared fields are valid in `mode`."""
+    try:
+        kind.make({**shared, "mode": mode})
+    except SpecError:
+        return False
+    return True
 
 
 def spec_schema(kind: type[RunSpec] = RunSpec) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.errors import SpecError
-from workers.modes.registry import traits
+from workers.modes.registry import traits, values_of
 from workers.settings import ReplicaSettings
 
 
@@ -28,6 +28,16 @@ def check_devices(settings: ReplicaSettings) -> None:
             "gpus_per_worker",
             f"{given} does not work with mode {settings.mode}, whose workers train on one device each: give each GPU a "
             "worker of its own",
+        )
+
+
+def check_spare(mode: str, workers: int, field: str) -> None:
+    """Raises SpecError if `mode` does without as many workers as `field` asks for, or more."""
+    family = mode.partition(":")[0]
+    if traits(mode).spares and (spare := values_of(mode)["number"]) >= workers:
+        most = f"{family}:{workers - 1} at most"
+        raise SpecError(
+            field, f"{workers} is too few for mode {mode}, which does without {spare}: give more, or {most}"
         )
 
 

@@ -19,8 +19,11 @@ from orchestrator.errors import JobError, SpecError, UsageError
 from workers.session import python_environment
 
 _SAY_SECONDS = 20.0
+_STDERR = 2
 tell: ContextVar[Callable[[str], None]] = ContextVar("tell", default=lambda _: None)
 """Tells the user a line while a job is loaded; the command line sets it."""
+shows_output: ContextVar[bool] = ContextVar("shows_output", default=False)
+"""Whether what the job prints meanwhile goes to standard error, instead of nowhere; the command line sets it."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def describe_job(
 def _ask_child(request: Mapping[str, Any] | None, within: float | None = None) -> list[dict[str, Any]]:
     """Answers of `jobs.describe` about the requested job, or about all built-in jobs."""
     reader, writer = os.pipe()
+    shown = shows_output.get()
     # Files instead of pipes: a module that prints a lot while it is imported would fill a pipe and block.
     with tempfile.TemporaryFile() as question, tempfile.TemporaryFile() as errors:
         question.write(json.dumps(request, default=str).encode())
@@ -67,8 +71,8 @@ def _ask_child(request: Mapping[str, Any] | None, within: float | None = None) -
             [sys.executable, "-P", "-m", "jobs.describe", str(writer)],
             pass_fds=[writer],
             stdin=question,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
+            stdout=_STDERR if shown else subprocess.DEVNULL,
+            stderr=_STDERR if shown else errors,
             env=python_environment() | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
         ) as child:
             os.close(writer)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from orchestrator.errors import RegattaError, SpecError
 from orchestrator.spec import secrets, trust
 from orchestrator.spec.comparison import CompareSpec
-from orchestrator.spec.job_description import JobDescription, describe_job
+from orchestrator.spec.job_description import JobDescription, describe_job, tell
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.validation import shown
 from orchestrator.spec.variants import ALTERNATIVES
@@ -65,7 +65,21 @@ def _resolve(
     checked = make(values)  # report errors before loading the job's code, which may take seconds
     run = checked if isinstance(checked, RunSpec) else checked.run
     description = _describe(run, values["params"])
+    if values.get("batch_size") is None and values.get("global_batch_size") is None:
+        _say_whose_batches(checked, description)
     return make(_merge(dict(description.defaults), values | {"params": dict(description.params)}))
+
+
+def _say_whose_batches(spec: RunSpec | CompareSpec, description: JobDescription) -> None:
+    """Say once that a script's batch size is of each worker's update, in modes whose workers have no common steps."""
+    size = description.defaults.get("global_batch_size")
+    runs = [spec] if isinstance(spec, RunSpec) else spec.runs(spec.seeds[0]).values()
+    apart = [run.variant_name for run in runs if run.workers > 1 and not run.traits.lockstep]
+    if size is not None and apart:
+        tell.get()(
+            f"in {', '.join(apart)}, fit's batch size of {size} is that of each worker's update, not of all workers "
+            "together (--global-batch-size chooses another)"
+        )
 
 
 def _with_valid_params(spec: CompareSpec, name: str) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from orchestrator.errors import SpecError
 from orchestrator.metric_target import MetricTarget
 from orchestrator.spec.batches import share
-from orchestrator.spec.conflicts import check_balance, check_devices, check_local
+from orchestrator.spec.conflicts import check_balance, check_devices, check_local, check_spare
 from orchestrator.spec.prices import check_prices
 from orchestrator.spec.resources import LabelKey, LabelSelector, Resources
 from orchestrator.spec.resources import check as check_resources
@@ -178,6 +178,9 @@ class RunSpec(ReplicaSettings):
             raise SpecError(
                 "ps", f"0 does not work with mode {self.mode}, which stores its weights there: give 1 or more"
             )
+        check_spare(self.mode, self.workers, "workers")
+        if self.min_workers is not None:
+            check_spare(self.mode, self.min_workers, "min_workers")
         if self.min_workers is not None and self.min_workers > self.workers:
             raise SpecError("min_workers", f"{self.min_workers} is more than workers, which is {self.workers}")
         if self.balance:

@@ -45,16 +45,34 @@ def last_step(run: Path) -> int:
         return int(metrics.column("SELECT MAX(step) FROM steps")[0] or 0)
 
 
+def modes(run: Path) -> list[str]:
+    """The mode of each leg, as far as it was recorded."""
+    with _reading(run) as metrics:
+        rows = metrics.rows("SELECT detail FROM events WHERE kind = 'leg_started' ORDER BY rowid")
+    found = [json.loads(str(detail)).get("mode") for (detail,) in rows]
+    return [mode for mode in found if isinstance(mode, str)]
+
+
 def first_learning_rate(run: Path) -> float | None:
     """The learning rate at which the run began; None if it never did."""
+    return _of_first_leg(run, "learning_rate")
+
+
+def samples_per_epoch(run: Path) -> int | None:
+    """Samples in one pass over the run's training data; None if they were not counted."""
+    counted = _of_first_leg(run, "samples_per_epoch")
+    return int(counted) if counted is not None and counted >= 1 else None
+
+
+def _of_first_leg(run: Path, name: str) -> float | None:
     with _reading(run) as metrics:
         rows = metrics.rows("SELECT detail FROM events WHERE kind = 'leg_started' ORDER BY time LIMIT 1")
     try:
         stored = json.loads(str(rows[0][0])) if rows else None
     except ValueError:
         return None
-    rate = stored.get("learning_rate") if isinstance(stored, dict) else None
-    return float(rate) if is_number(rate) else None
+    value = stored.get(name) if isinstance(stored, dict) else None
+    return float(value) if is_number(value) else None
 
 
 def final_loss(run: Path) -> float | None:

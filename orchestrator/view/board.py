@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -77,6 +78,11 @@ def _merged(one: tuple[float, float, float], other: tuple[float, float, float]) 
     return max(one[0], other[0]), value, weight
 
 
+def metric_of(target: str | None) -> str:
+    """The name of the metric in a target such as `val_accuracy>=0.95`; empty without one."""
+    return re.split("[<>]", target, maxsplit=1)[0].strip() if target else ""
+
+
 @dataclass
 class Row:
     """Row of one task."""
@@ -103,6 +109,7 @@ class FindingLine:
     kind: str
     symptom: str
     action: str
+    remedy: str = ""
 
 
 @dataclass
@@ -121,12 +128,18 @@ class Board:
     global_batch: int = 1
     """Samples per counted step."""
     batches_per_step: int = 1
+    samples_per_epoch: int | None = None
     step: int = 0
     clock: float = 0.0
     samples: Rate = field(default_factory=Rate)
     loss: Curve = field(default_factory=Curve)
     evaluation: dict[str, float] = field(default_factory=dict)
+    metric: str = ""
+    """The evaluation metric that is drawn: the target's, or the first."""
+    scores: Curve = field(default_factory=Curve)
     findings: list[FindingLine] = field(default_factory=list)
+    events: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+    """What interrupted or changed the training, newest last, with the time of day."""
     notes: list[str] = field(default_factory=list)
     """Reasons why something could not be measured."""
     outcome: str | None = None

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.view.board import Board, Row
+from orchestrator.view.plots import LEAST_HEIGHT, MOST_HEIGHT, plots
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
     from rich.text import Text
 
-WIDE, NARROW = 110, 64
-"""Terminal widths from which all columns fit, and from which the most important ones do."""
+WIDE, NARROW, TALL = 110, 64, 30
+"""Terminal widths from which all columns fit, and from which the most important ones do; height with room for more."""
 _BLOCKS, _ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 _STYLES = {
     "training": "green",
@@ -26,20 +27,23 @@ _STYLES = {
     "ready": "cyan",
 }
 _UNITS = ("B", "K", "M", "G", "T", "P")
-_FINDINGS = 3
+_FINDINGS, _EVENTS = 3, 4
 _TARGET = re.compile(r"([^<>]*)([<>]?=?)(.*)")
 
 
-def draw(board: Board, width: int, height: int, *, plain: bool = False) -> RenderableType:
-    """Draw the dashboard in at most `height` lines. `plain`: with ASCII characters only."""
+def draw(board: Board, width: int, height: int, *, plain: bool = False, first: int = 0) -> RenderableType:
+    """Draw the dashboard in at most `height` lines, the tasks from number `first` on. `plain`: in ASCII only."""
     from rich.console import Group
     from rich.text import Text
 
-    findings = _findings(board, width, min(_FINDINGS, max(1, height - 12)))
-    footer = _footer(board, width)
+    findings = _findings(board, width, min(_FINDINGS, max(1, height - 12)), remedies=height >= TALL)
+    footer = [*_events(board, width, _EVENTS if height >= TALL else 0), *_footer(board, width)]
     rows = height - 6 - len(findings) - len(footer)  # six: title, progress, loss, column names, two empty
-    table = _table(board, width, max(1, rows))
+    spare = min(MOST_HEIGHT, rows - len(board.rows) - 1)
+    drawn = plots(board, width, spare, plain=plain) if board.loss.last is not None and spare >= LEAST_HEIGHT else []
+    table = _table(board, width, max(1, rows - len(drawn) - bool(drawn)), first)
     parts: list[RenderableType] = [_title(board, width), _progress(board, width, plain), _loss(board, width, plain)]
+    parts += [Text(""), *(Text(line, style="cyan") for line in drawn)] if drawn else []
     return Group(*parts, Text(""), table, *([Text("")] if findings or footer else []), *findings, *footer)
 
 
@@ -65,6 +69,7 @@ def _progress(board: Board, width: int, plain: bool) -> Text:
     samples, total = board.step * board.global_batch, board.total_steps * board.global_batch
     rate, eta = board.samples.per_second, board.eta_seconds
     parts = [f"{done:4.0%}", f"{samples:,} of {total:,} samples"]
+    parts += [f"epoch {samples / board.samples_per_epoch:.1f}"] if board.samples_per_epoch else []
     parts += [f"{rate:,.0f}/s"] if rate else []
     parts += [f"ETA {duration(eta)}"] if eta is not None else []
     text = "  ".join(parts)
@@ -109,7 +114,7 @@ def sparkline(values: Sequence[float], *, plain: bool = False) -> str:
     return text
 
 
-def _table(board: Board, width: int, rows: int) -> Table:
+def _table(board: Board, width: int, rows: int, first: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -120,14 +125,16 @@ def _table(board: Board, width: int, rows: int) -> Table:
     for name in names:
         table.add_column(name, justify="left" if name in ("TASK", "STATE") else "right", no_wrap=True)
     tasks = sorted(board.rows, key=_order)
-    shown = tasks if len(tasks) <= rows else tasks[: max(0, rows - 1)]
+    first = max(0, min(first, len(tasks) - rows + 1)) if len(tasks) > rows else 0
+    shown = tasks if len(tasks) <= rows else tasks[first : first + max(0, rows - 1)]
     for task in shown:
         row = board.rows[task]
         cells = [Text(value) for value in _cells(task, row, wide)[: len(names)]]
         cells[1].stylize(_STYLES.get(row.state, ""))
         table.add_row(*cells)
     if len(shown) < len(tasks):
-        table.add_row(Text(f"+{len(tasks) - len(shown)} more", style="dim"))
+        above = f", {first} of them above" if first else ""
+        table.add_row(Text(f"+{len(tasks) - len(shown)} more{above}", style="dim"))
     return table
 
 
@@ -155,12 +162,18 @@ def _cells(task: str, row: Row, wide: bool) -> list[str]:
     return cells
 
 
-def _findings(board: Board, width: int, count: int) -> list[Text]:
-    """The latest `count` findings, newest last."""
-    lines = [f"! {found.kind}: {found.symptom} ({found.action})" for found in board.findings]
-    if len(lines) > count:
-        lines = [f"  {len(lines) - count + 1} earlier findings", *lines[len(lines) - count + 1 :]]
+def _findings(board: Board, width: int, count: int, *, remedies: bool) -> list[Text]:
+    """The latest `count` findings, newest last, on request with what to do about each."""
+    shown = board.findings if len(board.findings) <= count else board.findings[len(board.findings) - count + 1 :]
+    lines = [f"  {len(board.findings) - len(shown)} earlier findings"] if len(shown) < len(board.findings) else []
+    for found in shown:
+        lines.append(f"! {found.kind}: {found.symptom} ({found.action})")
+        lines += [f"  try: {found.remedy}"] if remedies and found.remedy else []
     return [_cut(line, width, "yellow") for line in lines]
+
+
+def _events(board: Board, width: int, count: int) -> list[Text]:
+    return [_cut(line, width) for line in list(board.events)[len(board.events) - min(count, len(board.events)) :]]
 
 
 def _footer(board: Board, width: int) -> list[Text]:

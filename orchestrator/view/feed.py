@@ -7,13 +7,16 @@ import platform
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from time import localtime, strftime
 from typing import Any
 
 from orchestrator.store.directory import RESULT
 from orchestrator.store.folders import load_result, load_spec
 from orchestrator.store.locks import is_driven
 from orchestrator.store.metrics import METRICS, Metrics
-from orchestrator.view.board import Board, FindingLine
+from orchestrator.text import is_number
+from orchestrator.view.board import Board, FindingLine, metric_of
+from orchestrator.view.events import told_of
 from orchestrator.view.outcome import outcome
 from workers.messages import Task
 from workers.modes.registry import find
@@ -35,6 +38,7 @@ class Feed:
             variant=str(spec.get("variant") or spec.get("mode", "")),
             seed=int(spec.get("seed") or 0),
             target=spec.get("target"),
+            metric=metric_of(spec.get("target")),
         )
         self._batch = int(spec.get("batch_size") or 1)
         self._mode = find(str(spec.get("mode")))
@@ -72,14 +76,20 @@ class Feed:
 
     def _read(self) -> None:
         board = self.board
-        for event in self._new("events", "kind, task, detail"):
-            self._event(*event)
+        for time, kind, task, detail in self._new("events", "time, kind, task, detail"):
+            details = json.loads(detail)
+            self._event(kind, details)
+            if (told := told_of(kind, task, details)) is not None:
+                board.events.append(f"{strftime('%H:%M:%S', localtime(time))} {told}")
         for call in self._new("calls", "last_step, steps, clock, logs"):
             self._call(*call)
         for timing in self._new("timings", "worker, last_step, steps, clock, busy, input_wait"):
             self._timing(*timing)
-        for (metrics,) in self._new("evaluations", "metrics"):
+        for clock, metrics in self._new("evaluations", "clock, metrics"):
             board.evaluation = json.loads(metrics)
+            board.metric = board.metric or next(iter(board.evaluation), "")
+            if clock is not None and is_number(value := board.evaluation.get(board.metric)):
+                board.scores.add(clock, float(value))
         for task, cpu, rss, sent, received, notes in self._new(
             "host_samples", "task, cpu_percent, rss_bytes, net_sent_per_s, net_received_per_s, notes"
         ):
@@ -93,8 +103,8 @@ class Feed:
             serves = self._serves(task) and board.phase == "training"
             row.state, row.pid = "serving" if serves and state == "ready" else state, pid
 
-    def _event(self, kind: str, task: str | None, detail: str) -> None:
-        details, board = json.loads(detail), self.board
+    def _event(self, kind: str, details: dict[str, Any]) -> None:
+        board = self.board
         if kind == "driver":
             self._driver = (int(details["pid"]), str(details["host"]))
         elif kind in ("launch", "ready"):
@@ -103,12 +113,14 @@ class Feed:
             board.phase = "training"
             board.total_steps = details.get("total_steps")
             board.global_batch = details.get("global_batch") or 1
+            board.samples_per_epoch = details.get("samples_per_epoch")
         elif kind == "leg_finished":
             board.phase = "scoring"
         elif kind == "rollback":
             board.step = int(details.get("step") or 0)
         elif kind == "finding":
-            board.findings.append(FindingLine(details["finding"], details["symptom"], details.get("action", "warned")))
+            action, remedies = details.get("action", "warned"), details.get("remedies") or [""]
+            board.findings.append(FindingLine(details["finding"], details["symptom"], action, str(remedies[0])))
         elif kind in _ENDS:
             board.phase = kind
 

@@ -13,12 +13,19 @@ from orchestrator.store.metrics import METRICS
 from orchestrator.view.board import Board
 from orchestrator.view.dashboard import draw
 from orchestrator.view.feed import Feed
+from orchestrator.view.keys import single_keys
 from orchestrator.view.live import PLAIN_SECONDS, summary
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 REFRESH_SECONDS = 1.0
+_HELP = """\
+  q, Ctrl-C    leave; the run goes on
+  j, k         scroll the tasks (arrows too)
+  ?            this; any other key leads back
+
+  `regatta watch --web` shows more in a browser, `regatta logs -f` what tasks print."""
 READ_RETRIES = 10
 """Retries of reading metrics that cannot be read, because their writer may be creating them."""
 
@@ -53,25 +60,39 @@ def _follow(feed: Feed, path: Path, console: Console, *, once: bool, sleep: Call
         _show(board, console)
         return board
     if console.is_terminal:
-        from rich.live import Live
-
-        with Live(console=console, auto_refresh=False, transient=True) as live:
-            while not _finished(feed, path):
-                height = console.height - 1
-                picture = draw(feed.board, console.width, height, plain=console.options.ascii_only)
-                live.update(picture, refresh=True)
-                sleep(REFRESH_SECONDS)
-                feed.update()
-    else:
-        printed_at = -PLAIN_SECONDS
-        while not _finished(feed, path):
-            if time.monotonic() - printed_at >= PLAIN_SECONDS:
-                printed_at = time.monotonic()
-                _print_line(feed.board, console)
-            sleep(REFRESH_SECONDS)
-            feed.update()
+        try:
+            _show_live(feed, path, console, sleep)
+        finally:
+            _show(feed.board, console)
+        return feed.board
+    printed_at = -PLAIN_SECONDS
+    while not _finished(feed, path):
+        if time.monotonic() - printed_at >= PLAIN_SECONDS:
+            printed_at = time.monotonic()
+            _print_line(feed.board, console)
+        sleep(REFRESH_SECONDS)
+        feed.update()
     _show(feed.board, console)
     return feed.board
+
+
+def _show_live(feed: Feed, path: Path, console: Console, sleep: Callable[[float], None]) -> None:
+    """Show the dashboard until the run ends; raises KeyboardInterrupt for `q`, as for Ctrl-C."""
+    from rich.live import Live
+
+    first, helps = 0, False
+    with single_keys(sleep) as keys, Live(console=console, auto_refresh=False, transient=True) as live:
+        while not _finished(feed, path):
+            height, plain = console.height - 1, console.options.ascii_only
+            picture = draw(feed.board, console.width, height, plain=plain, first=first)
+            live.update(_HELP if helps else picture, refresh=True)
+            key = keys.wait(REFRESH_SECONDS)
+            if key == "q":
+                raise KeyboardInterrupt
+            helps = key == "?" or (helps and key is None)
+            first = max(0, first + {"up": -1, "down": 1}.get(key or "", 0))
+            if key is None:
+                feed.update()
 
 
 def _finished(feed: Feed, path: Path) -> bool:

@@ -202,6 +202,8 @@ def summary(board: Board) -> str:
     parts = [f"{board.variant} seed {board.seed}: {board.step * board.global_batch:,} samples"]
     if board.progress is not None:
         parts[0] += f" ({board.progress:.0%})"
+    if board.samples_per_epoch:
+        parts.append(f"epoch {board.step * board.global_batch / board.samples_per_epoch:.1f}")
     rate, eta = board.samples.per_second, board.eta_seconds
     parts += [f"{rate:,.0f}/s"] if rate else []
     parts += [f"loss {board.loss.last:.4g}"] if board.loss.last is not None else []

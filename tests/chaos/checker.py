@@ -38,20 +38,32 @@ def check_updates(history: History, result: RunResult) -> None:
     """Check that every update in the weights was reported, or is counted as doubled."""
     assert result.steps is not None
     doubled = result.doubled_updates or 0
-    assert result.optimizer_iterations == result.steps + doubled
+    counted = result.steps + doubled
+    assert result.optimizer_iterations is not None
+    assert result.optimizer_iterations * gradients_of_an_update(result) + (result.dropped_gradients or 0) == counted
     last = max(history.steps)
     begins = _begins(history)
     for attempt, steps in history.steps.items():
         assert len(set(steps)) == len(steps), f"attempt {attempt} reported an update twice"
         assert steps[0] > begins.get(attempt, 0), f"attempt {attempt} reported updates before it began"
-    own = [step for step in history.steps[last] if step <= result.optimizer_iterations]
-    assert len(own) + doubled == result.optimizer_iterations - begins.get(last, 0)
+    own = [step for step in history.steps[last] if step <= counted]
+    assert len(own) + doubled == counted - begins.get(last, 0)
     if traits(result.mode).lockstep:
         for attempt, steps in history.steps.items():
             first = begins.get(attempt, 0) + 1
             assert steps == list(range(first, first + len(steps))), f"a gap in the steps of attempt {attempt}"
         reported = set().union(*history.steps.values())
         assert reported | unreported(history) == set(range(1, result.steps + 1))
+
+
+def gradients_of_an_update(result: RunResult) -> int:
+    """Counted steps that make one update of the weights."""
+    match result.mode.partition(":"):
+        case "kasync", _, number:
+            return int(number)
+        case "backup", _, number if int(number):
+            return result.tasks["worker"] - int(number)
+    return 1
 
 
 def unreported(history: History) -> set[int]:

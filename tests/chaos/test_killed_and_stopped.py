@@ -95,6 +95,31 @@ def test_a_stopped_worker_that_the_others_wait_for_is_replaced_alone(tmp_path: P
     assert [event.task for event in history.of("rejoined")] == ["worker:1"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [KILL, STOP], ids=lambda number: number.name)
+@pytest.mark.parametrize(("mode", "workers"), [("kasync:3", 2), ("backup:1", 3)])
+def test_a_worker_whose_gradients_are_gathered_is_replaced(
+    mode: str, workers: int, number: signal.Signals, tmp_path: Path
+) -> None:
+    """Stopped, it cannot hold the lock; killed, it leaves the sums whole. Those that wait are not taken for hung."""
+    nemesis = Nemesis(strikes((W1, number)))
+    steps = 3000 if mode.startswith("kasync") else 800  # a call has one step, and takes a round trip
+    result = run(tmp_path, nemesis, mode=mode, workers=workers, steps=steps, interval=steps // 3, launch_timeout=300)
+    check_run(tmp_path, result, steps, steps // 3)
+    assert result.attempts == 1
+    assert [(failure.task, failure.kind) for failure in result.failures] == [("worker:1", KINDS[number])]
+    assert result.dropped_gradients is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["kasync:3", "backup:1"])
+def test_what_is_gathered_outlives_the_parameter_server(mode: str, tmp_path: Path) -> None:
+    nemesis = Nemesis(strikes((PS, KILL), (CHIEF, KILL)))
+    result = run(tmp_path, nemesis, mode=mode, steps=1100, interval=181, launch_timeout=300)
+    check_run(tmp_path, result, 1100, 181)
+    assert result.attempts == 3
+
+
 @pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_a_lost_evaluator_does_not_disturb_training(mode: str, tmp_path: Path) -> None:
     nemesis = Nemesis(strikes((EVALUATOR, KILL), (EVALUATOR, STOP)))

@@ -71,8 +71,8 @@ class Chromium:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
-    def open(self, page: Path, width: int, height: int = 900, theme: str = "light") -> None:
-        """Load the file, and wait until the report says that it is drawn."""
+    def open(self, page: Path | str, width: int, height: int = 900, theme: str = "light") -> None:
+        """Load the file or address, and wait until the report says that it is drawn."""
         self.complaints.clear()
         self.requests.clear()
         self.call(
@@ -83,7 +83,7 @@ class Chromium:
             mobile=width < 600,
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
-        self.call("Page.navigate", url=page.absolute().as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.absolute().as_uri())
         deadline = time.monotonic() + 60
         while not self.evaluate("document.readyState === 'complete' && document.documentElement.dataset.drawn"):
             assert time.monotonic() < deadline, f"the page was not drawn within a minute: {self.complaints}"

@@ -128,13 +128,15 @@ def train(
     folder: Path | None = None,
     attempt: int | None = None,
     preempted_at: int | None = None,
+    modes: tuple[str, ...] = (),
     since: Snapshot | None = None,
     **fields: Any,
 ) -> list[Trained]:
     """Train one leg per seed in one launched group; `fields` are the spec's, `folder` the run's.
 
     With an `attempt` there are checkpoints in `folder`, and a later one than the first continues from the last of them.
-    At step `preempted_at` the leg is told to end. `since` is a snapshot, of any mode, to continue from.
+    At step `preempted_at` the leg is told to end; checkpoints may be of `modes` too. `since` is a snapshot, of any
+    mode, to continue from.
     """
     spec = RunSpec.make({"job": job, "directory": str(JOBS), **fields})
     backend = ObservedBackend(kind)
@@ -167,7 +169,7 @@ def train(
                 if since is not None:
                     leg = replace(leg, start=Start(since.step, since.samples, since.clock, position=since.position))
                 if attempt is not None and attempt > 1:
-                    point = resume_point(leg, Resumed(attempt, 0.0))
+                    point = resume_point(leg, Resumed(attempt, 0.0, modes=modes))
                     leg, snapshot = point.leg, point.snapshot
                 deadline = time.monotonic() + 300
                 ended = settled(coordinator.train(leg, spec.parsed_target, deadline, listen, snapshot))

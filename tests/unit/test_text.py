@@ -34,3 +34,23 @@ def test_control_characters_are_spelled_out() -> None:
 )
 def test_finite_numbers(value: object, expected: bool) -> None:
     assert is_number(value) is expected
+
+
+@pytest.mark.parametrize(
+    ("notes", "words"),
+    [
+        ([], "not available"),
+        ([None], "not available"),
+        (["GPU: NVML has not answered yet"], "not available (NVML has not answered yet)"),
+        (
+            ["GPU: NVML has not answered yet; GPU: not available (NVML library not found)"],
+            "not available (NVML library not found)",
+        ),
+        (
+            ["GPU: not available (no driver)", "GPU: not available (NVML library not found)"],
+            "not available (no driver; NVML library not found)",
+        ),
+    ],
+)
+def test_why_there_is_no_gpu_is_said_once(notes: list[str | None], words: str) -> None:
+    assert unavailable(notes) == words

@@ -56,6 +56,7 @@ def _arrays(snapshot: Snapshot) -> Iterator[tuple[str, AnyArray]]:
     yield from (("weights", array) for array in snapshot.weights)
     yield from (("optimizer", array) for array in snapshot.optimizer)
     yield from (("outer", array) for array in snapshot.outer)
+    yield from (("gathered", array) for array in snapshot.gathered)
     if snapshot.callbacks is not None:
         yield from (("callbacks", array) for array in snapshot.callbacks.arrays)
 

@@ -39,7 +39,7 @@ class File(_Frozen):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-Kind = Literal["weights", "optimizer", "outer", "callbacks"]
+Kind = Literal["weights", "optimizer", "outer", "gathered", "callbacks"]
 
 
 class Array(_Frozen):

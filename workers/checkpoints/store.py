@@ -174,6 +174,7 @@ class CheckpointStore:
             weights=kinds["weights"],
             optimizer=kinds["optimizer"],
             outer=kinds["outer"],
+            gathered=kinds["gathered"],
             position=tuple(Taken(share.workers, share.taken) for share in manifest.position),
             schedule_scale=manifest.schedule_scale,
             callbacks=None if manifest.callbacks is None else CallbackMemory(manifest.callbacks, kinds["callbacks"]),

@@ -27,12 +27,13 @@ def captured_arrays() -> Iterator[None]:
     make_constant = ops._create_graph_constant
 
     def capture(value: Any, dtype: Any, shape: Any, name: Any, verify_shape: bool, allow_broadcast: bool) -> tf.Tensor:
-        fits = shape is None or tf.TensorShape(shape).as_list() == list(getattr(value, "shape", []))
-        if not isinstance(value, np.ndarray) or value.nbytes < LARGE or not fits:
+        array = _array(value)
+        fits = array is not None and (shape is None or tf.TensorShape(shape).as_list() == list(array.shape))
+        if array is None or array.nbytes < LARGE or not fits:
             return make_constant(value, dtype, shape, name, verify_shape, allow_broadcast)
-        count = min(len(value), -(-value.nbytes // PART))
+        count = min(len(array), -(-array.nbytes // PART))
         with tf.init_scope(), tf.device("/device:CPU:0"):
-            parts = [tf.constant(part, dtype) for part in np.array_split(value, count)]
+            parts = [tf.constant(part, dtype) for part in np.array_split(array, count)]
         return tf.identity(parts[0]) if count == 1 else tf.concat(parts, 0)
 
     ops._create_graph_constant = capture
@@ -40,3 +41,10 @@ def captured_arrays() -> Iterator[None]:
         yield
     finally:
         ops._create_graph_constant = make_constant
+
+
+def _array(value: Any) -> np.ndarray[Any, Any] | None:
+    """`value` as an array, if it is one or a column of a table (pandas); else None."""
+    if isinstance(value, np.ndarray):
+        return value
+    return np.asarray(value) if type(value).__module__.startswith("pandas.") else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -45,14 +46,15 @@ def _held_by(value: Any, seen: set[int]) -> Iterator[keras.Optimizer]:
         parts = [*vars(value).values(), *vars(inner).values()]
     elif isinstance(value, Mapping):
         parts = list(value.values())
-    elif isinstance(value, (list, tuple)):
+    elif isinstance(value, (list, tuple, deque)):
         parts = list(value)
     elif isinstance(value, (set, frozenset)):  # without an order that another process would have, too
         parts = sorted(
             (part for part in value if isinstance(part, keras.optimizers.Optimizer)), key=lambda part: str(part.name)
         )
     elif isinstance(value, keras.layers.Layer) or not type(value).__module__.startswith(_OPAQUE):
-        parts = list(getattr(value, "__dict__", {}).values())
+        slots = (name for kind in type(value).__mro__ for name in vars(kind).get("__slots__", ()))
+        parts = [*getattr(value, "__dict__", {}).values(), *(getattr(value, name, None) for name in slots)]
     else:
         return
     for part in parts:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from jobs.api import Job
 from workers.errors import RefusedError
@@ -138,7 +141,18 @@ def _settings() -> dict[str, tuple[Any, Callable[[Any], Any]]]:
     if threading.current_thread() is threading.main_thread():
         handler = signal.getsignal(signal.SIGTERM)
         found["the handler of SIGTERM"] = (handler, partial(signal.signal, signal.SIGTERM))
+    found["warnings.filters"] = (_errors(), _keep_errors)
+    found["numpy.seterr"] = (np.geterr(), lambda how: np.seterr(**how))
     return found
+
+
+def _errors() -> list[Any]:
+    """The filters that turn warnings into errors: TensorFlow, Keras and Regatta warn without expecting them."""
+    return [entry for entry in warnings.filters if entry[0] == "error"]
+
+
+def _keep_errors(wanted: list[Any]) -> None:
+    warnings.filters[:] = [entry for entry in warnings.filters if entry[0] != "error" or entry in wanted]  # type: ignore[index]
 
 
 def _set_variable(name: str, value: str | None) -> None:

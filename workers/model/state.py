@@ -12,6 +12,7 @@ from workers.snapshot import Snapshot
 if TYPE_CHECKING:
     import keras
     import numpy.typing as npt
+    import tensorflow as tf
 
 
 def state_variables(model: keras.Model) -> list[keras.Variable]:
@@ -134,3 +135,10 @@ def write(variables: list[keras.Variable], arrays: tuple[npt.NDArray[Any], ...],
         if tuple(variable.shape) != array.shape:
             raise ValueError(f"{variable.path} has shape {tuple(variable.shape)}, the snapshot {array.shape}")
         variable.assign(array)
+
+
+def tensors(variables: list[keras.Variable]) -> list[tf.Tensor]:
+    """The values of `variables` as tensors, to be read in one call: one by one, 20 remote ones take 100 ms."""
+    import tensorflow as tf
+
+    return [tf.convert_to_tensor(variable.value) for variable in variables]

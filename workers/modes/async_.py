@@ -15,12 +15,13 @@ import numpy as np
 
 from jobs.api import Job
 from workers.data.stream import first_batch, training_stream
-from workers.messages import Assignment, Position
+from workers.messages import Assignment, Counts, Position
 from workers.model import state
 from workers.model.learning_rate import scale_schedule
 from workers.model.optimizers import iterations, optimizers
 from workers.model.step import TrainStep, make_model
 from workers.modes.async_steps import AsyncSteps
+from workers.modes.gathering import Gathering
 from workers.modes.mode import Call, Consult, Decision
 from workers.modes.ps_workers import PsWorkers, current_worker, endless
 from workers.modes.registry import traits
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+    from workers.news import FloatArray, IntArray
+
 
 class AsyncMode:
     """The chief of an asynchronous worker group."""
@@ -42,6 +45,8 @@ class AsyncMode:
     round_steps = 1
     weigh: Callable[[tf.Tensor], tf.Tensor] | None = None
     """The factor on a gradient of a given staleness; None for 1."""
+    gathering: Gathering | None = None
+    """Where gradients are gathered; None if each is an update."""
     shares = ()
 
     def __init__(self, assignment: Assignment, job: Job) -> None:
@@ -65,6 +70,10 @@ class AsyncMode:
         """Updates applied but not reported: a worker died after applying one, and its call ran again."""
         return int(self._counter.numpy()) - self.step
 
+    @property
+    def counts(self) -> Counts:
+        return Counts(updates=int(self._counter.numpy()))
+
     def build(self) -> None:
         import tensorflow as tf
 
@@ -77,15 +86,16 @@ class AsyncMode:
         with self._strategy.scope():
             self.model: keras.Model = make_model(self._job, seed, batch)
             self._counter = tf.Variable(0, dtype=tf.int64, trainable=False, name="regatta_updates")
-        refuse_unsupported(self.model, "async", workers=self._workers, merges=True)
+        refuse_unsupported(self.model, self._settings.mode, workers=self._workers, merges=True)
+        self.gathering = self._make_gathering()
         self._offsets = self._offsets_at(0)
         self._train_step = TrainStep(self.model)
         self._element_spec = stream.element_spec
         with self._train_step.traced():
             self._steps = self._make_steps()
         # All in one call: one by one, reading 20 variables takes 100 ms.
-        self._read_weights = tf.function(lambda: _values(state.state_variables(self.model)))
-        self._read_optimizer = tf.function(lambda: _values(state.optimizer_variables(self.model)))
+        self._read_weights = tf.function(lambda: state.tensors(state.state_variables(self.model)))
+        self._read_optimizer = tf.function(lambda: state.tensors(state.optimizer_variables(self.model)))
         self._open_data(seed)
         self._warm_up()
 
@@ -134,7 +144,7 @@ class AsyncMode:
         step = int(self._counter.numpy())
         for optimizer, times, offset in zip(optimizers(self.model), self._steps.per_step, self._offsets, strict=True):
             if times:
-                iterations(optimizer).assign(step * times + offset)
+                iterations(optimizer).assign(self._updates(step) * times + offset)
         return Snapshot(
             step=step,
             samples=step * self._settings.batch_size,
@@ -155,22 +165,26 @@ class AsyncMode:
 
     def _make_steps(self) -> AsyncSteps:
         timer = StepTimer(self._settings.monitor and self._on_cpu)
-        return AsyncSteps(
-            self._strategy,
-            self.model,
-            self._train_step,
-            self._counter,
-            self._element_spec,
-            timer,
-            self._offsets,
-            self.weigh,
-        )
+        step = self._strategy, self.model, self._train_step, self._counter, self._element_spec
+        return AsyncSteps(*step, timer, self._offsets, self.weigh, self.gathering)
+
+    def _make_gathering(self) -> Gathering | None:
+        """Called when the model is built, and before a step is traced."""
+        return None
+
+    def _updates(self, step: int) -> int:
+        """Updates of the weights that `step` counted steps have made."""
+        return step
+
+    def _staleness(self, numbers: IntArray, reads: IntArray) -> FloatArray:
+        """The staleness of updates with these numbers, which read the weights after so many updates."""
+        return (numbers - 1 - reads).astype(np.float64)
 
     def _offsets_at(self, step: int) -> list[int]:
         """What each optimizer's `iterations` are ahead of the run's `step`: they start at those of a loaded model."""
         per_step = self._steps.per_step if step else [1] * len(optimizers(self.model))
         now = [int(state.to_numpy(iterations(optimizer))) for optimizer in optimizers(self.model)]
-        return [count - step * times for count, times in zip(now, per_step, strict=True)]
+        return [count - self._updates(step) * times for count, times in zip(now, per_step, strict=True)]
 
     def _open_data(self, seed: int, position: Position = ()) -> None:
         """Create an iterator on each worker, over the batches of its shard after `position`."""
@@ -200,6 +214,7 @@ class AsyncMode:
             time.sleep(sum(pace.seconds() for _ in range(steps)))
         slept = time.monotonic() - started
         logs, numbers, reads = endless(self._steps, iterator, steps)
+        self._ran(worker, reads)
         busy, waited = measured(logs[0]), measured(logs[1])
         self._completed.put(
             Call(
@@ -208,11 +223,14 @@ class AsyncMode:
                 logs=logs[2:].reshape(len(numbers), -1).astype(np.float64),
                 started=started,
                 ended=time.monotonic(),
-                staleness=(numbers - 1 - reads).astype(np.float64),
+                staleness=self._staleness(numbers, reads[:-1]),
                 busy=None if busy is None else busy + slept,
                 input_wait=waited,
             )
         )
+
+    def _ran(self, worker: int, reads: IntArray) -> None:
+        """`worker` has taken steps; `reads` are the updates applied when each read the weights, and after the last."""
 
     def _collect(self) -> list[Call]:
         """Wait for one call if any is in flight; returns it and all others that have completed."""
@@ -224,9 +242,3 @@ class AsyncMode:
         self._in_flight -= len(calls)
         self.step += sum(len(call.steps) for call in calls)
         return calls
-
-
-def _values(variables: list[keras.Variable]) -> list[tf.Tensor]:
-    import tensorflow as tf
-
-    return [tf.convert_to_tensor(variable.value) for variable in variables]

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from workers.model.optimizers import iterations, optimizers
 from workers.model.scope import step_scope
 from workers.model.step import TrainStep
+from workers.modes.gathering import Gathering
 from workers.modes.ps_exchange import Messages, PsExchange
 from workers.modes.step_timer import StepTimer
 
@@ -36,7 +37,6 @@ BLOCK = 4
 """Small steps in one iteration of the loop: 1.2 times the updates/s, for 1.7 s more before the first one."""
 _SMALL_STEP = 600
 """Largest number of operations of a small step; a step of a 64-256-10 MLP with Adam has about 250."""
-_NO_LIMIT = 2**62
 _CHIEF = "/job:chief/replica:0/task:0/device:CPU:0"
 
 
@@ -53,19 +53,23 @@ class AsyncSteps:
         timer: StepTimer,
         offsets: Sequence[int],
         weigh: Callable[[tf.Tensor], tf.Tensor] | None = None,
+        gathering: Gathering | None = None,
     ) -> None:
         """`counter` counts the updates of all workers; an optimizer's `iterations` are that, times how often a step
-        applies it, plus its offset. `weigh` returns the factor on a gradient of a given staleness; None for 1."""
+        applies it, plus its offset. `weigh` returns the factor on a gradient of a given staleness; None for 1. With a
+        `gathering`, `counter` counts gradients, and `iterations` follow the updates made of them."""
         self._strategy = strategy
         self._train_step = train_step
         self._counter = counter
         self._timer = timer
-        self._exchange = PsExchange(model, counter, weigh)
+        self._exchange = PsExchange(model, counter, weigh, gathering)
         self._iterations = [iterations(optimizer) for optimizer in optimizers(model)]
         self._offsets = offsets
         self.per_step = [1] * len(offsets)
         """How often one step applies each optimizer. If 0, its `iterations` are left alone: another optimizer calls
         its parts, or decides within the step whether to apply it (loss scaling)."""
+        self._one_by_one = gathering is not None and gathering.fresh
+        """Whether calls have one step, so that blocks would be traced in vain."""
         self._operations = 0
         """Number of operations of one step, once it is traced."""
         self._run = self._trace(element_spec)
@@ -80,7 +84,7 @@ class AsyncSteps:
         """Run `steps` steps.
 
         Returns three arrays: the seconds that all steps took, those spent waiting for input, and then the steps' logs;
-        the number of each update; the number of updates applied when each step read the weights.
+        the number of each update; the number of updates applied when each step read the weights, and at the end.
         """
         import tensorflow as tf
 
@@ -93,7 +97,7 @@ class AsyncSteps:
 
     @property
     def _is_small(self) -> bool:
-        return self._operations <= _SMALL_STEP
+        return self._operations <= _SMALL_STEP and not self._one_by_one
 
     def _trace(self, element_spec: Any) -> tf.types.experimental.ConcreteFunction:
         import tensorflow as tf
@@ -116,13 +120,14 @@ class AsyncSteps:
                 for block in tf.range(blocks):
                     for n in range(BLOCK):
                         state = self._step(iterator, single + BLOCK * block + n, state)
-            waited, rows, numbers, reads, _ = state
+            waited, rows, numbers, reads, last = state
             # A TensorArray without elements has no element shape to stack.
             logs = tf.cond(steps > 0, lambda: tf.reshape(rows.stack(), [-1]), lambda: tf.zeros([0]))
             taken = numbers.stack()
             spent = tf.cast(tf.stack([self._timer.now([taken]) - begun, waited]), tf.float32)
             # Each output costs a fetch, so the seconds are put in front of the logs.
-            return tf.concat([spent, logs], axis=0), taken, reads.stack()
+            read = tf.concat([reads.stack(), [self._exchange.numbers(last)[1]]], axis=0)
+            return tf.concat([spent, logs], axis=0), taken, read
 
         return run.get_concrete_function(tf.data.IteratorSpec(element_spec), tf.TensorSpec([2], tf.int32))
 
@@ -134,7 +139,7 @@ class AsyncSteps:
         batch, wait = self._timer.next(iterator)
         graph = tf.compat.v1.get_default_graph()
         before = len(graph.get_operations())
-        applied = self._exchange.applied()
+        applied = self._exchange.updates()
         local = [
             (own, _cast_in_place(applied, own.dtype, times, offset))
             for own, times, offset in zip(self._iterations, self.per_step, self._offsets, strict=True)
@@ -151,8 +156,7 @@ class AsyncSteps:
         self._operations = len(operations)
         updates = [operation for operation in operations if _touches_variable(operation)]
         with tf.control_dependencies(updates or [row]):
-            # An atomic fetch-and-add. A read after `assign_add` would include updates of others in between.
-            counted = tf.raw_ops.ResourceCountUpTo(resource=self._counter.handle, limit=_NO_LIMIT, T=tf.int64)
+            counted = self._exchange.count()
         following = self._exchange.fetch(counted)
         return (
             waited + wait,

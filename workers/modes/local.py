@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.api import Job
 from workers.errors import RoundError
-from workers.messages import Assignment
+from workers.messages import Assignment, Counts
 from workers.model.step import TrainStep, make_model
 from workers.modes.local_call import LocalCall
 from workers.modes.mode import Call, Decision
@@ -43,6 +43,10 @@ class LocalMode(SyncMode):
         """The step at which the round under way ends in any case."""
         self._parted = False
         """Whether workers have taken steps since they met."""
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(updates=-(-self.step // self.round_steps), local_steps=self.step * self._workers)
 
     def begin(self, start: Snapshot, seed: int) -> None:
         self._parted = False

@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 from jobs.api import Job
-from workers.messages import Assignment
+from workers.messages import Assignment, Counts
 from workers.modes.registry import traits
 from workers.snapshot import Snapshot
 
@@ -117,6 +117,7 @@ class Mode(Protocol):
     """Names of the columns of `Call.logs`."""
     doubled_updates: int
     """Updates applied twice, because a worker died after applying one and its call ran again."""
+    counts: Counts
     shares: tuple[int, ...]
     """Samples of each step by worker, if they differ (`balance`); else empty."""
 

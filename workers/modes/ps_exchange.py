@@ -10,19 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from workers.model.optimizers import innermost, optimizers
+from workers.modes.gathering import Gathering
+from workers.modes.packing import SMALL_BYTES, grouped, packed_by_server, size_of
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-SMALL_BYTES = 1 << 18
-"""A larger variable or gradient is sent alone, because its bytes cost more than the message."""
-
 Messages = tuple["tf.Tensor", ...]
+_NO_LIMIT = 2**62
 _WORDS = 4
 """Two int64 as float32 words."""
 
@@ -31,23 +30,32 @@ class PsExchange:
     """Reads and updates of one model under ParameterServerStrategy."""
 
     def __init__(
-        self, model: keras.Model, counter: tf.Variable, weigh: Callable[[tf.Tensor], tf.Tensor] | None = None
+        self,
+        model: keras.Model,
+        counter: tf.Variable,
+        weigh: Callable[[tf.Tensor], tf.Tensor] | None = None,
+        gathering: Gathering | None = None,
     ) -> None:
-        """`weigh` returns the factor on a gradient of a given staleness, as a scalar float32; None for 1."""
+        """`weigh` returns the factor on a gradient of a given staleness, as a scalar float32; None for 1. With a
+        `gathering`, it decides when the weights are updated."""
         from tensorflow.python.distribute.ps_values import CachingVariable
 
         self._counter = counter
         self._weigh = weigh
+        self._gathering = gathering
         self._read_at: tf.Tensor | None = None
-        """The number of updates applied when the weights of the step under way were read; None without `weigh`."""
+        """The number of updates applied when the weights of the step under way were read."""
         self._written = False
         # Other variables, such as statistics and states of random generators, may be written and read within a step.
         held = [variable.value for variable in model.trainable_variables]
-        small = [v for v in held if isinstance(v, CachingVariable) and _bytes(v) <= SMALL_BYTES]
-        self._groups = list(_grouped(small, lambda v: (v.device, v.dtype.name)))
+        small = [v for v in held if isinstance(v, CachingVariable) and size_of(v) <= SMALL_BYTES]
+        self._groups = list(grouped(small, lambda v: (v.device, v.dtype.name)))
         near = (n for n, (v, *_) in enumerate(self._groups) if (v.device, v.dtype.name) == (counter.device, "float32"))
         self._carrier = next(near, None)
         """Index of the group whose message starts with the two numbers, bitcast to float32."""
+        if gathering is not None:
+            gathering.attach(self._push, lambda: self._read_at)
+            return
         for optimizer in optimizers(model):
             innermost(optimizer)._all_reduce_sum_gradients = self._push
 
@@ -75,12 +83,33 @@ class PsExchange:
         return tuple(map(tf.identity, messages))
 
     def applied(self) -> tf.Tensor:
-        """The number of updates applied, on the parameter server that counts them."""
+        """The number of updates applied, on the parameter server that counts them; of gradients kept, if gathered."""
         import tensorflow as tf
 
+        if self._gathering is not None:
+            return self._gathering.read()
         # The variable's own `read_value` brings the value to the worker first, which costs a round trip.
         with tf.device(self._counter.device):
             return tf.raw_ops.ReadVariableOp(resource=self._counter.handle, dtype=tf.int64)
+
+    def updates(self) -> tf.Tensor:
+        """The number of updates applied, from which the optimizers' `iterations` follow."""
+        import tensorflow as tf
+
+        if self._gathering is None:
+            return self.applied()
+        with tf.device(self._counter.device):
+            return self._gathering.read() // self._gathering.wanted
+
+    def count(self) -> tf.Tensor:
+        """Count the update that the control dependencies in scope stand for; returns the count before it."""
+        import tensorflow as tf
+
+        if self._gathering is None:
+            # An atomic fetch-and-add. A read after `assign_add` would include updates of others in between.
+            return tf.raw_ops.ResourceCountUpTo(resource=self._counter.handle, limit=_NO_LIMIT, T=tf.int64)
+        with tf.device(self._counter.device):  # counted already, under the lock
+            return tf.identity(self._gathering.counted)
 
     def numbers(self, messages: Messages) -> tuple[tf.Tensor, tf.Tensor]:
         """Unpack the two numbers: `counted`, and the number of updates applied when the weights were read."""
@@ -98,7 +127,9 @@ class PsExchange:
         import tensorflow as tf
 
         self._written = False
-        self._read_at = None if self._weigh is None else self.numbers(messages)[1]
+        self._read_at = self.numbers(messages)[1]
+        if self._gathering is not None:
+            self._gathering.step_begins()
         redirected = []
         try:
             for n, (group, message) in enumerate(zip(self._groups, messages, strict=False)):
@@ -183,36 +214,3 @@ def _times(gradient: Any, weight: tf.Tensor, variable: Any) -> Any:
 
 _READS = ("value", "read_value", "_dense_var_to_tensor")
 _WRITES = ("assign", "assign_add", "assign_sub")
-
-
-def packed_by_server(pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """The same pairs of gradient and variable, with small gradients sent to each parameter server in one piece."""
-    import tensorflow as tf
-
-    pairs = list(pairs)
-    small = [p for p, (gradient, _) in enumerate(pairs) if _is_small(gradient)]
-    for group in _grouped(small, lambda p: (pairs[p][1].device, pairs[p][0].dtype.name)):
-        packed = tf.concat([tf.reshape(pairs[p][0], [-1]) for p in group], axis=0)
-        with tf.device(pairs[group[0]][1].device):
-            parts = tf.split(tf.identity(packed), [pairs[p][0].shape.num_elements() for p in group])
-            for position, part in zip(group, parts, strict=True):
-                gradient, variable = pairs[position]
-                pairs[position] = tf.reshape(part, gradient.shape), variable
-    return pairs
-
-
-def _is_small(gradient: Any) -> bool:
-    import tensorflow as tf
-
-    if gradient is None or isinstance(gradient, tf.IndexedSlices) or not gradient.shape.is_fully_defined():
-        return False
-    return _bytes(gradient) <= SMALL_BYTES
-
-
-def _bytes(value: Any) -> int:
-    return int(value.shape.num_elements() * value.dtype.size)
-
-
-def _grouped(items: Sequence[Any], key: Callable[[Any], Any]) -> Iterator[list[Any]]:
-    for _, group in groupby(sorted(items, key=key), key):
-        yield list(group)

@@ -6,6 +6,7 @@ A row is a family: `local` of `local:16` (`workers.modes.names`). A new mode is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
@@ -40,6 +41,10 @@ class ModeTraits:
     """Has one worker, whatever a spec says: what distributing is measured against."""
     form: NameForm = field(default_factory=NameForm)
     """What its names carry, such as the 16 of `local:16`."""
+    same_as: Mapping[int | None, str] = field(default_factory=dict)
+    """The mode that it is with a given number, and whose row holds then."""
+    spares: bool = False
+    """Its number is of workers that an update does without."""
     source: str = ""
     """The paper that describes it."""
     equals: str = ""
@@ -128,6 +133,32 @@ MODES: dict[str, ModeTraits] = {
         source="Ho et al. 2013",
         equals="ssp:0: workers take each step together; with one worker: `fit`",
     ),
+    "kasync": ModeTraits(
+        implementation="workers.modes.kasync:KAsyncMode",
+        summary="async, but the mean of the first K gradients to arrive is an update, however stale they are",
+        chief=True,
+        lockstep=False,
+        calls_in_flight=2,
+        form=NameForm(Whole(1, "the gradients of an update"), example=2),
+        source="Dutta et al. 2018, arXiv 1803.01113",
+        equals="kasync:1: async; with one worker: `fit` with gradient_accumulation_steps=K",
+        one_device=True,
+    ),
+    "backup": ModeTraits(
+        implementation="workers.modes.backup:BackupMode",
+        summary="sync, but a step is the first N-b of N workers' gradients; late ones are dropped and counted",
+        chief=True,
+        lockstep=False,
+        # One call runs at a time, and while a worker waits, each other worker completes two at most: a late one, and
+        # one for the version that is waited for.
+        calls_in_flight=2,
+        form=NameForm(Whole(0, "the workers that a step does without"), example=1),
+        source="Chen et al. 2016, arXiv 1604.00981",
+        equals="backup:0: sync",
+        same_as={0: "sync"},
+        spares=True,
+        one_device=True,
+    ),
     "local": ModeTraits(
         implementation="workers.modes.local:LocalMode",
         summary="each worker takes H steps of its own, then all continue from the mean of their weights",
@@ -151,7 +182,9 @@ COMPARED_BY_DEFAULT = ("single", "sync", "async")
 
 def traits(mode: str) -> ModeTraits:
     """Return the row of `mode`, whose name has been checked; raises KeyError if there is none."""
-    return MODES[_family(mode)]
+    row = MODES[_family(mode)]
+    same = row.same_as.get(_number(mode))
+    return row if same is None else MODES[same]
 
 
 def examples() -> list[str]:
@@ -181,7 +214,7 @@ def described() -> list[dict[str, Any]]:
 
 def find(mode: str) -> ModeTraits | None:
     """Return the row of `mode`; None if this version has no such mode."""
-    return MODES.get(_family(mode))
+    return traits(mode) if _family(mode) in MODES else None
 
 
 def values_of(mode: str) -> dict[str, Any]:
@@ -190,7 +223,7 @@ def values_of(mode: str) -> dict[str, Any]:
     Raises:
         ValueError: there is no such mode, or not with these values; says which name is valid.
     """
-    row = find(mode)
+    row = MODES.get(_family(mode))
     if row is None:
         raise ValueError(" or ".join(map(repr, examples())))
     return row.form.parse(mode)
@@ -198,6 +231,11 @@ def values_of(mode: str) -> dict[str, Any]:
 
 def _family(mode: str) -> str:
     return mode.partition(":")[0].partition(",")[0]
+
+
+def _number(mode: str) -> int | None:
+    number = mode.partition(",")[0].partition(":")[2]
+    return int(number) if number.isdecimal() else None
 
 
 def _workers(count: int) -> tuple[Task, ...]:

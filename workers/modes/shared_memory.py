@@ -30,7 +30,7 @@ import numpy as np
 
 from workers.addresses import split
 from workers.errors import BROKEN_OFF, DIVERGED
-from workers.session import peer_of
+from workers.session import peer_of, say
 
 SLOT_BYTES = 1 << 22
 """Larger values take several rounds. Best is a slot that fits into a core's cache and is worth a message."""
@@ -166,6 +166,18 @@ def listen(rank: int, addresses: Sequence[str]) -> socket.socket | None:
         return None
     listener.listen(len(addresses))
     return listener
+
+
+def share(listener: socket.socket | None, rank: int, addresses: Sequence[str], *, replicas: int) -> SharedMemory | None:
+    """Share memory with the other workers, if all of them are on this host and have one of its `replicas`."""
+    if listener is None or replicas > 1:
+        if listener is not None:
+            listener.close()
+        return None
+    memory = SharedMemory.connect(rank, listener, addresses)
+    if memory is not None:
+        say(f"{len(addresses)} workers on this host exchange gradients through shared memory")
+    return memory
 
 
 def _connect_to_peers(

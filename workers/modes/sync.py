@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from jobs.api import Job
 from workers.data.stream import checked, first_batch, training_stream
-from workers.messages import Assignment, Position
+from workers.messages import Assignment, Counts, Position
 from workers.model import state
 from workers.model.learning_rate import scale_schedule
 from workers.model.optimizers import optimizers
@@ -22,12 +21,11 @@ from workers.modes.gradient_norms import SquareNorms
 from workers.modes.joined_batch import multiply_sum_losses
 from workers.modes.mode import Call, Decision
 from workers.modes.reducer import Reducer, average_gradients
-from workers.modes.shared_memory import SharedMemory, listen
+from workers.modes.shared_memory import listen, share
 from workers.modes.step_timer import StepTimer
 from workers.modes.strategies import synchronous_strategy
 from workers.modes.sync_call import SyncCall, decoded, encoded
 from workers.modes.unsupported import refuse_unsupported
-from workers.session import say
 from workers.snapshot import Snapshot
 from workers.stragglers import Pace, pace_of
 
@@ -59,6 +57,10 @@ class SyncMode:
     def log_names(self) -> tuple[str, ...]:
         return self._train_step.names
 
+    @property
+    def counts(self) -> Counts:
+        return Counts(updates=self.step)
+
     def build(self) -> None:
         listener = listen(self._rank, self._addresses) if self._on_cpu else None
         # Returns when all workers have joined.
@@ -68,7 +70,7 @@ class SyncMode:
         self.batches_per_step = self._replicas
         timed = self._settings.monitor or self._settings.balance
         self._timer = StepTimer(timed and self._on_cpu and self._local_replicas == 1)
-        self._memory = self._share_memory(listener) if listener else None
+        self._memory = share(listener, self._rank, self._addresses, replicas=self._local_replicas)
         seed = self._settings.seed
         stream = self._stream(seed)
         batch = first_batch(stream, "train_dataset")
@@ -174,16 +176,6 @@ class SyncMode:
     def snapshot(self, clock: float) -> Snapshot:
         samples = self.step * self._replicas * self._settings.batch_size
         return state.read(self.model, step=self.step, samples=samples, clock=clock)
-
-    def _share_memory(self, listener: socket.socket) -> SharedMemory | None:
-        """Share memory with the other workers, if all of them are on this host."""
-        if self._local_replicas > 1:
-            listener.close()
-            return None
-        memory = SharedMemory.connect(self._rank, listener, self._addresses)
-        if memory is not None:
-            say(f"{self._workers} workers on this host exchange gradients through shared memory")
-        return memory
 
     def _stream(self, seed: int, position: Position = ()) -> tf.data.Dataset:
         stream = training_stream(

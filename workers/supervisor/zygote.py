@@ -77,6 +77,8 @@ class Zygote:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for signum in _LEFT_TO_THE_DRIVER:
             signal.signal(signum, signal.SIG_IGN)
+        # Blocked too, so that one for a replica that has just been forked waits until it listens.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_THE_DRIVER)
         preload()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(wake_read, selectors.EVENT_READ)
@@ -190,8 +192,9 @@ class Zygote:
 
             code = task.main(control)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with contextlib.suppress(ValueError, OSError):  # the job has closed them
+                sys.stdout.flush()
+                sys.stderr.flush()
             os._exit(code)
 
 

@@ -20,6 +20,7 @@ from jobs.api import Job, TaskContext
 from workers.failures import describe
 from workers.messages import Assignment, Printed
 from workers.modes.registry import traits
+from workers.session import keep_log, log
 from workers.settings import ReplicaSettings
 from workers.task.output import send_output
 from workers.task.waiting import say_if_late
@@ -61,11 +62,12 @@ def main(descriptor: int) -> int:
     wire = Wire(descriptor)
     _report_sigterm(wire)
     sys.argv = [f"regatta {wire.assignment.task}"]
+    keep_log()
     try:
         _run(wire)
     except BaseException as error:  # noqa: BLE001 - reported to the driver as data
         failure = describe(error, wire.assignment)
-        print(failure.traceback or failure.summary, file=sys.stderr, flush=True)  # noqa: T201 - the task's log
+        log(failure.traceback or failure.summary)
         wire.send(failure)
         return 1
     return 0

@@ -55,8 +55,7 @@ class _LegRun:
         self._weights: FiniteWeights | None = None
         """On the leader only, and if the leg is to end when they are not finite."""
         self._lockstep = traits(leg.settings.mode).lockstep
-        self._epochs: Epochs | None = None
-        """Counted only if there are callbacks."""
+        self._epochs: Epochs | None = None  # counted only if there are callbacks
 
     def run(self) -> None:
         mode, plan = self._mode, self._begin()
@@ -161,7 +160,8 @@ class _LegRun:
                 memory = self._start_snapshot.callbacks if self._start_snapshot else None
                 self._callbacks.start_at(self._epochs.number, first.end, memory, resumed=start.step > 0)
         self._phases.add("load", self._clock.loaded())
-        return replace(plan, clock=self._clock.seconds, learning_rate=learning_rate(self._model))
+        rate, epoch = learning_rate(self._model), trainer.counted_samples
+        return replace(plan, clock=self._clock.seconds, learning_rate=rate, samples_per_epoch=epoch)
 
     def _count_epochs(self) -> Epochs:
         step = self._mode.step

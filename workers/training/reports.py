@@ -48,9 +48,9 @@ class LegReports:
             self._send(replace(batch, learning_rate=rate, spent=dict(self._clock.spent.seconds)))
         self._timings(self._timer.add(call))
 
-    def _current_rate(self) -> float:
-        """The learning rate, as of at most a quarter of a second ago."""
-        if self._rate is None or self._clock.seconds - self._rate_read_at >= RATE_SECONDS:
+    def _current_rate(self) -> float | None:
+        """The learning rate, as of at most a quarter of a second ago; None if there are several."""
+        if not self._rate_read_at or self._clock.seconds - self._rate_read_at >= RATE_SECONDS:
             self._rate, self._rate_read_at = learning_rate(self._mode.model), self._clock.seconds
         return self._rate
 
@@ -94,6 +94,7 @@ class LegReports:
                 phases=dict(self._phases.seconds),
                 spent=dict(self._clock.spent.seconds),
                 doubled_updates=mode.doubled_updates,
+                counts=mode.counts,
             )
         )
 

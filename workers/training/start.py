@@ -10,7 +10,7 @@ from workers.data.file_caches import no_files
 from workers.data.stream import first_batch, training_stream
 from workers.messages import Start
 from workers.model import state
-from workers.model.learning_rate import learning_rate_variable, set_learning_rate
+from workers.model.learning_rate import scale_learning_rates, set_learning_rate
 from workers.model.step import make_model
 from workers.settings import ReplicaSettings
 from workers.snapshot import Snapshot
@@ -44,8 +44,8 @@ def resume(model: keras.Model, start: Start, snapshot: Snapshot | None) -> Snaps
     """
     if snapshot is not None:
         state.load(model, snapshot)
-    rate = learning_rate_variable(model)
-    if rate is not None:
-        rate.assign(float(rate.numpy()) * start.learning_rate_scale)
+    scale_learning_rates(model, start.learning_rate_scale)
     here = state.read(model, step=start.step, samples=start.samples, clock=start.clock)
-    return replace(here, position=start.position, outer=snapshot.outer if snapshot is not None else ())
+    if snapshot is None:
+        return replace(here, position=start.position)
+    return replace(here, position=start.position, outer=snapshot.outer, gathered=snapshot.gathered)

@@ -44,6 +44,11 @@ class Trainer:
         """Make `leg` the current leg, whose stop requests count."""
         self._leg = leg.number
 
+    @property
+    def counted_samples(self) -> int | None:
+        """Samples in one pass over the training data, if something has asked for them."""
+        return self._samples_per_epoch
+
     def samples_per_epoch(self) -> int:
         """Samples in one pass over the training data; counted once per group."""
         if self._samples_per_epoch is None:

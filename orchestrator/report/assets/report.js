@@ -24,6 +24,7 @@
     }
     for (const note of out.annotations || []) {
       note.font = Object.assign({ color: colour("--ink") }, note.font);
+      if (note.xshift) Object.assign(note, { bgcolor: colour("--ground"), opacity: 0.85, borderpad: 0 }); // a line's name
     }
     return out;
   }
@@ -36,18 +37,46 @@
     return { ...layout, yaxis: { ...axis, type: scale, autorange: true } };
   }
 
-  const charts = [];
-  for (const div of document.querySelectorAll(".chart")) {
+  // The figure without the variants that the reader hides, smoothed on request, and with names where they fit.
+  const hidden = new Set();
+  function shown(figure, smooth, own, width) {
+    const data = figure.data.filter((trace) => !hidden.has(trace.meta)).map((trace) => ({ ...trace }));
+    for (const trace of smooth ? data : []) {
+      if (trace.mode === "lines" && !trace.fill) trace.y = averaged(trace.y);
+    }
+    const { annotations = [], margin, ...layout } = figure.layout;
+    const ends = (own && width >= 600 && figure.ends || []).filter((end) => !hidden.has(end.variant));
+    const names = ends.map(({ variant, ...end }) => end);
+    const room = Math.max(0, ...ends.map((end) => 8 + 6.5 * end.text.length));
+    const right = Math.max(margin.r, Math.min(room, width / 4));
+    return { data, layout: { ...layout, margin: { ...margin, r: right }, annotations: [...annotations, ...names] } };
+  }
+  // Each value averaged with up to two on both sides, not across gaps.
+  function averaged(values) {
+    return values.map((value, i) => {
+      if (value === null) return null;
+      let [from, to] = [i, i];
+      while (from > i - 2 && from > 0 && values[from - 1] !== null) from -= 1;
+      while (to < i + 2 && to < values.length - 1 && values[to + 1] !== null) to += 1;
+      const part = values.slice(from, to + 1);
+      return part.reduce((sum, v) => sum + v, 0) / part.length;
+    });
+  }
+
+  let charts = [];
+  function equipChart(div) {
     const figures = JSON.parse(document.getElementById(div.dataset.figures).textContent);
     const groups = [...div.closest("figure").querySelectorAll(".switch")];
     const log = div.closest("figure").querySelector(".scale button");
-    let scale = null;
+    const smooth = div.closest("figure").querySelector(".smooth button");
     const chosen = () => groups.map((g) => g.querySelector("[aria-pressed=true]").dataset.key).join("|");
     const draw = () => {
-      const figure = figures[chosen()];
-      const layout = scaled(figure.layout, scale);
+      const own = figures[chosen()];
+      const layout = scaled(own.layout, log && log.dataset.scale);
       if (log) log.setAttribute("aria-pressed", String(layout.yaxis.type === "log"));
-      return Plotly.react(div, structuredClone(figure.data), themed(layout), {
+      const isSmooth = smooth && smooth.getAttribute("aria-pressed") === "true";
+      const figure = shown({ ...own, layout }, isSmooth, layout === own.layout, div.clientWidth);
+      return Plotly.react(div, structuredClone(figure.data), themed(figure.layout), {
         displayModeBar: false, responsive: true, showLink: false, plotlyServerURL: "",
       });
     };
@@ -61,11 +90,27 @@
     }
     if (log) {
       log.addEventListener("click", () => {
-        scale = log.getAttribute("aria-pressed") === "true" ? "linear" : "log";
+        log.dataset.scale = log.getAttribute("aria-pressed") === "true" ? "linear" : "log";
+        draw();
+      });
+    }
+    if (smooth) {
+      smooth.addEventListener("click", () => {
+        smooth.setAttribute("aria-pressed", String(smooth.getAttribute("aria-pressed") !== "true"));
         draw();
       });
     }
     charts.push(draw);
+  }
+
+  function equipFilter(button) {
+    button.setAttribute("aria-pressed", String(!hidden.has(button.dataset.variant)));
+    button.addEventListener("click", () => {
+      const name = button.dataset.variant;
+      if (!hidden.delete(name)) hidden.add(name);
+      button.setAttribute("aria-pressed", String(!hidden.has(name)));
+      for (const draw of charts) draw();
+    });
   }
 
   // The number that a cell begins with, in seconds where it is a time; text sorts after numbers.
@@ -80,7 +125,7 @@
     if (x === null && y === null) return a.innerText.localeCompare(b.innerText);
     return x === null ? 1 : -1;
   }
-  for (const table of document.querySelectorAll("table.sortable")) {
+  function equipTable(table) {
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {
       const button = document.createElement("button");
@@ -97,7 +142,7 @@
     });
   }
 
-  for (const button of document.querySelectorAll("button.copy")) {
+  function equipCopy(button) {
     button.addEventListener("click", async () => {
       const lines = button.parentElement.querySelector("code");
       try {
@@ -126,6 +171,15 @@
     repaint();
   });
   dark.addEventListener("change", repaint);
-  repaint();
+  function equip() {
+    charts = [];
+    document.querySelectorAll(".chart").forEach(equipChart);
+    document.querySelectorAll("table.sortable").forEach(equipTable);
+    document.querySelectorAll("button.copy").forEach(equipCopy);
+    document.querySelectorAll(".filter button").forEach(equipFilter);
+    repaint();
+  }
+  equip();
+  document.addEventListener("regatta-replaced", equip); // by live.js
   root.dataset.drawn = "true";
 })();

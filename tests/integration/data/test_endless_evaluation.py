@@ -25,6 +25,8 @@ SHORT: dict[str, Any] = {"mode": "sync", "workers": 1, "batch_size": 16, "sample
     [
         ("repeat", "eval_dataset never ends"),
         slow("generator", "eval_dataset has not ended after"),
+        slow("from_tensors", "eval_dataset never ends"),
+        slow("interleaved", "eval_dataset has not ended after"),
     ],
 )
 def test_it_is_a_mistake_in_the_spec_that_names_the_remedy(how: str, words: str, tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def test_sync_sees_each_sample_once_per_epoch(sharding: str, how: str, files: st
     assert counts(trained).tolist() == [2] * 96
     assert trained.ended is not None
     assert trained.ended.finished.samples == 2 * 96
+    assert trained.ended.plan is not None
+    assert trained.ended.plan.samples_per_epoch == 96
 
 
 def test_an_epoch_that_does_not_fill_its_last_step_continues_into_the_next() -> None:

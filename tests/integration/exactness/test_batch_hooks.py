@@ -42,6 +42,7 @@ def plain_fit(folder: Path, batch: int, params: dict[str, Any]) -> list[np.ndarr
         slow("async", 1, "warm_up"),
         ("sync", 2, "clipping"),
         slow("sync", 1, "saving"),
+        *(slow(*group, "cyclic") for group in (("sync", 2), ("async", 1))),
     ],
 )
 def test_every_batch_counts_as_in_fit(mode: str, workers: int, which: str, tmp_path: Path) -> None:

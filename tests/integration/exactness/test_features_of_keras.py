@@ -45,11 +45,15 @@ class Tried:
 
 
 AVERAGED = "beyond_the_step.py:Regression"
-FEATURES, LOSSES = "features.py", "losses.py"
+FEATURES, REPORTED = "features.py", "reported.py"
 UNKNOWN = "Counting.calls is used in the training step, but is no variable of the model"
 TABLE = "writes to a lookup table in the training step"
 CASES = {
-    "`use_ema`": [Tried(AVERAGED, {"kind": "adam"}), Tried(AVERAGED, {"kind": "own"})],
+    "`use_ema`": [
+        Tried(AVERAGED, {"kind": "adam"}),
+        Tried(AVERAGED, {"kind": "own"}),
+        Tried(REPORTED, {"kind": "by_layer_averaged"}),
+    ],
     "`ema_overwrite_frequency`": [
         Tried(AVERAGED, {"kind": "overwritten"}, "ema_overwrite_frequency=5 does not work"),
         Tried(AVERAGED, {"kind": "accumulated"}, "gradient_accumulation_steps=3 does not work"),
@@ -57,16 +61,22 @@ CASES = {
     "a compiled model that has been trained before": [
         Tried(AVERAGED, {"kind": "schedule", "loaded": True}),
         Tried(AVERAGED, {"kind": "adam", "loaded": True}),
+        *(Tried(REPORTED, {"kind": kind}) for kind in ("loaded_scale", "loaded_multi", "loaded_pair", "warm_cosine")),
     ],
     "optimizers in attributes": [
         Tried("optimizers.py", {"kept": "nested"}),
         Tried("optimizers.py", {"kept": "helper", "early": True}),
+        *(Tried(REPORTED, {"kind": f"held_{kept}"}) for kept in ("named", "slots", "deque")),
     ],
     "an optimizer outside of the model": [
         Tried("optimizers.py", {"kept": "module"}, "which the model does not hold"),
         Tried("optimizers.py", {"kept": "created_in_the_step"}, "in the first step"),
+        Tried(REPORTED, {"kind": "held_closure"}, "which the model does not hold"),
     ],
-    "sparse gradients": [Tried("sparse.py", {"kind": "rows"}), Tried("sparse.py", {"kind": "each_row_once"})],
+    "sparse gradients": [
+        *(Tried("sparse.py", {"kind": kind}) for kind in ("rows", "each_row_once")),
+        *(Tried(REPORTED, {"kind": kind}) for kind in ("sparse_tied", "sparse_clipped")),
+    ],
     "a table looked up": [Tried("sparse.py", {"kind": "both_ways"}, "table of its own")],
     "batches whose shapes vary": [Tried("sentences.py", {"how": "padded"})],
     "other batches": [Tried("sentences.py", {"how": "bucket"}, "batches of different shapes")],
@@ -80,9 +90,14 @@ CASES = {
     "`Dropout`": [Tried(FEATURES, {"kind": "dropout"})],
     "metrics that are no means": [Tried(FEATURES, {"kind": "auc"}, in_logs=True)],
     "metrics that are vectors": [Tried("vectors.py", {"metric": "matrix"}, in_logs=True)],
+    "metrics whose result is a dict": [Tried(REPORTED, {"kind": "several_numbers"}, in_logs=True)],
     "constant lookup tables": [Tried(FEATURES, {"kind": kind}) for kind in ("vocabulary", "metric_in_a_layer")],
     "an optimizer that is applied several times": [Tried(FEATURES, {"kind": "critic"})],
-    "an optimizer that holds another": [Tried(FEATURES, {"kind": f"holding_{delegates}"}) for delegates in HOLDING],
+    "an optimizer that holds another": [
+        *(Tried(FEATURES, {"kind": f"holding_{delegates}"}) for delegates in HOLDING),
+        *(Tried(REPORTED, {"kind": kind}) for kind in ("by_layer", "by_function")),
+    ],
+    "an optimizer whose `build` assigns": [Tried(REPORTED, {"kind": "schedule_free"})],
     "a variable that the step uses": [
         Tried(FEATURES, {"kind": f"kept_{where}"}, TABLE if where == "table" else UNKNOWN) for where in KEPT
     ],

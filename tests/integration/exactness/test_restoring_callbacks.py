@@ -19,6 +19,7 @@ SAID = {
     "subclass": "Backup's backup in",
     "own": "the state of Regatta's checkpoint is kept instead",
     "early": "the state of Regatta's checkpoint is kept instead",
+    "checkpoint": "the state of Regatta's checkpoint is kept instead",
 }
 
 
@@ -28,6 +29,9 @@ SAID = {
         ("sync", "backup"),
         slow("async", "backup"),
         slow("sync", "own"),
+        slow("async", "early"),
+        slow("sync", "subclass"),
+        slow("sync", "checkpoint"),
     ],
 )
 def test_it_continues_as_without_a_break(mode: str, which: str, tmp_path: Path) -> None:

@@ -41,6 +41,16 @@ def test_an_error_in_an_optimizers_update_comes_with_the_users_traceback(mode: s
     assert "site-packages/tensorflow/python/distribute" not in cause.traceback
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "workers"), PAIRS)
+@pytest.mark.parametrize("where", ["gradient", "metric", "regularizer"])
+def test_so_does_one_in_another_part_of_the_step(mode: str, workers: int, where: str) -> None:
+    cause = failure("Failing", mode=mode, workers=workers, params={"where": where})
+    assert cause.kind is FailureKind.USER
+    assert cause.summary == f"ValueError: no rule for this variable: {WORDS}"
+    assert cause.traceback.count("in fail\n") == 1
+
+
 @pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_a_model_that_needs_eager_steps_gets_a_hint(mode: str) -> None:
     cause = failure("Failing", mode=mode, workers=1, params={"where": "eager"})

@@ -18,6 +18,8 @@ class EndlessEvaluation(Exact):
             return batches.repeat().filter(lambda x, y: True)
         if self.params.how == "from_tensors":
             return tf.data.Dataset.zip(batches.take(1).repeat(), tf.data.Dataset.counter()).map(lambda pair, _: pair)
+        if self.params.how == "interleaved":
+            return batches.take(2).interleave(lambda x, y: tf.data.Dataset.from_tensors((x, y)).repeat())
 
         def forever():
             while True:

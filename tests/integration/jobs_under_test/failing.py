@@ -16,9 +16,16 @@ class Failing(Exact):
         kind = {"apply": in_apply(keras), "update_step": in_update(keras), "clipped": in_clip(keras)}
         rate = in_schedule(keras)() if where == "schedule" else 0.01
         constraint = in_constraint(keras)() if where == "constraint" else None
-        layers = [keras.Input((16,)), keras.layers.Dense(8), keras.layers.Dense(1, kernel_constraint=constraint)]
+        regularizer = in_regularizer(keras)() if where == "regularizer" else None
+        layers = [
+            keras.Input((16,)),
+            keras.layers.Dense(8, kernel_regularizer=regularizer),
+            *([in_gradient(keras)()] if where == "gradient" else []),
+            keras.layers.Dense(1, kernel_constraint=constraint),
+        ]
         model = keras.Sequential(layers)
-        model.compile(kind.get(where, keras.optimizers.SGD)(rate), "mse", run_eagerly=where == "eager")
+        metrics = [in_metric(keras)()] if where == "metric" else []
+        model.compile(kind.get(where, keras.optimizers.SGD)(rate), "mse", metrics=metrics, run_eagerly=where == "eager")
         if where == "eager":
             model.__class__ = eager(keras)
         return model
@@ -66,6 +73,36 @@ def in_schedule(keras):
 def in_constraint(keras):
     class Mine(keras.constraints.Constraint):
         def __call__(self, w):
+            fail()
+
+    return Mine
+
+
+def in_regularizer(keras):
+    class Mine(keras.regularizers.Regularizer):
+        def __call__(self, weights):
+            fail()
+
+    return Mine
+
+
+def in_gradient(keras):
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def same(x):
+        return tf.identity(x), lambda upstream: fail()
+
+    class Mine(keras.layers.Layer):
+        def call(self, x):
+            return same(x)
+
+    return Mine
+
+
+def in_metric(keras):
+    class Mine(keras.metrics.Mean):
+        def update_state(self, y_true, y_pred, sample_weight=None):
             fail()
 
     return Mine

@@ -41,7 +41,7 @@ def histories(folder: Path, guide: str) -> dict[str, dict[str, Any]]:
     for mode, workers in (("single", 1), ("sync", 2), ("async", 2)):
         run = folder / mode
         run.mkdir()
-        fields = {"job": script, "mode": mode, "workers": workers, "files_apart": True, **given}
+        fields = {"job": script, "mode": mode, "workers": workers, "files_apart": True, "launch_timeout": 400, **given}
         (trained,) = train(folder=run, **fields)
         leader = "chief:0" if mode == "async" else "worker:0"
         found[mode] = printed(trained.log[leader].decode().replace("\r", "\n"), "history")

@@ -42,8 +42,18 @@ REFUSED = {
     "keras.Sequential().build\nprint('no call of it')": "ended without calling fit",
     "model.fit(x, y, batches=3)": "got an unexpected keyword argument 'batches'",
 }
+OWN_CLUSTER = """
+import json, os
+os.environ.setdefault("TF_CONFIG", "{}")
+workers = len(json.loads(os.environ["TF_CONFIG"])["cluster"]["worker"])
+strategy = tf.distribute.MultiWorkerMirroredStrategy()
+assert (strategy.cluster_resolver.task_type, strategy.cluster_resolver.task_id) == ("worker", 0)
+with strategy.scope():
+    os.environ["TF_CONFIG"] = "theirs"
+model.fit(x, y, batch_size=16 * workers)
+"""
 CHILD = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 from jobs.describe import describe
 found = []
@@ -52,6 +62,10 @@ for number, tail in enumerate(json.loads(sys.argv[2])):
     Path(sys.argv[1], name).write_text(sys.argv[3] + tail)
     found.append(describe(f"{name}:__main__", sys.argv[1], {}))
 found.append(describe("both.py", sys.argv[1], {}))
+os.environ["TF_CONFIG"] = "ours"
+Path(sys.argv[1], "cluster.py").write_text(sys.argv[3] + sys.argv[4])
+found.append(describe("cluster.py", sys.argv[1], {}))
+assert os.environ["TF_CONFIG"] == "ours"
 print("found", json.dumps(found))
 """
 
@@ -59,18 +73,23 @@ print("found", json.dumps(found))
 def test_what_cannot_be_carried_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "both.py").write_text("from jobs.api import Job\nclass Mine(Job): ...\nif False:\n    model.fit(1)\n")
     ran = subprocess.run(
-        [sys.executable, "-P", "-c", CHILD, tmp_path, json.dumps(list(REFUSED)), HEAD],
+        [sys.executable, "-P", "-c", CHILD, tmp_path, json.dumps(list(REFUSED)), HEAD, OWN_CLUSTER],
         capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     (line,) = [line for line in ran.stdout.splitlines() if line.startswith("found ")]
-    *answers, both = json.loads(line.removeprefix("found "))
+    *answers, both, cluster = json.loads(line.removeprefix("found "))
     for words, answer in zip(REFUSED.values(), answers, strict=True):
         assert words in answer.get("message", ""), answer
         assert answer["error"] == ("user" if "unexpected" in words else "script")
     assert both["notes"] == [
         "both.py defines the job Mine and calls fit (both.py:4): the job is used. both.py:__main__ is the script"
     ]
+
+    assert cluster["defaults"] == {"global_batch_size": 16, "epochs": 1}
+    (named, left_out) = cluster["notes"]
+    assert named.startswith("it names TF_CONFIG, and is given one of a single worker")
+    assert left_out.startswith("its MultiWorkerMirroredStrategy is left out")
 
 
 def test_a_script_that_takes_long_is_reported_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from orchestrator.report import write_reports
 from orchestrator.results import Finding, Parts, Seconds, Stability
 from tests.integration import chromium_pipe
 from tests.integration.chromium_pipe import Chromium
-from tests.unit.stored_runs import store_run
+from tests.unit.stored_runs import store_comparison, store_run
 
 HOSTILE = "<img src=http://evil.example/x onerror='window.hacked=1'><a href=http://evil.example>x</a>"
 SECTIONS = (
@@ -154,6 +155,63 @@ def test_values_can_be_shown_on_a_logarithmic_axis(browser: Chromium, report: Pa
             assert browser.evaluate(pressed.format(chart)) == str(expected == "log").lower()
             browser.evaluate(log.format(chart) + ".click()")
     assert browser.complaints == []
+
+
+def test_lines_can_be_smoothed(browser: Chromium, report: Path) -> None:
+    browser.open(report, 1280)
+    button = "document.querySelector('.smooth button')"
+    losses = "document.getElementById('chart-training-loss').data.find(t => t.mode === 'lines' && !t.fill).y"
+    rough = browser.evaluate(losses)
+    browser.evaluate(f"{button}.click()")
+    browser.settle()
+    smooth = browser.evaluate(losses)
+    assert smooth[10] == pytest.approx(sum(rough[8:13]) / 5)
+    assert smooth[0] == pytest.approx(sum(rough[:3]) / 3)
+    browser.evaluate(f"{button}.click()")
+    browser.settle()
+    assert browser.evaluate(losses) == rough
+    assert browser.complaints == []
+
+
+def test_many_variants_can_be_told_apart_and_hidden(browser: Chromium, tmp_path: Path) -> None:
+    folder = store_comparison(tmp_path / "c", {f"variant-{i}": 4 + 0.7 * i for i in range(12)}, seeds=5)
+    write_reports(folder)
+    browser.open(folder / "report.html", 1280)
+    names = "[...document.querySelectorAll('#chart-training-loss .annotation-text')].map(e => e.textContent)"
+    assert len(set(browser.evaluate(names))) >= 10  # at the ends of lines, where there is room
+    press = "[...document.querySelectorAll('.filter button')].find(b => b.innerText === 'variant-3').click()"
+    traces = "[...new Set([...document.querySelectorAll('.chart')].flatMap(c => c.data || []).map(t => t.meta))]"
+    assert "variant-3" in browser.evaluate(traces)
+    browser.evaluate(press)
+    browser.settle()
+    assert "variant-3" not in browser.evaluate(traces)
+    assert "variant-4" in browser.evaluate(traces)
+    assert "variant-3" not in browser.evaluate(names)
+    browser.evaluate(press)
+    browser.settle()
+    assert "variant-3" in browser.evaluate(traces)
+    browser.open(folder / "report.html", 390)
+    assert browser.evaluate(names) == []  # no room for them beside the lines
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert browser.complaints == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser: Chromium, report: Path, theme: str) -> None:
+    """What keyboards and screen readers stumble over, by the rules of axe-core."""
+    found = importlib.util.find_spec("axe_core_python")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    axe = Path(found.submodule_search_locations[0], "axe.min.js").read_text()
+    for width in (1280, 390):
+        browser.open(report, width, theme=theme)
+        browser.evaluate("[...document.querySelectorAll('details')].forEach(d => { d.open = true })")
+        browser.evaluate(f"(() => {{ {axe}; return 1 }})()")
+        violations = browser.evaluate(
+            "axe.run().then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact))"
+            ".map(v => [v.id, v.nodes[0].html.slice(0, 200)]))"
+        )
+        assert violations == [], width
 
 
 def test_tables_sort_by_number(browser: Chromium, report: Path) -> None:

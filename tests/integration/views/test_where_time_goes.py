@@ -42,7 +42,7 @@ def test_a_run_that_waits_for_its_data(mode: str, tmp_path: Path) -> None:
 def test_a_worker_that_the_others_wait_for(mode: str, tmp_path: Path) -> None:
     workers, steps = 3, 150
     samples = steps * BATCH * workers
-    profile = "persistent:worker=2,factor=4,step=0.005"
+    profile = "persistent:worker=2,factor=4,step=0.02"
     with Launched(
         job="exact.py", mode=mode, workers=workers, batch_size=BATCH, samples=samples, straggler=profile
     ) as group:

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from orchestrator.cli.flags import _flagged, _spelled, parse_seeds, parse_settings, to_fields
+from orchestrator.cli.flags import _flagged, _spelled, to_fields
 from orchestrator.cli.grouped_help import _HEADINGS
 from orchestrator.cli.main import build
+from orchestrator.cli.values import parse_seeds, parse_settings
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.spec.run import RunSpec
 from workers.settings import Flag

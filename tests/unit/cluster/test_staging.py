@@ -59,7 +59,11 @@ def test_a_one_file_job_is_small(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*")) < 2 << 20
     assert not list((tmp_path / "out").rglob("__pycache__"))
     stage(tmp_path / "driver", "job.py", str(tmp_path / "only"), for_driver=True)
-    assert {path.name for path in (tmp_path / "driver").rglob("*.js")} == {"report.js", "plotly-basic.min.js"}
+    assert {path.name for path in (tmp_path / "driver").rglob("*.js")} == {
+        "report.js",
+        "live.js",
+        "plotly-basic.min.js",
+    }
 
 
 def test_too_much_code_is_refused(code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from orchestrator.control.coordinator import (
     WAIT_PER_TASK,
 )
 from orchestrator.control.deadlines import STOP_GRACE_SECONDS
+from orchestrator.control.hangs import HangLimits
 from orchestrator.control.signals import Preempted
 from orchestrator.control.states import CAUSE_GRACE_SECONDS, Completed, Idle, Launching
 from orchestrator.errors import ClusterError
@@ -330,6 +331,19 @@ def test_idle_tasks_that_are_not_ready_in_time_are_named_and_retried_with_new_po
     assert (cause.task, cause.kind) == (W1, FailureKind.LATE)
     assert "missing: worker:0 (starting), worker:1 (starting)" in cause.summary
     assert (other.task, other.kind) == (W0, FailureKind.LATE)
+
+
+def test_a_launch_goes_on_while_what_is_missing_computes_for_up_to_three_times_the_timeout(harness: Harness) -> None:
+    begin = harness.clock.now
+    harness.group.news = lambda: [
+        ReplicaStatus(W0, ReplicaState.READY),
+        ReplicaStatus(W1, ReplicaState.STARTING, vitals=Vitals("R", 0.5 * harness.clock.now)),
+    ]
+    harness.evaluator.news = lambda: all_in(ReplicaState.READY, EVALUATOR)
+    limit = HangLimits().first_call_seconds
+    with pytest.raises(ClusterError, match=r"missing: worker:1 \(starting\)\..*--launch-timeout"):
+        harness.coordinator.await_ready(begin + limit, harness.listen)
+    assert harness.clock.now - begin == pytest.approx(3 * limit, abs=10)
 
 
 def test_preemption_while_launching_ends_the_command(harness: Harness) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.loading import JobNotFound, ParamsError
 from tests.made import assignment
-from workers.errors import DataError, NoLossError, NotCompiledError, UnknownMetricError
+from workers.errors import BROKEN_OFF, DataError, NoLossError, NotCompiledError, UnknownMetricError
 from workers.failures import classify, describe, user_traceback
 from workers.messages import FailureKind, Task
 
@@ -21,6 +21,9 @@ ASSIGNMENT = assignment(Task("worker", 1))
 
 class UnavailableError(Exception):
     """Named as TensorFlow's; classified by name, because importing that would import TensorFlow."""
+
+    def __init_subclass__(cls) -> None:
+        cls.__module__ = "tensorflow.python.framework.errors_impl"
 
 
 class AbortedError(UnavailableError):
@@ -39,7 +42,7 @@ class ResourceExhaustedError(Exception):
     pass
 
 
-class InternalError(Exception):
+class InternalError(UnavailableError):
     pass
 
 
@@ -78,6 +81,57 @@ def test_whose_fault_it_is(error: BaseException, kind: FailureKind) -> None:
     assert failure.task == ASSIGNMENT.task
     assert failure.summary.strip()
     assert pickle.loads(pickle.dumps(failure)) == failure
+
+
+def raised_in(path: Path, lines: str, **given: object) -> BaseException:
+    """What code in the file `path`, as a job's, raises."""
+    code = compile(lines, str(path), "exec")
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - of any kind
+        exec(code, given)
+    return caught.value
+
+
+class CancelledFuture(Exception):  # noqa: N818 - named as concurrent.futures' is
+    pass
+
+
+CancelledFuture.__name__ = "CancelledError"
+OPERATION = "{{function_node x}} Connection reset by peer [Op:CollectiveBcastRecvV2] name: "
+
+
+UnavailableError.__module__ = "tensorflow.python.framework.errors_impl"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (UnavailableError("the bucket does not answer"), FailureKind.USER),
+        (AbortedError("the transaction failed"), FailureKind.USER),
+        (CancelledFuture("the upload was cancelled"), FailureKind.USER),
+        (ConnectionResetError("Connection reset by peer"), FailureKind.USER),
+        (UnavailableError(OPERATION), FailureKind.PEER),
+        (InternalError(OPERATION), FailureKind.PEER),
+        (RuntimeError(f"{BROKEN_OFF}: worker:1 has ended"), FailureKind.PEER),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_the_users_own_code_raises_is_theirs_and_what_an_operation_raises_there_is_not(
+    error: BaseException, kind: FailureKind, tmp_path: Path
+) -> None:
+    assert classify(raised_in(tmp_path / "mine.py", "raise error", error=error)) is kind
+
+
+@pytest.mark.parametrize(
+    ("task", "cluster", "kind"),
+    [
+        (Task("worker", 0), {"worker": ["a:1", "b:1"]}, FailureKind.PEER),
+        (Task("worker", 0), {"worker": ["a:1"]}, FailureKind.USER),
+        (Task("evaluator", 0), {"worker": ["a:1", "b:1"]}, FailureKind.USER),
+    ],
+)
+def test_a_task_that_talks_to_no_other_loses_none(task: Task, cluster: dict[str, list[str]], kind: FailureKind) -> None:
+    made = assignment(task, {"cluster": cluster, "task": {"type": task.type, "index": task.index}})
+    assert describe(UnavailableError("the storage of the data does not answer"), made).kind is kind
 
 
 def test_a_users_error_is_one_line_and_their_traceback(tmp_path: Path) -> None:

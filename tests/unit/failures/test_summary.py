@@ -66,6 +66,11 @@ Additional GRPC error information from remote target /job:worker/replica:0/task:
         (PY_FUNCTION, "OSError: the disk with the data went away"),
         (REMOTE, "Received a label value of 12"),
         ("{{function_node f}} /data/a.csv; No such file [Op:IteratorGetNext] name: ", "/data/a.csv; No such file"),
+        (
+            "{{function_node f}} Error in user-defined function passed to MapDataset:30 transformation with iterator: "
+            "Iterator::Root::Prefetch::Shard::ForeverRepeat[0]::Map: /proc; Is a directory [Op:IteratorGetNext] name: ",
+            "/proc; Is a directory",
+        ),
         ("in user code:", "in user code:"),
         ("Exception encountered when calling X.call().", "Exception encountered when calling X.call()."),
     ],

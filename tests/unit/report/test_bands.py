@@ -7,7 +7,7 @@ import pytest
 import scipy
 
 from orchestrator.report.bands import band, interpolate, thinned
-from orchestrator.report.curves import complete, middle
+from orchestrator.report.lines import complete, middle
 from orchestrator.report.series import NO_CURVE, Curve
 from orchestrator.report.stored import StoredRun
 from tests.unit.simulated_runs import a_run

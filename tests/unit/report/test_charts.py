@@ -13,7 +13,8 @@ import pytest
 from orchestrator.report import html, png
 from orchestrator.report.bars import staleness_chart, time_chart
 from orchestrator.report.curves import loss_chart, metric_chart, resolution
-from orchestrator.report.figures import Chart, log_ticks, short
+from orchestrator.report.figures import Chart, end_labels, log_ticks, short
+from orchestrator.report.pace import pace_chart
 from orchestrator.report.palette import colours
 from orchestrator.report.series import loss_curve, staleness_shares, usage
 from orchestrator.report.spending import spending, spending_chart, spending_table
@@ -24,7 +25,7 @@ from orchestrator.results import Parts, RunResult, Seconds
 from orchestrator.store.metrics import MetricsWriter
 from tests.unit.report.test_html import visible
 from tests.unit.simulated_runs import a_run, some_runs
-from tests.unit.stored_runs import store_run
+from tests.unit.stored_runs import STEPS, store_comparison, store_run
 
 PARTS_OR_TASKS = ("Timelines", "Where the time went")
 """Charts whose colours are not those of variants."""
@@ -114,6 +115,27 @@ def test_parts_stand_side_by_side_and_launch_apart(made: Study) -> None:
     assert rows[0] == ["sync", "13.0 s", "10.0 s", "2.00 s", "1.00 s", "3.00 s"]
     bars = spending_chart(made).figures[""]["data"]
     assert [bar["name"] for bar in bars] == ["compute", "callbacks", "other"], "no bar is a launch's"
+
+
+def test_staleness_over_time_where_it_was_measured(made: Study) -> None:
+    figures = pace_chart(made).figures
+    assert {trace["meta"] for trace in figures["staleness"]["data"]} == {"async"}
+
+
+def test_epochs_are_an_axis_if_every_run_counted_them(tmp_path: Path) -> None:
+    for epoch, against in ((None, False), (500, True)):
+        study = load_study(store_comparison(tmp_path / str(epoch), seeds=1, samples_per_epoch=epoch))
+        assert ("epochs" in loss_chart(study).figures) is against
+    figure = loss_chart(study).figures["epochs"]
+    last = max(x for trace in figure["data"] for x in trace["x"] if x is not None)
+    assert last == pytest.approx(STEPS * 50 / 500, rel=0.02)
+
+
+def test_names_at_the_ends_of_lines_do_not_overlap() -> None:
+    lines = [{"x": [0, 10], "y": [0, 1.0], "meta": f"v{i}", "line": {"color": "#000"}} for i in range(7)]
+    notes = end_labels(lines, (0.0, 2.0), log=False)
+    assert [note["text"] for note in notes] == ["v0", "v1", "v2", "v3", "v4"]  # no room for two more
+    assert sorted(note["yshift"] for note in notes) == [-26, -13, 0, 13, 26]
 
 
 def test_charts_without_measurements_are_empty() -> None:

@@ -10,6 +10,8 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from orchestrator.report import html
 from orchestrator.report.markup import data_block, el
 from orchestrator.report.study import load_study
@@ -64,3 +66,17 @@ def test_a_run_without_metrics_db_is_still_reported(tmp_path: Path) -> None:
     page = html.page(load_study(folder))
     assert "Training loss: not available." in page
     assert "Use async" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "Reached val_accuracy &gt;= 0.95 after 10.0 s"),
+        ({"to_target": None}, "Did not reach val_accuracy &gt;= 0.95"),
+        ({"to_target": None, "status": "failed", "stop_reason": "nan"}, "Failed: a loss or weight is not finite (nan)"),
+        ({"to_target": None, "status": "stopped", "stop_reason": "interrupted"}, "Stopped: interrupted"),
+    ],
+)
+def test_the_page_of_a_run_begins_with_how_it_ended(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    store_run(tmp_path, "sync", 0, **changes)
+    assert words in html.page(load_study(tmp_path / "runs" / "sync-s0"))

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.report import show
+from orchestrator.report.facts import run_facts
 from orchestrator.report.terminal import print_comparison, print_run
 from orchestrator.results import RunResult
 from tests.unit.simulated_runs import a_comparison, a_comparison_named, a_run, some_runs
@@ -80,3 +81,15 @@ def test_show_returns_the_document_and_prints_it(tmp_path: Path) -> None:
     document, show_it = show(folder / "runs" / "sync-s0")
     assert document["mode"] == "sync"
     assert "seed 0" in printed(show_it, 100)
+
+
+def test_epochs_stand_beside_samples_where_they_were_counted() -> None:
+    trained = dict(run_facts(a_run("sync", 0, 10.0, samples=40_000, samples_per_epoch=4_000)))["trained"]
+    assert "40,000 samples (10 epochs)" in trained
+    assert "epochs" not in dict(run_facts(a_run("sync", 0, 10.0)))["trained"]
+
+
+def test_what_was_computed_for_nothing_is_told() -> None:
+    wasteful = a_run("backup:1", 0, 10.0, steps=200, dropped_gradients=50)
+    assert ("dropped", "50 gradients in no update: 25.0 % of the samples") in run_facts(wasteful)
+    assert "dropped" not in dict(run_facts(a_run("sync", 0, 10.0, steps=200, dropped_gradients=0)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import JobError, SpecError, UsageError
 from orchestrator.spec import resolve as module
+from orchestrator.spec.job_description import shows_output
 from orchestrator.spec.resolve import JobDescription, describe_job, resolve_comparison, resolve_run
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.yaml import MAX_SPEC_BYTES, read_mapping
@@ -53,6 +55,31 @@ def test_flags_win_over_yaml_and_yaml_over_the_jobs_defaults(write: Write, asked
     assert (spec.workers, spec.batch_size, spec.samples, spec.target) == (5, 64, 500, "val_accuracy>=0.9")
     assert dict(spec.params) == {"hidden": "9", "rate": 1}
     assert asked == [("digits", str(path.parent), {"hidden": "9", "rate": 1})]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"mode": "async"}, ["in async, fit's batch size of 32 is that of each worker's update"]),
+        ({"mode": "async", "workers": 1}, []),
+        ({"mode": "async", "batch_size": 8}, []),
+        ({"mode": "sync"}, []),
+    ],
+)
+def test_whose_batch_size_a_scripts_is_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, flags: dict[str, Any], said: list[str]
+) -> None:
+    found = JobDescription("train.py", "", {"global_batch_size": 32, "epochs": 2}, {}, {})
+    monkeypatch.setattr(module, "describe_job", lambda *_, **__: found)
+    lines: list[str] = []
+    monkeypatch.setattr(module, "tell", ContextVar("tell", default=lines.append))
+    resolve_run("train.py", flags)
+    assert [line.partition(", not of all")[0] for line in lines] == said
+    lines.clear()
+    resolve_comparison(
+        "train.py", {**flags, "mode": None, "modes": list(dict.fromkeys(["single", "sync", flags["mode"]]))}
+    )
+    assert len(lines) == len(said)
 
 
 def test_none_switches_the_jobs_target_off(asked: list[Any]) -> None:
@@ -308,3 +335,16 @@ def test_invalid_defaults_of_a_job_are_refused(tmp_path: Path, default: str, mon
     assert resolve_run("mine.py", {"samples": 5}) == RunSpec(
         job="mine.py", directory=str(tmp_path), params={"hidden": 3, "text": ""}, samples=5
     )
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_a_job_prints_while_it_is_loaded_is_shown_if_it_is_asked_for(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], asked: bool
+) -> None:
+    (tmp_path / "mine.py").write_text("from jobs.api import Job\nprint('reading rows')\nclass Mine(Job): ...\n")
+    token = shows_output.set(asked)
+    try:
+        assert describe_job("mine.py", str(tmp_path), {}).name == "Mine"
+    finally:
+        shows_output.reset(token)
+    assert capfd.readouterr() == ("", "reading rows\n" if asked else "")

@@ -17,6 +17,7 @@ from orchestrator.errors import SpecError
 from orchestrator.metric_target import MetricTarget
 from orchestrator.spec.comparison import MAX_SEEDS, CompareSpec, spec_schema
 from orchestrator.spec.run import RunSpec
+from workers.modes.registry import examples
 
 pytestmark = pytest.mark.unit
 
@@ -325,3 +326,31 @@ def test_a_global_batch_is_shared_by_the_replicas_of_each_variant() -> None:
     assert (again.batch_size, again.global_batch_size) == (16, 64)
     with pytest.raises(SpecError, match="64 cannot be shared equally by 3 replicas"):
         RunSpec.make({"job": "digits", "global_batch_size": 64, "workers": 3})
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"workers": 2, "mode": "backup:2"}, "workers: 2 is too few for mode backup:2, which does without 2"),
+        ({"workers": 3, "min_workers": 1, "mode": "backup:1"}, "min_workers: 1 is too few for mode backup:1"),
+        (
+            {"workers": 2, "gpus_per_worker": 2, "mode": "kasync:2"},
+            "does not work with mode kasync:2",
+        ),
+    ],
+)
+def test_what_modes_with_numbers_need(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(said)):
+        RunSpec.make({"job": "digits", **fields})
+
+
+def test_without_backup_workers_it_is_laid_out_as_sync() -> None:
+    none, sync = (RunSpec.make({"job": "digits", "mode": mode, "workers": 3}) for mode in ("backup:0", "sync"))
+    assert none.traits is sync.traits
+    assert RunSpec.make({"job": "digits", "mode": "backup:2", "workers": 3}).traits.chief
+
+
+@pytest.mark.parametrize(("fields", "left_out"), [({"workers": 3}, set()), ({"workers": 1}, {"backup:1"})])
+def test_all_modes_are_those_that_fit(fields: dict[str, Any], left_out: set[str]) -> None:
+    spec = CompareSpec.make({"job": "digits", "modes": ("all",), **fields})
+    assert set(examples()) - set(spec.variants) == left_out

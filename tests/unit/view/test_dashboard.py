@@ -13,6 +13,7 @@ from rich.console import Console
 
 from orchestrator.view.board import CURVE_POINTS, Board, Curve, FindingLine, Rate
 from orchestrator.view.dashboard import NARROW, WIDE, draw, duration, size, sparkline
+from orchestrator.view.plots import plot
 
 pytestmark = pytest.mark.unit
 
@@ -47,7 +48,7 @@ def training(workers: int = 2) -> Board:
 
 def test_everything_at_80_by_24() -> None:
     shown = lines(training())
-    assert len(shown) <= 23
+    assert len(shown) <= 24
     text = "\n".join(shown)
     assert shown[0].startswith("digits  async, seed 3")
     assert shown[0].rstrip().endswith("training  0:12")
@@ -62,6 +63,43 @@ def test_everything_at_80_by_24() -> None:
     assert "3 earlier findings" in text
     assert "! spike: the loss jumped to 4 (warned)" in text
     assert "NVML library not found" in text
+
+
+def test_tall_has_curves_remedies_and_events() -> None:
+    board = training()
+    board.metric = "val_accuracy"
+    for i in range(12):
+        board.scores.add(i / 2, 0.98 - 0.5 * 0.7**i)
+    board.findings[-1].remedy = "lower the learning rate"
+    board.events.append("01:02:03 back to step 200")
+    shown = lines(board, width=160, height=48)
+    assert 30 < len(shown) <= 48
+    text = "\n".join(shown)
+    assert "training loss" in text
+    assert "val_accuracy   " in text
+    assert "  try: lower the learning rate" in text
+    assert "01:02:03 back to step 200" in text
+    first, last = (next(i for i, line in enumerate(shown) if number in line) for number in ("1.95 ", "0.0995 "))
+    assert shown[first].count("█") < shown[last].count("█") == max(line.count("█") for line in shown)
+
+
+@given(st.lists(st.floats(), max_size=40), st.integers(12, 90), st.integers(1, 20), st.booleans())
+def test_any_curve_fits_its_plot(values: list[float], width: int, height: int, plain: bool) -> None:
+    curve = Curve()
+    for clock, value in enumerate(values):
+        curve.add(float(clock), value)
+    drawn = plot(curve, width, height, plain=plain)
+    assert len(drawn) == height
+    assert max(map(cell_len, drawn)) <= max(width, 11)
+
+
+def test_tasks_can_be_scrolled() -> None:
+    console = Console(file=io.StringIO(), width=80, height=24, color_system=None, legacy_windows=False)
+    console.print(draw(training(workers=64), 80, 24, first=10))
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "worker:9 " in text
+    assert "worker:0 " not in text
+    assert "10 of them above" in text
 
 
 def test_wide_has_room_for_more() -> None:
