@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.flags import parse_settings
 from orchestrator.cli.grouped_help import GroupedCommand
+from orchestrator.cli.values import parse_settings
 from orchestrator.errors import UsageError
 from orchestrator.spec.run import RunSpec
 

@@ -22,6 +22,8 @@ import psutil
 import pytest
 import requests
 
+pytest.importorskip("httptools", reason="regatta[serve] is not installed")
+
 HERE = Path(__file__).parent
 PATIENCE = 540.0
 """Seconds: a machine may be busy."""
