@@ -62,15 +62,13 @@ class Callbacks:
         self._sums: dict[str, float] = {}
         self._logs: dict[str, float] = {}
         self._epoch = self._call = 0
-        self._begun = False
-        """The batch hooks of the next call have begun."""
+        self._begun = False  # the batch hooks of the next call
         self._steps_per_epoch = 1
         self._memory: CallbackMemory | None = None
         self._resumed = False
         self.state: Snapshot | None = None
         """The model's state after the latest hooks, if they changed more than its learning rate; else None."""
-        self.validation_seconds = 0.0
-        """Seconds of the hooks so far that the evaluations at the ends of epochs took."""
+        self.validation_seconds = 0.0  # of the hooks so far, for the evaluations at the ends of epochs
 
     def start_at(
         self, epoch: int, steps_per_epoch: int, memory: CallbackMemory | None = None, *, resumed: bool = False
@@ -217,7 +215,9 @@ class Callbacks:
                 self._sums[name] = self._sums.get(name, 0.0) + value
 
     def _means(self) -> dict[str, float]:
-        """Means of what the epoch's steps have logged."""
+        """Means of what the epoch's steps have logged; those of the epoch before if both end within a round of `local`."""
+        if not self._steps:
+            return {name: value for name, value in self._logs.items() if not name.startswith("val_")}
         return {name: total / len(self._steps) for name, total in self._sums.items()}
 
     def _validate(self) -> dict[str, float]:
