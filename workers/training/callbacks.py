@@ -215,7 +215,7 @@ class Callbacks:
                 self._sums[name] = self._sums.get(name, 0.0) + value
 
     def _means(self) -> dict[str, float]:
-        """Means of what the epoch's steps have logged; without steps (two end in one round of `local`), the last ones."""
+        """Means of what the epoch's steps have logged; if it has none (in a round of `local`), the last ones."""
         if not self._steps:
             return {name: value for name, value in self._logs.items() if not name.startswith("val_")}
         return {name: total / len(self._steps) for name, total in self._sums.items()}
