@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import regatta
-from tests.integration.scripts.test_unchanged_scripts import SCRIPTS
 
 pytestmark = pytest.mark.slow
 
@@ -45,16 +43,3 @@ def test_a_job_is_measured_once_and_predicted(tmp_path: Path) -> None:
     simulated = regatta("simulate", "--from", runs[-1], "--workers", "2,4", "--json", cwd=tmp_path)
     assert simulated.returncode == 0, simulated.stderr
     assert json.loads(simulated.stdout)["exchange_ms"] > 0
-
-
-def test_a_script_is_measured_and_its_files_and_prints_are_no_ones_else(tmp_path: Path) -> None:
-    for name in ("images.py", "images_model.py"):
-        shutil.copy(SCRIPTS / name, tmp_path)
-    asked = ("advise", "images.py", "--minutes", "0.2", "--workers-up-to", "2", "--launch-timeout", "500", "--json")
-    measured = regatta(*asked, "--", "--epochs", "2", cwd=tmp_path, timeout=900)
-    assert measured.returncode == 0, measured.stderr
-    rows = {(row["mode"], row["workers"]): row for row in json.loads(measured.stdout)["predictions"]}
-    for kind in (("single", 1), ("sync", 2), ("async", 2)):
-        assert rows[kind]["update_seconds"]["value"] > 0, kind
-    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"images.py", "images_model.py", "runs"}
-    assert "history {" not in measured.stderr
