@@ -45,22 +45,20 @@ def verdict(study: Study) -> Html | None:
     )
 
 
-def outcome(result: RunResult) -> str:
+def headline(result: RunResult) -> str:
     """How a run ended, in a dozen words."""
     target = result.target
     goal = f"{target.metric} {target.op} {target.value:g}" if target is not None else ""
     if result.stop_reason == UNDER_WAY:
         return f"Training: {result.steps or 0:,} steps so far"
-    if target is not None and target.reached:
+    if target is not None and target.reached and result.status != "failed":
         return f"Reached {goal} after {text.seconds(target.seconds)}"
     if result.status != "succeeded":
         reason = "a loss or weight is not finite (nan)" if result.stop_reason == NOT_FINITE else result.stop_reason
         return text.plain(f"{result.status.capitalize()}{': ' if reason else ''}{reason or ''}", 90)
-    return (
-        f"Did not reach {goal}"
-        if goal
-        else f"Trained {result.steps or 0:,} steps in {text.seconds(result.seconds.spent)}"
-    )
+    if goal:
+        return f"Did not reach {goal}"
+    return f"Trained {result.steps or 0:,} steps in {text.seconds(result.seconds.spent)}"
 
 
 def _numbers(sentence: str) -> list[Html]:

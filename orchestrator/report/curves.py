@@ -14,7 +14,7 @@ from orchestrator.report.study import Study
 from orchestrator.results import TargetResult
 from orchestrator.verdict.evidence import plan_quality
 
-BINS = 120
+BINS = 100
 _MOST_NUMBERS = 50_000
 """Most numbers in all figures of a chart: about 0.4 MB."""
 _MOST_METRICS = 5

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from orchestrator import text
 from orchestrator.report.bars import staleness_chart, time_chart
-from orchestrator.report.conclusions import outcome
+from orchestrator.report.conclusions import headline
 from orchestrator.report.curves import loss_chart, metric_chart
 from orchestrator.report.drawing import chip, drawn, section, variant_filter
 from orchestrator.report.facts import run_facts
@@ -137,7 +137,7 @@ def run(study: Study) -> Html | None:
         return None
     result = study.runs[0][1].result
     facts = el("dl", ([el("dt", name), el("dd", value)] for name, value in run_facts(result)))
-    head = el("p", "The run", class_="kicker"), el("h2", outcome(result), class_="headline")
+    head = el("p", "The run", class_="kicker"), el("h2", headline(result), class_="headline")
     return el("section", *head, facts, id="run")
 
 

@@ -29,8 +29,7 @@ def after_comparison(comparison: Comparison, folder: Path) -> list[str]:
         return []
     runs = [folder / "runs" / result.run_id for result in comparison.modes[winner].runs if result.status == "succeeded"]
     model = next((run for run in runs if (run / FINAL_MODEL).is_file()), None)
-    return (
-        []
-        if model is None
-        else [f"Serve the winner ({winner}): regatta serve {shlex.quote(str(model))} --name my_model"]
-    )
+    if model is None:
+        return []
+    command = f"regatta serve {shlex.quote(str(model))} --name my_model"
+    return [f"Serve the winner ({winner}; experimental, needs regatta[serve]): {command}"]

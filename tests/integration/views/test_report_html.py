@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from orchestrator.report import write_reports
 from orchestrator.results import Finding, Parts, Seconds, Stability
-from tests.integration import chromium_pipe
 from tests.integration.chromium_pipe import Chromium
 from tests.unit.stored_runs import store_comparison, store_run
 
@@ -27,16 +25,6 @@ SECTIONS = (
     "runs",
     "repeat",
 )
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    program = chromium_pipe.find()
-    if program is None:
-        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
-    started = Chromium(program, tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
 
 
 @pytest.fixture(scope="module")

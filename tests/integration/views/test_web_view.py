@@ -8,24 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.integration import chromium_pipe
 from tests.integration.chromium_pipe import Chromium
 from tests.unit.stored_runs import store_run
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    program = chromium_pipe.find()
-    if program is None:
-        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
-    started = Chromium(program, tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
 
 
 def test_the_page_follows_a_comparison(browser: Chromium, tmp_path: Path) -> None:

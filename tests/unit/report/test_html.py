@@ -73,6 +73,7 @@ def test_a_run_without_metrics_db_is_still_reported(tmp_path: Path) -> None:
     [
         ({}, "Reached val_accuracy &gt;= 0.95 after 10.0 s"),
         ({"to_target": None}, "Did not reach val_accuracy &gt;= 0.95"),
+        ({"status": "failed", "stop_reason": "nan"}, "Failed: a loss or weight is not finite (nan)"),
         ({"to_target": None, "status": "failed", "stop_reason": "nan"}, "Failed: a loss or weight is not finite (nan)"),
         ({"to_target": None, "status": "stopped", "stop_reason": "interrupted"}, "Stopped: interrupted"),
     ],
