@@ -229,7 +229,8 @@ class HangWatch:
         if len(readings) < 2 or readings[-1][0] - readings[0][0] < self._hang_seconds / 2:
             return None
         share = (readings[-1][1] - readings[0][1]) / (readings[-1][0] - readings[0][0])
-        return _Sign.IDLE if share < _IDLE_SHARE else None
+        # One that could run and gets no core (a busy host, niced workers of a cluster) is slow, not idle.
+        return _Sign.IDLE if share < _IDLE_SHARE and seen.process_state != "R" else None
 
 
 def _failure(task: Task, sign: _Sign, silent: float | None = None) -> TaskFailure:

@@ -186,6 +186,21 @@ def test_when_a_target_is_met(text: str, below: bool, at: bool, above: bool) -> 
     assert not target.met_by(math.nan)
 
 
+@pytest.mark.parametrize(
+    ("text", "value", "met"),
+    [
+        ("accuracy>=0.95", 0.949999988079071, True),  # 342 of 360 in single precision
+        ("accuracy>0.95", 0.949999988079071, False),
+        ("accuracy>=0.95", 0.9499999, False),
+        ("loss<=0.1", 0.10000000149011612, True),
+        ("loss<0.1", 0.10000000149011612, False),
+        ("loss<=1e300", 1e299, True),
+    ],
+)
+def test_a_target_is_compared_in_the_precision_of_metrics(text: str, value: float, met: bool) -> None:
+    assert MetricTarget.parse(text).met_by(value) is met
+
+
 @given(run_fields(mode="sync"), st.integers(1, 50))
 @settings(deadline=None)
 def test_runs_of_a_comparison_differ_in_mode_and_seed_only(fields: dict[str, Any], count: int) -> None:
