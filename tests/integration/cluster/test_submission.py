@@ -261,7 +261,7 @@ def test_who_may_not(cluster: Cluster) -> None:
         assert (refused.returncode, "Traceback" in refused.stderr) == (code, False), refused.stderr
 
 
-def _reads(process: subprocess.Popen[str], words: str, seconds: float = 90) -> bool:
+def _reads(process: subprocess.Popen[str], words: str, seconds: float = 240) -> bool:
     """Whether a line with `words` arrives in time."""
     assert process.stdout is not None
     deadline = time.monotonic() + seconds
