@@ -15,6 +15,7 @@ from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.plan.cost import cost
 from orchestrator.plan.topology import all_plans, count_by_type
 from orchestrator.results import FailureRecord, Finding, RunResult, Seconds, Stability, Status, Utilization
+from orchestrator.runs.away import Away
 from orchestrator.runs.findings import Findings
 from orchestrator.runs.outcome import counts, final, not_finite, target_result, throughput
 from orchestrator.sinks.fanout import Sink, Sinks
@@ -29,7 +30,6 @@ from workers.news import (
     LegFinished,
     LegStarted,
     News,
-    ReplicaState,
     ReplicaStatus,
     StepBatch,
 )
@@ -61,11 +61,11 @@ class Recorder:
         self._failures = summaries.failures(store.path) if attempt > 1 else []
         self._findings = Findings()
         self._checkpoint: str | None = None
-        self._away: dict[Task, bool] = {}
-        """Tasks that were replaced and have not worked since; True once they are ready."""
+        self._away = Away()
         self._sinks = Sinks(sinks, store)
         self._rollbacks = 0
         self._fewest: int | None = None
+        self._leader = spec.stages[0].traits.leader
         self._spent: Spent = time_parts.spent(store.path) if attempt > 1 else {}
 
     def launch_begins(self) -> None:
@@ -84,7 +84,7 @@ class Recorder:
             self.failed(attempt, tick.replaced)
             for failure in tick.replaced:
                 self._store.event(attempt, "replace", failure.task, failure=failure.kind)
-                self._away[failure.task] = False
+                self._away.replaced(failure.task)
         for status in tick.statuses:
             self._status(attempt, status)
 
@@ -101,6 +101,12 @@ class Recorder:
         """`attempt` has another number of workers than the one before."""
         self._fewest = min(workers, self._fewest or workers)
         self._store.event(attempt, "resized", workers=workers)
+
+    def switched(self, attempt: int, ended: LegFinished, mode: str, stage: int) -> None:
+        """The run continues in `mode`, its `stage`, after a leg that has `ended`."""
+        at = {"step": ended.steps, "clock": ended.seconds}
+        self._store.event(attempt, "switched", None, **at, to=mode, stage=stage, of=self._spec.mode)
+        self._store.commit()
 
     def continues(self, attempt: int, leg: Leg) -> None:
         """A new attempt trains `leg`.
@@ -123,10 +129,8 @@ class Recorder:
     def failed(self, attempt: int, failures: Sequence[TaskFailure]) -> None:
         for failure in failures:
             log = str(self._store.log_path(failure.task).relative_to(self._store.path))
-            record = FailureRecord(
-                task=str(failure.task), kind=failure.kind, attempt=attempt, summary=failure.summary, log=log
-            )
-            self._failures.append(record)
+            about = {"task": str(failure.task), "kind": failure.kind, "summary": failure.summary}
+            self._failures.append(FailureRecord(**about, attempt=attempt, log=log))
             self._store.event(attempt, "failure", failure.task, failure=failure.kind, summary=failure.summary)
 
     def add_finding(self, finding: Finding) -> None:
@@ -142,12 +146,13 @@ class Recorder:
         finished = ended.finished if ended else None
         if finished is not None and reason == NOT_FINITE:
             summary = not_finite(finished, self._checkpoint)
-            self.failed(self._attempts, [TaskFailure(self._spec.traits.leader, FailureKind.USER, summary)])
+            self.failed(self._attempts, [TaskFailure(self._leader, FailureKind.USER, summary)])
         self._store.event(self._attempts, status, reason=reason)
         self._store.commit()
         plans, mode = all_plans(self._spec), self._spec.traits
         # Figures over a part of the steps would be wrong, and look like any others.
         stored = self._store.path if self._store.metrics_complete else None
+        timed = stored if len(self._spec.stages) == 1 else None  # calls of two modes have no common shares
         elapsed = finished.seconds if finished else None
         apart = self._spent.get(CALLBACKS, 0.0) + self._spent.get(VALIDATION, 0.0)
         training = None if elapsed is None else elapsed - apart
@@ -183,7 +188,7 @@ class Recorder:
             ),
             staleness=summaries.staleness(stored) if stored else None,
             utilization=summaries.utilization(stored) if stored else Utilization(),
-            timing=summaries.timing(stored, mode, training) if stored else None,
+            timing=summaries.timing(timed, mode, training) if timed else None,
             cost=cost(self._spec.price, plans, elapsed),
             attempts=self._attempts,
             failures=tuple(self._failures),
@@ -197,8 +202,7 @@ class Recorder:
         self._sinks.close(result)
 
     def _status(self, attempt: int, status: ReplicaStatus) -> None:
-        if status.task in self._away and status.state is ReplicaState.READY:
-            self._away[status.task] = True
+        self._away.observe(status)
         status = self._own(status)
         self._store.add(attempt, status, self._rollbacks)
         self._sinks.observe(status)
@@ -217,6 +221,7 @@ class Recorder:
             case StepBatch():
                 self._trained(attempt, news)
             case LegStarted():
+                self._leader = task
                 kept = ("total_steps", "global_batch", "learning_rate", "samples_per_epoch")
                 plan = {name: getattr(news, name) for name in kept}
                 self._store.event(attempt, "leg_started", task, mode=self._spec.mode, **plan)
@@ -234,8 +239,7 @@ class Recorder:
 
     def _trained(self, attempt: int, batch: StepBatch) -> None:
         worker = Task("worker", batch.worker)
-        if self._away.get(worker) and len(batch.steps):
-            del self._away[worker]
+        if len(batch.steps) and self._away.is_back(worker):
             self._store.event(attempt, "rejoined", worker, step=int(batch.steps[0]))
         if self._first_step is None and self._command_started is not None:
             # Time of the report, without the steps after the first in the same report.

@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.runs.checkpoints import Resumed, checkpointing
 from orchestrator.runs.execution import Planned
-from orchestrator.runs.mode_changes import modes_so_far, told
+from orchestrator.runs.mode_changes import modes_so_far, stage_at, told
 from orchestrator.spec import trust
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RESULT, SPEC
@@ -81,12 +81,13 @@ def find_start(spec: RunSpec, run_id: str, path: Path) -> tuple[Resumed, str]:
         raise UsageError(f"checkpoints: those of the run cannot be read: {error}") from None
     if found.checkpoint is None and found.passed_over:
         raise UsageError(none_usable(found.passed_over, store.url) + other_version(path))
-    start = "from the beginning: no checkpoint was written yet"
+    stage, start = 0, "from the beginning: no checkpoint was written yet"
     if found.checkpoint is not None:
         manifest = found.checkpoint.manifest
         start = f"from step {manifest.step:,} ({store.url}/{found.checkpoint.name})"
-        start = " ".join(filter(None, [start, told(found.checkpoint, spec.mode)]))
-    return replace(last, attempt=attempt + 1), ". ".join([*found.passed_over, start])
+        stage = stage_at(path, spec.mode, manifest.step)
+        start = " ".join(filter(None, [start, told(found.checkpoint, spec.mode, stage)]))
+    return replace(last, attempt=attempt + 1, stage=stage), ". ".join([*found.passed_over, start])
 
 
 def _last_attempt(path: Path) -> Resumed:
