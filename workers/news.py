@@ -40,6 +40,13 @@ class LegStarted:
     clock: float = 0.0  # of the run, when the state was loaded, seconds
     learning_rate: float | None = None  # at which the leg begins
     samples_per_epoch: int | None = None  # if they were counted: for a budget in epochs, or for callbacks
+    mode: str = ""  # in which it trains
+    steps_before: int = 0  # of the run, and their samples: steps of another mode or group had more or fewer
+    samples_before: int = 0
+
+    def samples(self, step: int) -> int:
+        """Samples trained on after `step` updates, since the run began."""
+        return self.samples_before + (step - self.steps_before) * self.global_batch
 
 
 @dataclass(frozen=True)

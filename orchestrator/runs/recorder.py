@@ -34,6 +34,9 @@ from workers.news import (
     StepBatch,
 )
 
+_KEPT = ("total_steps", "global_batch", "learning_rate", "samples_per_epoch", "steps_before", "samples_before")
+"""What is stored of a leg's plan."""
+
 
 class Recorder:
     """Records one run."""
@@ -74,7 +77,7 @@ class Recorder:
 
     def launch_ended(self, attempt: int) -> None:
         if self._launch_begun is not None:
-            self._launch_seconds = time.monotonic() - self._launch_begun
+            self._launch_seconds, self._launch_begun = time.monotonic() - self._launch_begun, None
         self._store.event(attempt, "ready")
 
     def tick(self, attempt: int, tick: Tick) -> None:
@@ -104,8 +107,8 @@ class Recorder:
 
     def switched(self, attempt: int, ended: LegFinished, mode: str, stage: int) -> None:
         """The run continues in `mode`, its `stage`, after a leg that has `ended`."""
-        at = {"step": ended.steps, "clock": ended.seconds}
-        self._store.event(attempt, "switched", None, **at, to=mode, stage=stage, of=self._spec.mode)
+        after, own = {"step": ended.steps, "clock": ended.seconds}, self._spec.mode
+        self._store.event(attempt, "switched", None, **after, to=mode, stage=stage, of=own)
         self._store.commit()
 
     def continues(self, attempt: int, leg: Leg) -> None:
@@ -122,15 +125,14 @@ class Recorder:
     def rolled_back(self, attempt: int, leg: Leg) -> None:
         """Steps reported from now on repeat steps of the previous leg."""
         self._rollbacks += 1
-        step = leg.start.step if leg.start else 0
-        self._findings.rolled_back(step)
+        self._findings.rolled_back(step := leg.start.step if leg.start else 0)
         self._store.event(attempt, "rollback", step=step)
 
     def failed(self, attempt: int, failures: Sequence[TaskFailure]) -> None:
         for failure in failures:
             log = str(self._store.log_path(failure.task).relative_to(self._store.path))
-            about = {"task": str(failure.task), "kind": failure.kind, "summary": failure.summary}
-            self._failures.append(FailureRecord(**about, attempt=attempt, log=log))
+            about = {"task": str(failure.task), "kind": failure.kind, "summary": failure.summary, "log": log}
+            self._failures.append(FailureRecord(**about, attempt=attempt))
             self._store.event(attempt, "failure", failure.task, failure=failure.kind, summary=failure.summary)
 
     def add_finding(self, finding: Finding) -> None:
@@ -222,9 +224,8 @@ class Recorder:
                 self._trained(attempt, news)
             case LegStarted():
                 self._leader = task
-                kept = ("total_steps", "global_batch", "learning_rate", "samples_per_epoch")
-                plan = {name: getattr(news, name) for name in kept}
-                self._store.event(attempt, "leg_started", task, mode=self._spec.mode, **plan)
+                plan = {name: getattr(news, name) for name in _KEPT}
+                self._store.event(attempt, "leg_started", task, mode=self._spec.mode, trains=news.mode, **plan)
             case CheckpointFailed():
                 self._store.event(attempt, "checkpoint_failed", task, step=news.step, problem=news.problem)
             case CheckpointWritten():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from workers.messages import Leg
+from workers.messages import Leg, Start
 from workers.modes.unsupported import refuse_unsupported
 from workers.news import LegStarted
 from workers.training.progress import Progress
@@ -26,7 +26,17 @@ def planned(leg: Leg, trainer: Trainer, progress: Progress) -> tuple[LegStarted,
     total = progress.total_steps(samples)
     every = settings.eval_every or max(1, samples // _DEFAULT_EVALUATIONS)
     steps = max(1, math.ceil(every / progress.global_batch))
-    plan = LegStarted(leg.run_id, total, progress.global_batch, steps, mode.shares)
+    before = leg.start or Start(0, 0, 0.0)
+    plan = LegStarted(
+        leg.run_id,
+        total,
+        progress.global_batch,
+        steps,
+        mode.shares,
+        mode=settings.mode,
+        steps_before=before.step,
+        samples_before=before.samples,
+    )
     if leg.until >= 1:
         return plan, total
     refuse_unsupported(mode.model, settings.mode, workers=1, merges=True)
