@@ -44,10 +44,6 @@ class LegStarted:
     steps_before: int = 0  # of the run, and their samples: steps of another mode or group had more or fewer
     samples_before: int = 0
 
-    def samples(self, step: int) -> int:
-        """Samples trained on after `step` updates, since the run began."""
-        return self.samples_before + (step - self.steps_before) * self.global_batch
-
 
 @dataclass(frozen=True)
 class StepBatch:
@@ -157,8 +153,7 @@ class CheckpointFailed:
     step: int
     problem: str
     """One line, with the path and the number of bytes."""
-    fenced: bool = False
-    """A later attempt has taken over the checkpoints, so this one must end."""
+    fenced: bool = False  # a later attempt has taken over the checkpoints, so this one must end
 
 
 @dataclass(frozen=True)

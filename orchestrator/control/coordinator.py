@@ -57,11 +57,12 @@ class Coordinator:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._evaluator = evaluator
+        self._mode = mode
         self._machine = machine
         self._clock = clock
         self._scoring = False
         """Whether a snapshot was sent to the evaluator since the last poll."""
-        self.renew(group, mode)
+        self.renew(group)
 
     @property
     def state(self) -> State:
@@ -71,9 +72,9 @@ class Coordinator:
     def progress(self) -> RunProgress:
         return self._machine.progress
 
-    def renew(self, group: WorkerGroup, mode: ModeTraits) -> None:
-        """Drive `group` from now on, which is not launched yet; its mode and number of workers may be others."""
-        self._group, self._mode = group, mode
+    def renew(self, group: WorkerGroup, mode: ModeTraits | None = None) -> None:
+        """Drive `group` from now on, which is not launched yet; its number of workers, and `mode`, may be others."""
+        self._group, self._mode = group, mode or self._mode
         workers = sum(task.type == "worker" for task in group.tasks)
         self._trainers = self._mode.trainers(workers)
         replaceable = frozenset(self._mode.replaceable(workers))
