@@ -127,9 +127,9 @@ class Stage(NamedTuple):
 
 
 def traits(mode: str) -> ModeTraits:
-    """Return the row of `mode`, whose name has been checked; raises KeyError if there is none."""
+    """Return the row of `mode`, a family or a name that has been checked; raises KeyError if there is none."""
     row = MODES[_family(mode)]
-    if row.stages:
+    if row.stages and mode not in MODES:
         first, *later = stages(mode)
         return row if later else MODES[first.mode]
     same = row.same_as.get(_number(mode))
