@@ -68,6 +68,11 @@ class GroupBundles:
                 f"{self._spec.min_workers}. {_RESUME}."
             )
 
+    def silent(self, used: Collection[Task]) -> tuple[Host, ...]:
+        """Hosts that do not answer, of bundles whose tasks are not `used`: no process tells of their loss."""
+        unused = [bundle for task, bundle in self._servers.items() if task not in used]
+        return tuple(bundle.host for bundle in unused if not self._reservations.answers(bundle))
+
     def elsewhere(self, plan: TaskPlan, gone: Collection[str]) -> Bundle:
         """A bundle on another host for a task that the group needs.
 
