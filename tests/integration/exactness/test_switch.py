@@ -126,3 +126,22 @@ def test_a_target_that_is_met_in_the_first_mode_ends_the_run(tmp_path: Path) -> 
     assert result.final["val_loss"] is not None
     assert (tmp_path / "run" / "model.keras").is_file()
     assert not rows(tmp_path / "run", "SELECT 1 FROM events WHERE kind = 'switched'")
+
+
+@pytest.mark.slow
+def test_a_rollback_to_the_beginning_is_one_to_the_first_mode(tmp_path: Path) -> None:
+    """The weights are lost so soon after the change that no snapshot since then is good."""
+    fields = FIELDS | {"samples": 1160 * BATCH, "eval_every": 100 * BATCH, "steps_per_call": 10}
+    fields |= {"job": "diverging.py", "params": {"kind": "nan", "at": 305}, "on_instability": "rollback"}
+    with Launched(mode="switch:0.5", **fields) as launched:
+        result = launched.run(made(tmp_path / "run"))
+    assert (result.status, result.stop_reason, result.steps, result.attempts) == ("succeeded", "budget", 290 + 580, 4)
+    assert [finding.action for finding in result.stability.findings if finding.kind == "nan"] == [
+        "rolled back to step 0"
+    ]
+    switched = rows(
+        tmp_path / "run", "SELECT attempt, json_extract(detail, '$.step') FROM events WHERE kind = 'switched'"
+    )
+    assert switched == [(1, 290), (3, 290)]
+    begun = rows(tmp_path / "run", "SELECT attempt, MIN(step) FROM steps GROUP BY attempt ORDER BY attempt")
+    assert begun == [(1, 1), (2, 291), (3, 1), (4, 291)]
