@@ -13,6 +13,7 @@ class Stretch(NamedTuple):
     """Steps of a run that have equally many samples."""
 
     attempt: int
+    """As it is stored with its steps: a rollback counts as another attempt there."""
     step: float
     """The last step before it."""
     samples: float
@@ -26,16 +27,17 @@ class Stretch(NamedTuple):
 
 
 def stretches(run: StoredRun) -> dict[int, Stretch]:
-    """The stretches of a run by attempt; empty for one that an earlier version has trained."""
+    """The stretches of a run by the attempt that its steps are stored with; empty for one that an earlier version has trained."""
     found = {}
-    for attempt, detail in run.rows("SELECT attempt, detail FROM events WHERE kind = 'leg_started' ORDER BY rowid"):
+    for (detail,) in run.rows("SELECT detail FROM events WHERE kind = 'leg_started' ORDER BY rowid"):
         try:
             read = json.loads(str(detail))
-            values = [read["steps_before"], read["samples_before"], read["global_batch"]]
+            values = [read[name] for name in ("era", "steps_before", "samples_before", "global_batch")]
         except (ValueError, TypeError, KeyError):
             continue
         if all(map(is_number, values)):
-            found[int(attempt)] = Stretch(int(attempt), *map(float, values))
+            attempt, *rest = values
+            found[int(attempt)] = Stretch(int(attempt), *map(float, rest))
     return found
 
 

@@ -224,8 +224,9 @@ class Recorder:
                 self._trained(attempt, news)
             case LegStarted():
                 self._leader = task
+                era = attempt + self._rollbacks  # as in the rows of its steps
                 plan = {name: getattr(news, name) for name in _KEPT}
-                self._store.event(attempt, "leg_started", task, mode=self._spec.mode, trains=news.mode, **plan)
+                self._store.event(attempt, "leg_started", task, mode=self._spec.mode, trains=news.mode, era=era, **plan)
             case CheckpointFailed():
                 self._store.event(attempt, "checkpoint_failed", task, step=news.step, problem=news.problem)
             case CheckpointWritten():

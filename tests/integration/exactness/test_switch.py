@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.report.stored import load_run
+from orchestrator.report.stretches import samples_at
 from orchestrator.results import RunResult
 from tests.integration.exactness.test_sync_is_exact import in_one_process
 from tests.integration.local_runs import train
@@ -144,4 +146,6 @@ def test_a_rollback_to_the_beginning_is_one_to_the_first_mode(tmp_path: Path) ->
     )
     assert switched == [(1, 290), (3, 290)]
     begun = rows(tmp_path / "run", "SELECT attempt, MIN(step) FROM steps GROUP BY attempt ORDER BY attempt")
-    assert begun == [(1, 1), (2, 291), (3, 1), (4, 291)]
+    assert begun == [(1, 1), (2, 291), (4, 1), (5, 291)]  # a rollback counts as another attempt in the rows of steps
+    run = load_run(tmp_path / "run")
+    assert [samples_at(run, step) for step in (290, 870)] == [290 * 2 * BATCH, 1160 * BATCH]

@@ -93,7 +93,7 @@ def test_steps_of_another_mode_have_other_samples(tmp_path: Path) -> None:
     half = STEPS // 2
     with sqlite3.connect(path / METRICS) as database:
         for attempt, before, samples, batch in ((1, 0, 0, 50), (2, half, 50 * half, 10)):
-            leg = json.dumps({"steps_before": before, "samples_before": samples, "global_batch": batch})
+            leg = json.dumps({"era": attempt, "steps_before": before, "samples_before": samples, "global_batch": batch})
             database.execute(
                 "INSERT INTO events VALUES (?, ?, 'leg_started', 'worker:0', ?)", (2e9 + attempt, attempt, leg)
             )
