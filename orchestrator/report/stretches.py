@@ -27,7 +27,7 @@ class Stretch(NamedTuple):
 
 
 def stretches(run: StoredRun) -> dict[int, Stretch]:
-    """The stretches of a run by the attempt that its steps are stored with; empty for one that an earlier version has trained."""
+    """The stretches of a run by the attempt that its steps are stored with; empty if an earlier version trained it."""
     found = {}
     for (detail,) in run.rows("SELECT detail FROM events WHERE kind = 'leg_started' ORDER BY rowid"):
         try:

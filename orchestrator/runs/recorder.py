@@ -213,10 +213,8 @@ class Recorder:
 
     def _own(self, status: ReplicaStatus) -> ReplicaStatus:
         """`status` without late timings of the run that the group trained before."""
-        others = [n for n in status.news if isinstance(n, CallTiming) and n.run_id != self._run_id]
-        if not others:
-            return status
-        return replace(status, news=tuple(news for news in status.news if news not in others))
+        kept = tuple(n for n in status.news if not isinstance(n, CallTiming) or n.run_id == self._run_id)
+        return status if len(kept) == len(status.news) else replace(status, news=kept)
 
     def _news(self, attempt: int, task: Task, news: News) -> None:
         match news:
@@ -224,9 +222,9 @@ class Recorder:
                 self._trained(attempt, news)
             case LegStarted():
                 self._leader = task
-                era = attempt + self._rollbacks  # as in the rows of its steps
-                plan = {name: getattr(news, name) for name in _KEPT}
-                self._store.event(attempt, "leg_started", task, mode=self._spec.mode, trains=news.mode, era=era, **plan)
+                plan = {name: getattr(news, name) for name in _KEPT} | {"trains": news.mode}
+                plan |= {"era": attempt + self._rollbacks}  # as in the rows of its steps
+                self._store.event(attempt, "leg_started", task, mode=self._spec.mode, **plan)
             case CheckpointFailed():
                 self._store.event(attempt, "checkpoint_failed", task, step=news.step, problem=news.problem)
             case CheckpointWritten():
