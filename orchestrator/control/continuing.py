@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator.control.states import Training
-from workers.messages import SWITCHED
+from workers.messages import RESIZED, SWITCHED
 
 
 def continued(training: Training) -> Training | None:
@@ -15,5 +15,7 @@ def continued(training: Training) -> Training | None:
     """
     if training.finished is None or training.finished.stopped != SWITCHED:
         return None
-    stopping = training.stopping or ("target" if training.reached else None)
+    stopping = None if training.stopping == RESIZED else training.stopping  # the next group is made of all bundles
+    if training.reached:
+        stopping = stopping or "target"
     return replace(training, plan=None, finished=None, stopping=stopping)

@@ -108,7 +108,7 @@ class Ended:
     @property
     def is_over(self) -> bool:
         """Whether the run ends nevertheless: its target was met, or it was to stop, when the leg had no call left."""
-        return self.reached is not None or self.stopping is not None
+        return self.reached is not None or self.stopping not in (None, RESIZED)
 
     @property
     def resizes(self) -> bool:

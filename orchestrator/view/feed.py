@@ -108,8 +108,8 @@ class Feed:
         board = self.board
         if kind == "driver":
             self._driver = (int(details["pid"]), str(details["host"]))
-        elif kind in ("launch", "ready"):
-            board.phase = "launching" if kind == "launch" else "ready"
+        elif kind in ("launch", "switched", "ready"):
+            board.phase = "ready" if kind == "ready" else "launching"
         elif kind == "leg_started":
             board.phase = "training"
             board.total_steps = details.get("total_steps")

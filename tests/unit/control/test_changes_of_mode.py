@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.control.fake_group import FakeGroup, script
 from tests.unit.control.harness import TARGET, W0, W1, Harness, at, ended, ready_to_score, scored, training
-from workers.messages import INTERRUPTED, SWITCHED, Task
+from workers.messages import INTERRUPTED, RESIZED, SWITCHED, Task
 from workers.modes.registry import MODES
 from workers.news import ReplicaStatus
 
@@ -60,6 +60,19 @@ def test_a_stop_that_comes_after_the_last_call_is_for_the_next_leg(harness: Harn
     harness.group.news = script([training(ended(50, INTERRUPTED))])
     assert harness.run().reason == INTERRUPTED
     assert harness.group.stops == [(W0, INTERRUPTED), (W1, INTERRUPTED)]
+
+
+def test_more_workers_that_come_after_the_last_call_are_for_the_next_group(harness: Harness) -> None:
+    def news() -> list[ReplicaStatus]:
+        harness.coordinator.stop(RESIZED)
+        return [training(ended(50, SWITCHED))]
+
+    harness.group.news = news
+    assert not harness.run().is_over
+    harness.group.told.clear()
+    harness.group.news = script([training(ended(90))])
+    assert harness.run().reason == "budget"
+    assert harness.group.stops == []
 
 
 def test_nothing_is_left_to_the_next_run(harness: Harness) -> None:
