@@ -92,7 +92,7 @@ class ManagedGroup:
         if self._group is None:
             raise RuntimeError("the worker group was not launched")
         self._session.check()
-        lost = (*self._group.lost_hosts(), *self.bundles.silent(self._group.tasks))
+        lost = (*self._group.lost_hosts(), *self.bundles.lost(self._group.tasks))
         self._group.shutdown()
         self.stage = self.stage if stage is None else stage
         self.bundles.lose(lost)
