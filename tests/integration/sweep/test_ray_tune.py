@@ -12,7 +12,6 @@ import pytest
 
 from tests.conftest import ROOT
 
-pytest.importorskip("tensorboardX", reason="needs ray[tune]")
 EXAMPLE = re.search(r"<!-- tune-file -->\n```python\n(.*?)```", (ROOT / "docs" / "sweeps.md").read_text(), re.DOTALL)
 
 
@@ -20,7 +19,7 @@ EXAMPLE = re.search(r"<!-- tune-file -->\n```python\n(.*?)```", (ROOT / "docs" /
 def test_ray_tune_with_runs_in_its_trials(tmp_path: Path) -> None:
     assert EXAMPLE is not None
     (tmp_path / "tuned.py").write_text(EXAMPLE[1])
-    env = {"HOME": str(tmp_path), "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+    env = {"HOME": str(tmp_path), "RAY_worker_niceness": "0"}  # other tests may keep the cores busy
     done = subprocess.run(
         [sys.executable, "tuned.py"], cwd=tmp_path, env=env | _environment(), capture_output=True, text=True,
         timeout=400, check=False,
