@@ -22,7 +22,7 @@ from jobs.loading import JobNotFound, ParamsError, load_job_class, validate_para
 from jobs.scripts.errors import ScriptError
 from jobs.scripts.job import Look, ScriptJob, look
 from jobs.scripts.recognise import SCRIPT, recognise
-from jobs.staged import as_written, job_file, on_this_host, users_folder
+from jobs.staged import as_written, home_of, job_file, on_this_host, users_folder
 
 
 def describe(job: str, directory: str, params: dict[str, Any], *, check_data: bool = False) -> dict[str, Any]:
@@ -36,7 +36,11 @@ def describe(job: str, directory: str, params: dict[str, Any], *, check_data: bo
         job_instance = job_class(validated) if check_data or issubclass(job_class, ScriptJob) else None
         if job_instance and check_data:
             job_instance.check_data()
-        found = look(job_instance, directory) if isinstance(job_instance, ScriptJob) else Look(job_class.defaults)
+        found = (
+            look(job_instance, str(home_of(job, directory)))
+            if isinstance(job_instance, ScriptJob)
+            else Look(job_class.defaults)
+        )
         return {
             "name": job if job in CATALOG else job_class.__name__,
             "summary": _summary(job, job_class),

@@ -30,10 +30,17 @@ def users_folder(job: str, directory: str) -> Path:
 
 def on_this_host(folder: Path) -> Path:
     """Return `folder` if this host has it with the same content, else its staged copy."""
-    staged = [path for path in STAGED.rglob("*") if path.is_file() and path.suffix == ".py"]
+    staged = [path for path in STAGED.rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
     if not staged or all(_same(path, folder / path.relative_to(STAGED)) for path in staged):
         return folder
     return STAGED
+
+
+def home_of(job: str, directory: str) -> Path:
+    """Where the job's relative paths lead on this host: `directory`, or the staged copy of the job's folder."""
+    folder = users_folder(job, directory)
+    found = on_this_host(folder)
+    return Path(directory) if found == folder else found
 
 
 def as_written(text: str, job: str, directory: str) -> str:

@@ -1,4 +1,4 @@
-"""The Python API: `run`, `compare`, `resume`, `plan`. The command line calls these and prints."""
+"""The Python API: `run`, `compare`, `sweep`, `resume`, `plan`. The command line calls these and prints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orchestrator.comparison.resume import remaining_runs, stored_comparison_spe
 from orchestrator.comparison.schedule import Tried, assemble, schedule
 from orchestrator.control.signals import Preempted
 from orchestrator.report import write_reports
-from orchestrator.results import Comparison, RunResult
+from orchestrator.results import Comparison, RunResult, Sweep
 from orchestrator.runs.checkpoints import check_destination
 from orchestrator.runs.execution import Execution, Planned, Schedule, check_stopped
 from orchestrator.runs.resume import plan_resume
@@ -21,9 +21,20 @@ from orchestrator.spec import secrets, trust
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.resolve import complete_comparison, complete_run
 from orchestrator.spec.run import RunSpec
-from orchestrator.store.directory import RESULT, new_id, write_comparison, write_comparison_spec
-from orchestrator.store.folders import RUNS, is_comparison
+from orchestrator.spec.sweep import SweepSpec
+from orchestrator.store.directory import (
+    RESULT,
+    new_id,
+    write_comparison,
+    write_comparison_spec,
+    write_sweep,
+    write_sweep_spec,
+)
+from orchestrator.store.folders import RUNS, is_comparison, is_sweep
 from orchestrator.store.locks import claim_directory
+from orchestrator.sweep.plan import stored_sweep_spec
+from orchestrator.sweep.search import Search
+from orchestrator.sweep.study import check_installed
 
 
 def plan(spec: RunSpec) -> dict[str, Any]:
@@ -77,8 +88,8 @@ def resume(
     changes: Mapping[str, Any] | None = None,
     watcher: Watcher | None = None,
     tell: Callable[[str], None] = lambda _: None,
-) -> RunResult | Comparison:
-    """Continue the run, or the comparison, in folder `path`; `changes` replace fields of its spec.
+) -> RunResult | Comparison | Sweep:
+    """Continue the run, the comparison or the sweep in folder `path`; `changes` replace fields of its spec.
 
     `tell` is called with a line that says where each run continues.
 
@@ -91,8 +102,12 @@ def resume(
 
 def prepare_resume(
     path: Path, changes: Mapping[str, Any], tell: Callable[[str], None]
-) -> Callable[[Watcher | None], RunResult | Comparison]:
+) -> Callable[[Watcher | None], RunResult | Comparison | Sweep]:
     """Do the part of `resume` that starts nothing; returns a function that does the rest."""
+    if is_sweep(path):
+        sweep_spec = stored_sweep_spec(path, changes)
+        trust.remember(sweep_spec.run)
+        return prepare_sweep(sweep_spec, path)
     if is_comparison(path):
         spec = stored_comparison_spec(path, changes)
         trust.remember(spec.run)
@@ -121,6 +136,29 @@ def compare(spec: CompareSpec, watcher: Watcher | None = None, *, resolved: bool
     write_comparison_spec(path, spec.model_dump(mode="json"))
     results, tried = list[RunResult](), Tried()
     return _compare(spec, path, *schedule(spec, path, results, tried), (results, tried), watcher)
+
+
+def sweep(spec: SweepSpec, watcher: Watcher | None = None) -> Sweep:
+    """Train trials of `spec` (`orchestrator.sweep.plan.resolve_sweep` makes one) one after another, each with values
+    that those before it suggest. Errors as for `run`; ended trials stay in the folder."""
+    check_installed()
+    secrets.values(spec.run.env_secrets)
+    trust.remember(spec.run)
+    path = _folder(spec.run, "sweep")
+    write_sweep_spec(path, spec.model_dump(mode="json"))
+    return prepare_sweep(spec, path)(watcher)
+
+
+def prepare_sweep(spec: SweepSpec, path: Path) -> Callable[[Watcher | None], Sweep]:
+    """A function that trains the trials that are left of the sweep in folder `path`."""
+
+    def train(watcher: Watcher | None) -> Sweep:
+        with _resumable(path):
+            found = Search(spec, path, watcher, lambda found, best: write_sweep(path, found, best)).run()
+        write_reports(path)
+        return found
+
+    return train
 
 
 def _compare(

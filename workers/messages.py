@@ -20,6 +20,8 @@ PREEMPTED = "preempted"
 """Stop reason of a leg whose host is being taken back: it writes a checkpoint as soon as it can."""
 INTERRUPTED = "interrupted"
 """Stop reason of a leg that its user ended with Ctrl-C: it writes a checkpoint, to be resumed from."""
+PRUNED = "pruned"
+"""Stop reason of a leg of a sweep's trial that is worse than the other trials."""
 TO_BE_RESUMED = frozenset({PREEMPTED, INTERRUPTED})
 RESIZED = "resized"
 """Stop reason of a leg that continues in a group with more workers, from the checkpoint written at its end."""

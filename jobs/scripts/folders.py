@@ -147,8 +147,11 @@ def _replace_open() -> None:
     import bz2
     import tarfile
 
+    from numpy.lib import _datasource
+
     for module, name in ((tarfile, "bltn_open"), (bz2, "_builtin_open")):
         setattr(module, name, opened)  # they hold it by this name
+    _datasource._file_openers._file_openers[None] = opened  # type: ignore[attr-defined]  # of np.loadtxt
 
 
 def _replace_lists() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,7 +18,6 @@ from jobs.scripts.capture import WaitingScript, capture, look_ahead
 from jobs.scripts.execution import Script
 from jobs.scripts.fit_call import FitCall
 from jobs.scripts.intercept import Fit
-from jobs.staged import STAGED
 
 if TYPE_CHECKING:
     import keras
@@ -58,12 +57,11 @@ class ScriptJob(Job):
 
     def begin_task(self, context: TaskContext) -> None:
         """Run in the user's folder if this task leads and its files are no other run's, else in a folder of its own."""
-        home = context.directory if context.directory.is_dir() else STAGED
-        self._task = replace(context, directory=home)
+        self._task = context
         if context.leads and not context.files_apart:
-            os.chdir(home)
+            os.chdir(context.directory)
         else:
-            folders.enter(home, folders.scratch())
+            folders.enter(context.directory, folders.scratch())
 
     @property
     def files_folder(self) -> Path | None:

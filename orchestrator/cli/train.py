@@ -89,7 +89,8 @@ def resume(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[RUN_DIR]", help="Folder of an unfinished run or comparison. Default: the latest one in runs/."
+            metavar="[RUN_DIR]",
+            help="Folder of an unfinished run, comparison or sweep. Default: the latest one in runs/.",
         ),
     ] = None,
     as_json: Json = False,
@@ -97,9 +98,10 @@ def resume(
     verbose: Verbose = False,
     **changes: Any,
 ) -> None:
-    """Resume an unfinished run or comparison from its last checkpoint."""
+    """Resume an unfinished run, comparison or sweep from its last checkpoint."""
     from orchestrator import api
-    from orchestrator.results import RunResult
+    from orchestrator.cli.sweep_result import finish_sweep
+    from orchestrator.results import RunResult, Sweep
 
     path = given_or_latest(path, resumable=True)
     train = api.prepare_resume(path, changes, lambda text: None if quiet else say(text, err=True))
@@ -107,6 +109,8 @@ def resume(
         result = train(view)
     if isinstance(result, RunResult):
         _finish_run(result, path, as_json)
+    elif isinstance(result, Sweep):
+        finish_sweep(result, path, as_json)
     else:
         _finish_comparison(result, path, as_json)
 

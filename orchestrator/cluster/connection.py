@@ -22,6 +22,7 @@ from orchestrator.cluster.worker_group import WorkerGroup
 from orchestrator.errors import ClusterError, RegattaError
 from orchestrator.plan.placement import Bundle
 from orchestrator.plan.topology import TaskPlan
+from orchestrator.spec.job_description import tell
 from orchestrator.spec.run import RunSpec
 from workers.addresses import split
 from workers.session import PACKAGES
@@ -54,7 +55,7 @@ class RayBackend:
         self._address = spec.address
         self._interface = spec.interface
         self._plans = plans
-        self._job = (spec.job, spec.directory) if with_code else None
+        self._job = (spec.job, spec.directory, spec.include) if with_code else None
         self.local = self._address is None
         # Ray puts the driver's working directory first on its workers' import path, where a user's folder named
         # `workers` or `jobs` would shadow our packages. So Ray is started in an empty directory.
@@ -167,7 +168,8 @@ class RayBackend:
             if self._job is not None and not _is_staged_job():
                 # If a Ray job of the user's started us with a working directory, ours has to override it.
                 os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
-                stage(Path(folder), *self._job)
+                if (note := stage(Path(folder), *self._job)) is not None:
+                    tell.get()(note)
                 common = common | {"runtime_env": {"working_dir": folder}}
             with contextlib.chdir(self._empty.name), own_ray.own_signal_handlers():
                 for attempt in range(1, _CLIENT_SERVER_STARTS + 1):

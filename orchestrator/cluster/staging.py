@@ -1,4 +1,4 @@
-"""Copies our packages and the user's code into one folder that is sent to other hosts.
+"""Copies our packages, the user's code and what belongs to it into one folder that is sent to other hosts.
 
 `jobs.staged` defines the layout there; a host that has the same files uses its own.
 """
@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jobs.staged import FOLDER, job_file, on_this_host, users_folder
+from orchestrator.cluster.belongings import Belongings, belongings, told
 from orchestrator.errors import UsageError
 from workers.session import PACKAGES
 
@@ -17,31 +18,37 @@ OUR_PACKAGES = ("orchestrator", "workers", "jobs")
 MAX_USER_BYTES = 20 << 20
 
 
-def stage(folder: Path, job: str, directory: str, *, for_driver: bool = False) -> None:
-    """Copy our packages and the Python code of `job` (a job reference) into `folder`.
+def stage(
+    folder: Path, job: str, directory: str, include: Sequence[str] | None = None, *, for_driver: bool = False
+) -> str | None:
+    """Copy our packages and the Python code of `job` (a job reference) into `folder`; returns what a user should know.
 
-    What only a report needs, a megabyte, is left out unless `for_driver`.
+    With `include`, patterns that may be none, what git tracks beside the job and what they match is copied too. What
+    only a report needs, a megabyte, is left out unless `for_driver`.
 
     Raises:
-        UsageError: the user's code is larger than `MAX_USER_BYTES`.
+        UsageError: the user's code is larger than `MAX_USER_BYTES`, or a pattern of `include` cannot be followed.
     """
     left_out = ("__pycache__",) if for_driver else ("__pycache__", "assets")
     for package in OUR_PACKAGES:
         shutil.copytree(PACKAGES / package, folder / package, ignore=shutil.ignore_patterns(*left_out))
     source = _code_folder(job, directory)
     if source is None:
-        return
-    total = 0
-    for file in _modules(source):
-        total += file.stat().st_size
-        if total > MAX_USER_BYTES:
-            raise UsageError(
-                f"The Python files in {source} and its packages are larger than {MAX_USER_BYTES >> 20} MiB, too "
-                "much to send to other hosts: keep the job and what it imports in a folder of their own."
-            )
+        if include:
+            raise UsageError(f"include: {job} is built in or installed, so there is no folder to include files from.")
+        return None
+    code = list(_modules(source))
+    if sum(file.stat().st_size for file in code) > MAX_USER_BYTES:
+        raise UsageError(
+            f"The Python files in {source} and its packages are larger than {MAX_USER_BYTES >> 20} MiB, too "
+            "much to send to other hosts: keep the job and what it imports in a folder of their own."
+        )
+    found = belongings(source, include, code) if include is not None else Belongings()
+    for file in (*code, *found.files):
         copy = folder / FOLDER / file.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, copy)
+    return told(source, found)
 
 
 def _code_folder(job: str, directory: str) -> Path | None:

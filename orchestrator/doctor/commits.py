@@ -1,4 +1,4 @@
-"""The commit checked out in a folder, read without running git or anything that the repository can configure.
+"""What git knows of a folder, read without running git or anything that the repository can configure.
 
 git would start programs that a repository names, `filter.*.clean` and `core.fsmonitor` among them, and a spec may name
 any folder. Dulwich reads the files of a repository and starts nothing.
@@ -44,6 +44,25 @@ def commit(directory: Path, tracked: str | None = None) -> str | None:
     except NotGitRepository:
         return None
     except Exception:  # noqa: BLE001 - what Dulwich raises for a damaged repository is not to be enumerated
+        return None
+
+
+def tracked_files(folder: Path) -> list[Path] | None:
+    """The files in `folder` that git tracks, whether they are there or not; None outside of a repository."""
+    from dulwich.repo import Repo
+
+    try:
+        with Repo.discover(str(folder)) as repository:
+            index = Path(repository.index_path())
+            if not index.exists():
+                return []
+            if index.stat().st_size > _MAX_INDEX_BYTES:
+                return None
+            inside = folder.resolve().relative_to(Path(repository.path).resolve()).as_posix()
+            prefix = b"" if inside == "." else os.fsencode(inside) + b"/"
+            names = [name for name in repository.open_index() if name.startswith(prefix)]
+            return [folder / os.fsdecode(name.removeprefix(prefix)) for name in names]
+    except Exception:  # noqa: BLE001 - as above
         return None
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
@@ -68,16 +68,17 @@ def page(study: Study, live: Live | None = None) -> str:
     """The file as text: 1.2 MB, nearly all of it Plotly.js. With `live` it asks its own server for newer versions."""
     shown = [section for build in SECTIONS if (section := build(study)) is not None]
     title = f"{study.job}: {'comparison' if study.comparison else 'run'} {study.name}"
-    return _document(title, _header(study, shown), shown, live)
+    return document(title, _header(study, shown), shown, live)
 
 
 def empty_page(name: str, live: Live) -> str:
     """The page of a run before anything was measured."""
     words = el("div", el("h1", plain(name, 120)), el("p", class_="meta"), el("nav"))
-    return _document(name, el("header", words, _THEME, class_="page"), [], live)
+    return document(name, el("header", words, _THEME, class_="page"), [], live)
 
 
-def _document(title: str, header: Html, sections: list[Html], live: Live | None) -> str:
+def document(title: str, header: Html, sections: list[Html], live: Live | None = None) -> str:
+    """A whole page, with its styles and scripts."""
     scripts = [Html(plotly()), Html(_asset("report.js"))]
     if live is not None:
         scripts.append(Html(_asset("live.js")))
@@ -135,17 +136,14 @@ def _header(study: Study, shown: list[Html]) -> Html:
     if study.comparison is not None:
         words.append(plural(len(study.comparison.seeds), "seed"))
     links = [(anchor, text) for anchor, text in _LINKS if any(f'<section id="{anchor}">' in part for part in shown)]
-    return el(
-        "header",
-        el(
-            "div",
-            el("h1", f"{plain(study.job, 120)}: {_variants(study)}"),
-            el("p", f"{plain(study.name, 120)}, {', '.join(words)}", class_="meta"),
-            el("nav", (el("a", text, href=f"#{anchor}") for anchor, text in links)),
-        ),
-        _THEME,
-        class_="page",
-    )
+    meta = f"{plain(study.name, 120)}, {', '.join(words)}"
+    return heading(f"{plain(study.job, 120)}: {_variants(study)}", meta, links)
+
+
+def heading(title: str, meta: str, links: Sequence[tuple[str, str]]) -> Html:
+    """The top of a page, with links to sections by their ids."""
+    nav = el("nav", (el("a", text, href=f"#{anchor}") for anchor, text in links))
+    return el("header", el("div", el("h1", title), el("p", meta, class_="meta"), nav), _THEME, class_="page")
 
 
 def _variants(study: Study) -> str:

@@ -28,7 +28,7 @@ def markdown(study: Study, charts: Sequence[str] = ()) -> str:
     parts = [f"# {escape(study.job)}: {', '.join(map(escape, study.modes))}", *_verdict(study)]
     parts += [_standing(study), *(f"![{_chart_name(path)}]({path})" for path in charts)]
     if rows := conditions(study):
-        parts += ["## Conditions", _table(["condition", "value"], rows)]
+        parts += ["## Conditions", table_text(["condition", "value"], rows)]
     parts += ["## Where the time went", _spending(study), "## Stability", _stability(study), *_log_ends(study)]
     parts += [] if study.is_single else ["## Runs", _runs(study)]
     parts += ["## How to repeat it", *_spec(study), _environment(study)]
@@ -44,7 +44,7 @@ def escape(value: object, longest: int = 400) -> str:
 def _verdict(study: Study) -> list[str]:
     if study.is_single:
         result = study.runs[0][1].result
-        return ["## The run", f"**{escape(headline(result))}**", _table(["fact", "value"], run_facts(result))]
+        return ["## The run", f"**{escape(headline(result))}**", table_text(["fact", "value"], run_facts(result))]
     if study.comparison is None:
         return []
     found = study.comparison.verdict
@@ -88,12 +88,12 @@ def _standing(study: Study) -> str:
         "findings": "findings",
     }
     shown = {key: title for key, title in columns.items() if table.used(key)}
-    return _table(list(shown.values()), [[getattr(line, key) for key in shown] for line in table.lines])
+    return table_text(list(shown.values()), [[getattr(line, key) for key in shown] for line in table.lines])
 
 
 def _spending(study: Study) -> str:
     head, rows = spending_table(study.results)
-    return f"{_table(head, rows)}\n\n{NOTE}" if rows else "It was not measured."
+    return f"{table_text(head, rows)}\n\n{NOTE}" if rows else "It was not measured."
 
 
 def _stability(study: Study) -> str:
@@ -103,7 +103,7 @@ def _stability(study: Study) -> str:
     ]
     if not rows:
         return "No finding and no failure in any run."
-    return _table(["variant", "finding", "runs", "what happened", "remedies"], rows)
+    return table_text(["variant", "finding", "runs", "what happened", "remedies"], rows)
 
 
 def _log_ends(study: Study) -> list[str]:
@@ -131,7 +131,7 @@ def _runs(study: Study) -> str:
                 result.run_id,
             ]
         )
-    return _table(["variant", "seed", "ended", "target", "elapsed", "samples/s", "final", "run"], rows)
+    return table_text(["variant", "seed", "ended", "target", "elapsed", "samples/s", "final", "run"], rows)
 
 
 def _spec(study: Study) -> list[str]:
@@ -143,10 +143,11 @@ def _spec(study: Study) -> list[str]:
 
 
 def _environment(study: Study) -> str:
-    return _table(["environment", "value"], environment_rows([run for _, run in study.runs]))
+    return table_text(["environment", "value"], environment_rows([run for _, run in study.runs]))
 
 
-def _table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+def table_text(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    """A table, its cells escaped."""
     lines = [head, *rows]
     texts = [f"| {' | '.join(escape(cell) for cell in line)} |" for line in lines]
     return "\n".join([texts[0], f"|{'---|' * len(head)}", *texts[1:]])

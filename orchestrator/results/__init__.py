@@ -34,6 +34,7 @@ from orchestrator.results.run import (
     Status,
     TargetResult,
 )
+from orchestrator.results.sweep import Sweep, Trial
 
 __all__ = [
     "DEFAULT_MARGIN",
@@ -55,9 +56,11 @@ __all__ = [
     "Staleness",
     "Status",
     "Summary",
+    "Sweep",
     "TargetResult",
     "Throughput",
     "Timing",
+    "Trial",
     "Tuning",
     "Utilization",
     "Verdict",

@@ -15,7 +15,7 @@ from orchestrator.results import RunResult
 from orchestrator.runs.checkpoints import Resumed
 from orchestrator.runs.runner import Runner
 from orchestrator.runs.session import Session
-from orchestrator.runs.watcher import NullWatcher, Watcher
+from orchestrator.runs.watcher import NullWatcher, Stops, Watcher
 from orchestrator.sinks.fanout import check_sinks
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.locks import claim_directory
@@ -33,6 +33,8 @@ class Planned:
     """The folder is already claimed for this run."""
     resumed: Resumed | None = None
     """Where to continue, for a run that is resumed."""
+    stops: Stops | None = None
+    """When to stop it early."""
 
 
 Schedule = Generator[Planned, RunResult, None]
@@ -136,6 +138,7 @@ class Execution:
             command_started=command_started,
             deadline=self._stops_at,
             resumed=planned.resumed,
+            stops=planned.stops,
         )
 
     def _deadline(self, launch: float) -> float:

@@ -24,12 +24,12 @@ from orchestrator.runs.recorder import Recorder
 from orchestrator.runs.restarts import Restarts
 from orchestrator.runs.stages import Stages
 from orchestrator.runs.straggler_trace import write_trace
-from orchestrator.runs.watcher import Watcher
+from orchestrator.runs.watcher import Stops, Watcher
 from orchestrator.sinks.fanout import open_sinks
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RunStore
 from orchestrator.text import plural
-from workers.messages import INTERRUPTED, NOT_FINITE, PREEMPTED, RESIZED, Leg
+from workers.messages import INTERRUPTED, NOT_FINITE, PREEMPTED, PRUNED, RESIZED, Leg
 from workers.news import CheckpointWritten
 
 
@@ -47,14 +47,15 @@ class Runner:
         command_started: float | None,
         deadline: float | None,
         resumed: Resumed | None = None,
+        stops: Stops | None = None,
     ) -> None:
-        """`command_started` (monotonic seconds) is given for the command's first run only: for later runs, the time to
-        the first step would include other runs. Training stops at `deadline`. `resumed` is for a run that the folder
-        contains already."""
+        """`command_started` (monotonic seconds) is given for a command's first run only. Training stops at `deadline`,
+        or for the reason that `stops` gives. `resumed` is for a run that the folder contains already."""
         self.spec = spec
         self.run_id = run_id
         self._watcher = watcher
         self._deadline = deadline
+        self._stops = stops
         self._resumed = resumed
         self._offset: int | None = None
         """Offset from this run's attempt number, which starts at 1, to the group's."""
@@ -152,6 +153,8 @@ class Runner:
                 action = group.coordinator.react(finding)
                 self._recorder.add_finding(finding.model_copy(update={"action": action}))
             self._watcher.training(tick)
+            if self._stops is not None and (reason := self._stops(tick)) is not None:
+                group.coordinator.stop(reason)
             for failure in tick.replaced:
                 self._tell(f"{failure.task}: {failure.summary}; it is replaced while the others continue")
             if (written := _checkpoint(tick)) is None:
@@ -197,7 +200,7 @@ class Runner:
     def _conclude(self, ended: orders.Ended) -> RunResult:
         if ended.reason == NOT_FINITE:
             return self._write("failed", NOT_FINITE, ended)
-        stopped = ended.unstable or ended.reason in ("timeout", INTERRUPTED)
+        stopped = ended.unstable or ended.reason in ("timeout", INTERRUPTED, PRUNED)
         status: Status = "stopped" if stopped else "preempted" if ended.reason == PREEMPTED else "succeeded"
         return self._write(status, ended.reason, ended)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from orchestrator.control.coordinator import Tick
 from orchestrator.results import RunResult
 from orchestrator.spec.run import RunSpec
+
+Stops = Callable[[Tick], str | None]
+"""The reason to stop a run, after a poll of its group; None to go on."""
 
 
 class Watcher(Protocol):

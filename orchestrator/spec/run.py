@@ -15,6 +15,7 @@ from orchestrator.errors import SpecError
 from orchestrator.metric_target import MetricTarget
 from orchestrator.spec.batches import share
 from orchestrator.spec.conflicts import check_balance, check_devices, check_local, check_stages, check_tasks
+from orchestrator.spec.patterns import Pattern
 from orchestrator.spec.prices import check_prices
 from orchestrator.spec.resources import LabelKey, LabelSelector, Resources
 from orchestrator.spec.resources import check as check_resources
@@ -70,6 +71,8 @@ class RunSpec(ReplicaSettings):
         Flag("cluster", default="start Ray here", gives_away="your cluster token"),
     ] = None
     """Ray cluster to attach to: auto, HOST:6379 or ray://HOST:10001."""
+    include: Annotated[tuple[Pattern, ...], Flag("cluster", metavar="PATTERN", style="list", default="none")] = ()
+    """What beside the job is sent to a cluster besides what git tracks, such as data/*.csv; may be repeated."""
     env_secrets: Annotated[
         tuple[str, ...],
         Flag("cluster", "--env-secret", "NAME", style="list", default="none", gives_away="its value"),
@@ -97,10 +100,7 @@ class RunSpec(ReplicaSettings):
     """Folder of the run."""
     run_id: Annotated[str | None, Flag("output", default="from job, mode and time")] = None
     """Name of the run."""
-    mlflow: Annotated[
-        str | None,
-        Flag("output", metavar="URI", default="none", gives_away="your credentials"),
-    ] = None
+    mlflow: Annotated[str | None, Flag("output", metavar="URI", default="none", gives_away="your credentials")] = None
     """MLflow tracking server to log runs to; needs the extra `mlflow`."""
     price: Annotated[Mapping[str, float] | None, Flag("output", metavar="PRICES", style="prices", default="none")] = (
         None

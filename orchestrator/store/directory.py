@@ -14,6 +14,11 @@
       comparison.yaml  the resolved spec, written first
       comparison.json, report.md
       runs/<run>/    one folder per run
+<sweep>/
+      sweep.yaml     the resolved spec, written first
+      study.db       Optuna's study
+      sweep.json, report.md, best.yaml
+      runs/<run>/    one folder per trial
 """
 
 from __future__ import annotations
@@ -38,10 +43,11 @@ from workers.messages import Task
 from workers.news import ReplicaStatus
 
 if TYPE_CHECKING:
-    from orchestrator.results import Comparison, RunResult
+    from orchestrator.results import Comparison, RunResult, Sweep
 
 RESULT, COMPARISON, SPEC, PLAN = "result.json", "comparison.json", "spec.yaml", "plan.json"
 COMPARISON_SPEC = "comparison.yaml"
+SWEEP, SWEEP_SPEC, BEST = "sweep.json", "sweep.yaml", "best.yaml"
 LOGS, TENSORBOARD, CHECKPOINTS = "logs", "tensorboard", "checkpoints"
 
 
@@ -161,3 +167,14 @@ def write_comparison_spec(path: Path, spec: Mapping[str, Any]) -> None:
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
     write_atomically(path / COMPARISON, to_json(comparison.to_json()))
+
+
+def write_sweep_spec(path: Path, spec: Mapping[str, Any]) -> None:
+    write_atomically(path / SWEEP_SPEC, _to_yaml(spec))
+
+
+def write_sweep(path: Path, sweep: Sweep, best: Mapping[str, Any] | None) -> None:
+    """Write the trials so far, and the spec of the best one if there is one."""
+    write_atomically(path / SWEEP, to_json(sweep.to_json()))
+    if best is not None:
+        write_atomically(path / BEST, _to_yaml(best))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import UsageError
 from orchestrator.spec.yaml import read_mapping
 from orchestrator.store import documents
-from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT, SPEC
+from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT, SPEC, SWEEP, SWEEP_SPEC
 from orchestrator.store.versions import ENVIRONMENT, MAX_BYTES
 from workers import files
 
 if TYPE_CHECKING:
-    from orchestrator.results import Comparison, RunResult
+    from orchestrator.results import Comparison, RunResult, Sweep
 
 RUNS = Path("runs")
 """Where runs are kept, unless `out` says otherwise."""
@@ -30,21 +30,28 @@ def is_comparison(path: Path) -> bool:
     """Whether `path` is the folder of a comparison, finished or not."""
     if any((path / name).is_file() for name in (COMPARISON, COMPARISON_SPEC)):
         return True
+    if is_sweep(path):
+        return False
     return any(map(is_run, (path / "runs").glob("*")))
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether `path` is the folder of a sweep, finished or not."""
+    return (path / SWEEP_SPEC).is_file()
 
 
 def find_runs(root: Path) -> Iterable[Path]:
     """Folders of runs and comparisons directly under `root`, oldest first."""
     if not root.is_dir():
         return []
-    found = {p.parent for name in (SPEC, COMPARISON_SPEC, COMPARISON) for p in root.glob(f"*/{name}")}
+    found = {p.parent for name in (SPEC, COMPARISON_SPEC, COMPARISON, SWEEP_SPEC) for p in root.glob(f"*/{name}")}
     found |= {p.parents[2] for p in root.glob(f"*/runs/*/{SPEC}")}  # unfinished comparisons
     return sorted(found, key=started)
 
 
 def started(path: Path) -> float:
     """When the run in folder `path` was started, in seconds since 1970: when its spec, the first file, was written."""
-    written = [file.stat().st_mtime for name in (COMPARISON_SPEC, SPEC) if (file := path / name).is_file()]
+    written = [file.stat().st_mtime for name in (COMPARISON_SPEC, SWEEP_SPEC, SPEC) if (file := path / name).is_file()]
     return min(written, default=path.stat().st_mtime)
 
 
@@ -60,6 +67,11 @@ def load_spec(path: Path) -> dict[str, Any]:
 def load_comparison_spec(path: Path) -> dict[str, Any]:
     """Like `load_spec`, for a comparison's folder."""
     return _load_spec(path, COMPARISON_SPEC, "comparison")
+
+
+def load_sweep_spec(path: Path) -> dict[str, Any]:
+    """Like `load_spec`, for a sweep's folder."""
+    return _load_spec(path, SWEEP_SPEC, "sweep")
 
 
 def _load_spec(path: Path, name: str, kind: str) -> dict[str, Any]:
@@ -105,3 +117,10 @@ def load_comparison(path: Path) -> Comparison:
     from orchestrator.results import Comparison
 
     return documents.load(Comparison, path / COMPARISON)
+
+
+def load_sweep(path: Path) -> Sweep:
+    """Like `load_result`, for a sweep's folder."""
+    from orchestrator.results import Sweep
+
+    return documents.load(Sweep, path / SWEEP)

@@ -19,6 +19,7 @@ from orchestrator.cluster.staging import stage
 from orchestrator.errors import ClusterError, UsageError
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.files import base_of, spec_file
+from orchestrator.spec.job_description import tell
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.run_id import RUN_ID_WORDS, is_run_id
 from orchestrator.spec.validation import shown
@@ -104,14 +105,15 @@ class Submissions:
     def submit(
         self, command: str, spec: RunSpec | CompareSpec, run_id: str, *, owner: str, labels: Mapping[str, str]
     ) -> None:
-        """Submit `spec` as `run_id`, together with the job's code.
+        """Submit `spec` as `run_id`, together with the job's code and what belongs to it.
 
         Raises:
             UsageError: a run of that name exists already.
         """
         run = base_of(spec)
         with tempfile.TemporaryDirectory(prefix="regatta-submit-") as folder:
-            stage(Path(folder), run.job, run.directory, for_driver=True)
+            if (note := stage(Path(folder), run.job, run.directory, run.include, for_driver=True)) is not None:
+                tell.get()(note)
             (Path(folder) / SPEC).write_text(spec_file(spec, str(Path(run.directory).absolute())), encoding="utf-8")
             metadata = {_KIND: command, _OWNER: owner, _JOB: run.job}
             metadata |= {_LABEL + key: value for key, value in labels.items()}

@@ -112,6 +112,8 @@ _SCRATCH: dict[str, Any] = {"name": "results", "emptyDir": {}}
 def _files(spec: RunSpec | CompareSpec) -> dict[str, str]:
     """Text of each file by path: spec.yaml and the user's code."""
     run = base_of(spec)
+    if run.include:
+        raise UsageError("include: a ConfigMap holds the job's code only. Put its data into the image, or a volume.")
     with tempfile.TemporaryDirectory(prefix="regatta-kuberay-") as folder:
         stage(Path(folder), run.job, run.directory)
         code = Path(folder) / FOLDER

@@ -10,16 +10,19 @@ from typing import Any
 
 from orchestrator import text
 from orchestrator.errors import UsageError
-from orchestrator.results import Comparison, RunResult
-from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT, SPEC
+from orchestrator.results import Comparison, RunResult, Sweep
+from orchestrator.store.directory import COMPARISON, COMPARISON_SPEC, RESULT, SPEC, SWEEP
 from orchestrator.store.folders import (
     find_runs,
     is_comparison,
+    is_sweep,
     load_comparison,
     load_comparison_spec,
     load_done,
     load_result,
     load_spec,
+    load_sweep,
+    load_sweep_spec,
     started,
 )
 from orchestrator.store.locks import is_driven
@@ -36,7 +39,7 @@ class Entry:
 
     path: str
     kind: str
-    """`run` or `comparison`."""
+    """`run`, `comparison` or `sweep`."""
     date: str
     """When it was started, local time: `2026-11-28 22:26:06`."""
     job: str | None
@@ -101,9 +104,11 @@ def latest(root: Path, *, resumable: bool = False) -> Path:
 
 
 def _entry(path: Path) -> Entry:
-    kind = "comparison" if is_comparison(path) else "run"
+    kind = "sweep" if is_sweep(path) else "comparison" if is_comparison(path) else "run"
     ended = COMPARISON if kind == "comparison" else RESULT
     try:
+        if kind == "sweep":
+            return _of_sweep(path, load_sweep(path) if (path / SWEEP).exists() else None)
         if not (path / ended).exists():
             return _unfinished(path, kind)
         return _of_comparison(path, load_comparison(path)) if kind == "comparison" else _of_run(path, load_result(path))
@@ -119,6 +124,19 @@ def _of_run(path: Path, result: RunResult) -> Entry:
     return Entry(
         str(path), "run", _date(path), result.job, result.mode, workers, result.status, metric, value,
         result.seconds.elapsed, outcome(result),
+    )  # fmt: skip
+
+
+def _of_sweep(path: Path, sweep: Sweep | None) -> Entry:
+    run = load_sweep_spec(path).get("run") or {}
+    ended = f"{sweep.ended} of {sweep.wanted} trials ended" if sweep is not None else "no trial has ended"
+    best = sweep.best_trial if sweep is not None else None
+    status = "finished" if sweep is not None and sweep.ended >= sweep.wanted else "unfinished"
+    if status == "unfinished" and _is_driven(path):
+        status = "running"
+    return Entry(
+        str(path), "sweep", _date(path), _text(run.get("job")), _text(run.get("mode")), None, status,
+        sweep.metric if sweep is not None else None, best.value if best is not None else None, None, ended,
     )  # fmt: skip
 
 

@@ -16,7 +16,9 @@ from orchestrator.errors import UsageError
 from orchestrator.report import html
 from orchestrator.report.stored import UNREADABLE, run_folders
 from orchestrator.report.study import load_study
-from orchestrator.store.directory import COMPARISON, RESULT
+from orchestrator.report.sweep import page as sweep_page
+from orchestrator.store.directory import COMPARISON, RESULT, SWEEP
+from orchestrator.store.folders import is_sweep, load_sweep
 from orchestrator.store.locks import is_driven
 from orchestrator.store.metrics import METRICS
 from orchestrator.text import plural
@@ -55,6 +57,8 @@ class LivePage:
     def _page(self, version: str) -> str:
         live = html.Live(version, self._state())
         try:
+            if is_sweep(self._folder):
+                return sweep_page(load_sweep(self._folder), live)
             return html.page(load_study(self._folder), live)
         except UsageError as error:
             said = f"There is nothing to show yet: {error.message}"
@@ -79,7 +83,7 @@ class LivePage:
         """A text that changes with the files of the runs."""
         names = (METRICS, f"{METRICS}-wal", RESULT)
         files = [run / name for run in run_folders(self._folder) for name in names]
-        return "-".join(str(_changed(file)) for file in [*files, self._folder / COMPARISON])
+        return "-".join(str(_changed(file)) for file in [*files, self._folder / COMPARISON, self._folder / SWEEP])
 
 
 def _changed(file: Path) -> int:

@@ -24,13 +24,14 @@ RESULT = [
 COMPARISON = [
     results.Comparison, results.ModeResults, results.Summary, results.Verdict, results.Answer, results.Interval,
 ]  # fmt: skip
+SWEEP = [results.Sweep, results.Trial]
 
 
 def names(model: type[BaseModel]) -> set[str]:
     return {field.alias or name for name, field in model.model_fields.items()}
 
 
-@pytest.mark.parametrize("model", [*RESULT, *COMPARISON], ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", [*RESULT, *COMPARISON, *SWEEP], ids=lambda model: model.__name__)
 def test_every_field_is_on_the_page(model: type[BaseModel]) -> None:
     assert names(model) <= NAMED
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+from jobs.staged import home_of
 from workers.addresses import Reservation, join, unreachable
 from workers.masking import Mask
 from workers.messages import Assignment, FailureKind, Leg, Task, TaskFailure
@@ -87,7 +88,7 @@ class Replica:
                 self._process = processes.start(
                     self._session,
                     env,
-                    assignment.settings.directory,
+                    str(home_of(assignment.settings.job, assignment.settings.directory)),
                     task_end,
                     self._log.fileno(),
                     gpus=assignment.gpus,

@@ -13,10 +13,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from jobs.api import Job, TaskContext
+from jobs.staged import home_of
 from workers.failures import describe
 from workers.messages import Assignment, Printed
 from workers.modes.registry import traits
@@ -197,7 +197,7 @@ def _begin_task(wire: Wire, job: Job, *, leads: bool = False) -> None:
     settings = wire.assignment.settings
     job.begin_task(
         TaskContext(
-            Path(settings.directory),
+            home_of(settings.job, settings.directory),
             settings.seed,
             leads=leads,
             files_apart=settings.files_apart,

@@ -59,6 +59,7 @@ assert Path("text.txt").read_text() == open(home / "text.txt").read() == "user"
 assert os.path.exists("data/a.csv")
 assert Path("data").is_dir()
 assert np.load("rows.npy").sum() == 3
+assert np.loadtxt("data/a.csv", delimiter=",").tolist() == [1, 2]
 assert sorted(os.listdir("data")) == ["a.csv", "images"]
 assert {"text.txt", "early.txt"} <= set(os.listdir())
 assert glob.glob("data/*.csv") == ["data/a.csv"]

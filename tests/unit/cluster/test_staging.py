@@ -76,11 +76,21 @@ def test_a_host_with_the_same_files_uses_its_own(code: Path, tmp_path: Path, mon
     stage(tmp_path / "out", "job.py", str(code))
     monkeypatch.setattr(staged, "STAGED", tmp_path / "out" / staged.FOLDER)
     assert staged.on_this_host(code) == code
+    assert staged.home_of("mine/job.py", str(code.parent)) == code.parent
     (code / "near.py").write_text("x = 'older'")
     assert staged.on_this_host(code) == staged.STAGED
     assert staged.on_this_host(tmp_path / "nowhere") == staged.STAGED
+    assert staged.home_of("mine/job.py", str(code.parent)) == staged.STAGED
     text = f'File "{staged.STAGED}/near.py", line 1'
     assert staged.as_written(text, "job.py:A", str(code)) == f'File "{code}/near.py", line 1'
+
+
+def test_a_host_with_other_data_uses_what_was_sent(code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage(tmp_path / "out", "job.py", str(code), ["data.csv"])
+    monkeypatch.setattr(staged, "STAGED", tmp_path / "out" / staged.FOLDER)
+    assert staged.on_this_host(code) == code
+    (code / "data.csv").write_text("3,4")
+    assert staged.on_this_host(code) == staged.STAGED
 
 
 def test_without_anything_staged_the_users_folder_is_used(tmp_path: Path) -> None:
