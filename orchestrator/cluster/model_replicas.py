@@ -6,8 +6,12 @@ What crosses from a replica is plain data: descriptions, arrays, and the names o
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import os
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -62,17 +66,17 @@ class ModelReplicas:
         self._seconds = seconds
         self._handles: dict[int, Any] = {}
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Start Ray Serve if it is not running. Its own HTTP proxy is not needed."""
         from ray import serve
 
         logging.getLogger("ray.serve").setLevel(logging.ERROR)  # it reports every start and end on stderr
-        serve.start(proxy_location="Disabled", logging_config=_quiet())
+        await _aside(functools.partial(serve.start, proxy_location="Disabled", logging_config=_quiet()))
 
     async def load(self, version: int, path: Path) -> dict[str, Any]:
         """Start the replicas of a version; returns what `ServedVersion.describe` does."""
         try:
-            handle = await asyncio.wait_for(asyncio.to_thread(self._run, version, path), _START_SECONDS)
+            handle = await asyncio.wait_for(_aside(self._run, version, path), _START_SECONDS)
             found: dict[str, Any] = await asyncio.wait_for(handle.describe.remote(), _START_SECONDS)
         except Exception as error:  # noqa: BLE001 - Ray Serve's errors have no common class
             found = {"error": f"its replicas did not start: {' '.join(str(error).split())[:500]}"}
@@ -120,10 +124,33 @@ class ModelReplicas:
         from ray import serve
 
         self._handles.pop(version, None)
-        await asyncio.to_thread(serve.delete, self._application(version))
+        await _aside(serve.delete, self._application(version))
 
     def _application(self, version: int) -> str:
         return f"regatta-{self._name}-{os.getpid()}-{version}"
+
+
+async def _aside(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns that blocks; the end of this process does not wait for it, as for asyncio's threads."""
+    loop = asyncio.get_running_loop()
+    returned: asyncio.Future[Any] = loop.create_future()
+
+    def settle(set_: Callable[[Any], None], outcome: Any) -> None:
+        if not returned.done():  # it was given up
+            set_(outcome)
+
+    def call() -> None:
+        try:
+            outcome = function(*arguments)
+        except BaseException as error:  # noqa: BLE001 - raised where it is awaited
+            report: tuple[Any, ...] = (settle, returned.set_exception, error)
+        else:
+            report = (settle, returned.set_result, outcome)
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(*report)
+
+    threading.Thread(target=call, name="regatta-serve", daemon=True).start()
+    return await returned
 
 
 def _quiet() -> dict[str, Any]:

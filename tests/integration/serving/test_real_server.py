@@ -22,8 +22,6 @@ import psutil
 import pytest
 import requests
 
-pytest.importorskip("httptools", reason="regatta[serve] is not installed")
-
 HERE = Path(__file__).parent
 PATIENCE = 540.0
 """Seconds: a machine may be busy."""
