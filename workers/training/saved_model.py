@@ -88,7 +88,7 @@ def _model(request: Request, *, fresh: bool) -> keras.Model:
 
 
 def _built(request: Request) -> keras.Model:
-    from jobs.api import TaskContext
+    from jobs.api import DataContext, TaskContext
     from jobs.loading import load_job_class, validate_params
 
     try:
@@ -96,6 +96,8 @@ def _built(request: Request) -> keras.Model:
         job = job_class(validate_params(job_class, request.params))
         job.begin_task(TaskContext(Path(request.directory), request.seed))
         model = job.build_model()
+        if not model.built:
+            model._symbolic_build(data_batch=next(iter(job.train_dataset(DataContext(1, seed=request.seed)))))
     except Exception as error:
         raise Unreadable("job", f"{type(error).__name__}: {error}") from error
     model.compiled = False  # or an optimizer that has never been used would be saved with it
