@@ -78,7 +78,9 @@ async def closed_loop(url: str, questions: Questions, clients: int, seconds: flo
 
 async def open_loop(url: str, questions: Questions, rate: float, seconds: float) -> Outcome:
     """`rate` requests a second, whether or not earlier ones are answered; a latency counts from when one was due."""
-    outcome, idle, tasks = Outcome(), [], set()
+    outcome = Outcome()
+    idle: list[Connection] = []
+    tasks: set[asyncio.Future[None]] = set()
     since = time.perf_counter()
 
     async def ask(which: int, due: float) -> None:

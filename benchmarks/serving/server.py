@@ -37,8 +37,14 @@ class Server:
 
     def replicas(self) -> list[psutil.Process]:
         """Processes of Ray Serve's replicas."""
-        children = self.process.children(recursive=True)
-        return [child for child in children if "ServeReplica" in " ".join(child.cmdline())]
+        return [one for one in self.process.children(recursive=True) if "ServeReplica" in _command_line(one)]
+
+
+def _command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has ended
+        return ""
 
 
 @contextmanager

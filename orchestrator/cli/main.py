@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import export, foresight, kuberay, logs, serve, show, submit, train, watch
+from orchestrator.cli import export, foresight, kuberay, logs, serve, serve_config, show, submit, train, watch
 from orchestrator.cli.terminal import paragraph, say
 from orchestrator.errors import JobError, RegattaError
 from orchestrator.spec.job_description import tell
@@ -29,7 +29,7 @@ def build(kind: type[RunSpec] = RunSpec) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for commands in (train, foresight, show, watch, logs, export, serve, submit, kuberay):
+    for commands in (train, foresight, show, watch, logs, export, serve, serve_config, submit, kuberay):
         commands.register(app, kind)
     return app
 

@@ -71,7 +71,7 @@ class ModelReplicas:
         from ray import serve
 
         logging.getLogger("ray.serve").setLevel(logging.ERROR)  # it reports every start and end on stderr
-        await _aside(functools.partial(serve.start, proxy_location="Disabled", logging_config=_quiet()))
+        await _aside(functools.partial(serve.start, proxy_location="Disabled", logging_config=quiet()))
 
     async def load(self, version: int, path: Path) -> dict[str, Any]:
         """Start the replicas of a version; returns what `ServedVersion.describe` does."""
@@ -98,26 +98,15 @@ class ModelReplicas:
             health_check_timeout_s=30,
             graceful_shutdown_timeout_s=5,
             ray_actor_options={"num_cpus": self._cpus},
-            logging_config=_quiet(),
+            logging_config=quiet(),
         )
         return serve.run(served.bind(str(path)), name=self._application(version), route_prefix=None)
 
     async def call(self, version: int, signature: str, inputs: dict[str, Any]) -> tuple[str, Any]:
-        """The outputs of a version, or an error. A call that a replica took with it when it died is made again."""
-        from ray.exceptions import RayActorError
-        from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
-
-        lost = (RayActorError, BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError)
-        try:
-            async with asyncio.timeout(self._seconds):
-                while True:
-                    try:
-                        answered: tuple[str, Any] = await self._handles[version].answer.remote(signature, inputs)
-                        return answered
-                    except lost:
-                        await asyncio.sleep(_PAUSE)
-        except TimeoutError:
-            return "UNAVAILABLE", f"No replica of version {version} has answered for {self._seconds:g} s."
+        """The outputs of a version, or an error."""
+        if (handle := self._handles.get(version)) is None:
+            return "UNAVAILABLE", f"Version {version} is not served any more."
+        return await ask(handle, self._seconds, signature, inputs)
 
     async def unload(self, version: int) -> None:
         """End the replicas of a version."""
@@ -128,6 +117,24 @@ class ModelReplicas:
 
     def _application(self, version: int) -> str:
         return f"regatta-{self._name}-{os.getpid()}-{version}"
+
+
+async def ask(handle: Any, seconds: float, signature: str, inputs: dict[str, Any]) -> tuple[str, Any]:
+    """What a replica answers, or an error. A call that a replica took with it when it died is made again."""
+    from ray.exceptions import RayActorError
+    from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
+
+    lost = (RayActorError, BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError)
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    answered: tuple[str, Any] = await handle.answer.remote(signature, inputs)
+                    return answered
+                except lost:
+                    await asyncio.sleep(_PAUSE)
+    except TimeoutError:
+        return "UNAVAILABLE", f"No replica has answered for {seconds:g} s."
 
 
 async def _aside(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -153,5 +160,6 @@ async def _aside(function: Callable[..., Any], *arguments: Any) -> Any:
     return await returned
 
 
-def _quiet() -> dict[str, Any]:
+def quiet() -> dict[str, Any]:
+    """Logging of a deployment: warnings only, and no line for each request."""
     return {"log_level": "WARNING", "enable_access_log": False}

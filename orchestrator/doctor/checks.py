@@ -205,8 +205,8 @@ def sockets(found: Sequence[Listener]) -> Check:
     )
     if any(listener.process == SERVE for listener in public):
         remedy += (
-            "; `regatta serve --host` answers other hosts without encryption: give it --token-variable, and put a proxy "
-            "with TLS in front of it"
+            "; `regatta serve --host` answers other hosts without encryption: give it --token-variable, and put a "
+            "proxy with TLS in front of it"
         )
     return Check("Sockets", Status.WARN, detail, remedy)
 

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import psutil
 
@@ -78,10 +79,9 @@ def _name(process: psutil.Process) -> str | None:
 
 def serves(command: Sequence[str]) -> bool:
     """Whether a command line is that of `regatta serve`, started by the script or by Python."""
-    pairs = zip(command, command[1:], strict=False)
     return any(
         part == "serve" and (before.rpartition("/")[2] == "regatta" or "orchestrator.cli" in before)
-        for before, part in pairs
+        for before, part in pairwise(command)
     )
 
 

@@ -40,7 +40,7 @@ class Server:
     def replicas(self) -> list[psutil.Process]:
         """Processes of Ray Serve's replicas that this command has started."""
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if "ServeReplica" in " ".join(child.cmdline())]
+        return [child for child in children if "ServeReplica" in command_line(child)]
 
     def said(self, words: str) -> None:
         """Wait until the command has said this."""
@@ -48,6 +48,14 @@ class Server:
         while words not in "".join(self.lines):
             assert time.monotonic() < deadline, "".join(self.lines)
             time.sleep(0.05)
+
+
+def command_line(process: psutil.Process) -> str:
+    """Empty for a process that has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def python(*arguments: str) -> str:

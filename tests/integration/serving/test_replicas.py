@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,8 +15,9 @@ import psutil
 import pytest
 import requests
 
+from tests.conftest import ROOT, regatta
 from tests.integration.ray_nodes import Node, head_here
-from tests.integration.serving.real_server import PATIENCE, Load, serving, write_models
+from tests.integration.serving.real_server import PATIENCE, Load, command_line, serving, write_models
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 ROWS = {"instances": [[1.0, 2.0, 3.0]]}
@@ -46,7 +52,7 @@ def test_on_a_cluster(tmp_path: Path) -> None:
         with serving(tmp_path, "--address", head.gcs, "--replicas", "2", env=environment) as server:
             assert requests.post(server.url, json=ROWS, timeout=PATIENCE).json() == {"predictions": [[14.0]]}
             mark = f"ServeReplica:regatta-my_model-{server.process.pid}"
-            found = [process for process in psutil.process_iter() if mark in " ".join(_command(process))]
+            found = [process for process in psutil.process_iter() if mark in command_line(process)]
             assert len(found) == 2
             assert server.replicas() == []  # they are the cluster's processes
             server.process.terminate()
@@ -54,8 +60,43 @@ def test_on_a_cluster(tmp_path: Path) -> None:
         assert psutil.wait_procs(found, 60)[1] == []
 
 
-def _command(process: psutil.Process) -> list[str]:
+def test_serve_takes_the_config_file(tmp_path: Path) -> None:
+    """`serve run` reads a config file as `serve deploy` does, which takes it to the dashboard's address."""
+    write_models(tmp_path)
+    port = free_port()
+    written = regatta(
+        "serve-config", str(tmp_path / "versions"), "--name", "my_model", "--port", str(port), "--out", "serve.yaml",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert written.returncode == 0, written.stderr
+    path = f"http://127.0.0.1:{port}/v1/models/my_model"
+    with head_here(Node(cpus=4)) as head, (tmp_path / "log").open("w+") as log:
+        variables = json.dumps({"env_vars": {"PYTHONPATH": str(ROOT)}})
+        options = ["--address", head.gcs, "--runtime-env-json", variables, "--app-dir", str(tmp_path)]
+        command = [sys.executable, "-P", "-m", "ray.serve.scripts", "run", "serve.yaml", *options]
+        environment = os.environ | head.env
+        with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=subprocess.STDOUT) as process:
+            try:
+                deadline = time.monotonic() + PATIENCE
+                while not _answers(path):
+                    assert process.poll() is None, (tmp_path / "log").read_text()
+                    assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+                    time.sleep(0.5)
+                assert requests.post(f"{path}:predict", json=ROWS, timeout=60).json() == {"predictions": [[14.0]]}
+                assert requests.post(f"{path}:predict", data=b"{", timeout=60).status_code == 400
+                assert requests.get(f"{path}/versions/1/metadata", timeout=60).status_code == 200
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.wait(PATIENCE)
+
+
+def _answers(url: str) -> bool:
     try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
+        return requests.get(url, timeout=5).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
