@@ -28,6 +28,19 @@ class Outcome:
     """Status and beginning of every other answer, and lost connections."""
     wrong: int = 0
     """Answers with code 200 that no version gives."""
+    unchecked: list[tuple[int, bytes, float]] = field(default_factory=list)
+    """Number of the request, answer, seconds: compared at the end, when it takes no time from the server."""
+
+    def check(self, questions: Questions) -> Outcome:
+        """Compare the answers with the right ones."""
+        for which, body, taken in self.unchecked:
+            if version := questions.version_of(which, body):
+                self.latencies.append(taken)
+                self.versions.append(version)
+            else:
+                self.wrong += 1
+        self.unchecked = []
+        return self
 
     @property
     def per_second(self) -> float:
@@ -73,7 +86,7 @@ async def closed_loop(url: str, questions: Questions, clients: int, seconds: flo
 
     await asyncio.gather(*[ask(number) for number in range(clients)])
     outcome.seconds = time.perf_counter() - since
-    return outcome
+    return outcome.check(questions)
 
 
 async def open_loop(url: str, questions: Questions, rate: float, seconds: float) -> Outcome:
@@ -99,7 +112,7 @@ async def open_loop(url: str, questions: Questions, rate: float, seconds: float)
     for connection in idle:
         connection.close()
     outcome.seconds = time.perf_counter() - since
-    return outcome
+    return outcome.check(questions)
 
 
 class Connection:
@@ -122,11 +135,7 @@ class Connection:
         if status != 200:
             outcome.failed.append(f"{status} {body[:100]!r}")
             return
-        if version := questions.version_of(which, body):
-            outcome.latencies.append(taken)
-            outcome.versions.append(version)
-        else:
-            outcome.wrong += 1
+        outcome.unchecked.append((which, body, taken))
 
     async def _exchange(self, request: bytes) -> tuple[int, bytes]:
         if self._streams is None:

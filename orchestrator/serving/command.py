@@ -87,10 +87,20 @@ def _serve(serving: Serving, tell: Tell) -> signal.Signals:
                 serving.name, replicas=serving.replicas, cpus=0 if local else 1, seconds=serving.seconds
             )
             try:
-                return asyncio.run(_until_ended(serving, folder, replicas, http, tell, local=local))
+                with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                    return runner.run(_until_ended(serving, folder, replicas, http, tell, local=local))
             finally:
                 for signum in _ENDS:  # Ray's processes are ended now; asyncio has restored the handlers that kill
                     signal.signal(signum, signal.SIG_IGN)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, which comes with the extra on most systems: it takes less processor time for each request."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager

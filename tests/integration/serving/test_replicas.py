@@ -20,6 +20,14 @@ from tests.integration.ray_nodes import Node, head_here
 from tests.integration.serving.real_server import PATIENCE, Load, command_line, serving, write_models
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+@pytest.fixture(autouse=True)
+def _awake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray gives a cluster's workers a niceness of 15, with which they hardly start on a machine that is busy."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+
+
 ROWS = {"instances": [[1.0, 2.0, 3.0]]}
 
 
