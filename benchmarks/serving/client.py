@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+CONNECTIONS = 128
+"""More requests than these wait in the client, as with any client that keeps its connections."""
 _TOLERANCE = 1e-4
 """Of probabilities and sums of a few numbers: a matrix product of several rows is rounded otherwise than one of one."""
 
@@ -22,19 +24,22 @@ class Outcome:
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
     """Seconds of each right answer, in the order in which they came."""
+    asked: list[float] = field(default_factory=list)
+    """When each was due (`time.perf_counter`)."""
     versions: list[int] = field(default_factory=list)
     """Which version each was of."""
     failed: list[str] = field(default_factory=list)
     """Status and beginning of every other answer, and lost connections."""
     wrong: int = 0
     """Answers with code 200 that no version gives."""
-    unchecked: list[tuple[int, bytes, float]] = field(default_factory=list)
-    """Number of the request, answer, seconds: compared at the end, when it takes no time from the server."""
+    unchecked: list[tuple[int, bytes, float, float]] = field(default_factory=list)
+    """Number of the request, answer, when it was due, seconds: compared when it takes no time from the server."""
 
     def check(self, questions: Questions) -> Outcome:
         """Compare the answers with the right ones."""
-        for which, body, taken in self.unchecked:
+        for which, body, due, taken in self.unchecked:
             if version := questions.version_of(which, body):
+                self.asked.append(due)
                 self.latencies.append(taken)
                 self.versions.append(version)
             else:
@@ -90,16 +95,18 @@ async def closed_loop(url: str, questions: Questions, clients: int, seconds: flo
 
 
 async def open_loop(url: str, questions: Questions, rate: float, seconds: float) -> Outcome:
-    """`rate` requests a second, whether or not earlier ones are answered; a latency counts from when one was due."""
+    """`rate` requests a second on `CONNECTIONS` connections; a latency counts from when a request was due."""
     outcome = Outcome()
-    idle: list[Connection] = []
+    idle: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
+    for _ in range(CONNECTIONS):
+        idle.put_nowait(Connection(url))
     tasks: set[asyncio.Future[None]] = set()
     since = time.perf_counter()
 
     async def ask(which: int, due: float) -> None:
-        connection = idle.pop() if idle else Connection(url)
+        connection = await idle.get()
         await connection.ask(questions, which, outcome, due)
-        idle.append(connection)
+        idle.put_nowait(connection)
 
     for number in range(int(rate * seconds)):
         due = since + number / rate
@@ -109,8 +116,8 @@ async def open_loop(url: str, questions: Questions, rate: float, seconds: float)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     await asyncio.gather(*tasks)
-    for connection in idle:
-        connection.close()
+    while not idle.empty():
+        idle.get_nowait().close()
     outcome.seconds = time.perf_counter() - since
     return outcome.check(questions)
 
@@ -135,7 +142,7 @@ class Connection:
         if status != 200:
             outcome.failed.append(f"{status} {body[:100]!r}")
             return
-        outcome.unchecked.append((which, body, taken))
+        outcome.unchecked.append((which, body, since, taken))
 
     async def _exchange(self, request: bytes) -> tuple[int, bytes]:
         if self._streams is None:

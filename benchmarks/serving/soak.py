@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.serving import server
 from benchmarks.serving.client import Outcome, Questions, closed_loop, open_loop
 
@@ -35,7 +37,7 @@ def soaked(folder: Path, seconds: float, replicas: int) -> tuple[str, bool]:
         peak = asyncio.run(closed_loop(ours.url, questions, 32, _PEAK_SECONDS)).per_second
         log = _Log(time.perf_counter())
         outcome = asyncio.run(_loaded(folder, ours, questions, SHARE_OF_PEAK * peak, seconds, log))
-    return _report(outcome, peak, log), not outcome.failed and not outcome.wrong
+    return _report(outcome, peak, log, seconds), not outcome.failed and not outcome.wrong
 
 
 async def _loaded(
@@ -65,14 +67,23 @@ async def _watched(ours: server.Server, log: _Log) -> None:
         await asyncio.sleep(5)
 
 
-def _report(outcome: Outcome, peak: float, log: _Log) -> str:
+def _part(outcome: Outcome, log: _Log, since: float, until: float) -> str:
+    """Latencies of the requests that were due in a part of the time."""
+    due = [at - log.began for at in outcome.asked]
+    taken = [one for at, one in zip(due, outcome.latencies, strict=True) if since <= at < until]
+    if not taken:
+        return "nothing"
+    middle, last = np.percentile(taken, [50, 99]) * 1e3
+    return f"{since:.0f} to {until:.0f} s: p50 {middle:.1f} ms, p99 {last:.1f} ms, longest {max(taken) * 1e3:.0f} ms"
+
+
+def _report(outcome: Outcome, peak: float, log: _Log, seconds: float) -> str:
     kinds = {text: outcome.failed.count(text) for text in set(outcome.failed)}
     lines = [
         f"peak {peak:,.0f} requests/s; {len(outcome.latencies):,} answered in {outcome.seconds:.0f} s "
         f"({outcome.per_second:,.0f}/s), {outcome.wrong} wrong, {len(outcome.failed)} failed {kinds or ''}",
         f"version 1: {outcome.versions.count(1):,}, version 2: {outcome.versions.count(2):,}",
-        f"p50 {outcome.percentile(50):.1f} ms, p99 {outcome.percentile(99):.1f} ms, longest "
-        f"{max(outcome.latencies, default=float('nan')):.1f} s",
+        *[_part(outcome, log, seconds * part / 6, seconds * (part + 1) / 6) for part in range(6)],
         "memory (MiB): "
         + ", ".join(f"{mib:,.0f} at {at:.0f} s" for at, mib in log.memory[:: max(1, len(log.memory) // 8)]),
         *log.events,
