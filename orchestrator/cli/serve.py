@@ -71,8 +71,7 @@ def serve(
     from orchestrator.serving.model import Limits
     from orchestrator.serving.versions import parse_labels, parse_policy
 
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"--name: {name!r} is not allowed: give letters, digits, '.', '_' and '-', 100 at most.")
+    check_name(name)
     listening = Listening(host, port, None if grpc_port < 0 else grpc_port, body_bytes=max_body_mb << 20, drain=drain)
     serving = Serving(
         source,
@@ -88,6 +87,12 @@ def serve(
         access_log=access_log,
     )
     serve_until_ended(serving, lambda text: say(text, err=True))
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that could not be part of a request's path."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"--name: {name!r} is not allowed: give letters, digits, '.', '_' and '-', 100 at most.")
 
 
 def _token(variable: str | None) -> str | None:

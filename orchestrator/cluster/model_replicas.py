@@ -6,8 +6,12 @@ What crosses from a replica is plain data: descriptions, arrays, and the names o
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import os
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -62,17 +66,17 @@ class ModelReplicas:
         self._seconds = seconds
         self._handles: dict[int, Any] = {}
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Start Ray Serve if it is not running. Its own HTTP proxy is not needed."""
         from ray import serve
 
         logging.getLogger("ray.serve").setLevel(logging.ERROR)  # it reports every start and end on stderr
-        serve.start(proxy_location="Disabled", logging_config=_quiet())
+        await _aside(functools.partial(serve.start, proxy_location="Disabled", logging_config=quiet()))
 
     async def load(self, version: int, path: Path) -> dict[str, Any]:
         """Start the replicas of a version; returns what `ServedVersion.describe` does."""
         try:
-            handle = await asyncio.wait_for(asyncio.to_thread(self._run, version, path), _START_SECONDS)
+            handle = await asyncio.wait_for(_aside(self._run, version, path), _START_SECONDS)
             found: dict[str, Any] = await asyncio.wait_for(handle.describe.remote(), _START_SECONDS)
         except Exception as error:  # noqa: BLE001 - Ray Serve's errors have no common class
             found = {"error": f"its replicas did not start: {' '.join(str(error).split())[:500]}"}
@@ -94,37 +98,68 @@ class ModelReplicas:
             health_check_timeout_s=30,
             graceful_shutdown_timeout_s=5,
             ray_actor_options={"num_cpus": self._cpus},
-            logging_config=_quiet(),
+            logging_config=quiet(),
         )
         return serve.run(served.bind(str(path)), name=self._application(version), route_prefix=None)
 
     async def call(self, version: int, signature: str, inputs: dict[str, Any]) -> tuple[str, Any]:
-        """The outputs of a version, or an error. A call that a replica took with it when it died is made again."""
-        from ray.exceptions import RayActorError
-        from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
-
-        lost = (RayActorError, BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError)
-        try:
-            async with asyncio.timeout(self._seconds):
-                while True:
-                    try:
-                        answered: tuple[str, Any] = await self._handles[version].answer.remote(signature, inputs)
-                        return answered
-                    except lost:
-                        await asyncio.sleep(_PAUSE)
-        except TimeoutError:
-            return "UNAVAILABLE", f"No replica of version {version} has answered for {self._seconds:g} s."
+        """The outputs of a version, or an error."""
+        if (handle := self._handles.get(version)) is None:
+            return "UNAVAILABLE", f"Version {version} is not served any more."
+        return await ask(handle, self._seconds, signature, inputs)
 
     async def unload(self, version: int) -> None:
         """End the replicas of a version."""
         from ray import serve
 
         self._handles.pop(version, None)
-        await asyncio.to_thread(serve.delete, self._application(version))
+        await _aside(serve.delete, self._application(version))
 
     def _application(self, version: int) -> str:
         return f"regatta-{self._name}-{os.getpid()}-{version}"
 
 
-def _quiet() -> dict[str, Any]:
+async def ask(handle: Any, seconds: float, signature: str, inputs: dict[str, Any]) -> tuple[str, Any]:
+    """What a replica answers, or an error. A call that a replica took with it when it died is made again."""
+    from ray.exceptions import RayActorError
+    from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
+
+    lost = (RayActorError, BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError)
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    answered: tuple[str, Any] = await handle.answer.remote(signature, inputs)
+                    return answered
+                except lost:
+                    await asyncio.sleep(_PAUSE)
+    except TimeoutError:
+        return "UNAVAILABLE", f"No replica has answered for {seconds:g} s."
+
+
+async def _aside(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns that blocks; the end of this process does not wait for it, as for asyncio's threads."""
+    loop = asyncio.get_running_loop()
+    returned: asyncio.Future[Any] = loop.create_future()
+
+    def settle(set_: Callable[[Any], None], outcome: Any) -> None:
+        if not returned.done():  # it was given up
+            set_(outcome)
+
+    def call() -> None:
+        try:
+            outcome = function(*arguments)
+        except BaseException as error:  # noqa: BLE001 - raised where it is awaited
+            report: tuple[Any, ...] = (settle, returned.set_exception, error)
+        else:
+            report = (settle, returned.set_result, outcome)
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(*report)
+
+    threading.Thread(target=call, name="regatta-serve", daemon=True).start()
+    return await returned
+
+
+def quiet() -> dict[str, Any]:
+    """Logging of a deployment: warnings only, and no line for each request."""
     return {"log_level": "WARNING", "enable_access_log": False}

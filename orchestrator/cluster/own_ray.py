@@ -68,9 +68,10 @@ def own_signal_handlers() -> Iterator[None]:
     try:
         yield
     finally:
+        # In this order: Ray's own handler aborts this process for a signal that has waited.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

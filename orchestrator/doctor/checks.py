@@ -19,7 +19,7 @@ from orchestrator.doctor import folder_checks, machine
 from orchestrator.doctor.check import GIB, Check, Status
 from orchestrator.doctor.environment import version as installed
 from orchestrator.text import plural
-from workers.telemetry.listeners import OURS, Listener, listeners
+from workers.telemetry.listeners import OURS, SERVE, Listener, listeners
 
 TESTED = {"tensorflow": "2.21", "keras": "3.15", "ray": "2.60"}
 """Release series that pyproject.toml allows; a test keeps the two equal."""
@@ -190,8 +190,8 @@ def sockets(found: Sequence[Listener]) -> Check:
     if not found:
         return Check("Sockets", Status.OK, "no process of Ray or Regatta is listening")
     public = [listener for listener in found if listener.is_public]
-    ours = [listener for listener in found if listener.process == OURS]
-    rays = Counter(listener.process for listener in found if listener.process != OURS)
+    ours = [listener for listener in found if listener.process in (OURS, SERVE)]
+    rays = Counter(listener.process for listener in found if listener not in ours)
     counts = (
         f"{plural(len(ours), 'socket')} of Regatta, {rays.total()} of Ray; other hosts may reach {len(public)} of them"
     )
@@ -203,6 +203,11 @@ def sockets(found: Sequence[Listener]) -> Check:
         "let a firewall admit only the cluster's own hosts: Ray's ports require the token, but TensorFlow's ports "
         "between tasks require nothing (docs/security.md)"
     )
+    if any(listener.process == SERVE for listener in public):
+        remedy += (
+            "; `regatta serve --host` answers other hosts without encryption: give it --token-variable, and put a "
+            "proxy with TLS in front of it"
+        )
     return Check("Sockets", Status.WARN, detail, remedy)
 
 

@@ -17,10 +17,11 @@ from typing import Any
 
 from orchestrator.cluster.connection import RayBackend
 from orchestrator.cluster.model_replicas import ModelReplicas
-from orchestrator.errors import ClusterError, Interrupted, UsageError
+from orchestrator.control import signals
+from orchestrator.errors import ClusterError, Interrupted, Terminated, UsageError
 from orchestrator.serving.listening import Listening, Servers, open_socket
 from orchestrator.serving.metrics import Metrics
-from orchestrator.serving.model import Engine, Limits, Model
+from orchestrator.serving.model import Limits, Model
 from orchestrator.serving.ray_engine import RayEngine
 from orchestrator.serving.service import Service
 from orchestrator.serving.source import folder_of
@@ -61,20 +62,45 @@ def serve(serving: Serving, tell: Tell) -> None:
     """
     if importlib.util.find_spec("uvicorn") is None or importlib.util.find_spec("httptools") is None:
         raise UsageError("Ray Serve is not installed: `pip install 'regatta[serve]'`.")
+    signals.install_handlers()
+    stopped = "all processes it started were stopped."
+    try:
+        ended_by = _serve(serving, tell)
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted before anything was served; {stopped}") from None
+    except signals.Preempted:
+        raise Terminated(f"ended by a signal before anything was served; {stopped}") from None
+    if ended_by == signal.SIGINT:
+        raise Interrupted(f"interrupted; all requests at hand were answered, and {stopped}")
+
+
+def _serve(serving: Serving, tell: Tell) -> signal.Signals:
+    """Serve until a signal arrives, and return it; one that arrives before raises what `control.signals` says."""
     folder = folder_of(serving.source).absolute()
     listening = serving.listening
     with open_socket(listening.host, listening.port, "--port") as http:
         spec = RunSpec.make({"job": "digits", "address": serving.address})
         local = serving.address is None
         session = f"serve-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        with _session_folder(session), RayBackend(session, spec, (), with_code=not local):
+        with signals.deferred(), _session_folder(session), RayBackend(session, spec, (), with_code=not local):
             replicas = ModelReplicas(
                 serving.name, replicas=serving.replicas, cpus=0 if local else 1, seconds=serving.seconds
             )
-            replicas.start()
-            ended_by = asyncio.run(_until_ended(serving, folder, RayEngine(replicas), http, tell, local=local))
-    if ended_by == signal.SIGINT:
-        raise Interrupted("interrupted; all requests at hand were answered, and all processes it started were stopped.")
+            try:
+                with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                    return runner.run(_until_ended(serving, folder, replicas, http, tell, local=local))
+            finally:
+                for signum in _ENDS:  # Ray's processes are ended now; asyncio has restored the handlers that kill
+                    signal.signal(signum, signal.SIG_IGN)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, which comes with the extra on most systems: it takes less processor time for each request."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager
@@ -87,8 +113,9 @@ def _session_folder(session: str) -> Iterator[None]:
 
 
 async def _until_ended(
-    serving: Serving, folder: Path, engine: Engine, http: socket.socket, tell: Tell, *, local: bool
+    serving: Serving, folder: Path, replicas: ModelReplicas, http: socket.socket, tell: Tell, *, local: bool
 ) -> signal.Signals:
+    engine = RayEngine(replicas)
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[signal.Signals] = loop.create_future()
 
@@ -99,6 +126,8 @@ async def _until_ended(
     for signum in _ENDS:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             loop.add_signal_handler(signum, arrived, signum)
+    if signals.requested():  # while Ray started
+        raise signals.ending()
     metrics = Metrics()
     model = Model(
         serving.name,
@@ -110,7 +139,12 @@ async def _until_ended(
         tell=tell,
         observe=lambda version, rows: metrics.batch(serving.name, version, rows),
     )
-    loading = loop.create_task(model.refresh())
+
+    async def load() -> None:
+        await replicas.start()
+        await model.refresh()
+
+    loading = loop.create_task(load())
     waited: list[asyncio.Future[Any]] = [loading, ended]
     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     if ended.done():

@@ -64,7 +64,7 @@ class Rest:
             return (200, _TEXT, b"ok\n") if healthy else (503, _TEXT, b"no version is served\n")
         self._service.authenticate(headers.get(b"authorization"))
         if path == METRICS and method == "GET":
-            return 200, _TEXT, self._service.metrics.page()
+            return 200, _TEXT, self._service.metrics_page()
         found = route(method, path)
         if found.action == "status":
             return 200, _JSON, self._status(found.wanted)

@@ -45,6 +45,11 @@ class Service:
         if self.access is not None:
             self.access(f"{entrypoint} {api} {str(wanted)[:200]} {status} {seconds * 1e3:.1f} ms")
 
+    def metrics_page(self) -> bytes:
+        """What Prometheus reads."""
+        self.metrics.waiting(self.model.name, self.model.waiting)
+        return self.metrics.page()
+
     async def predict(self, version: Version, signature: str, inputs: Arrays) -> Arrays:
         """The outputs of a signature; raises Refusal."""
         with self.model.using(version):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from orchestrator.errors import ClusterError, UsageError
 from orchestrator.store.folders import is_comparison, is_run
@@ -18,8 +21,11 @@ FORMATS = {"keras": "model.keras", "savedmodel": "saved_model", "weights": "mode
 """Names of the formats, and what the export is called unless it is given another name."""
 
 
-def export_model(run: Path, format_: str, out: Path | None = None) -> Path:
-    """Write the final model of the run in folder `run` to `out`, by default in `run`/export; returns where it is.
+def export_model(run: Path, format_: str, out: Path | None = None, checkpoint: Mapping[str, Any] | None = None) -> Path:
+    """Write the model of the run in folder `run` to `out`, by default in `run`/export; returns where it is.
+
+    `checkpoint` holds the fields of `workers.training.saved_model.Request` for a checkpoint's weights; without it, the
+    final ones are written.
 
     Raises:
         UsageError: the format is unknown, the run has no such model, `out` exists already, or the model cannot be read
@@ -27,23 +33,35 @@ def export_model(run: Path, format_: str, out: Path | None = None) -> Path:
     """
     if format_ not in FORMATS:
         raise UsageError(f"--format: {format_!r} is not allowed: {', '.join(FORMATS)}")
-    source = _source(run, format_)
+    source = _source(run, format_) if checkpoint is None else _regular(run / FINAL_MODEL)
     out = out or run / "export" / FORMATS[format_]
     if out.exists():
         raise UsageError(f"{out} exists already. Remove it, or write elsewhere with --out.")
+    _check_suffix(format_, out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    if format_ == "savedmodel":
-        _write_saved_model(source, out)
-    else:
+    if source is not None and checkpoint is None and format_ != "savedmodel":
         with files.open_regular(source) as read, files.create(out) as written:
             shutil.copyfileobj(read, written)
+    else:
+        _write({"format": format_, "model": source and str(source.absolute()), **(checkpoint or {})}, out)
     return out
+
+
+def _check_suffix(format_: str, out: Path) -> None:
+    """Raise UsageError for a name that Keras would not write, or not read back."""
+    suffix = {"keras": ".keras", "weights": ".weights.h5"}.get(format_, "")
+    if not out.name.endswith(suffix):
+        raise UsageError(f"--out: {out} has to end in {suffix}, by which Keras knows the format.")
+
+
+def _regular(path: Path) -> Path | None:
+    return path if path.is_file() and not path.is_symlink() else None
 
 
 def _source(run: Path, format_: str) -> Path:
     name = FINAL_WEIGHTS if format_ == "weights" else FINAL_MODEL
-    if (run / name).is_file() and not (run / name).is_symlink():
-        return run / name
+    if (found := _regular(run / name)) is not None:
+        return found
     if not is_run(run) and is_comparison(run):
         runs = sorted(path.name for path in (run / "runs").glob("*") if is_run(path))
         raise UsageError(f"{run} is a comparison. Export one of its runs, such as {run / 'runs' / runs[0]}.")
@@ -55,18 +73,39 @@ def _source(run: Path, format_: str) -> Path:
     raise UsageError(f"{run} has no {name}: {why}.")
 
 
-def _write_saved_model(source: Path, out: Path) -> None:
-    command = [sys.executable, "-P", "-m", "workers.training.saved_model", str(source.absolute()), str(out.absolute())]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        shutil.rmtree(out, ignore_errors=True)
-        raise ClusterError(f"TensorFlow could not write {out}: {done.stderr.strip().splitlines()[-1]}")
-    problem = json.loads(done.stdout.splitlines()[-1])["error"]
-    if problem is not None:
-        missing = re.search(r"Could not locate (?:class|function) '([^']+)'", problem)
-        what = f"it uses {missing[1]}, which is not a part of Keras" if missing else problem.splitlines()[0][:300]
-        raise UsageError(
-            f"{source} cannot be read back by itself: {what}. Decorate your classes with "
-            "@keras.saving.register_keras_serializable(), and export the model in `after_training` of the job, or load "
-            "the .keras file where they are imported."
+def _write(request: Mapping[str, Any], out: Path) -> None:
+    """Have a process that imports Keras write the model, under another name until it is whole."""
+    unfinished = out.with_name(f".{secrets.token_hex(8)}.{out.name}")
+    command = [sys.executable, "-P", "-m", "workers.training.saved_model"]
+    asked = json.dumps({**request, "out": str(unfinished.absolute())})
+    try:
+        done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise ClusterError(f"TensorFlow could not write {out}: {reason}")
+        answer = json.loads(done.stdout.splitlines()[-1])
+        if answer["error"] is not None:
+            raise UsageError(_explained(request, answer["kind"], answer["error"]))
+        unfinished.replace(out)
+    finally:
+        if unfinished.is_dir():
+            shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.unlink(missing_ok=True)
+
+
+def _explained(request: Mapping[str, Any], kind: str, problem: str) -> str:
+    first = (problem.splitlines() or [problem])[0][:300]
+    if kind == "checkpoint":
+        return f"Checkpoint {request['checkpoint']['name']} cannot be exported: {first}"
+    if kind == "job":
+        return (
+            f"The run has no model.keras that can be read by itself, and its job {request['job']} could not build the "
+            f"model: {first}"
         )
+    missing = re.search(r"Could not locate (?:class|function) '([^']+)'", problem)
+    what = f"it uses {missing[1]}, which is not a part of Keras" if missing else first
+    return (
+        f"{request['model']} cannot be read back by itself: {what}. Decorate your classes with "
+        "@keras.saving.register_keras_serializable(), and export the model in `after_training` of the job, or load the "
+        ".keras file where they are imported. `--step` or `--best` builds the model with the job instead."
+    )

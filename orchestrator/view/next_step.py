@@ -32,4 +32,4 @@ def after_comparison(comparison: Comparison, folder: Path) -> list[str]:
     if model is None:
         return []
     command = f"regatta serve {shlex.quote(str(model))} --name my_model"
-    return [f"Serve the winner ({winner}; experimental, needs regatta[serve]): {command}"]
+    return [f"Serve the winner ({winner}; needs regatta[serve]): {command}"]

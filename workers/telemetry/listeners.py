@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import psutil
 
@@ -16,6 +17,10 @@ _RAY = re.compile(r"[/\\](?:site|dist)-packages/ray/|^ray::|^ray\.|(?:^|/)(?:gcs
 
 OURS = "regatta task"
 """The name that is shown for Regatta's own processes."""
+SERVE = "regatta serve"
+"""The name of the command that answers requests."""
+_DRIVER = "driver of regatta serve"
+"""The sockets that Ray opens in the command's process."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,9 @@ def _find() -> Iterator[Listener]:
                 continue
             for connection in process.net_connections(kind="tcp"):
                 if connection.status == psutil.CONN_LISTEN:
-                    yield Listener(name, process.pid, connection.laddr.ip, connection.laddr.port)
+                    address = connection.laddr.ip
+                    shown = _DRIVER if name == SERVE and _is_rays(address, process.cmdline()) else name
+                    yield Listener(shown, process.pid, address, connection.laddr.port)
         except (psutil.Error, OSError):  # it has ended, or belongs to another user
             continue
 
@@ -60,9 +67,24 @@ def _find() -> Iterator[Listener]:
 def _name(process: psutil.Process) -> str | None:
     """The name to show for a process; None if it is neither Ray's nor Regatta's."""
     command = process.cmdline()
+    if serves(command):
+        return SERVE
     ray_parts = [part for part in command if _RAY.search(part)]
     if not ray_parts and SESSION_MARK not in process.environ():
         return None
     if not process.name().startswith("python"):
         return str(process.name())
     return ray_parts[0].rpartition("/")[2] if ray_parts else OURS
+
+
+def serves(command: Sequence[str]) -> bool:
+    """Whether a command line is that of `regatta serve`, started by the script or by Python."""
+    return any(
+        part == "serve" and (before.rpartition("/")[2] == "regatta" or "orchestrator.cli" in before)
+        for before, part in pairwise(command)
+    )
+
+
+def _is_rays(address: str, command: Sequence[str]) -> bool:
+    """Ray listens on `::`, the command on what `--host` says."""
+    return address == "::" and not any(part in ("::", "--host=::") for part in command)

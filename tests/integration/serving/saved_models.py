@@ -1,4 +1,7 @@
-"""Writes SavedModels: `python saved_models.py FOLDER SCALE ...`; the n-th has version n and answers scale * (x @ w)."""
+"""Writes SavedModels: `python saved_models.py FOLDER SCALE ...`; the n-th has version n and answers scale * (x @ w).
+
+Their signature `spin` counts to its input, and multiplies matrices while it does, so that it takes a while.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,16 @@ class Weighted(tf.Module):
     def predict(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": tf.matmul(x, self.weights)}
 
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name="times")])
+    def spin(self, times: tf.Tensor) -> dict[str, tf.Tensor]:
+        matrix = tf.fill([100, 100], 0.01)
+        for _ in tf.range(times):
+            matrix = tf.matmul(matrix, tf.fill([100, 100], 0.01))
+        return {"turns": tf.cast(times, tf.float32) + 0 * matrix[0, 0]}
+
 
 if __name__ == "__main__":
     for version, scale in enumerate(sys.argv[2:], 1):
         model = Weighted(float(scale))
-        tf.saved_model.save(model, f"{sys.argv[1]}/{version}", signatures={"serving_default": model.predict})
+        signatures = {"serving_default": model.predict, "spin": model.spin}
+        tf.saved_model.save(model, f"{sys.argv[1]}/{version}", signatures=signatures)

@@ -20,8 +20,6 @@ from orchestrator.serving.model import Limits
 from orchestrator.serving.versions import Policy
 from tests.integration.serving.fake_server import FunctionEngine, Served, add_version, served
 
-pytest.importorskip("httptools", reason="regatta[serve] is not installed")
-
 ROWS = {"instances": [[1.0, 2.0, 3.0]]}
 
 

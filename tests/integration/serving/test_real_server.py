@@ -7,133 +7,68 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
-import subprocess
-import sys
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 import pytest
 import requests
 
-pytest.importorskip("httptools", reason="regatta[serve] is not installed")
+from tests.integration.serving.real_server import HERE, PATIENCE, Load, Server, python, serving, write_models
+from tests.unit.serving.test_hostile_requests import BAD_EXAMPLES, CASES
 
-HERE = Path(__file__).parent
-PATIENCE = 540.0
-"""Seconds: a machine may be busy."""
 pytestmark = pytest.mark.timeout(1200)
-
-
-@dataclass
-class Server:
-    """A running command, its folder of versions, and its addresses."""
-
-    process: subprocess.Popen[str]
-    versions: Path
-    spare: Path
-    rest: str
-    grpc: str
-    lines: list[str]
-
-    @property
-    def url(self) -> str:
-        return f"{self.rest}/v1/models/my_model:predict"
-
-    def replicas(self) -> list[psutil.Process]:
-        """Processes of Ray Serve's replicas."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if "ServeReplica" in " ".join(child.cmdline())]
-
-
-def python(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+NOT_HTTP = [
+    b"nonsense\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00",
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"GET /" + b"x" * (1 << 20),
+]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("serving")
-    python(str(HERE / "saved_models.py"), str(folder / "spare"), "1", "10")
-    (folder / "versions").mkdir()
-    shutil.copytree(folder / "spare" / "1", folder / "versions" / "1")
-    command = [sys.executable, "-P", "-c", "from orchestrator.cli.main import main; main()", "serve", "versions"]
-    options = ["--name", "my_model", "--port", "0", "--grpc-port", "0", "--timeout", str(PATIENCE)]
-    process = subprocess.Popen([*command, *options], cwd=folder, stderr=subprocess.PIPE, text=True)
-    lines: list[str] = []
-    assert process.stderr is not None
-    reader = threading.Thread(target=lambda: lines.extend(process.stderr or ()))
-    reader.start()
-    try:
-        found: dict[str, str] = {}
-        deadline = time.monotonic() + PATIENCE
-        while len(found) < 2 and process.poll() is None and time.monotonic() < deadline:
-            text = "".join(lines)
-            found = {
-                name: match[1]
-                for name, pattern in (("rest", r"REST: (http://[\d.]+:\d+)/"), ("grpc", r"gRPC: (\S+)\n"))
-                if (match := re.search(pattern, text))
-            }
-            time.sleep(0.1)
-        assert len(found) == 2, "".join(lines)
-        yield Server(process, folder / "versions", folder / "spare", found["rest"], found["grpc"], lines)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        process.wait(PATIENCE)
-        reader.join(60)
-
-
-@dataclass
-class Load:
-    """Clients that ask without pause until the `with` block ends, and compare each answer with the right ones."""
-
-    url: str
-    clients: int = 3
-    answered: list[tuple[float, int, str]] = field(default_factory=list)
-    """Per request: when it was sent, the status, and whose answer it is: `v1`, `v2`, or what was wrong."""
-    _ended: bool = False
-
-    def __enter__(self) -> Load:
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(self.clients)]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended = True
-        for thread in self._threads:
-            thread.join(PATIENCE)
-
-    def _ask(self, number: int) -> None:
-        session = requests.Session()
-        while not self._ended:
-            number = (number * 31 + 7) % 997
-            since = time.monotonic()
-            body = json.dumps({"instances": [[float(number), 1.0, 2.0]]})
-            answer = session.post(self.url, data=body, timeout=PATIENCE)
-            right, value = number + 8.0, answer.json().get("predictions", answer.text)
-            whose = {str([[right]]): "v1", str([[10 * right]]): "v2"}.get(str(value), f"wrong: {value} for {number}")
-            self.answered.append((since, answer.status_code, whose))
-
-    def until(self, whose: str, since: float) -> None:
-        """Wait for a right answer to a request that was sent after `since` (monotonic seconds)."""
-        deadline = time.monotonic() + PATIENCE
-        while not any(sent > since and found == whose for sent, _, found in self.answered):
-            assert time.monotonic() < deadline, self.answered[-5:]
-            time.sleep(0.05)
+    write_models(folder)
+    with serving(folder) as running:
+        yield running
 
 
 def test_the_tutorials_request(server: Server) -> None:
     url = server.url
     response = requests.post(url, data=json.dumps({"instances": [[1.0, 2.0, 3.0]]}))
     assert response.json()["predictions"] == [[14.0]]
+
+
+def test_hostile_requests_are_refused_and_the_server_goes_on(server: Server) -> None:
+    session = requests.Session()
+
+    def post(action: str, body: bytes) -> requests.Response:
+        return session.post(server.url.replace(":predict", f":{action}"), data=body, timeout=PATIENCE)
+
+    asked = [(name, "predict", raw) for name, raw, _ in CASES]
+    for action in ("classify", "regress"):
+        asked += [(f"{action} {document}", action, json.dumps(document).encode()) for document in BAD_EXAMPLES]
+    assert len(asked) > 250
+    for name, action, raw in asked:
+        answer = post(action, raw)
+        assert (answer.status_code, list(answer.json())) in [(400, ["error"]), (501, ["error"])], (name, answer.text)
+    assert post("predict", b" " * (17 << 20)).status_code == 413
+    host, _, port = server.rest.removeprefix("http://").partition(":")
+    for sent in NOT_HTTP:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+            try:
+                connection.sendall(sent)
+                answer = connection.recv(65536)
+            except ConnectionError:
+                answer = b""
+            assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+    assert post("predict", b'{"instances": [[1.0, 2.0, 3.0]]}').json()["predictions"] == [[14.0]]
+    assert len(server.replicas()) == 1
 
 
 def test_a_killed_replica_costs_no_answer(server: Server) -> None:
@@ -173,10 +108,30 @@ def test_the_published_client(server: Server) -> None:
     assert (found["input"], found["refused"]) == (1, "INVALID_ARGUMENT")
 
 
-def test_sigterm_ends_it_and_leaves_nothing(server: Server) -> None:
+def test_sigterm_answers_what_was_asked_and_leaves_nothing(server: Server) -> None:
     children = psutil.Process(server.process.pid).children(recursive=True)
     assert len(children) > 3
+    answers: list[requests.Response] = []
+
+    def ask(loops: int) -> float:
+        since = time.monotonic()
+        body = json.dumps({"signature_name": "spin", "inputs": loops})
+        answers.append(requests.post(server.url, data=body, timeout=PATIENCE))
+        return time.monotonic() - since
+
+    ask(1000)
+    loops = int(3 * 1000 / max(ask(1000), 0.001))  # about three seconds, at the speed of this moment
+    asking = threading.Thread(target=ask, args=(loops,))
+    asking.start()
+    deadline = time.monotonic() + PATIENCE
+    waiting = ':regatta:serving:requests_waiting{model_name="my_model"} 1.0'
+    while waiting not in requests.get(f"{server.rest}/monitoring/prometheus/metrics", timeout=60).text:
+        assert time.monotonic() < deadline
+        assert asking.is_alive()
+        time.sleep(0.02)
     os.kill(server.process.pid, signal.SIGTERM)
     assert server.process.wait(PATIENCE) == 0, "".join(server.lines)
+    asking.join(60)
+    assert [(answer.status_code, answer.json()) for answer in answers][-1] == (200, {"outputs": float(loops)})
     assert psutil.wait_procs(children, 60)[1] == []
-    assert "SIGTERM: answering" in "".join(server.lines)
+    assert "SIGTERM: answering 1 requests" in "".join(server.lines)

@@ -183,6 +183,11 @@ def test_sockets() -> None:
         "Ray: raylet 1",
     ]
     assert "firewall" in check.remedy
+    assert "regatta serve" not in check.remedy
+    check = checks.sockets((inner, Listener("regatta serve", 9, "0.0.0.0", 8501)))
+    assert check.status == Status.WARN
+    assert "regatta serve (9) 0.0.0.0:8501" in check.detail.splitlines()
+    assert "--token-variable" in check.remedy
 
 
 @pytest.mark.parametrize(

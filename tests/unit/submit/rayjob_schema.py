@@ -1,4 +1,4 @@
-"""JSON Schema of the parts of KubeRay's RayJob (ray.io/v1) and of Kubernetes' pods that our manifests may use.
+"""JSON Schema of the parts of KubeRay's RayJob and RayService (ray.io/v1) and of pods that our manifests may use.
 
 Written from the API references of KubeRay (https://ray-project.github.io/kuberay/reference/api/) and Kubernetes. Unlike
 the published schema it allows no other fields, so that a misspelt one is found here and not by a cluster.
@@ -96,6 +96,25 @@ RAYJOB = record(
         suspend={"type": "boolean"},
         clusterSelector=TEXTS,
         rayClusterSpec=CLUSTER,
+    ),
+)
+RAYSERVICE = record(
+    ("apiVersion", "kind", "metadata", "spec"),
+    apiVersion={"const": "ray.io/v1"},
+    kind={"const": "RayService"},
+    metadata=record(
+        ("name",), name={"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9]{0,45}[a-z0-9])?$"}, labels=TEXTS
+    ),
+    spec=record(
+        ("rayClusterConfig", "serveConfigV2"),
+        serveConfigV2=TEXT,
+        rayClusterConfig=CLUSTER,
+        rayClusterDeletionDelaySeconds=COUNT,
+        excludeHeadPodFromServeSvc={"type": "boolean"},
+        serviceUnhealthySecondThreshold=COUNT,
+        deploymentUnhealthySecondThreshold=COUNT,
+        upgradeStrategy=record(type={"enum": ["NewCluster", "None", "NewClusterWithIncrementalUpgrade"]}),
+        suspend={"type": "boolean"},
     ),
 )
 CONFIG_MAP = record(

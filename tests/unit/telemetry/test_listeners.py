@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from workers.session import SESSION_MARK
-from workers.telemetry.listeners import Listener, listeners
+from workers.telemetry.listeners import Listener, listeners, serves
 
 LISTEN = """
 import socket, sys
@@ -51,3 +51,17 @@ def test_sockets_of_our_processes_are_found() -> None:
 )
 def test_addresses_that_other_hosts_can_reach(address: str, public: bool) -> None:
     assert Listener("raylet", 7, address, 6379).is_public == public
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["/venv/bin/python3", "/venv/bin/regatta", "serve", "runs/a"], True),
+        (["python", "-P", "-c", "from orchestrator.cli.main import main; main()", "serve", "runs/a"], True),
+        (["/venv/bin/python3", "/venv/bin/regatta", "run", "serve"], False),
+        (["nginx", "serve"], False),
+        ([], False),
+    ],
+)
+def test_which_command_serves(command: list[str], expected: bool) -> None:
+    assert serves(command) is expected

@@ -1,0 +1,1 @@
+"""Measures `regatta serve`: against FastAPI with the same SavedModel, and under hours of load."""
