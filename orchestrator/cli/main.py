@@ -12,11 +12,19 @@ from typing import Annotated
 
 import typer
 
-<<<<<<< HEAD
-from orchestrator.cli import export, foresight, kuberay, logs, serve, show, submit, sweep, train, watch
-=======
-from orchestrator.cli import export, foresight, kuberay, logs, serve, serve_config, show, submit, train, watch
->>>>>>> 77175e8bc75090c4af072fb4777875254987d632
+from orchestrator.cli import (
+    export,
+    foresight,
+    kuberay,
+    logs,
+    serve,
+    serve_config,
+    show,
+    submit,
+    sweep,
+    train,
+    watch,
+)
 from orchestrator.cli.terminal import paragraph, say
 from orchestrator.errors import JobError, RegattaError
 from orchestrator.spec.job_description import tell
@@ -33,11 +41,19 @@ def build(kind: type[RunSpec] = RunSpec) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-<<<<<<< HEAD
-    for commands in (train, sweep, foresight, show, watch, logs, export, serve, submit, kuberay):
-=======
-    for commands in (train, foresight, show, watch, logs, export, serve, serve_config, submit, kuberay):
->>>>>>> 77175e8bc75090c4af072fb4777875254987d632
+    for commands in (
+        train,
+        sweep,
+        foresight,
+        show,
+        watch,
+        logs,
+        export,
+        serve,
+        serve_config,
+        submit,
+        kuberay,
+    ):
         commands.register(app, kind)
     return app
 
