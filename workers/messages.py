@@ -95,6 +95,8 @@ class Assignment:
     """Seconds that the task has from its start until it is ready; None if nobody waits."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Environment variables of the task. Their values are masked in its log and failures."""
+    earlier_fits: tuple[bytes, ...] = field(default=(), repr=False)
+    """What the earlier fits of a script have left behind, the `content` of each `FitEnded`."""
 
 
 class Taken(NamedTuple):

@@ -175,6 +175,14 @@ class LegFinished:
 
 
 @dataclass(frozen=True)
+class FitEnded:
+    """What the training of a script's earlier `fit` leaves behind; sent by its leader."""
+
+    content: bytes
+    """As `workers.training.ended_fit` packs and reads it."""
+
+
+@dataclass(frozen=True)
 class GpuSample:
     """One reading of a GPU; None stands for what could not be measured."""
 
@@ -229,6 +237,7 @@ News = (
     | LegFinished
     | HostSample
     | Printed
+    | FitEnded
     | Waits
 )
 

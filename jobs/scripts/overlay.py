@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 _stat, _listdir = os.lstat, os.listdir  # before `jobs.scripts.folders` replaces them
 TAKEN = frozenset({
-    "charts", "checkpoints", "comparison.json", "driver.lock", "environment.json", "logs", "metrics.db", "model.keras",
-    "plan.json", "report.html", "report.md", "result.json", "spec.yaml", "tensorboard",
+    "charts", "checkpoints", "comparison.json", "driver.lock", "ended-fit.bin", "environment.json", "fits", "logs",
+    "metrics.db", "metrics.db-shm", "metrics.db-wal", "model.keras", "plan.json", "report.html", "report.md",
+    "result.json", "spec.yaml", "tensorboard",
 })  # fmt: skip
 """Names of Regatta's own in a run's folder: a script's files of these names go to its subfolder `FILES`."""
 FILES = "files"

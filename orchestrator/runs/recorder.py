@@ -26,6 +26,7 @@ from workers.news import (
     CallTiming,
     CheckpointFailed,
     CheckpointWritten,
+    FitEnded,
     LegFinished,
     LegStarted,
     News,
@@ -67,6 +68,13 @@ class Recorder:
         self._rollbacks = 0
         self._fewest: int | None = None
         self._spent: Spent = time_parts.spent(store.path) if attempt > 1 else {}
+
+    def put_off(self, until: float) -> None:
+        """Leave the time until now, `until` in monotonic seconds, to the script's earlier fits."""
+        late = until - self._begun
+        self._begun += late
+        if self._command_started is not None:
+            self._command_started += late
 
     def launch_begins(self) -> None:
         self._launch_begun = time.monotonic()
@@ -228,6 +236,8 @@ class Recorder:
                 self._checkpoint = news.name
                 self._store.event(attempt, "checkpoint", task, step=news.step, seconds=news.seconds, **detail)
                 self._store.commit()  # a run resumed from this checkpoint then finds the steps before it
+            case FitEnded():
+                self._store.write_ended_fit(news.content)
             case LegFinished():
                 self._spent = news.spent
                 self._store.event(attempt, "leg_finished", task, stopped=news.stopped, **news.phases, **news.spent)

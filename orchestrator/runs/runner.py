@@ -18,6 +18,8 @@ from orchestrator.plan.document import plan_document
 from orchestrator.results import Finding, RunResult, Status
 from orchestrator.runs.attempts import Attempts, LegStart
 from orchestrator.runs.checkpoints import Resumed, unseen_checkpoints
+from orchestrator.runs.earlier_fits import with_earlier
+from orchestrator.runs.failure_message import one_line
 from orchestrator.runs.managed_group import ManagedGroup
 from orchestrator.runs.recorder import Recorder
 from orchestrator.runs.restarts import Restarts
@@ -75,6 +77,7 @@ class Runner:
         """Workers of the current attempt."""
         self._storage_problem: str | None = None
         self._result: RunResult | None = None
+        self._earlier: list[RunResult] = []
         watcher.run_begins(spec, run_id, path)
 
     def prepare(self, group: ManagedGroup) -> None:
@@ -116,11 +119,23 @@ class Runner:
         if self._result is not None:  # the run had ended before a listener failed
             return self._result
         stopped = isinstance(error, KeyboardInterrupt)
-        reason = INTERRUPTED if stopped else _one_line(error)
+        reason = INTERRUPTED if stopped else one_line(error)
         status: Status = "stopped" if stopped else "failed"
         if isinstance(error, Preempted):
             status, reason = "preempted", PREEMPTED
         return self._write(status, reason, None)
+
+    def fit_ended(self, result: RunResult) -> None:
+        """Take note of an earlier fit of the script, which has been trained."""
+        self._earlier.append(result)
+        self._recorder.put_off(until=time.monotonic())
+
+    def cut_off(self) -> RunResult:
+        """Write the result of a run whose last earlier fit has not succeeded, so that it could not begin."""
+        last = self._earlier[-1]
+        reason = last.stop_reason or last.status
+        known = last.status == "preempted" or reason in ("timeout", INTERRUPTED)
+        return self._write(last.status, reason if known else f"in fit {len(self._earlier)}: {reason}", None)
 
     def _note_offset(self, group: ManagedGroup) -> None:
         if self._offset is None:
@@ -214,7 +229,7 @@ class Runner:
 
     def _write(self, status: Status, reason: str, ended: orders.Ended | None) -> RunResult:
         self._add(self._monitor.finish())
-        result = self._recorder.result(status, reason, ended, self._monitor)
+        result = with_earlier(self._recorder.result(status, reason, ended, self._monitor), self.spec, self._earlier)
         self._store.finish_metrics()
         self._result = result
         try:
@@ -241,8 +256,3 @@ def _checkpoint(tick: Tick) -> CheckpointWritten | None:
     """The first checkpoint reported in this tick."""
     written = (news for status in tick.statuses for news in status.news if isinstance(news, CheckpointWritten))
     return next(written, None)
-
-
-def _one_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:500]

@@ -15,6 +15,7 @@ from orchestrator.errors import SpecError
 from orchestrator.metric_target import MetricTarget
 from orchestrator.spec.batches import share
 from orchestrator.spec.conflicts import check_balance, check_devices, check_local, check_spare
+from orchestrator.spec.earlier_fits import EarlierFit
 from orchestrator.spec.prices import check_prices
 from orchestrator.spec.resources import LabelKey, LabelSelector, Resources
 from orchestrator.spec.resources import check as check_resources
@@ -107,6 +108,8 @@ class RunSpec(ReplicaSettings):
     """Dollars per hour, of resources or of whole task types: cpu=0.04,gpu=2.5, or a YAML file."""
     variant: str | None = None
     """The variant of a comparison that this run belongs to."""
+    earlier_fits: tuple[EarlierFit, ...] = ()
+    """The script's calls of `fit` before the one that is judged, which are trained first."""
 
     COMPARE_ONLY: ClassVar[tuple[str, ...]] = COMPARISON_FIELDS
 

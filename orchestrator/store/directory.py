@@ -10,6 +10,7 @@
       checkpoints/   `workers.checkpoints`, unless the spec names another storage
       logs/<task>.log
       tensorboard/   event files, `orchestrator.sinks.tensorboard`
+      fits/<number>/ the runs of a script's earlier fits, each with what it left behind in ended-fit.bin
 <comparison>/
       comparison.yaml  the resolved spec, written first
       comparison.json, report.md
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 
 RESULT, COMPARISON, SPEC, PLAN = "result.json", "comparison.json", "spec.yaml", "plan.json"
 COMPARISON_SPEC = "comparison.yaml"
-LOGS, TENSORBOARD, CHECKPOINTS = "logs", "tensorboard", "checkpoints"
+LOGS, TENSORBOARD, CHECKPOINTS, FITS = "logs", "tensorboard", "checkpoints", "fits"
+ENDED_FIT = "ended-fit.bin"
 
 
 def new_id(name: str) -> str:
@@ -97,6 +99,13 @@ class RunStore:
 
     def write_result(self, result: RunResult) -> None:
         write_atomically(self.path / RESULT, to_json(result.to_json()))
+
+    def write_ended_fit(self, content: bytes) -> None:
+        """Store what a script's earlier fit left behind. Raises UsageError if that is not possible."""
+        try:
+            write_atomically(self.path / ENDED_FIT, content)
+        except OSError as error:
+            raise UsageError(f"{self.path / ENDED_FIT} cannot be written ({error.strerror}).") from None
 
     def add(self, attempt: int, status: ReplicaStatus, rollbacks: int = 0) -> None:
         """Store everything that a status contains: its log, and its news in metrics.db."""
