@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from jobs.api import EndedFit
 from jobs.scripts.errors import ScriptError
 from jobs.scripts.intercept import Fit
-from jobs.scripts.overlay import FILES, TAKEN
+from jobs.scripts.overlay import FILES, TAKEN, without
 
 if TYPE_CHECKING:
     import keras
@@ -48,10 +48,9 @@ class EarlierFits:
         return history
 
     def make_again(self, reached: Fit, number: int) -> None:
-        """Put the model of a repeated run into the state that `fit` left it in, as far as that is known here."""
+        """Do the same in a repeated run, whose History is known; only build the model of a `fit` that is not kept."""
         if number in self:
-            ended, call = self._ended[number - 1], reached.read()
-            ended.restore(reached.model, next(iter(call.data.dataset())), call.callbacks)
+            self.restore(reached, number)
         else:
             reached.build()
 
@@ -62,25 +61,27 @@ def written_since(folder: Path) -> Callable[[], Mapping[str, bytes]]:
     It begins now, unless an earlier attempt has begun it already, which the folder remembers.
     """
     marks = folder / _BEFORE
-    try:
-        before = json.loads(marks.read_text())
-    except (OSError, ValueError):
-        before = {name: _mark(path) for name, path in _written(folder).items()}
-        marks.write_text(json.dumps(before))
+    with without():
+        try:
+            before = json.loads(marks.read_text())
+        except (OSError, ValueError):
+            before = {name: _mark(path) for name, path in _written(folder).items()}
+            marks.write_text(json.dumps(before))
 
     def changed() -> Mapping[str, bytes]:
         found: dict[str, bytes] = {}
         left = MOST_BYTES
-        for name, path in _written(folder).items():
-            if _mark(path) == before.get(name):
-                continue
-            left -= path.stat().st_size
-            if left < 0:
-                raise ScriptError(
-                    f"fit has written more than {MOST_BYTES >> 30} GiB of files ({name} is one too many), which later "
-                    "calls of fit would not find: have its callbacks keep fewer, or write to an absolute path elsewhere"
-                )
-            found[name] = path.read_bytes()
+        with without():
+            written = {name: path for name, path in _written(folder).items() if _mark(path) != before.get(name)}
+            for name, path in written.items():
+                left -= path.stat().st_size
+                if left < 0:
+                    raise ScriptError(
+                        f"fit has written more than {MOST_BYTES >> 30} GiB of files ({name} is one too many), which "
+                        "later calls of fit would not find: have its callbacks keep fewer, or write to an absolute "
+                        "path elsewhere"
+                    )
+                found[name] = path.read_bytes()
         return found
 
     return changed

@@ -10,12 +10,13 @@ from orchestrator import results
 from orchestrator.errors import UsageError
 from orchestrator.results import RunResult
 from orchestrator.runs.checkpoints import check_destination
+from orchestrator.runs.mode_changes import modes_so_far
 from orchestrator.runs.planned import Planned
 from orchestrator.runs.starts import find_start
 from orchestrator.spec.before_judged import before_judged
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import ENDED_FIT, FITS, RESULT
-from orchestrator.store.folders import load_done
+from orchestrator.store.folders import load_done, load_spec
 from orchestrator.store.locks import check_not_driven
 from orchestrator.store.metrics import METRICS
 from workers import files
@@ -46,8 +47,9 @@ def to_train(fit: Planned) -> Planned:
         return fit
     check_not_driven(fit.path)
     resumed, _ = find_start(fit.spec, fit.run_id, fit.path)
+    modes = modes_so_far(fit.path, str(load_spec(fit.path).get("mode")))
     (fit.path / RESULT).unlink(missing_ok=True)
-    return replace(fit, claimed=True, resumed=resumed)
+    return replace(fit, claimed=True, resumed=replace(resumed, modes=modes))
 
 
 def ended(runs: Sequence[Planned]) -> list[bytes]:

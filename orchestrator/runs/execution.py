@@ -12,6 +12,7 @@ from orchestrator.doctor.environment import environment
 from orchestrator.errors import RegattaError, ResourcesError
 from orchestrator.results import RunResult
 from orchestrator.runs.earlier_fits import earlier_runs, ended, to_train, trained
+from orchestrator.runs.kept_open import kept_open
 from orchestrator.runs.planned import Planned
 from orchestrator.runs.runner import Runner
 from orchestrator.runs.session import Session
@@ -41,6 +42,8 @@ class Execution:
         self._watcher = watcher or NullWatcher()
         self._environment: Mapping[str, Any] | None = None
         self._launched = False
+        self._shared: Mapping[str, Any] = {}
+        """Options for sessions of a single run, which share a backend."""
         self._trained = 0
 
     def run(self, first_runs: Sequence[Planned], schedule: Schedule) -> None:
@@ -53,7 +56,8 @@ class Execution:
         """
         check_sinks(first_runs[0].spec)
         if any(planned.spec.earlier_fits for planned in first_runs):
-            self._one_by_one(first_runs, schedule)
+            with kept_open([planned.spec for planned in first_runs]) as self._shared:
+                self._one_by_one(first_runs, schedule)
             return
         try:
             self._together(first_runs, schedule)
@@ -113,7 +117,8 @@ class Execution:
 
     def _alone(self, planned: Planned, earlier: Sequence[bytes] = (), runner: Runner | None = None) -> RunResult:
         """Train a run in a group of its own. `earlier` is what the fits before it have left behind."""
-        with Session([planned.spec], ended=earlier) as session:
+        options = {**self._shared, "ended": earlier} if earlier else self._shared
+        with Session([planned.spec], **options) as session:
             self._launched = True
             runner = runner or self._runner(planned)
             group = session.groups[planned.spec.variant_name]

@@ -53,7 +53,7 @@ class Session:
         with contextlib.ExitStack() as outer, contextlib.ExitStack() as inner:
             if self.backend.local:
                 check_process_limit(sum(map(len, self._plans())))
-                outer.enter_context(_prewarmed(self._name))
+                outer.enter_context(prewarmed(self._name))
             outer.enter_context(self.backend)
             self.deadline = time.monotonic() + first.launch_timeout
             inner.callback(self.backend.reservations.release)
@@ -104,7 +104,7 @@ class Session:
 
 
 @contextlib.contextmanager
-def _prewarmed(session: str) -> Iterator[socket.socket]:
+def prewarmed(session: str) -> Iterator[socket.socket]:
     """Import TensorFlow in a zygote while the backend starts."""
     connection = start_zygote(session)
     try:
