@@ -82,6 +82,14 @@ class Printed:
 
 
 @dataclass(frozen=True)
+class FitEnded:
+    """News: what the training of a script's earlier `fit` leaves behind; sent by its leader."""
+
+    content: bytes
+    """As `workers.training.ended_fit` packs and reads it."""
+
+
+@dataclass(frozen=True)
 class Assignment:
     """What a task is told when it starts. Valid for every leg trained in the group."""
 

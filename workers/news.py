@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from workers.messages import Counts, Printed, Spent, Task, TaskFailure, Waits
+from workers.messages import Counts, FitEnded, Printed, Spent, Task, TaskFailure, Waits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,14 +172,6 @@ class LegFinished:
     doubled_updates: int = 0
     """Updates applied twice, because a worker died after applying one and its call ran again."""
     counts: Counts = field(default_factory=Counts)
-
-
-@dataclass(frozen=True)
-class FitEnded:
-    """What the training of a script's earlier `fit` leaves behind; sent by its leader."""
-
-    content: bytes
-    """As `workers.training.ended_fit` packs and reads it."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orchestrator import results
 from orchestrator.errors import UsageError
-from orchestrator.results import RunResult
+from orchestrator.results import RunResult, Status
 from orchestrator.runs.checkpoints import check_destination
 from orchestrator.runs.mode_changes import modes_so_far
 from orchestrator.runs.planned import Planned
@@ -20,6 +20,7 @@ from orchestrator.store.folders import load_done, load_spec
 from orchestrator.store.locks import check_not_driven
 from orchestrator.store.metrics import METRICS
 from workers import files
+from workers.messages import INTERRUPTED
 
 
 def earlier_runs(planned: Planned) -> list[Planned]:
@@ -66,6 +67,14 @@ def _read(path: Path) -> bytes:
         return files.read(path, path.stat().st_size)
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}), so the fits after it cannot be trained.") from None
+
+
+def why_cut_off(earlier: Sequence[RunResult]) -> tuple[Status, str]:
+    """Status of a run that could not begin, because the last of its earlier fits has not succeeded; and its reason."""
+    last = earlier[-1]
+    reason = last.stop_reason or last.status
+    ends_all = last.status == "preempted" or reason in ("timeout", INTERRUPTED)
+    return last.status, reason if ends_all else f"in fit {len(earlier)}: {reason}"
 
 
 def with_earlier(result: RunResult, spec: RunSpec, earlier: Sequence[RunResult]) -> RunResult:

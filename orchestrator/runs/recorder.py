@@ -26,7 +26,6 @@ from workers.news import (
     CallTiming,
     CheckpointFailed,
     CheckpointWritten,
-    FitEnded,
     LegFinished,
     LegStarted,
     News,
@@ -69,12 +68,11 @@ class Recorder:
         self._fewest: int | None = None
         self._spent: Spent = time_parts.spent(store.path) if attempt > 1 else {}
 
-    def put_off(self, until: float) -> None:
-        """Leave the time until now, `until` in monotonic seconds, to the script's earlier fits."""
-        late = until - self._begun
+    def begins_now(self) -> None:
+        """Leave the time so far to the script's earlier fits."""
+        late = time.monotonic() - self._begun
         self._begun += late
-        if self._command_started is not None:
-            self._command_started += late
+        self._command_started = self._command_started and self._command_started + late
 
     def launch_begins(self) -> None:
         self._launch_begun = time.monotonic()
@@ -131,10 +129,8 @@ class Recorder:
     def failed(self, attempt: int, failures: Sequence[TaskFailure]) -> None:
         for failure in failures:
             log = str(self._store.log_path(failure.task).relative_to(self._store.path))
-            record = FailureRecord(
-                task=str(failure.task), kind=failure.kind, attempt=attempt, summary=failure.summary, log=log
-            )
-            self._failures.append(record)
+            what = {"kind": failure.kind, "summary": failure.summary}
+            self._failures.append(FailureRecord(task=str(failure.task), attempt=attempt, log=log, **what))
             self._store.event(attempt, "failure", failure.task, failure=failure.kind, summary=failure.summary)
 
     def add_finding(self, finding: Finding) -> None:
@@ -236,8 +232,6 @@ class Recorder:
                 self._checkpoint = news.name
                 self._store.event(attempt, "checkpoint", task, step=news.step, seconds=news.seconds, **detail)
                 self._store.commit()  # a run resumed from this checkpoint then finds the steps before it
-            case FitEnded():
-                self._store.write_ended_fit(news.content)
             case LegFinished():
                 self._spent = news.spent
                 self._store.event(attempt, "leg_finished", task, stopped=news.stopped, **news.phases, **news.spent)

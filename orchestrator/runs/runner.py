@@ -17,8 +17,8 @@ from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.plan.document import plan_document
 from orchestrator.results import Finding, RunResult, Status
 from orchestrator.runs.attempts import Attempts, LegStart
-from orchestrator.runs.checkpoints import Resumed, unseen_checkpoints
-from orchestrator.runs.earlier_fits import with_earlier
+from orchestrator.runs.checkpoints import Resumed, first_written, unseen_checkpoints
+from orchestrator.runs.earlier_fits import why_cut_off, with_earlier
 from orchestrator.runs.failure_message import one_line
 from orchestrator.runs.managed_group import ManagedGroup
 from orchestrator.runs.recorder import Recorder
@@ -128,14 +128,11 @@ class Runner:
     def fit_ended(self, result: RunResult) -> None:
         """Take note of an earlier fit of the script, which has been trained."""
         self._earlier.append(result)
-        self._recorder.put_off(until=time.monotonic())
+        self._recorder.begins_now()
 
     def cut_off(self) -> RunResult:
         """Write the result of a run whose last earlier fit has not succeeded, so that it could not begin."""
-        last = self._earlier[-1]
-        reason = last.stop_reason or last.status
-        known = last.status == "preempted" or reason in ("timeout", INTERRUPTED)
-        return self._write(last.status, reason if known else f"in fit {len(self._earlier)}: {reason}", None)
+        return self._write(*why_cut_off(self._earlier), None)
 
     def _note_offset(self, group: ManagedGroup) -> None:
         if self._offset is None:
@@ -159,7 +156,7 @@ class Runner:
             self._watcher.training(tick)
             for failure in tick.replaced:
                 self._tell(f"{failure.task}: {failure.summary}; it is replaced while the others continue")
-            if (written := _checkpoint(tick)) is None:
+            if (written := first_written(tick)) is None:
                 return
             self._warn_if_unseen(leg, written)
             if group.can_grow():
@@ -250,9 +247,3 @@ class Runner:
     def _launch_deadline(self) -> float:
         deadline = time.monotonic() + self.spec.launch_timeout
         return deadline if self._deadline is None else min(deadline, self._deadline)
-
-
-def _checkpoint(tick: Tick) -> CheckpointWritten | None:
-    """The first checkpoint reported in this tick."""
-    written = (news for status in tick.statuses for news in status.news if isinstance(news, CheckpointWritten))
-    return next(written, None)

@@ -35,7 +35,7 @@ from orchestrator.store.metrics import METRICS, MetricsWriter
 from orchestrator.store.versions import ENVIRONMENT
 from workers import files
 from workers.files import write_atomically
-from workers.messages import Task
+from workers.messages import FitEnded, Task
 from workers.news import ReplicaStatus
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class RunStore:
     def write_result(self, result: RunResult) -> None:
         write_atomically(self.path / RESULT, to_json(result.to_json()))
 
-    def write_ended_fit(self, content: bytes) -> None:
+    def _write_ended_fit(self, content: bytes) -> None:
         """Store what a script's earlier fit left behind. Raises UsageError if that is not possible."""
         try:
             write_atomically(self.path / ENDED_FIT, content)
@@ -111,6 +111,9 @@ class RunStore:
         """Store everything that a status contains: its log, and its news in metrics.db."""
         if status.log:
             self.append_log(status.task, status.log)
+        for news in status.news:
+            if isinstance(news, FitEnded):
+                self._write_ended_fit(news.content)
         self._metrics.add(attempt, status, rollbacks)
 
     def event(self, attempt: int, kind: str, task: Task | None = None, **detail: Any) -> None:

@@ -18,9 +18,8 @@ from typing import Any
 
 from jobs.api import Job, TaskContext
 from workers.failures import describe
-from workers.messages import Assignment, Printed
+from workers.messages import Assignment, FitEnded, Printed
 from workers.modes.registry import traits
-from workers.news import FitEnded
 from workers.session import keep_log, log
 from workers.settings import ReplicaSettings
 from workers.task.output import send_output
