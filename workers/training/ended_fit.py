@@ -13,8 +13,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from workers.checkpoints import arrays
-from workers.checkpoints.errors import CheckpointError, DamagedError
+from workers.checkpoints.errors import DamagedError
 from workers.checkpoints.manifest import Array
+from workers.errors import RefusedError
 from workers.model import state
 from workers.model.step import build
 from workers.snapshot import CallbackMemory, Snapshot
@@ -78,7 +79,7 @@ class StoredFit:
             self._memory = CallbackMemory(document["callbacks"], found["callbacks"])
             self._params: dict[str, Any] = document["params"]
             self._stopped = bool(document["stopped"])
-        except (zipfile.BadZipFile, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (DamagedError, zipfile.BadZipFile, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DamagedError(f"what fit {number} left behind cannot be read: {str(error)[:200]}") from None
 
     def restore(
@@ -87,7 +88,7 @@ class StoredFit:
         """Put the model and the callbacks into the state that `fit` ended in; returns its History.
 
         Raises:
-            CheckpointError: they do not fit, because the script has changed since, or does not do the same every time.
+            RefusedError: they do not fit, because the script has changed since, or does not do the same every time.
         """
         import keras
 
@@ -98,7 +99,7 @@ class StoredFit:
             history = keras.callbacks.History()
             recall(self._memory, [history, *callbacks])
         except ValueError as error:
-            raise CheckpointError(
+            raise RefusedError(
                 f"fit {self._number} was trained with another model than the script calls it with now ({error}): it "
                 "has to build the same model whenever it is run"
             ) from None
