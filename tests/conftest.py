@@ -36,6 +36,9 @@ ONE_AT_A_TIME = (
 machine's memory, beside which Ray ended the tasks of a cluster."""
 
 
+UNIT_ONLY = "unit and not slow"
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     """With `-n`, the tests of a file share their fixtures in one process, and the long ones begin first.
@@ -53,6 +56,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
             return "machine" if path.startswith(ONE_AT_A_TIME) else path
 
     return ByFile(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keeps the slow cases of unit tests out of `-m unit`, which is for the time between two edits."""
+    if config.option.markexpr == "unit":
+        config.option.markexpr = UNIT_ONLY
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves files without a unit test unread for `-m unit`, because importing them takes seconds."""
+    if config.option.markexpr == UNIT_ONLY and collection_path.match("test_*.py"):
+        return None if "mark.unit" in collection_path.read_text() else True
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -23,6 +23,8 @@ INTERRUPTED = "interrupted"
 TO_BE_RESUMED = frozenset({PREEMPTED, INTERRUPTED})
 RESIZED = "resized"
 """Stop reason of a leg that continues in a group with more workers, from the checkpoint written at its end."""
+SWITCHED = "switched"
+"""Stop reason of a leg that continues in a group of another mode, from the checkpoint written at its end."""
 
 SMALL_BATCH_NORM, LARGE_BATCH_NORM = "gradient_square_small", "gradient_square_big"
 """Names under which a step logs square norms of gradients: the mean of the workers' norms, and that of their mean."""
@@ -172,6 +174,8 @@ class Leg:
     """None for step 0 with the seed's initial weights."""
     checkpoints: Checkpointing | None = None
     """None if checkpoints are switched off."""
+    until: float = 1.0
+    """The share of the run's samples at which the leg ends; below 1, to be continued in another mode."""
     stops_if_not_finite: bool = True
     """End the leg if its weights are NaN or infinite."""
 

@@ -40,6 +40,9 @@ class LegStarted:
     clock: float = 0.0  # of the run, when the state was loaded, seconds
     learning_rate: float | None = None  # at which the leg begins
     samples_per_epoch: int | None = None  # if they were counted: for a budget in epochs, or for callbacks
+    mode: str = ""  # in which it trains
+    steps_before: int = 0  # of the run, and their samples: steps of another mode or group had more or fewer
+    samples_before: int = 0
 
 
 @dataclass(frozen=True)
@@ -150,8 +153,7 @@ class CheckpointFailed:
     step: int
     problem: str
     """One line, with the path and the number of bytes."""
-    fenced: bool = False
-    """A later attempt has taken over the checkpoints, so this one must end."""
+    fenced: bool = False  # a later attempt has taken over the checkpoints, so this one must end
 
 
 @dataclass(frozen=True)

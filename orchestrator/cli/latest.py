@@ -7,11 +7,16 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.store.folders import RUNS
+from orchestrator.store.folders import RUNS, is_comparison, is_run
 
 Folder = Annotated[
     Path | None,
     typer.Argument(metavar="[RUN_DIR]", help="Folder of a run or a comparison. Default: the latest one in runs/."),
+]
+
+Dashboard = Annotated[
+    str | None,
+    typer.Option("--address", envvar="RAY_API_SERVER_ADDRESS", help="Dashboard of a submitted run: http://HOST:8265."),
 ]
 
 
@@ -29,3 +34,11 @@ def given_or_latest(path: Path | None, *, resumable: bool = False) -> Path:
     found = latest(RUNS, resumable=resumable)
     say(f"The latest {'unfinished run' if resumable else 'run'}: {found}", err=True)
     return found
+
+
+def local_folder(run: str | None, address: str | None) -> Path | None:
+    """The folder that `run` names; None for a submitted run, which a bare name is where there is an address."""
+    if run is None:
+        return given_or_latest(None)
+    candidates = [Path(run)] if address else [Path(run), RUNS / run]
+    return next((path for path in candidates if is_run(path) or is_comparison(path)), None)

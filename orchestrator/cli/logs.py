@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from orchestrator.cli.grouped_help import GroupedCommand
-from orchestrator.cli.latest import given_or_latest
+from orchestrator.cli.latest import Dashboard, local_folder
 from orchestrator.cli.terminal import say
 from orchestrator.errors import Interrupted, UsageError
 from orchestrator.spec.run import RunSpec
-from orchestrator.store.folders import RUNS, is_comparison, is_run
+from orchestrator.store.folders import RUNS
 
 Run = Annotated[
     str | None,
@@ -20,15 +19,11 @@ Run = Annotated[
 ]
 TaskName = Annotated[str | None, typer.Argument(metavar="[TASK]", help="A task of the run: worker:0. Default: all.")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Follow until the run ends.")]
-Dashboard = Annotated[
-    str | None,
-    typer.Option("--address", envvar="RAY_API_SERVER_ADDRESS", help="Dashboard of a submitted run: http://HOST:8265."),
-]
 
 
 def logs(run: Run = None, task: TaskName = None, address: Dashboard = None, follow: Follow = False) -> None:
     """Show what a run's tasks, or a submitted run, printed; interrupting this does not stop the run."""
-    folder = _folder(run, address)
+    folder = local_folder(run, address)
     if folder is not None:
         from orchestrator.view.task_logs import print_logs
 
@@ -54,14 +49,6 @@ def logs(run: Run = None, task: TaskName = None, address: Dashboard = None, foll
         exit_as(follow_submission(cluster, run, to_stderr=False))
     else:
         say(cluster.logs(run), nl=False)
-
-
-def _folder(run: str | None, address: str | None) -> Path | None:
-    """The folder that `run` names; None for a submitted run, which a bare name is where there is an address."""
-    if run is None:
-        return given_or_latest(None)
-    candidates = [Path(run)] if address else [Path(run), RUNS / run]
-    return next((path for path in candidates if is_run(path) or is_comparison(path)), None)
 
 
 def register(app: typer.Typer, kind: type[RunSpec]) -> None:

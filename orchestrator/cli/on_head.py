@@ -2,11 +2,13 @@
 
 run | compare    runs the staged spec.yaml; results go below RUNS
 transfer [FILE]  prints the run's directory, or one file of it, in the format of `orchestrator.submit.transfer`
+page             prints the run's page as of now, in the same format
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.cli import main as cli
@@ -16,6 +18,7 @@ from orchestrator.spec.run_id import is_run_id
 from orchestrator.spec.yaml import read_mapping
 from orchestrator.submit import transfer
 from orchestrator.submit.jobs_api import SPEC
+from orchestrator.submit.submitted_page import PAGE, VERSION
 
 RUNS = "regatta-runs"
 """Below the head's home directory, because Ray removes the job's own folder when the job ends."""
@@ -25,9 +28,9 @@ def main(command: str, run_id: str, *rest: str) -> None:
     if not is_run_id(run_id):
         sys.exit("regatta: that is not the name of a run.")
     folder = Path.home() / RUNS / run_id
-    if command == "transfer":
+    if command in ("transfer", "page"):
         try:
-            transfer.send(folder, *rest)
+            transfer.send(transfer.pack(folder, *rest) if command == "transfer" else _page(folder))
         except RegattaError as error:
             sys.exit(f"regatta: {error.message}")
         return
@@ -36,6 +39,13 @@ def main(command: str, run_id: str, *rest: str) -> None:
     given = ["--run-id", run_id, "--out", str(folder), "--address", "auto", *confirmed]
     sys.argv = ["regatta", command, SPEC, *given, *rest]
     cli.main()
+
+
+def _page(folder: Path) -> Iterator[str]:
+    from orchestrator.view.web import LivePage
+
+    version, page = LivePage(folder).current()
+    return transfer.encode({PAGE: page, VERSION: version.encode()})
 
 
 if __name__ == "__main__":

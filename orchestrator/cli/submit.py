@@ -158,7 +158,8 @@ def _files(cluster: Submissions, run: str, only: str | None) -> dict[str, bytes]
     from orchestrator.submit import transfer
     from orchestrator.submit.follow import wait_for
 
-    return transfer.unpack(cluster.transfer(run, only, lambda poll: wait_for(poll, FETCH_SECONDS)).splitlines())
+    what = f"transfer {only}" if only else "transfer"
+    return transfer.unpack(cluster.sent(run, what, lambda poll: wait_for(poll, FETCH_SECONDS)).splitlines())
 
 
 def exit_as(ended: Submission) -> None:

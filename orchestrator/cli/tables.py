@@ -40,14 +40,23 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
     if all(hosts):
         rows = [(*row, f"{host['name']} ({host['address']})") for row, host in zip(rows, hosts, strict=True)]
     print_rows([("TASK", "CPU", "GPU", "HOST")[: len(rows[0])], *rows], console)
-    for name, task in zip(names, plan["tasks"], strict=True):
-        text = f"\nTF_CONFIG of {name}\n{json.dumps(task['tf_config'])}"
+    configs = [(name, task["tf_config"]) for name, task in zip(names, plan["tasks"], strict=True)]
+    if stages := plan.get("stages", ()):  # their tasks are among those above, and see each other only
+        configs = [(f"{name} in {stage['mode']}", own) for stage in stages for name, own in stage["tf_config"].items()]
+        configs.append((names[-1], plan["tasks"][-1]["tf_config"]))
+    for name, config in configs:
+        text = f"\nTF_CONFIG of {name}\n{json.dumps(config)}"
         console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
     budget, requires = plan["budget"], plan["requires"]
     if budget["steps"] is None:
         amount = f"{budget['epochs']:g} epochs"
     else:
-        amount = f"{budget['samples']:,} samples = {budget['steps']:,} steps of {budget['samples_per_step']}"
+        parts = stages or [budget | {"mode": None}]
+        each = [f"{part['steps']:,} steps of {part['samples_per_step']}" for part in parts]
+        named = [
+            f"{words} in {part['mode']}" if part["mode"] else words for words, part in zip(each, parts, strict=True)
+        ]
+        amount = f"{budget['samples']:,} samples = {', then '.join(named)}"
     until = f", or until {budget['target']}" if budget["target"] else ""
     text = (
         f"\nmode {plan['mode']}; budget {amount}{until}"

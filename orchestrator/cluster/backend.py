@@ -28,6 +28,9 @@ class Reservations(Protocol):
     def find(self, plan: TaskPlan, strategy: Strategy, avoid: Collection[str]) -> Bundle | None:
         """Reserve a bundle that is free now, not on a host whose id is in `avoid`; None if there is none."""
 
+    def lives(self, host: Host) -> bool:
+        """Whether the host is known to be alive, without asking it."""
+
     def answers(self, bundle: Bundle) -> bool:
         """Whether tasks can be started in `bundle`, whose host may have been unreachable."""
 

@@ -50,6 +50,9 @@ class LocalReservations:
     def find(self, plan: TaskPlan, strategy: Strategy, avoid: Collection[str]) -> Bundle | None:
         return None if self._here.id in avoid else Bundle(None, 0, self._here)
 
+    def lives(self, host: Host) -> bool:
+        return True
+
     def answers(self, bundle: Bundle) -> bool:
         return True
 

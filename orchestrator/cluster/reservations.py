@@ -64,12 +64,18 @@ class RayReservations:
         bundles = self._hold([plan], [host], _FREE_SECONDS, pinned=True) if host else None
         return bundles[0] if bundles else None
 
+    def lives(self, host: Host) -> bool:
+        """Whether the host is known to be alive, without asking it."""
+        import ray
+
+        return any(node["Alive"] and node["NodeID"] == host.id for node in ray.nodes())
+
     def answers(self, bundle: Bundle) -> bool:
         """Whether tasks can be started in `bundle`, whose host may have been unreachable."""
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        if not any(node["Alive"] and node["NodeID"] == bundle.host.id for node in ray.nodes()):
+        if not self.lives(bundle.host):
             return False
         there = PlacementGroupSchedulingStrategy(bundle.group, bundle.index)
         asked = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(lambda: None).remote()

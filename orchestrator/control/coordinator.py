@@ -16,7 +16,7 @@ from orchestrator.control.states import State
 from orchestrator.metric_target import MetricTarget
 from orchestrator.results import Finding
 from workers.messages import Leg, Task, TaskFailure
-from workers.modes.registry import ModeTraits
+from workers.modes.traits import ModeTraits
 from workers.news import ReplicaStatus
 
 SHORTEST_WAIT, WAIT_GROWTH = 0.02, 1.3
@@ -72,9 +72,9 @@ class Coordinator:
     def progress(self) -> RunProgress:
         return self._machine.progress
 
-    def renew(self, group: WorkerGroup) -> None:
-        """Drive `group` from now on, which is not launched yet; it may have another number of workers."""
-        self._group = group
+    def renew(self, group: WorkerGroup, mode: ModeTraits | None = None) -> None:
+        """Drive `group` from now on, which is not launched yet; its number of workers, and `mode`, may be others."""
+        self._group, self._mode = group, mode or self._mode
         workers = sum(task.type == "worker" for task in group.tasks)
         self._trainers = self._mode.trainers(workers)
         replaceable = frozenset(self._mode.replaceable(workers))

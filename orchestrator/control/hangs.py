@@ -125,8 +125,13 @@ class HangWatch:
         )
 
     def suspects(self, tasks: Iterable[Task], now: float) -> tuple[TaskFailure, ...]:
-        """Failures of those `tasks` that are gone, stopped or idle, in this order; for a launch that takes too long."""
+        """Failures of those `tasks` that are gone, stopped or idle, in this order; for a launch that takes too long.
+
+        None is idle while a task of the group computes, for which it may wait: a chief for a worker that reads data.
+        """
         signs = [(task, sign) for task in tasks if (sign := self._sign(task, now, self._hang_seconds)) is not None]
+        if any((self._share(task, now, self._hang_seconds) or 0) >= _IDLE_SHARE for task in self._group.tasks):
+            signs = [(task, sign) for task, sign in signs if sign is not _Sign.IDLE]
         return tuple(_failure(task, sign) for wanted in _Sign for task, sign in signs if sign is wanted)
 
     def may_go_on(self, tasks: Iterable[Task], late: float) -> bool:
@@ -225,12 +230,16 @@ class HangWatch:
             return _Sign.GONE
         if seen.process_state in _STOPPED:
             return _Sign.STOPPED
-        readings = [reading for reading in seen.cpu_readings if reading[0] >= now - seconds]
+        share = self._share(task, now, seconds)
+        # One that could run and gets no core (a busy host, niced workers of a cluster) is slow, not idle.
+        return _Sign.IDLE if share is not None and share < _IDLE_SHARE and seen.process_state != "R" else None
+
+    def _share(self, task: Task, now: float, seconds: float) -> float | None:
+        """Cores that `task` has used in the last `seconds`; None if they are not known for half of the hang limit."""
+        readings = [reading for reading in self._vitals[task].cpu_readings if reading[0] >= now - seconds]
         if len(readings) < 2 or readings[-1][0] - readings[0][0] < self._hang_seconds / 2:
             return None
-        share = (readings[-1][1] - readings[0][1]) / (readings[-1][0] - readings[0][0])
-        # One that could run and gets no core (a busy host, niced workers of a cluster) is slow, not idle.
-        return _Sign.IDLE if share < _IDLE_SHARE and seen.process_state != "R" else None
+        return (readings[-1][1] - readings[0][1]) / (readings[-1][0] - readings[0][0])
 
 
 def _failure(task: Task, sign: _Sign, silent: float | None = None) -> TaskFailure:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.cluster.worker_group import SnapshotHandle
 from orchestrator.control import events, orders
+from orchestrator.control.continuing import continued
 from orchestrator.control.deadlines import LegDeadlines, not_ready
 from orchestrator.control.failure_policy import FailurePolicy
 from orchestrator.control.hangs import HangLimits, HangWatch
@@ -179,11 +180,11 @@ class Machine:
         return []
 
     def _end(self, training: Training, now: float) -> orders.Order:
-        self.state, self._training = Idle(), None
-        self._hangs.leg_ends()
         finished = training.finished
         if finished is None:
             raise RuntimeError("a leg is completed without having finished")
+        self.state, self._training = Idle(), continued(training)
+        self._hangs.leg_ends()
         self._rollback.leg_ended(finished, self.progress.bad_step, self._snapshots)
         rollback = self._take_rollback(now)
         # A snapshot from before the instability may have reached the target and been scored only now.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orchestrator.cluster.worker_group import SnapshotHandle
 from orchestrator.control.states import State
 from orchestrator.errors import RegattaError
-from workers.messages import NOT_FINITE, RESIZED, Start, Task, TaskFailure
+from workers.messages import NOT_FINITE, RESIZED, SWITCHED, Start, Task, TaskFailure
 from workers.news import Evaluation, LegFinished, LegStarted, ReplicaStatus, Stamp
 
 
@@ -99,6 +99,16 @@ class Ended:
         if stopped is None or stopped == NOT_FINITE:
             return stopped or "budget"
         return "target" if self.reached else stopped
+
+    @property
+    def switches(self) -> bool:
+        """Whether the leg ended to continue in another mode."""
+        return self.finished.stopped == SWITCHED
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run ends nevertheless: its target was met, or it was to stop, when the leg had no call left."""
+        return self.reached is not None or self.stopping not in (None, RESIZED)
 
     @property
     def resizes(self) -> bool:

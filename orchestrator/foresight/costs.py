@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.foresight.measured import Measured
 from orchestrator.foresight.step_time import FORMULAS, Costs, Where
-from workers.modes.registry import Waits, traits
+from workers.modes.registry import traits
+from workers.modes.traits import Waits
 from workers.stragglers import Profile
 
 if TYPE_CHECKING:

@@ -95,6 +95,10 @@ def _read(run: StoredRun, path: Path) -> Measured:
         row = traits(result.mode)
     except KeyError:
         raise UsageError(f"{path} was trained in mode {result.mode}, which this version does not have.") from None
+    if row.stages:
+        raise UsageError(
+            f"{path} was trained in {' and '.join(row.stages)}: its steps are of two kinds. Give another run."
+        )
     metrics = Metrics(path)
     try:
         attempt = metrics.column("SELECT MAX(attempt) FROM steps")[0]

@@ -16,7 +16,8 @@ from orchestrator.foresight.curve import Curve, crossing, meets
 from orchestrator.foresight.samples import Reached, SamplesToTarget, fit
 from orchestrator.foresight.step_time import FORMULAS, Costs, StepTime
 from orchestrator.metric_target import MetricTarget
-from workers.modes.registry import Waits, traits
+from workers.modes.registry import traits
+from workers.modes.traits import Waits
 
 if TYPE_CHECKING:
     import numpy as np

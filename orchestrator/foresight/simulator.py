@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.foresight.barrier import makespan
 from orchestrator.foresight.steps import StepTimes
-from workers.modes.registry import Waits
+from workers.modes.traits import Waits
 
 if TYPE_CHECKING:
     import numpy as np

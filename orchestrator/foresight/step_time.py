@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator.foresight.barrier import all_reduce_growth, makespan
 from orchestrator.foresight.queueing import Station, Workers, rates, saturation
 from orchestrator.foresight.steps import sleeps
-from workers.modes.registry import Waits
+from workers.modes.traits import Waits
 from workers.stragglers import Profile
 
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ def loss_chart(study: Study) -> Chart:
         figures,
         [_against(units)],
         caption=f"Mean loss of the steps in each of {bins} equal parts of the longest run, over five if smoothed. "
-        f"{_explanation(study)} Symbols mark restarts, findings, workers that came back and early ends"
-        f"{', and small strokes checkpoints' if len(study.runs) == 1 else ''}; point at one to read it.",
+        f"{_explanation(study)} Symbols mark restarts, changes of the mode, findings, workers that came back "
+        f"and early ends{', and small strokes checkpoints' if len(study.runs) == 1 else ''}; point at one to read it.",
         describes="Training loss of every variant against seconds, samples, updates or epochs",
         scales=True,
         smooths=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.report.stored import StoredRun
@@ -10,6 +10,7 @@ from orchestrator.results import Finding, RunResult
 
 _MOST_ALIKE = 6
 _LOG_BYTES, _LOG_LINES = 8192, 20
+_MOST_LOGS = 5
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,12 @@ def _failures(variant: str, result: RunResult, of: int) -> list[Problem]:
         )
         for failure in result.failures
     ]
+
+
+def failed_logs(runs: Iterable[tuple[str, StoredRun]]) -> list[tuple[StoredRun, tuple[str, str]]]:
+    """The failed runs whose logs can be read, at most `_MOST_LOGS`, each with its log's name and last lines."""
+    failed = [run for _, run in runs if run.result.status == "failed"][:_MOST_LOGS]
+    return [(run, end) for run in failed if (end := log_end(run)) is not None]
 
 
 def log_end(run: StoredRun) -> tuple[str, str] | None:

@@ -8,8 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 from orchestrator.report.stored import StoredRun
 from orchestrator.text import is_number, plain
+from workers.messages import SWITCHED
 
-Kind = Literal["restart", "finding", "worker", "checkpoint", "end"]
+Kind = Literal["restart", "change", "finding", "worker", "checkpoint", "end"]
 _KINDS = (
     "driver",
     "failure",
@@ -18,6 +19,7 @@ _KINDS = (
     "goes_on",
     "rollback",
     "resized",
+    "switched",
     "finding",
     "checkpoint",
     "leg_finished",
@@ -47,20 +49,26 @@ def happened(run: StoredRun) -> Happened:
     marks: list[Mark] = []
     breaks: list[float] = []
     cause = _DRIVER_ENDED
+    switched: Mapping[str, Any] | None = None
     query = f"SELECT kind, task, detail FROM events WHERE kind IN ({','.join('?' * len(_KINDS))}) ORDER BY time"  # noqa: S608 - placeholders
     for kind, task, text in run.rows(query, *_KINDS):
         detail = _mapping(text)
         if kind == "driver":
-            cause = _DRIVER_ENDED
+            cause, switched = _DRIVER_ENDED, None
             continue
         if kind == "failure":
             cause = f"{task}: {plain(detail.get('summary', ''), 120)}"
+            continue
+        if kind == "switched":
+            switched = detail
             continue
         step = _number(detail.get("step"))
         clock = _number(detail.get("clock"))
         if kind == "goes_on" and clock is not None:
             breaks.append(clock)
         described = _described(str(kind), str(task), detail, cause)
+        if kind == "goes_on" and switched is not None:
+            described, switched = ("change", _change(switched, clock)), None
         if described is None:
             continue
         if step is None:
@@ -85,9 +93,16 @@ def _described(kind: str, task: str, detail: Mapping[str, Any], cause: str) -> t
             return "finding", plain(f"{detail.get('finding')}: {detail.get('symptom')}", 160)
         case "checkpoint":
             return "checkpoint", f"checkpoint at step {detail.get('step')}"
-        case "leg_finished" if detail.get("stopped"):
+        case "leg_finished" if detail.get("stopped") not in (None, SWITCHED):
             return "end", plain(f"ended early: {detail['stopped']}", 120)
     return None
+
+
+def _change(detail: Mapping[str, Any], clock: float | None) -> str:
+    """What is said of a change of the mode, after which training went on at `clock`."""
+    since = _number(detail.get("clock"))
+    took = "" if since is None or clock is None else f", which took {clock - since:.1f} s"
+    return plain(f"switched to {detail.get('to')} at step {detail.get('step')}{took}", 120)
 
 
 def _clock_at(run: StoredRun, step: float | None) -> float | None:

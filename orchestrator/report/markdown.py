@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 
 from orchestrator import text
+from orchestrator.report.conclusions import headline
 from orchestrator.report.conditions import conditions
 from orchestrator.report.facts import run_facts, target_text
-from orchestrator.report.findings import problems
+from orchestrator.report.findings import failed_logs, problems
 from orchestrator.report.repeating import command, environment_rows, spec_text
 from orchestrator.report.spending import NOTE, spending_table
 from orchestrator.report.standing import efficiency_text, standings
@@ -28,7 +29,8 @@ def markdown(study: Study, charts: Sequence[str] = ()) -> str:
     parts += [_standing(study), *(f"![{_chart_name(path)}]({path})" for path in charts)]
     if rows := conditions(study):
         parts += ["## Conditions", _table(["condition", "value"], rows)]
-    parts += ["## Where the time went", _spending(study), "## Stability", _stability(study), "## Runs", _runs(study)]
+    parts += ["## Where the time went", _spending(study), "## Stability", _stability(study), *_log_ends(study)]
+    parts += [] if study.is_single else ["## Runs", _runs(study)]
     parts += ["## How to repeat it", *_spec(study), _environment(study)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -40,6 +42,9 @@ def escape(value: object, longest: int = 400) -> str:
 
 
 def _verdict(study: Study) -> list[str]:
+    if study.is_single:
+        result = study.runs[0][1].result
+        return ["## The run", f"**{escape(headline(result))}**", _table(["fact", "value"], run_facts(result))]
     if study.comparison is None:
         return []
     found = study.comparison.verdict
@@ -101,9 +106,16 @@ def _stability(study: Study) -> str:
     return _table(["variant", "finding", "runs", "what happened", "remedies"], rows)
 
 
+def _log_ends(study: Study) -> list[str]:
+    """The last lines of the logs of runs that failed, as code."""
+    parts = []
+    for run, (name, lines) in failed_logs(study.runs):
+        code = "\n".join(f"    {text.plain(line)}" for line in lines.splitlines())
+        parts += [f"{escape(run.result.run_id)}: the end of {escape(name)}", code]
+    return parts
+
+
 def _runs(study: Study) -> str:
-    if len(study.runs) == 1:
-        return _table(["fact", "value"], run_facts(study.runs[0][1].result))
     rows = []
     for name, run in study.runs:
         result = run.result

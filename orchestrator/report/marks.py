@@ -12,9 +12,11 @@ from orchestrator.report.figures import label, short
 from orchestrator.report.happened import Kind, Mark
 from orchestrator.report.series import Axis, Curve
 from orchestrator.report.stored import StoredRun
+from orchestrator.report.stretches import samples_at
 
 _SYMBOLS: Mapping[Kind, tuple[str, int]] = {
     "restart": ("x", 10),
+    "change": ("star", 11),
     "finding": ("triangle-up", 10),
     "worker": ("diamond", 10),
     "end": ("square", 9),
@@ -90,4 +92,4 @@ def mark_trace(
 def _position(mark: Mark, run: StoredRun, unit: Axis) -> float | None:
     if unit == "seconds":
         return mark.clock
-    return float(mark.step) if unit == "updates" else mark.step * (run.samples_per_step or 0) or None
+    return float(mark.step) if unit == "updates" else samples_at(run, mark.step) or None

@@ -42,10 +42,11 @@ def _recover(path: Path, spec: Mapping[str, Any], plan: Mapping[str, Any]) -> Ru
         steps, clock = metrics.rows("SELECT MAX(step), MAX(clock) FROM steps")[0]
         evaluations = metrics.rows("SELECT step, samples, clock, metrics FROM evaluations ORDER BY clock")
         attempts = metrics.column("SELECT MAX(attempt) FROM events")[0]
+        legs = metrics.column("SELECT detail FROM events WHERE kind = 'leg_started' ORDER BY rowid DESC LIMIT 1")
     finally:
         metrics.close()
     per_step = samples_per_step(plan)
-    samples = round(steps * per_step) if steps and per_step else None
+    samples = _samples(steps, legs[0] if legs else None, per_step) if steps else None
     final = evaluated(evaluations[-1][3]) if evaluations else {}
     tasks = plan.get("tasks")
     kinds = Counter(str(task.get("type")) for task in tasks) if isinstance(tasks, list) else {}
@@ -87,6 +88,15 @@ def _target(text: object, evaluations: list[tuple[Any, ...]]) -> TargetResult | 
         if value is not None and target.met_by(value):
             return TargetResult(**wanted, reached=True, seconds=clock, steps=step, samples=samples)
     return TargetResult(**wanted, reached=False)
+
+
+def _samples(steps: int, leg: object, per_step: float | None) -> int | None:
+    """Samples after `steps`: by the start of the last leg as it was stored, or else the same for every step."""
+    try:
+        begun = json.loads(str(leg))
+        return int(begun["samples_before"] + (steps - begun["steps_before"]) * begun["global_batch"])
+    except (ValueError, TypeError, KeyError):
+        return round(steps * per_step) if per_step else None
 
 
 def samples_per_step(plan: Mapping[str, Any]) -> float | None:

@@ -10,7 +10,7 @@ from orchestrator.report.conclusions import headline
 from orchestrator.report.curves import loss_chart, metric_chart
 from orchestrator.report.drawing import chip, drawn, section, variant_filter
 from orchestrator.report.facts import run_facts
-from orchestrator.report.findings import Problem, log_end, problems
+from orchestrator.report.findings import Problem, failed_logs, problems
 from orchestrator.report.markup import Child, Html, el, preformatted, table
 from orchestrator.report.pace import pace_chart
 from orchestrator.report.palette import colours
@@ -22,12 +22,11 @@ from orchestrator.report.timelines import usage_chart, usage_notes
 
 _MOST_COLUMNS = 4
 _MOST_RUNS = 200
-_MOST_LOGS = 5
 
 
 def standing(study: Study) -> Html | None:
     """The variants side by side: one column each, so that two fit on a phone, or one row each if there are many."""
-    if is_single(study):
+    if study.is_single:
         return None
     lines = standings(study.results, study.comparison)
     titles = {
@@ -115,11 +114,9 @@ def stability(study: Study) -> Html | None:
 
 def _log_ends(study: Study) -> list[Html]:
     """The end of the log of each failed run, folded away."""
-    failed = [run for _, run in study.runs if run.result.status == "failed"][:_MOST_LOGS]
-    ends = [(run, end) for run in failed if (end := log_end(run)) is not None]
     return [
         el("details", el("summary", f"{text.plain(run.result.run_id, 80)}: the end of {name}"), preformatted(lines))
-        for run, (name, lines) in ends
+        for run, (name, lines) in failed_logs(study.runs)
     ]
 
 
@@ -133,7 +130,7 @@ def _described(problem: Problem) -> list[Html]:
 
 def run(study: Study) -> Html | None:
     """A single run as a list of facts."""
-    if not is_single(study):
+    if not study.is_single:
         return None
     result = study.runs[0][1].result
     facts = el("dl", ([el("dt", name), el("dd", value)] for name, value in run_facts(result)))
@@ -143,7 +140,7 @@ def run(study: Study) -> Html | None:
 
 def runs(study: Study) -> Html | None:
     """Every run with all its numbers."""
-    if is_single(study):
+    if study.is_single:
         return None
     metrics = list(dict.fromkeys(name for _, run in study.runs for name in run.result.final))[:6]
     colour = colours(study.modes)
@@ -179,7 +176,3 @@ def _linked(study: Study, run: StoredRun) -> Child:
     if study.comparison is None or run.path is None:
         return run.result.run_id
     return el("a", text.plain(run.result.run_id, 80), href=f"runs/{quote(run.path.name, safe='')}/")
-
-
-def is_single(study: Study) -> bool:
-    return study.comparison is None and len(study.runs) == 1

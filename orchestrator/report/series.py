@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from orchestrator.report.recovery import evaluated
 from orchestrator.report.stored import StoredRun
+from orchestrator.report.stretches import stretch_of
 
 Axis = Literal["seconds", "samples", "updates", "epochs"]
 _BEFORE = 1.0
@@ -28,15 +29,18 @@ NO_CURVE = Curve([], [])
 
 def axes(runs: Iterable[StoredRun]) -> tuple[Axis, ...]:
     """What all `runs` can be drawn against: epochs only if each knows how many samples an epoch has."""
-    counted = all(_scale(run, "epochs") for run in runs)
+    counted = all(run.samples_per_step and run.result.samples_per_epoch for run in runs)
     return ("seconds", "samples", "updates", *(("epochs",) if counted else ()))
 
 
 def extent(run: StoredRun, axis: Axis) -> float:
     """Position of the last step on the axis; 0 without steps."""
     column = "clock" if axis == "seconds" else "step"
-    rows = run.rows(f"SELECT MAX({column}) FROM steps")  # noqa: S608 - our own name
-    return float(rows[0][0] or 0) * _scale(run, axis) if rows else 0.0
+    rows = run.rows(f"SELECT MAX({column}), MAX(attempt) FROM steps")  # noqa: S608 - our own name
+    if not rows or not rows[0][0]:
+        return 0.0
+    offset, scale = _line(run, axis, rows[0][1])
+    return offset + float(rows[0][0]) * scale if scale else 0.0
 
 
 def loss_curve(run: StoredRun, axis: Axis, width: float) -> Curve:
@@ -45,30 +49,33 @@ def loss_curve(run: StoredRun, axis: Axis, width: float) -> Curve:
     A step whose loss was not finite is stored as null, and left out. Steps that a later attempt repeated count once,
     with the loss of the later attempt.
     """
-    scale = _scale(run, axis)
     column = "clock" if axis == "seconds" else "step"
-    bin_width = float(f"{width / scale:.9g}") if scale else 0  # the same for samples, updates and epochs
-    if bin_width <= 0:
-        return Curve([], [])
     lines = []
     for attempt, before in _kept(run):
-        lines += run.rows(
+        offset, scale = _line(run, axis, attempt)
+        bin_width = float(f"{width / scale:.9g}") if scale else 0  # the same for samples, updates and epochs
+        if bin_width <= 0:
+            return Curve([], [])
+        rows = run.rows(
             f"SELECT AVG({column}), AVG(loss) FROM steps WHERE loss IS NOT NULL AND attempt = ? "  # noqa: S608
             f"AND step < ? GROUP BY CAST({column} / ? AS INT) ORDER BY 1",
             attempt,
             before,
             bin_width,
         )
-    return _rising([(x * scale, y) for x, y in lines])
+        lines += [(offset + x * scale, y) for x, y in rows]
+    return _rising(lines)
 
 
 def rate_curve(run: StoredRun, width: float) -> Curve:
     """Samples per second against seconds of the run's clock, from one bin of `width` seconds to the next."""
-    per_step = run.samples_per_step
-    if per_step is None or width <= 0:
+    if width <= 0:
         return NO_CURVE
     points = []
     for attempt, before in _kept(run):
+        per_step = stretch_of(run, attempt).per_step
+        if not per_step:
+            return NO_CURVE
         ends = run.rows(
             "SELECT MAX(clock), MAX(step) FROM steps WHERE attempt = ? AND step < ? "
             "GROUP BY CAST(clock / ? AS INT) ORDER BY 1",
@@ -93,8 +100,10 @@ def metric_curves(run: StoredRun, axis: Axis) -> dict[str, Curve]:
     """Curves of all evaluation metrics, by name."""
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     rows = run.rows("SELECT step, samples, clock, metrics FROM evaluations ORDER BY attempt, step")
+    epoch = run.result.samples_per_epoch
     for step, samples, clock, metrics in rows:
-        x = {"seconds": clock, "samples": samples, "updates": step, "epochs": step * _scale(run, "epochs")}[axis]
+        epochs = samples / epoch if epoch and samples is not None else None
+        x = {"seconds": clock, "samples": samples, "updates": step, "epochs": epochs}[axis]
         for name, value in evaluated(metrics).items():
             if x is not None:
                 points[name].append((float(x), value))
@@ -203,15 +212,16 @@ def _kept(run: StoredRun) -> list[tuple[int, float]]:
     ]
 
 
-def _scale(run: StoredRun, axis: Axis) -> float:
-    """Factor from the stored column to the axis; 0 if the samples of a step, or of an epoch, are not known."""
+def _line(run: StoredRun, axis: Axis, attempt: int) -> tuple[float, float]:
+    """Offset and factor from the stored column to the axis, in one attempt.
+
+    The factor is 0 if the samples of a step, or of an epoch, are not known.
+    """
     if axis in ("seconds", "updates"):
-        return 1.0
-    samples = run.samples_per_step or 0.0
-    if axis == "samples":
-        return samples
-    epoch = run.result.samples_per_epoch
-    return samples / epoch if epoch else 0.0
+        return 0.0, 1.0
+    stretch = stretch_of(run, attempt)
+    unit = 1.0 if axis == "samples" else float(run.result.samples_per_epoch or 0.0)
+    return (stretch.samples_at(0) / unit, stretch.per_step / unit) if unit else (0.0, 0.0)
 
 
 def _rising(points: list[tuple[float, float]]) -> Curve:

@@ -33,6 +33,11 @@ class Study:
         return [(name, run) for name, runs in self.modes.items() for run in runs]
 
     @property
+    def is_single(self) -> bool:
+        """Whether this is one run, and no comparison."""
+        return self.comparison is None and len(self.runs) == 1
+
+    @property
     def results(self) -> dict[str, tuple[RunResult, ...]]:
         return {name: tuple(run.result for run in runs) for name, runs in self.modes.items()}
 

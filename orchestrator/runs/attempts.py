@@ -12,6 +12,7 @@ from orchestrator.runs.checkpoints import Resumed, checkpointing, resume_point
 from orchestrator.runs.recorder import Recorder
 from orchestrator.spec.run import RunSpec
 from workers.messages import Checkpointing, Leg, Start
+from workers.modes.registry import in_stages, stages
 
 LegStart = tuple[Leg, SnapshotHandle | None]
 """A leg, and the snapshot from which its leader starts."""
@@ -28,10 +29,10 @@ class Attempts:
         self._rolled_back: LegStart | None = None
         """Where the run continues after a rollback, until there is a checkpoint from after it."""
         self._modes: tuple[str, ...] = ()
-        """The modes of a resumed run."""
+        """The modes that the run's checkpoints may be of."""
 
-    def first(self, attempt: int, workers: int, resumed: Resumed | None) -> LegStart:
-        """The first leg: from step 0, or from the last checkpoint of a resumed run."""
+    def first(self, attempt: int, workers: int, resumed: Resumed | None, stage: int = 0) -> LegStart:
+        """The first leg, in `stage`: from step 0, or from the last checkpoint of a resumed run."""
         leg = Leg(
             run_id=self._run_id,
             settings=self._spec.replica,
@@ -40,8 +41,14 @@ class Attempts:
             checkpoints=self._checkpointing(workers),
             stops_if_not_finite=self._spec.on_instability != "ignore",
         )
-        self._modes = resumed.modes if resumed else ()
+        self._modes = in_stages(*(resumed.modes if resumed else ()), self._spec.mode)
+        leg = self.staged(leg, stage)
         return (leg, None) if resumed is None else self._from_checkpoint(leg, resumed)
+
+    def staged(self, leg: Leg, stage: int, *, to_the_end: bool = False) -> Leg:
+        """`leg` in the mode of `stage`, until its end or, if asked for, until the end of the run."""
+        settings, until = self._spec.stages[stage].replica, stages(self._spec.mode)[stage].until
+        return replace(leg, settings=settings, until=1.0 if to_the_end else until)
 
     def after_rollback(self, attempt: int, leg: Leg, rollback: RollBack) -> LegStart:
         """The next leg of the same attempt, from the snapshot to which `leg` is rolled back."""

@@ -30,6 +30,8 @@ class Resumed:
     """What of it was no training step."""
     modes: tuple[str, ...] = ()
     """The modes in which it has trained, of which its checkpoints may be; empty if that is the spec's alone."""
+    stage: int = 0
+    """Index of the mode in which it continues, of those that the spec's trains in one after another."""
 
 
 @dataclass(frozen=True)

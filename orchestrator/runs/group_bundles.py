@@ -68,6 +68,11 @@ class GroupBundles:
                 f"{self._spec.min_workers}. {_RESUME}."
             )
 
+    def lost(self, used: Collection[Task]) -> tuple[Host, ...]:
+        """Lost hosts of bundles whose tasks are not `used`: no process tells of them."""
+        hosts = {bundle.host.id: bundle.host for task, bundle in self._servers.items() if task not in used}
+        return tuple(host for host in hosts.values() if not self._reservations.lives(host))
+
     def elsewhere(self, plan: TaskPlan, gone: Collection[str]) -> Bundle:
         """A bundle on another host for a task that the group needs.
 

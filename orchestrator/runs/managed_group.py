@@ -42,6 +42,8 @@ class ManagedGroup:
 
     def __init__(self, session: Launcher, spec: RunSpec, bundles: GroupBundles) -> None:
         self.spec = spec
+        self.stage = 0
+        """Index of the mode, of those that the spec's trains in one after another, of the current attempt."""
         self.attempt = 1
         self.bundles = bundles
         self._session = session
@@ -58,6 +60,11 @@ class ManagedGroup:
         return self._coordinator
 
     @property
+    def staged(self) -> RunSpec:
+        """The spec in the mode of the current attempt."""
+        return self.spec.stages[self.stage]
+
+    @property
     def launched(self) -> bool:
         return self._coordinator is not None
 
@@ -67,15 +74,18 @@ class ManagedGroup:
         tasks = self._group.tasks if self._group else [plan.task for plan in self.bundles.plans]
         return sum(task.type == "worker" for task in tasks)
 
-    def launch(self) -> None:
+    def launch(self, stage: int = 0) -> None:
         """Start all tasks; the coordinator waits until they are ready."""
-        self._group = self._session.make(self.bundles.plans, self.bundles.bundles)
+        self.stage = stage
+        self._group = self._make()
         machine = Machine(rules(self.spec))
-        self._coordinator = Coordinator(self._group, self._session.evaluator, self.spec.traits, machine)
-        self._coordinator.launch(assigner(self.spec, self.bundles.plans, self._session.ended))
+        self._coordinator = Coordinator(self._group, self._session.evaluator, self.staged.traits, machine)
+        self._coordinator.launch(assigner(self.staged, self._group.plans, self._session.ended))
 
-    def relaunch(self) -> None:
+    def relaunch(self, stage: int | None = None) -> None:
         """Launch a new attempt under the same coordinator: new processes and ports in the remaining bundles.
+
+        With a `stage`, the attempt is of this one.
 
         Raises:
             HostLostError: too few bundles are left.
@@ -84,14 +94,15 @@ class ManagedGroup:
         if self._group is None:
             raise RuntimeError("the worker group was not launched")
         self._session.check()
-        lost = self._group.lost_hosts()
+        lost = (*self._group.lost_hosts(), *self.bundles.lost(self._group.tasks))
         self._group.shutdown()
+        self.stage = self.stage if stage is None else stage
         self.bundles.lose(lost)
         self._move_evaluator()
         self.attempt += 1
-        self._group = self._session.make(self.bundles.plans, self.bundles.bundles)
-        self.coordinator.renew(self._group)
-        self.coordinator.launch(assigner(self.spec, self.bundles.plans, self._session.ended))
+        self._group = self._make()
+        self.coordinator.renew(self._group, self.staged.traits)
+        self.coordinator.launch(assigner(self.staged, self._group.plans, self._session.ended))
 
     def can_grow(self) -> bool:
         """Whether a group with fewer workers than the spec's could have more in another attempt; reserves bundles."""
@@ -124,6 +135,13 @@ class ManagedGroup:
         if self._group is not None:
             self._group.shutdown()
         self._group = self._coordinator = None
+
+    def _make(self) -> WorkerGroup:
+        """The tasks of the current stage, in their bundles; those of the other stage are kept free."""
+        traits = self.staged.traits
+        own = {*traits.tasks(self.bundles.workers, self.spec.ps)}
+        used = [pair for pair in zip(self.bundles.plans, self.bundles.bundles, strict=True) if pair[0].task in own]
+        return self._session.make(tuple(plan for plan, _ in used), [bundle for _, bundle in used])
 
     def _move_evaluator(self) -> None:
         """Move the evaluator to another host if its host was lost and the run may continue without it."""

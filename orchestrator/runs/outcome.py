@@ -11,7 +11,7 @@ from orchestrator.results import TargetResult, Throughput
 from orchestrator.spec.run import RunSpec
 from orchestrator.store import summaries
 from workers.messages import NOT_FINITE
-from workers.modes.registry import ModeTraits
+from workers.modes.traits import ModeTraits
 from workers.news import LegFinished
 
 

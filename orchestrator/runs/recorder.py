@@ -15,6 +15,7 @@ from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.plan.cost import cost
 from orchestrator.plan.topology import all_plans, count_by_type
 from orchestrator.results import FailureRecord, Finding, RunResult, Seconds, Stability, Status, Utilization
+from orchestrator.runs.away import Away
 from orchestrator.runs.findings import Findings
 from orchestrator.runs.outcome import counts, final, not_finite, target_result, throughput
 from orchestrator.sinks.fanout import Sink, Sinks
@@ -29,10 +30,12 @@ from workers.news import (
     LegFinished,
     LegStarted,
     News,
-    ReplicaState,
     ReplicaStatus,
     StepBatch,
 )
+
+_KEPT = ("total_steps", "global_batch", "learning_rate", "samples_per_epoch", "steps_before", "samples_before")
+"""What is stored of a leg's plan."""
 
 
 class Recorder:
@@ -61,17 +64,16 @@ class Recorder:
         self._failures = summaries.failures(store.path) if attempt > 1 else []
         self._findings = Findings()
         self._checkpoint: str | None = None
-        self._away: dict[Task, bool] = {}
-        """Tasks that were replaced and have not worked since; True once they are ready."""
+        self._away = Away()
         self._sinks = Sinks(sinks, store)
         self._rollbacks = 0
         self._fewest: int | None = None
+        self._leader = spec.stages[0].traits.leader
         self._spent: Spent = time_parts.spent(store.path) if attempt > 1 else {}
 
     def begins_now(self) -> None:
         """Leave the time so far to the script's earlier fits."""
-        late = time.monotonic() - self._begun
-        self._begun += late
+        late, self._begun = time.monotonic() - self._begun, time.monotonic()
         self._command_started = self._command_started and self._command_started + late
 
     def launch_begins(self) -> None:
@@ -80,7 +82,7 @@ class Recorder:
 
     def launch_ended(self, attempt: int) -> None:
         if self._launch_begun is not None:
-            self._launch_seconds = time.monotonic() - self._launch_begun
+            self._launch_seconds, self._launch_begun = time.monotonic() - self._launch_begun, None
         self._store.event(attempt, "ready")
 
     def tick(self, attempt: int, tick: Tick) -> None:
@@ -90,7 +92,7 @@ class Recorder:
             self.failed(attempt, tick.replaced)
             for failure in tick.replaced:
                 self._store.event(attempt, "replace", failure.task, failure=failure.kind)
-                self._away[failure.task] = False
+                self._away.replaced(failure.task)
         for status in tick.statuses:
             self._status(attempt, status)
 
@@ -108,6 +110,12 @@ class Recorder:
         self._fewest = min(workers, self._fewest or workers)
         self._store.event(attempt, "resized", workers=workers)
 
+    def switched(self, attempt: int, ended: LegFinished, mode: str, stage: int) -> None:
+        """The run continues in `mode`, its `stage`, after a leg that has `ended`."""
+        after, own = {"step": ended.steps, "clock": ended.seconds}, self._spec.mode
+        self._store.event(attempt, "switched", None, **after, to=mode, stage=stage, of=own)
+        self._store.commit()
+
     def continues(self, attempt: int, leg: Leg) -> None:
         """A new attempt trains `leg`.
 
@@ -122,15 +130,14 @@ class Recorder:
     def rolled_back(self, attempt: int, leg: Leg) -> None:
         """Steps reported from now on repeat steps of the previous leg."""
         self._rollbacks += 1
-        step = leg.start.step if leg.start else 0
-        self._findings.rolled_back(step)
+        self._findings.rolled_back(step := leg.start.step if leg.start else 0)
         self._store.event(attempt, "rollback", step=step)
 
     def failed(self, attempt: int, failures: Sequence[TaskFailure]) -> None:
         for failure in failures:
             log = str(self._store.log_path(failure.task).relative_to(self._store.path))
-            what = {"kind": failure.kind, "summary": failure.summary}
-            self._failures.append(FailureRecord(task=str(failure.task), attempt=attempt, log=log, **what))
+            about = {"task": str(failure.task), "kind": failure.kind, "summary": failure.summary, "log": log}
+            self._failures.append(FailureRecord(**about, attempt=attempt))
             self._store.event(attempt, "failure", failure.task, failure=failure.kind, summary=failure.summary)
 
     def add_finding(self, finding: Finding) -> None:
@@ -146,12 +153,13 @@ class Recorder:
         finished = ended.finished if ended else None
         if finished is not None and reason == NOT_FINITE:
             summary = not_finite(finished, self._checkpoint)
-            self.failed(self._attempts, [TaskFailure(self._spec.traits.leader, FailureKind.USER, summary)])
+            self.failed(self._attempts, [TaskFailure(self._leader, FailureKind.USER, summary)])
         self._store.event(self._attempts, status, reason=reason)
         self._store.commit()
         plans, mode = all_plans(self._spec), self._spec.traits
         # Figures over a part of the steps would be wrong, and look like any others.
         stored = self._store.path if self._store.metrics_complete else None
+        timed = stored if len(self._spec.stages) == 1 else None  # calls of two modes have no common shares
         elapsed = finished.seconds if finished else None
         apart = self._spent.get(CALLBACKS, 0.0) + self._spent.get(VALIDATION, 0.0)
         training = None if elapsed is None else elapsed - apart
@@ -187,7 +195,7 @@ class Recorder:
             ),
             staleness=summaries.staleness(stored) if stored else None,
             utilization=summaries.utilization(stored) if stored else Utilization(),
-            timing=summaries.timing(stored, mode, training) if stored else None,
+            timing=summaries.timing(timed, mode, training) if timed else None,
             cost=cost(self._spec.price, plans, elapsed),
             attempts=self._attempts,
             failures=tuple(self._failures),
@@ -201,8 +209,7 @@ class Recorder:
         self._sinks.close(result)
 
     def _status(self, attempt: int, status: ReplicaStatus) -> None:
-        if status.task in self._away and status.state is ReplicaState.READY:
-            self._away[status.task] = True
+        self._away.observe(status)
         status = self._own(status)
         self._store.add(attempt, status, self._rollbacks)
         self._sinks.observe(status)
@@ -211,18 +218,17 @@ class Recorder:
 
     def _own(self, status: ReplicaStatus) -> ReplicaStatus:
         """`status` without late timings of the run that the group trained before."""
-        others = [n for n in status.news if isinstance(n, CallTiming) and n.run_id != self._run_id]
-        if not others:
-            return status
-        return replace(status, news=tuple(news for news in status.news if news not in others))
+        kept = tuple(n for n in status.news if not isinstance(n, CallTiming) or n.run_id == self._run_id)
+        return status if len(kept) == len(status.news) else replace(status, news=kept)
 
     def _news(self, attempt: int, task: Task, news: News) -> None:
         match news:
             case StepBatch():
                 self._trained(attempt, news)
             case LegStarted():
-                kept = ("total_steps", "global_batch", "learning_rate", "samples_per_epoch")
-                plan = {name: getattr(news, name) for name in kept}
+                self._leader = task
+                plan = {name: getattr(news, name) for name in _KEPT} | {"trains": news.mode}
+                plan |= {"era": attempt + self._rollbacks}  # as in the rows of its steps
                 self._store.event(attempt, "leg_started", task, mode=self._spec.mode, **plan)
             case CheckpointFailed():
                 self._store.event(attempt, "checkpoint_failed", task, step=news.step, problem=news.problem)
@@ -238,8 +244,7 @@ class Recorder:
 
     def _trained(self, attempt: int, batch: StepBatch) -> None:
         worker = Task("worker", batch.worker)
-        if self._away.get(worker) and len(batch.steps):
-            del self._away[worker]
+        if len(batch.steps) and self._away.is_back(worker):
             self._store.event(attempt, "rejoined", worker, step=int(batch.steps[0]))
         if self._first_step is None and self._command_started is not None:
             # Time of the report, without the steps after the first in the same report.

@@ -43,12 +43,12 @@ class Restarts:
                 return
             self.relaunch(group, outcome)
 
-    def resize(self, group: ManagedGroup) -> None:
-        """Launch another attempt with more workers."""
+    def change(self, group: ManagedGroup, stage: int | None = None) -> None:
+        """Launch another attempt with more workers, or of another `stage`."""
         try:
-            group.relaunch()
+            group.relaunch(stage)
         except ClusterError as error:
-            self.relaunch(group, group.coordinator.launch_failed(_not_launched(group.spec.traits.leader, error)))
+            self.relaunch(group, group.coordinator.launch_failed(_not_launched(group.staged.traits.leader, error)))
 
     def relaunch(self, group: ManagedGroup, broken: orders.Outcome) -> orders.RollBack | None:
         """Launch another attempt; returns the rollback, if one was ordered before the previous attempt broke.

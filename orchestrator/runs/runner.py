@@ -10,19 +10,21 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from orchestrator.control import events, orders, signals
+from orchestrator.control import events, orders
 from orchestrator.control.coordinator import Listener, Tick
 from orchestrator.control.signals import Preempted
 from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.plan.document import plan_document
 from orchestrator.results import Finding, RunResult, Status
 from orchestrator.runs.attempts import Attempts, LegStart
-from orchestrator.runs.checkpoints import Resumed, first_written, unseen_checkpoints
+from orchestrator.runs.checkpoints import Resumed, first_written
 from orchestrator.runs.earlier_fits import why_cut_off, with_earlier
 from orchestrator.runs.failure_message import one_line
 from orchestrator.runs.managed_group import ManagedGroup
+from orchestrator.runs.notices import Notices
 from orchestrator.runs.recorder import Recorder
 from orchestrator.runs.restarts import Restarts
+from orchestrator.runs.stages import Stages
 from orchestrator.runs.straggler_trace import write_trace
 from orchestrator.runs.watcher import Watcher
 from orchestrator.sinks.fanout import open_sinks
@@ -30,7 +32,6 @@ from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RunStore
 from orchestrator.text import plural
 from workers.messages import INTERRUPTED, NOT_FINITE, PREEMPTED, RESIZED, Leg
-from workers.news import CheckpointWritten
 
 
 class Runner:
@@ -56,7 +57,6 @@ class Runner:
         self._watcher = watcher
         self._deadline = deadline
         self._resumed = resumed
-        self._told_interruption = False
         self._offset: int | None = None
         """Offset from this run's attempt number, which starts at 1, to the group's."""
         self._store = RunStore(path, reopen=True) if resumed else RunStore(path)
@@ -72,10 +72,11 @@ class Runner:
         self._monitor = RunMonitor(spec, run_id)
         self._attempts = Attempts(spec, run_id, path, self._recorder)
         self._restarts = Restarts(self._recorder, self._store, self._tell, self._attempt)
-        self._checked_checkpoint = False
+        self._stages = Stages(self._restarts, self._attempts, self._recorder, self._tell, self._launching)
+        self._begins_in = resumed.stage if resumed else 0
+        self._notices = Notices(self._store, self._recorder, self._tell)
         self._workers = spec.workers
         """Workers of the current attempt."""
-        self._storage_problem: str | None = None
         self._result: RunResult | None = None
         self._earlier: list[RunResult] = []
         watcher.run_begins(spec, run_id, path)
@@ -85,7 +86,7 @@ class Runner:
         self._note_offset(group)
         if not group.launched:
             self._recorder.launch_begins()
-            group.launch()
+            group.launch(self._begins_in)
 
     def await_ready(self, group: ManagedGroup, deadline: float) -> None:
         """Wait until the group can train; relaunches it if necessary."""
@@ -98,16 +99,24 @@ class Runner:
         self._note_offset(group)
         self._begin(group)
         coordinator, target = group.coordinator, self.spec.parsed_target
-        leg, snapshot = self._attempts.first(self._attempt(group), group.workers, self._resumed)
+        if group.stage != self._begins_in:
+            self._note_offset(group, launched=False)
+            self._stages.launch(group, self._begins_in)
+        leg, snapshot = self._attempts.first(self._attempt(group), group.workers, self._resumed, group.stage)
         while True:
             self._tell_size(group)
             listener = self._listener(group, leg)
             match coordinator.train(leg, target, self._deadline, listener, snapshot):
+                case orders.Ended() as ended if ended.switches:
+                    leg, snapshot = self._stages.after(group, leg, ended, self._attempt)
+                    self._add(self._monitor.restarted())
                 case orders.Ended() as ended if not ended.resizes:
                     return self._conclude(ended)
                 case orders.Ended():
-                    self._restarts.resize(group)
+                    self._restarts.change(group)
                     leg, snapshot = self._continue(group, leg, None)
+                case orders.RollBack(snapshot=None) as rollback if group.stage:
+                    leg, snapshot = self._continue(group, leg, rollback)
                 case orders.RollBack() as rollback:
                     self._add(self._monitor.rolled_back())
                     leg, snapshot = self._attempts.after_rollback(self._attempt(group), leg, rollback)
@@ -134,9 +143,9 @@ class Runner:
         """Write the result of a run whose last earlier fit has not succeeded, so that it could not begin."""
         return self._write(*why_cut_off(self._earlier), None)
 
-    def _note_offset(self, group: ManagedGroup) -> None:
-        if self._offset is None:
-            self._offset = group.attempt - (self._resumed.attempt if self._resumed else 1)
+    def _note_offset(self, group: ManagedGroup, *, launched: bool = True) -> None:
+        if self._offset is None or not launched:
+            self._offset = group.attempt + (not launched) - (self._resumed.attempt if self._resumed else 1)
 
     def _begin(self, group: ManagedGroup) -> None:
         """From now on failures are this run's."""
@@ -147,8 +156,8 @@ class Runner:
     def _listener(self, group: ManagedGroup, leg: Leg) -> Listener:
         def listen(tick: Tick) -> None:
             self._recorder.tick(self._attempt(group), tick)
-            self._warn_of_storage()
-            self._tell_of_interruption()
+            self._notices.storage()
+            self._notices.interruption()
             group.watch_backend()
             for finding in self._monitor.observe(tick.statuses):
                 action = group.coordinator.react(finding)
@@ -158,30 +167,11 @@ class Runner:
                 self._tell(f"{failure.task}: {failure.summary}; it is replaced while the others continue")
             if (written := first_written(tick)) is None:
                 return
-            self._warn_if_unseen(leg, written)
+            self._notices.unseen(leg, written)
             if group.can_grow():
                 group.coordinator.stop(RESIZED)
 
         return listen
-
-    def _warn_if_unseen(self, leg: Leg, written: CheckpointWritten) -> None:
-        """Warn once if checkpoints are written where this process cannot read them."""
-        if leg.checkpoints is None or self._checked_checkpoint or written.run_id != self.run_id:
-            return
-        self._checked_checkpoint = True
-        if (problem := unseen_checkpoints(leg.checkpoints.destination)) is not None:
-            self._recorder.note(written.attempt, problem)
-            self._tell(problem)
-
-    def _warn_of_storage(self) -> None:
-        if self._storage_problem is None and (problem := self._store.problem) is not None:
-            self._storage_problem = problem
-            self._tell(f"{problem}; training continues, and metrics wait in memory until there is room")
-
-    def _tell_of_interruption(self) -> None:
-        if not self._told_interruption and signals.requested() == INTERRUPTED:
-            self._told_interruption = True
-            self._tell("stopping: a checkpoint is written first; Ctrl-C again ends the command at once")
 
     def _tell_size(self, group: ManagedGroup) -> None:
         if (workers := group.workers) != self._workers:
@@ -196,6 +186,8 @@ class Runner:
         """Wait until another attempt is ready; returns its first leg."""
         self._restarts.until_ready(group, self._launch_deadline, self._launching(group))
         self._add(self._monitor.restarted())
+        if group.stage and rollback is not None and rollback.snapshot is None:
+            leg = self._stages.enter(group, leg, 0)
         progress = group.coordinator.progress
         start = self._attempts.after_restart(
             self._attempt(group), leg, rollback, group.workers, progress, time.monotonic()
@@ -207,7 +199,7 @@ class Runner:
     def _launching(self, group: ManagedGroup) -> Listener:
         def listen(tick: Tick) -> None:
             self._recorder.tick(self._attempt(group), tick)
-            self._warn_of_storage()
+            self._notices.storage()
             group.watch_backend()
             self._watcher.launching(tick)
 
@@ -235,7 +227,7 @@ class Runner:
         except OSError as error:
             self._tell(f"{error.filename} cannot be written ({error.strerror}), so this command prints the only result")
         if self._store.lost is not None:
-            self._tell(f"lost, because {self._storage_problem}: {self._store.lost}")
+            self._tell(f"lost, because {self._notices.storage_problem}: {self._store.lost}")
         self._recorder.close(result)
         self._store.close()
         self._watcher.run_ended(result)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orchestrator.errors import UsageError
 from orchestrator.runs.checkpoints import Resumed, checkpointing
-from orchestrator.runs.mode_changes import told
+from orchestrator.runs.mode_changes import stage_at, told
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.metrics import METRICS, Metrics
 from orchestrator.store.time_parts import spent
@@ -36,12 +36,13 @@ def find_start(spec: RunSpec, run_id: str, path: Path) -> tuple[Resumed, str]:
         raise UsageError(f"checkpoints: those of the run cannot be read: {error}") from None
     if found.checkpoint is None and found.passed_over:
         raise UsageError(none_usable(found.passed_over, store.url) + other_version(path))
-    start = "from the beginning: no checkpoint was written yet"
+    stage, start = 0, "from the beginning: no checkpoint was written yet"
     if found.checkpoint is not None:
         manifest = found.checkpoint.manifest
         start = f"from step {manifest.step:,} ({store.url}/{found.checkpoint.name})"
-        start = " ".join(filter(None, [start, told(found.checkpoint, spec.mode)]))
-    return replace(last, attempt=attempt + 1), ". ".join([*found.passed_over, start])
+        stage = stage_at(path, spec.mode, manifest.step)
+        start = " ".join(filter(None, [start, told(found.checkpoint, spec.mode, stage)]))
+    return replace(last, attempt=attempt + 1, stage=stage), ". ".join([*found.passed_over, start])
 
 
 def _last_attempt(path: Path) -> Resumed:

@@ -30,15 +30,18 @@ def write_trace(path: Path, spec: RunSpec) -> None:
 
 
 def _steps_taken(path: Path, spec: RunSpec) -> list[int]:
-    """Steps of each worker in its longest attempt; every attempt starts with the first draw."""
+    """Steps of each worker in its longest attempt; every attempt starts with the first draw.
+
+    Steps without a staleness were taken together, and recorded for worker 0 only.
+    """
     metrics = Metrics(path)
     try:
-        rows = metrics.rows("SELECT worker, COUNT(*) FROM steps GROUP BY worker, attempt")
+        rows = metrics.rows("SELECT worker, COUNT(staleness), COUNT(*) FROM steps GROUP BY worker, attempt")
     finally:
         metrics.close()
     taken = [0] * spec.workers
-    for worker, steps in rows:
-        stepping = range(spec.workers) if spec.traits.lockstep else (worker,)  # in lockstep, only worker 0 is recorded
+    for worker, stale, steps in rows:
+        stepping = (worker,) if stale else range(spec.workers)
         for index in stepping:
             taken[index] = max(taken[index], steps)
     return taken

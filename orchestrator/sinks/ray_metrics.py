@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator.results import Finding, RunResult
 from orchestrator.spec.run import RunSpec
 from workers.messages import Task
+from workers.modes.registry import find
 from workers.news import CallTiming, Evaluation, HostSample, LegStarted, ReplicaStatus, StepBatch
 
 _RUN = ("run_id", "job", "variant", "seed")
@@ -39,7 +40,7 @@ class RayMetrics:
 
     def __init__(self, spec: RunSpec, run_id: str) -> None:
         self._tags = {"run_id": run_id, "job": spec.job, "variant": spec.variant_name, "seed": str(spec.seed)}
-        self._workers = spec.workers if spec.traits.lockstep else 1
+        self._workers = spec.workers
         self._metrics: dict[str, Any] | None = None
         self._leg: LegStarted | None = None
 
@@ -74,7 +75,8 @@ class RayMetrics:
     def _timed(self, timing: CallTiming) -> None:
         task = f"worker:{timing.worker}"
         if self._leg is not None and timing.seconds > 0:
-            per_step = self._leg.global_batch / self._workers
+            own = find(self._leg.mode)
+            per_step = self._leg.global_batch / (self._workers if own is not None and own.lockstep else 1)
             self._set("regatta_samples_per_second", timing.steps * per_step / timing.seconds, task=task)
         if timing.input_wait is not None and timing.busy:
             self._set("regatta_input_wait_ratio", timing.input_wait / timing.busy, task=task)

@@ -99,7 +99,8 @@ class TensorBoard:
             return
         steps = sum(len(batch.steps) for batch in batches)
         clock = max(float(batch.clock[-1]) for batch in batches)
-        self._samples = max(int(batch.steps.max()) for batch in batches) * self._leg.global_batch
+        step = max(int(batch.steps.max()) for batch in batches) - self._leg.steps_before
+        self._samples = self._leg.samples_before + step * self._leg.global_batch
         values = {"train/loss": float(np.concatenate([batch.losses for batch in batches]).mean())}
         for name in batches[-1].logs:
             if name != "loss":

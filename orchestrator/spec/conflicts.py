@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.errors import SpecError
-from workers.modes.registry import traits, values_of
+from workers.modes.registry import stages, traits, values_of
 from workers.settings import ReplicaSettings
 
 
@@ -31,13 +31,34 @@ def check_devices(settings: ReplicaSettings) -> None:
         )
 
 
-def check_spare(mode: str, workers: int, field: str) -> None:
+def check_tasks(mode: str, servers: int, workers: int, fewest: int | None) -> None:
+    """Raises SpecError if `mode` needs other numbers of parameter servers and workers, of which `fewest` may remain."""
+    if traits(mode).chief and servers == 0:
+        raise SpecError("ps", f"0 does not work with mode {mode}, which stores its weights there: give 1 or more")
+    _check_spare(mode, workers, "workers")
+    if fewest is None:
+        return
+    _check_spare(mode, fewest, "min_workers")
+    if fewest > workers:
+        raise SpecError("min_workers", f"{fewest} is more than workers, which is {workers}")
+
+
+def _check_spare(mode: str, workers: int, field: str) -> None:
     """Raises SpecError if `mode` does without as many workers as `field` asks for, or more."""
     family = mode.partition(":")[0]
     if traits(mode).spares and (spare := values_of(mode)["number"]) >= workers:
         most = f"{family}:{workers - 1} at most"
         raise SpecError(
             field, f"{workers} is too few for mode {mode}, which does without {spare}: give more, or {most}"
+        )
+
+
+def check_stages(settings: ReplicaSettings) -> None:
+    """Raises SpecError if the mode changes on the way and no checkpoint could be the way."""
+    if len(stages(settings.mode)) > 1 and settings.checkpoint_every is None and not settings.checkpoint_seconds:
+        raise SpecError(
+            "checkpoint_seconds",
+            f"0 does not work with mode {settings.mode}, whose second group goes on from a checkpoint: leave it out",
         )
 
 

@@ -91,7 +91,7 @@ def _say_whose_batches(spec: RunSpec | CompareSpec, description: JobDescription)
     """Say once that a script's batch size is of each worker's update, in modes whose workers have no common steps."""
     size = description.defaults.get("global_batch_size")
     runs = [spec] if isinstance(spec, RunSpec) else spec.runs(spec.seeds[0]).values()
-    apart = [run.variant_name for run in runs if run.workers > 1 and not run.traits.lockstep]
+    apart = [run.variant_name for run in runs if run.workers > 1 and not run.stages[0].traits.lockstep]
     if size is not None and apart:
         tell.get()(
             f"in {', '.join(apart)}, fit's batch size of {size} is that of each worker's update, not of all workers "

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from orchestrator.errors import SpecError
 from orchestrator.metric_target import MetricTarget
 from orchestrator.spec.batches import share
-from orchestrator.spec.conflicts import check_balance, check_devices, check_local, check_spare
+from orchestrator.spec.conflicts import check_balance, check_devices, check_local, check_stages, check_tasks
 from orchestrator.spec.earlier_fits import EarlierFit
 from orchestrator.spec.prices import check_prices
 from orchestrator.spec.resources import LabelKey, LabelSelector, Resources
@@ -24,7 +24,8 @@ from orchestrator.spec.secrets import check_names as check_secret_names
 from orchestrator.spec.secrets import check_uri
 from orchestrator.spec.validation import check_names, validated
 from orchestrator.spec.variants import COMPARISON_FIELDS, file_name
-from workers.modes.registry import ModeTraits, find, traits, values_of
+from workers.modes.registry import find, stages, traits, values_of
+from workers.modes.traits import ModeTraits
 from workers.settings import Count, Flag, ReplicaSettings
 from workers.stragglers import Profile
 
@@ -174,17 +175,10 @@ class RunSpec(ReplicaSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.traits.chief and self.ps == 0:
-            raise SpecError(
-                "ps", f"0 does not work with mode {self.mode}, which stores its weights there: give 1 or more"
-            )
-        check_spare(self.mode, self.workers, "workers")
-        if self.min_workers is not None:
-            check_spare(self.mode, self.min_workers, "min_workers")
-        if self.min_workers is not None and self.min_workers > self.workers:
-            raise SpecError("min_workers", f"{self.min_workers} is more than workers, which is {self.workers}")
+        check_tasks(self.mode, self.ps, self.workers, self.min_workers)
         if self.balance:
             check_balance(self)
+        check_stages(self)
         check_devices(self)
         if self.global_batch_size is not None:
             self.__dict__["batch_size"] = share(self.global_batch_size, self.batches_per_step)  # frozen for all others
@@ -200,9 +194,14 @@ class RunSpec(ReplicaSettings):
         return traits(self.mode)
 
     @property
+    def stages(self) -> tuple[RunSpec, ...]:
+        """The run in each mode that it trains in, in order."""
+        return tuple(self.model_copy(update={"mode": stage.mode}) for stage in stages(self.mode))
+
+    @property
     def batches_per_step(self) -> int:
-        """Batches that one counted step consumes."""
-        return self.traits.batches_per_step(self.workers, self.gpus_per_worker / self.devices_per_replica)
+        """Batches that one counted step consumes; the first steps, if the mode changes on the way."""
+        return self.stages[0].traits.batches_per_step(self.workers, self.gpus_per_worker / self.devices_per_replica)
 
     @property
     def samples_per_update(self) -> int:

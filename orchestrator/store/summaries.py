@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from orchestrator.results import FailureRecord, Staleness, Timing, Utilization, WorkerTime
 from orchestrator.store.metrics import Metrics
 from orchestrator.text import is_number
 from orchestrator.verdict.stragglers import straggler_index
-from workers.modes.registry import ModeTraits
+from workers.modes.traits import ModeTraits
 
 
 @contextmanager
@@ -51,6 +52,14 @@ def modes(run: Path) -> list[str]:
         rows = metrics.rows("SELECT detail FROM events WHERE kind = 'leg_started' ORDER BY rowid")
     found = [json.loads(str(detail)).get("mode") for (detail,) in rows]
     return [mode for mode in found if isinstance(mode, str)]
+
+
+def switches(run: Path) -> list[dict[str, Any]]:
+    """The changes of the run's mode on the way that are part of its mode, in order."""
+    with _reading(run) as metrics:
+        rows = metrics.column("SELECT detail FROM events WHERE kind = 'switched' ORDER BY rowid")
+    found = [json.loads(str(detail)) for detail in rows]
+    return [{"of": str(one["of"]), "step": int(one["step"]), "stage": int(one["stage"])} for one in found]
 
 
 def first_learning_rate(run: Path) -> float | None:

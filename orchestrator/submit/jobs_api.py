@@ -117,10 +117,10 @@ class Submissions:
             metadata |= {_LABEL + key: value for key, value in labels.items()}
             self._start(Path(folder), f"{command} {run_id}", run_id, metadata)
 
-    def transfer(self, run_id: str, only: str | None, wait: Callable[[Callable[[], Submission]], Submission]) -> str:
-        """Run a job that prints the run's directory as text, or its file `only`; returns its output.
+    def sent(self, run_id: str, what: str, wait: Callable[[Callable[[], Submission]], Submission]) -> str:
+        """Files of the run in the format of `orchestrator.submit.transfer`, printed by a job that is then removed.
 
-        See `orchestrator.submit.transfer` for the format.
+        `what` is "page", "transfer" for the run's directory, or "transfer FILE" for one file of it.
 
         Raises:
             UsageError: the job failed, for example because the run has no such file.
@@ -128,15 +128,15 @@ class Submissions:
         _check(run_id)  # it becomes part of a shell command
         with tempfile.TemporaryDirectory(prefix="regatta-fetch-") as folder:
             stage(Path(folder), "", "")
-            name = self._start(
-                Path(folder), f"transfer {run_id}{f' {only}' if only else ''}", None, {_KIND: "transfer"}
-            )
+            verb, _, only = what.partition(" ")
+            name = self._start(Path(folder), f"{verb} {run_id} {only}".rstrip(), None, {_KIND: "transfer"})
         try:
             done = wait(lambda: self.status(name))
             output = self.logs(name)
         finally:
             with contextlib.suppress(ClusterError, UsageError):
                 self.stop(name)
+                self._ask(lambda: self._client.delete_job(name))
         if done.status != "SUCCEEDED":
             reason = next((line for line in reversed(output.splitlines()) if line.startswith("regatta: ")), "")
             raise UsageError(reason.removeprefix("regatta: ") or f"Fetching {run_id} failed: {done.message}")

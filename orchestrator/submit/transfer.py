@@ -12,9 +12,8 @@ import hashlib
 import json
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from orchestrator.errors import ClusterError, UsageError
 from orchestrator.spec.validation import shown
@@ -42,20 +41,23 @@ def pack(folder: Path, only: str | None = None) -> Iterator[str]:
     if not paths:
         raise UsageError(f"There is nothing to fetch in {folder}{f' called {only}' if only else ''} on the cluster.")
     # Each file is read once: the run may still be writing, and the manifest has to describe what is sent.
-    contents: list[bytes] = []
-    files: dict[str, dict[str, Any]] = {}
+    contents: dict[str, bytes] = {}
     for path in paths:
-        data = path.read_bytes()
-        contents.append(data)
-        files[path.relative_to(folder).as_posix()] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        if sum(map(len, contents)) > MAX_BYTES:
+        contents[path.relative_to(folder).as_posix()] = path.read_bytes()
+        if sum(map(len, contents.values())) > MAX_BYTES:
             raise UsageError(
                 f"{folder} on the cluster is larger than {MAX_BYTES >> 20} MiB: copy it with rsync instead, "
                 "or `ray rsync-down`."
             )
+    yield from encode(contents)
+
+
+def encode(contents: Mapping[str, bytes]) -> Iterator[str]:
+    """Yield lines that encode `contents`, by path."""
+    files = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in contents.items()}
     manifest = json.dumps({"files": files})
     yield BEGIN + manifest
-    packed = zlib.compress(b"".join(contents), 6)
+    packed = zlib.compress(b"".join(contents.values()), 6)
     for start in range(0, len(packed), _CHUNK):
         yield LINE + base64.b64encode(packed[start : start + _CHUNK]).decode()
     yield END + hashlib.sha256(manifest.encode()).hexdigest()
@@ -144,8 +146,8 @@ def write(files: dict[str, bytes], folder: Path) -> None:
         ) from None
 
 
-def send(folder: Path, only: str | None = None) -> None:
-    """Print the lines of `pack`."""
-    for line in pack(folder, only):
+def send(lines: Iterable[str]) -> None:
+    """Print the `lines` of `pack` or `encode`."""
+    for line in lines:
         sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

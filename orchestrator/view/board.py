@@ -126,7 +126,10 @@ class Board:
     rows: dict[str, Row] = field(default_factory=dict)
     total_steps: int | None = None
     global_batch: int = 1
-    """Samples per counted step."""
+    """Samples per counted step of the leg that trains."""
+    steps_before: int = 0
+    """Steps of the run when that leg began, and their samples."""
+    samples_before: int = 0
     batches_per_step: int = 1
     samples_per_epoch: int | None = None
     step: int = 0
@@ -151,12 +154,25 @@ class Board:
     @property
     def progress(self) -> float | None:
         """Share of the budget that has been trained, from 0 to 1."""
-        return min(1.0, self.step / self.total_steps) if self.total_steps else None
+        return min(1.0, self.trained / self.budget) if self.budget else None
+
+    @property
+    def trained(self) -> int:
+        """Samples trained on."""
+        return self._samples(self.step)
+
+    @property
+    def budget(self) -> int | None:
+        """Samples that the run may train on; None if they are not known yet."""
+        return None if self.total_steps is None else self._samples(self.total_steps)
+
+    def _samples(self, step: int) -> int:
+        return self.samples_before + (step - self.steps_before) * self.global_batch
 
     @property
     def eta_seconds(self) -> float | None:
         """Seconds until the budget is used up; a metric target may end the run earlier."""
         rate = self.samples.per_second
-        if self.total_steps is None or not rate or self.outcome is not None:
+        if self.budget is None or not rate or self.outcome is not None:
             return None
-        return max(0.0, (self.total_steps - self.step) * self.global_batch / rate)
+        return max(0.0, (self.budget - self.trained) / rate)

@@ -63,10 +63,10 @@ def _progress(board: Board, width: int, plain: bool) -> Text:
     from rich.text import Text
 
     done = board.progress
-    if done is None or board.total_steps is None:
+    if done is None or board.budget is None:
         waiting = sum(row.state not in ("ready", "training") for row in board.rows.values())
         return _cut(f"{waiting} of {len(board.rows)} tasks not ready yet" if board.rows else "no task yet", width)
-    samples, total = board.step * board.global_batch, board.total_steps * board.global_batch
+    samples, total = board.trained, board.budget
     rate, eta = board.samples.per_second, board.eta_seconds
     parts = [f"{done:4.0%}", f"{samples:,} of {total:,} samples"]
     parts += [f"epoch {samples / board.samples_per_epoch:.1f}"] if board.samples_per_epoch else []

@@ -11,6 +11,7 @@ _TOLD = {
     "replace": "{task} is replaced ({failure})",
     "rejoined": "{task} trains again, from step {step}",
     "resized": "continues with {workers} workers",
+    "switched": "switched to {to} at step {step}",
     "rollback": "back to step {step}",
     "checkpoint_failed": "no checkpoint at step {step}: {problem}",
     "note": "{text}",

@@ -22,6 +22,7 @@ from workers.messages import Task
 from workers.modes.registry import find
 
 _CHUNK = 20_000
+_BEFORE = ("steps_before", "samples_before")
 _ENDS = ("succeeded", "failed", "stopped", "preempted")
 
 
@@ -107,12 +108,14 @@ class Feed:
         board = self.board
         if kind == "driver":
             self._driver = (int(details["pid"]), str(details["host"]))
-        elif kind in ("launch", "ready"):
-            board.phase = "launching" if kind == "launch" else "ready"
+        elif kind in ("launch", "switched", "ready"):
+            board.phase = "ready" if kind == "ready" else "launching"
         elif kind == "leg_started":
             board.phase = "training"
             board.total_steps = details.get("total_steps")
             board.global_batch = details.get("global_batch") or 1
+            board.steps_before, board.samples_before = (int(details.get(name) or 0) for name in _BEFORE)
+            self._mode = find(str(details.get("trains"))) or self._mode
             board.samples_per_epoch = details.get("samples_per_epoch")
         elif kind == "leg_finished":
             board.phase = "scoring"

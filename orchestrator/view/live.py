@@ -21,7 +21,7 @@ from orchestrator.view.feed import Feed
 from orchestrator.view.outcome import outcome
 from orchestrator.view.own_lines import OwnLines
 from workers.messages import Printed, Task
-from workers.news import CheckpointFailed, Evaluation
+from workers.news import CheckpointFailed, Evaluation, LegStarted
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -98,7 +98,7 @@ class LiveView(AbstractContextManager["LiveView"]):
 
     def run_begins(self, spec: RunSpec, run_id: str, path: Path) -> None:
         self._labels[run_id] = f"{spec.variant_name} seed {spec.seed}"
-        self._leader = (spec.traits.leader, OwnLines()) if self._verbose else None
+        self._leader = (spec.stages[0].traits.leader, OwnLines()) if self._verbose else None
         with suppress(UsageError):  # an unreadable folder must not end the run
             self._feeds[run_id] = Feed(path)
 
@@ -117,8 +117,10 @@ class LiveView(AbstractContextManager["LiveView"]):
             self._begin_dashboard(self._spinner)
         if isinstance(tick.state, Training):
             self._current = tick.state.run_id
-        for news in (news for status in tick.statuses for news in status.news):
+        for task, news in ((status.task, news) for status in tick.statuses for news in status.news):
             match news:
+                case LegStarted() if self._leader is not None and self._leader[0] != task:
+                    self._leader = (task, OwnLines())  # of the mode that the run has changed to
                 case Evaluation() if self._verbose:
                     self._print(f"{self._labels.get(news.stamp.run_id, '')}: {_evaluated(news)}")
                 case CheckpointFailed():
@@ -199,11 +201,11 @@ class _Screen:
 
 def summary(board: Board) -> str:
     """Describe a run that trains, in one line."""
-    parts = [f"{board.variant} seed {board.seed}: {board.step * board.global_batch:,} samples"]
+    parts = [f"{board.variant} seed {board.seed}: {board.trained:,} samples"]
     if board.progress is not None:
         parts[0] += f" ({board.progress:.0%})"
     if board.samples_per_epoch:
-        parts.append(f"epoch {board.step * board.global_batch / board.samples_per_epoch:.1f}")
+        parts.append(f"epoch {board.trained / board.samples_per_epoch:.1f}")
     rate, eta = board.samples.per_second, board.eta_seconds
     parts += [f"{rate:,.0f}/s"] if rate else []
     parts += [f"loss {board.loss.last:.4g}"] if board.loss.last is not None else []

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NamedTuple
+from typing import Protocol
 
 from orchestrator.errors import UsageError
 from orchestrator.report import html
@@ -25,9 +25,12 @@ _SECONDS_BETWEEN = 5.0
 """Shortest time between two pages: each is made from all that was measured, in 0.3 s to some seconds."""
 
 
-class _Made(NamedTuple):
-    version: str
-    page: bytes
+class Page(Protocol):
+    """What is served."""
+
+    def current(self) -> tuple[str, bytes]:
+        """A text that changes with the page, and the page in UTF-8."""
+        ...
 
 
 class LivePage:
@@ -37,15 +40,15 @@ class LivePage:
         self._folder = folder
         self._clock = clock
         self._lock = threading.Lock()
-        self._made: _Made | None = None
+        self._made: tuple[str, bytes] | None = None
         self._made_at = 0.0
 
-    def current(self) -> _Made:
+    def current(self) -> tuple[str, bytes]:
         with self._lock:
             due = self._made is None or self._clock() - self._made_at >= _SECONDS_BETWEEN
-            if self._made is None or (due and self._version() != self._made.version):
+            if self._made is None or (due and self._version() != self._made[0]):
                 version = self._version()  # before what it stands for is read
-                self._made = _Made(version, self._page(version).encode())
+                self._made = version, self._page(version).encode()
                 self._made_at = self._clock()
             return self._made
 
@@ -91,9 +94,9 @@ class WebView(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    def __init__(self, page: Page, port: int = 0) -> None:
         """Raises UsageError if `port` is taken."""
-        self.page = LivePage(folder)
+        self.page = page
         self.token = secrets.token_urlsafe(24)
         try:
             super().__init__(("127.0.0.1", port), _Handler)
@@ -116,8 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not any(known) or self.headers.get("Host") != self.server.host:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
-        made = self.server.page.current()
-        kind, body = ("text/html; charset=utf-8", made.page) if known[0] else ("text/plain", made.version.encode())
+        version, page = self.server.page.current()
+        kind, body = ("text/html; charset=utf-8", page) if known[0] else ("text/plain", version.encode())
         self.send_response(HTTPStatus.OK)
         for name, value in (
             ("Content-Type", kind),

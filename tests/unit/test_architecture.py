@@ -13,7 +13,8 @@ from workers.modes.registry import MODES, examples
 
 pytestmark = pytest.mark.unit
 
-NAMES = {*MODES, *examples()} - {"local"}  # which is also a backend, and Ray's word for an address
+NAMES = {*MODES, *examples()} - {"local", "switch"}
+"""But for a backend, which is also Ray's word for an address, and a class of the report's page."""
 LONGEST_FILE = 250
 HOME_OF_MODES = Path("workers/modes")
 MAY_NAME_MODES = {Path("orchestrator/spec/variants.py"), Path("workers/settings.py")}

@@ -132,18 +132,18 @@ class TrainStep:
         return tf.stack([scalars[name] for name in self.names])
 
     def _scalars(self, logs: Logs, batch: Any) -> Logs:
-        """The `logs` as scalars: of vectors, the mean and the elements."""
+        """The numbers among `logs` as scalars: of vectors, the mean and the elements. Text is left out."""
         import tensorflow as tf
 
         found: Logs = {}
         for name, value in logs.items():
-            if _is_scalar(value):
-                found[name] = tf.cast(value, tf.float32)
-                continue
             vector = tf.convert_to_tensor(value)
-            if not (vector.dtype.is_floating or vector.dtype.is_integer) or self._is_by_sample(name, vector, batch):
+            if vector.dtype == tf.string or (vector.shape.rank != 0 and self._is_by_sample(name, vector, batch)):
                 continue
             vector = tf.cast(vector, tf.float32)
+            if vector.shape.rank == 0:
+                found[name] = vector
+                continue
             found[name] = tf.reduce_mean(vector)
             if vector.shape.is_fully_defined():
                 names = element_names(name, vector.shape.as_list(), logs.keys())

@@ -124,7 +124,7 @@ class AsyncSteps:
             # A TensorArray without elements has no element shape to stack.
             logs = tf.cond(steps > 0, lambda: tf.reshape(rows.stack(), [-1]), lambda: tf.zeros([0]))
             taken = numbers.stack()
-            spent = tf.cast(tf.stack([self._timer.now([taken]) - begun, waited]), tf.float32)
+            spent = tf.cast(tf.stack([self._timer.since(begun, [taken]), waited]), tf.float32)
             # Each output costs a fetch, so the seconds are put in front of the logs.
             read = tf.concat([reads.stack(), [self._exchange.numbers(last)[1]]], axis=0)
             return tf.concat([spent, logs], axis=0), taken, read

@@ -5,6 +5,7 @@ A number stands in the name because a comparison compares names: `local:4` and `
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ class Whole:
 
     least: int
     meaning: str
+
+    pattern = "[0-9]+"
 
     @property
     def form(self) -> str:
@@ -52,6 +55,29 @@ class Real:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A decimal number from 0 to 1."""
+
+    meaning: str
+
+    pattern = r"[01](\.[0-9]+)?"
+    form = "a number from 0 to 1, such as 0.25"
+
+    def parse(self, text: str) -> float:
+        if not re.fullmatch(r"0|1|0\.[0-9]{0,8}[1-9]", text):  # one mode, one name
+            raise ValueError(self.form)
+        return float(text)
+
+    def nearest(self, text: str) -> float | None:
+        """The share that was probably meant; None if `text` is not a number."""
+        try:
+            value = float(text)
+        except ValueError:
+            return None
+        return None if math.isnan(value) else round(min(1.0, max(0.0, value)), 4)
+
+
+@dataclass(frozen=True)
 class Choice:
     """One of several words."""
 
@@ -73,20 +99,20 @@ class Choice:
 class NameForm:
     """What the names of a family of modes carry besides the family."""
 
-    number: Whole | None = None
+    number: Whole | Share | None = None
     """The number after the colon, which has to be given."""
-    example: int = 0
+    example: float = 0
     """A number to begin with."""
     options: Mapping[str, Real | Choice] = field(default_factory=dict)
     """What may follow, as `key=value` after commas."""
 
     def shortest(self, family: str) -> str:
         """The shortest valid name, with the number to begin with."""
-        return family if self.number is None else f"{family}:{self.example}"
+        return family if self.number is None else f"{family}:{self.example:g}"
 
     def pattern(self, family: str) -> str:
         """A regular expression for the names, for JSON Schema."""
-        number = "" if self.number is None else ":[0-9]+"
+        number = "" if self.number is None else f":{self.number.pattern}"
         options = f"(,({'|'.join(self.options)})=[^,]+)*" if self.options else ""
         return f"^{family}{number}{options}$"
 
@@ -103,7 +129,8 @@ class NameForm:
             try:
                 found["number"] = self.number.parse(number)
             except ValueError as error:
-                valid = self.shortest(family)
+                near = self.number.nearest(number) if isinstance(self.number, Share) else None
+                valid = self.shortest(family) if near is None else f"{family}:{near:g}"
                 raise ValueError(f"{valid!r}, with {self.number.meaning} after the colon: {error}") from None
         elif colon:
             raise ValueError(f"{family!r}, which takes no number")

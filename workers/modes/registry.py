@@ -6,86 +6,10 @@ A row is a family: `local` of `local:16` (`workers.modes.names`). A new mode is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib import import_module
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
-from workers.messages import Task
-from workers.modes.names import Choice, NameForm, Real, Whole
-
-Waits = Literal["nothing", "workers", "servers"]
-
-
-@dataclass(frozen=True)
-class ModeTraits:
-    """What the rest of Regatta needs to know about a mode."""
-
-    implementation: str
-    """`module:Class` of its `workers.modes.mode.Mode`; imported by the tasks that train."""
-    summary: str
-    """One line for the user."""
-    chief: bool = False
-    """A chief runs the training loop, on devices that workers lend it, with the weights on parameter servers. Otherwise
-    the workers run it, and worker:0 leads."""
-    lockstep: bool = True
-    """All workers take each step together, and it consumes one batch of every replica. Otherwise each worker's update
-    counts as a step and has a staleness, and the other workers continue without a lost worker."""
-    balances: bool = False
-    """Supports `balance`: faster workers get a larger share of each step's samples."""
-    calls_in_flight: int = 1
-    """Calls scheduled per worker at a time."""
-    bounded: bool = False
-    """A worker that is too far ahead waits for the slowest."""
-    alone: bool = False
-    """Has one worker, whatever a spec says: what distributing is measured against."""
-    form: NameForm = field(default_factory=NameForm)
-    """What its names carry, such as the 16 of `local:16`."""
-    same_as: Mapping[int | None, str] = field(default_factory=dict)
-    """The mode that it is with a given number, and whose row holds then."""
-    spares: bool = False
-    """Its number is of workers that an update does without."""
-    source: str = ""
-    """The paper that describes it."""
-    equals: str = ""
-    """The limit in which it is another mode, or `fit`."""
-    one_device: bool = False
-    """A worker has one device at most."""
-    waits_for: Waits | None = None
-    """What a worker's step waits for besides its own work, from which its time is predicted: nothing, all other
-    workers, or its turn at the parameter servers. None if there is no such prediction for the mode."""
-
-    def load(self) -> Any:
-        """Import and return the class of the mode."""
-        module, _, name = self.implementation.partition(":")
-        return getattr(import_module(module), name)
-
-    @property
-    def leader(self) -> Task:
-        """The task that reports losses and takes snapshots."""
-        return Task("chief", 0) if self.chief else Task("worker", 0)
-
-    def trainers(self, workers: int) -> tuple[Task, ...]:
-        """The tasks that run the training loop, the leader first."""
-        return (self.leader,) if self.chief else _workers(workers)
-
-    def serves(self, task: Task) -> bool:
-        """Whether `task` only runs a TensorFlow server."""
-        return self.chief and task.type in ("worker", "ps")
-
-    def replaceable(self, workers: int) -> tuple[Task, ...]:
-        """The tasks without which training continues until they are replaced."""
-        return _workers(workers) if not self.lockstep and workers > 1 else ()
-
-    def tasks(self, workers: int, servers: int) -> tuple[Task, ...]:
-        """All training tasks, in the order of their bundles."""
-        own = (Task("chief", 0), *(Task("ps", index) for index in range(servers))) if self.chief else ()
-        return (*own, *_workers(workers))
-
-    def batches_per_step(self, workers: int, replicas_per_worker: float) -> int:
-        """Batches that one counted step consumes."""
-        return workers * max(1, int(replicas_per_worker)) if self.lockstep else 1
-
+from workers.modes.names import Choice, NameForm, Real, Share, Whole
+from workers.modes.traits import ModeTraits
 
 MODES: dict[str, ModeTraits] = {
     "single": ModeTraits(
@@ -175,16 +99,58 @@ MODES: dict[str, ModeTraits] = {
         equals="local:1 with SGD: sync; with one worker and without options: `fit`",
         one_device=True,
     ),
+    "switch": ModeTraits(
+        summary="sync for the first share f of the samples, then async",
+        stages=("sync", "async"),
+        # What its two groups need together is reserved for the whole run.
+        chief=True,
+        lockstep=False,
+        form=NameForm(
+            Share("the share of the samples before the change"),
+            example=0.5,
+            options={"from": Choice(("sync", "async"), "the mode to begin in", "sync")},
+        ),
+        source="Li et al. 2021, arXiv 2104.08364",
+        equals="switch:1: sync; switch:0: async",
+    ),
 }
 COMPARED_BY_DEFAULT = ("single", "sync", "async")
 """The baseline first."""
 
 
+class Stage(NamedTuple):
+    """A part of a run's training in one mode, in a worker group of that mode."""
+
+    mode: str
+    until: float
+    """The share of the run's samples at which it ends."""
+
+
 def traits(mode: str) -> ModeTraits:
-    """Return the row of `mode`, whose name has been checked; raises KeyError if there is none."""
+    """Return the row of `mode`, a family or a name that has been checked; raises KeyError if there is none."""
     row = MODES[_family(mode)]
+    if row.stages and mode not in MODES:
+        first, *later = stages(mode)
+        return row if later else MODES[first.mode]
     same = row.same_as.get(_number(mode))
     return row if same is None else MODES[same]
+
+
+def stages(mode: str) -> tuple[Stage, ...]:
+    """The stages of a run in `mode`, whose name has been checked: one, unless it changes to another mode on the way."""
+    row = MODES[_family(mode)]
+    if not row.stages:
+        return (Stage(mode, 1.0),)
+    values = row.form.parse(mode)
+    first, second = row.stages if values["from"] == row.stages[0] else row.stages[::-1]
+    found = Stage(first, values["number"]), Stage(second, 1.0)
+    return found[:1] if found[0].until == 1 else found[1:] if found[0].until == 0 else found
+
+
+def in_stages(*modes: str) -> tuple[str, ...]:
+    """The modes in which runs in `modes` train, each once; those that this version does not have as they are."""
+    found = [stages(mode) if find(mode) is not None else (Stage(mode, 1.0),) for mode in modes]
+    return tuple(dict.fromkeys(stage.mode for each in found for stage in each))
 
 
 def examples() -> list[str]:
@@ -214,7 +180,10 @@ def described() -> list[dict[str, Any]]:
 
 def find(mode: str) -> ModeTraits | None:
     """Return the row of `mode`; None if this version has no such mode."""
-    return traits(mode) if _family(mode) in MODES else None
+    try:
+        return traits(mode)
+    except (KeyError, ValueError):
+        return None
 
 
 def values_of(mode: str) -> dict[str, Any]:
@@ -236,7 +205,3 @@ def _family(mode: str) -> str:
 def _number(mode: str) -> int | None:
     number = mode.partition(",")[0].partition(":")[2]
     return int(number) if number.isdecimal() else None
-
-
-def _workers(count: int) -> tuple[Task, ...]:
-    return tuple(Task("worker", index) for index in range(count))

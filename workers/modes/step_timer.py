@@ -8,7 +8,7 @@ ahead of the device, so that its clock says nothing about them: steps are not ti
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,24 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+UNMEASURED = -1e30
+"""Stands for a time that is not measured, alone and in sums. `tf.debugging.enable_check_numerics` would find a NaN."""
+
+
 class StepTimer:
-    """Times the steps of one compiled call. If disabled, it adds nothing to the graph and all times are NaN."""
+    """Times the steps of one compiled call. If disabled, it adds nothing to the graph and all times are UNMEASURED.
+
+    It is also disabled where the job wants deterministic operations, which TensorFlow's timestamp is not.
+    """
 
     def __init__(self, enabled: bool) -> None:
-        self.enabled = enabled
+        self._wanted = enabled
         self._collectives: list[tf.Tensor] = []
+
+    @functools.cached_property
+    def enabled(self) -> bool:
+        """Whether steps are timed. Asked when a call is traced: by then the job's own code has run."""
+        return self._wanted and not _only_deterministic()
 
     def next(self, iterator: Any) -> tuple[Any, tf.Tensor]:
         """The next batch, and the seconds until it was available.
@@ -33,13 +45,17 @@ class StepTimer:
 
         self._collectives.clear()
         if not self.enabled:
-            return next(iterator), nan()
+            return next(iterator), unmeasured()
         timed: tuple[Any, tf.Tensor] = tf.autograph.experimental.do_not_convert(self._next)(iterator)
         return timed
 
-    def now(self, after: Sequence[tf.Tensor] = ()) -> tf.Tensor:
-        """A timestamp after `after`, or NaN if timing is disabled."""
-        return now(after) if self.enabled else nan()
+    def now(self) -> tf.Tensor:
+        """A timestamp, or UNMEASURED."""
+        return now() if self.enabled else unmeasured()
+
+    def since(self, begun: tf.Tensor, after: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Seconds from `begun` until `after` has been computed, or UNMEASURED."""
+        return now(after) - begun if self.enabled else unmeasured()
 
     def _next(self, iterator: Any) -> tuple[Any, tf.Tensor]:
         import tensorflow as tf
@@ -64,15 +80,30 @@ class StepTimer:
     def communication(self) -> tf.Tensor:
         """Seconds in collectives since the batch was available, including waits for slower replicas.
 
-        NaN if a collective was traced into a graph of its own (a conditional), whose tensors cannot be used here.
+        UNMEASURED if a collective was traced into a graph of its own (a conditional): its tensors cannot be used here.
         """
         import tensorflow as tf
 
         collectives, self._collectives = self._collectives, []
         graph = tf.compat.v1.get_default_graph()
         if not self.enabled or any(seconds.graph is not graph for seconds in collectives):
-            return nan()
+            return unmeasured()
         return tf.add_n([tf.zeros([], tf.float64), *collectives])
+
+
+def _only_deterministic() -> bool:
+    """Whether TensorFlow refuses operations that are not deterministic.
+
+    `enable_op_determinism()` asks for that, and so does TF_DETERMINISTIC_OPS, of which Python's side knows nothing.
+    """
+    import tensorflow as tf
+
+    try:
+        with tf.init_scope():
+            now()
+    except tf.errors.FailedPreconditionError:
+        return True
+    return False
 
 
 def now(after: Sequence[tf.Tensor] = ()) -> tf.Tensor:
@@ -91,15 +122,15 @@ def after_timestamp(timestamp: tf.Tensor, values: Any) -> Any:
         return tf.nest.map_structure(tf.identity, values, expand_composites=True)
 
 
-def nan() -> tf.Tensor:
+def unmeasured() -> tf.Tensor:
     """What is not measured, as a tensor."""
     import tensorflow as tf
 
-    return tf.constant(math.nan, tf.float64)
+    return tf.constant(UNMEASURED, tf.float64)
 
 
 def measured(seconds: float) -> float | None:
-    """A measured time as Python has it; None for NaN, and if the host's clock was set back meanwhile.
+    """A measured time as Python has it; None for sums with UNMEASURED, and if the host's clock was set back meanwhile.
 
     TensorFlow has no monotonic clock in graphs. Sums of tiny differences may be below 0 by rounding.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -108,7 +107,7 @@ class SyncMode:
         _, _, (_, communication) = self._run(self._iterator, MEASURED_STEPS, Decision())
         own = np.zeros(self._workers, np.float32)
         spent = time.monotonic() - started
-        own[self._rank] = math.nan if communication is None else spent - communication  # NaN: shares stay equal
+        own[self._rank] = 0 if communication is None else spent - communication  # 0: shares stay equal
         (total,) = self._collect([own], np.array(1))
         seconds = self._local(total).numpy()
         self.shares = shares(seconds.tolist(), self._workers * self._settings.batch_size)

@@ -222,7 +222,8 @@ def preload() -> None:
     from workers.modes.registry import MODES
 
     for mode in MODES.values():
-        mode.load()
+        if mode.implementation is not None:
+            mode.load()
     gc.collect()
     gc.freeze()  # a collection in a replica would write to every shared page, and so copy it
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from workers.messages import CALLBACKS, NOT_FINITE, RESIZED, ROLLBACK, TO_BE_RESUMED, VALIDATION, Leg, Start
+from workers.messages import CALLBACKS, NOT_FINITE, RESIZED, ROLLBACK, SWITCHED, TO_BE_RESUMED, VALIDATION, Leg, Start
 from workers.model import state
 from workers.model.finalize import finalize, is_finalized
 from workers.model.learning_rate import learning_rate
@@ -19,6 +19,7 @@ from workers.modes.registry import traits
 from workers.news import Deciding, LegStarted
 from workers.snapshot import Snapshot
 from workers.stragglers import Profile
+from workers.training.budget import planned
 from workers.training.callbacks import Callbacks
 from workers.training.export import export, run_folder
 from workers.training.finite import FiniteWeights
@@ -28,8 +29,6 @@ from workers.training.schedule import CallTuner, CheckpointSchedule, Epochs
 from workers.training.start import initial_model, resume
 from workers.training.timing import LegClock
 from workers.training.trainer import Trainer
-
-_DEFAULT_EVALUATIONS = 20
 
 
 def train(trainer: Trainer, leg: Leg, snapshot: Snapshot | None = None) -> None:
@@ -56,6 +55,8 @@ class _LegRun:
         """On the leader only, and if the leg is to end when they are not finite."""
         self._lockstep = traits(leg.settings.mode).lockstep
         self._epochs: Epochs | None = None  # counted only if there are callbacks
+        self._last = 0
+        """The step at which the leg ends: the run's last, or that at which another mode takes over."""
 
     def run(self) -> None:
         mode, plan = self._mode, self._begin()
@@ -72,8 +73,8 @@ class _LegRun:
             self._tuner = CallTuner(self._leg.settings.steps_per_call or 1)
         stopping, begun = decision.stop, decision.begun
         # As in `fit`, a batch that has begun is trained.
-        while mode.step < plan.total_steps and (begun or not (stopping and self._are_together)):
-            end = plan.total_steps if self._epochs is None else min(plan.total_steps, self._together(self._epochs.end))
+        while mode.step < self._last and (begun or not (stopping and self._are_together)):
+            end = self._last if self._epochs is None else min(self._last, self._together(self._epochs.end))
             if consult is Consult.BATCHES and not begun:
                 self._consult(lambda callbacks: callbacks.call_begins())
             stop = self._trainer.stop is not None or self._is_lost
@@ -104,7 +105,7 @@ class _LegRun:
                     decision = self._process(mode.drain(), consult, decision)
                     stopping |= decision.stop
                 self._snapshot(score=scored, keep=keep)
-        self._end(plan)
+        self._end(plan, switches=self._last <= mode.step < plan.total_steps and not stopping)
 
     def _process(
         self, calls: Sequence[Call], consult: Consult, decision: Decision, *, begins: bool = False
@@ -142,7 +143,7 @@ class _LegRun:
         workers = max(1, len(trainer.assignment.tf_config.get("cluster", {}).get("worker", ())))
         self._progress = Progress(start, workers, mode.batches_per_step, settings.batch_size)
         self._reports = LegReports(leg, mode, self._progress, self._clock, self._phases, trainer.send)
-        plan = self._plan()
+        plan, self._last = planned(leg, trainer, self._progress)
         every, seconds = (settings.checkpoint_every, settings.checkpoint_seconds) if leg.checkpoints else (None, None)
         self._checkpoints = CheckpointSchedule(every, seconds or None, start.step, plan.global_batch)
         if mode.leads:
@@ -167,16 +168,6 @@ class _LegRun:
         step = self._mode.step
         samples = self._trainer.samples_per_epoch()
         return Epochs(samples, self._progress.global_batch, step, self._progress.samples(step))
-
-    def _plan(self) -> LegStarted:
-        settings, global_batch = self._leg.settings, self._progress.global_batch
-        samples = settings.samples
-        if samples is None:
-            samples = math.ceil((settings.epochs or 1) * self._trainer.samples_per_epoch())
-        total = self._progress.total_steps(samples)
-        every = settings.eval_every or max(1, samples // _DEFAULT_EVALUATIONS)
-        steps = max(1, math.ceil(every / global_batch))
-        return LegStarted(self._leg.run_id, total, global_batch, steps, self._mode.shares)
 
     def _consult(self, ask: Callable[[Callbacks], Decision]) -> Decision:
         """Run the leader's callbacks, and apply their decision to every replica."""
@@ -215,13 +206,14 @@ class _LegRun:
         memory = self._callbacks.memory() if keep and self._callbacks is not None else None
         return self._reports.snapshot(memory, score=score, keep=keep, final=final)
 
-    def _end(self, plan: LegStarted) -> None:
+    def _end(self, plan: LegStarted, *, switches: bool) -> None:
+        """End the leg, which another mode continues if it `switches`: all replicas agree on that, not on `stop`."""
         mode = self._mode
         for call in mode.drain():
             self._report(call)
         self._reports.flush()
         stop = self._trainer.stop if mode.step < plan.total_steps else None
-        continues = stop in (*TO_BE_RESUMED, RESIZED)
+        continues = switches or stop in (*TO_BE_RESUMED, RESIZED)
         keeps = self._leg.checkpoints is not None and self._trainer.stop != ROLLBACK
         changes = self._epochs is not None or is_finalized(mode.model)
         # Taken before `on_train_end`, because a run that continues from this checkpoint has not reached its end.
@@ -239,7 +231,8 @@ class _LegRun:
                 with self._phases.timed("export"):
                     export(self._trainer.job, self._model, final, self._folder)
         if mode.leads:
-            stopped = None if mode.step >= plan.total_steps else self._trainer.stop or "callback"
+            early = SWITCHED if switches else self._trainer.stop or "callback"
+            stopped = None if mode.step >= plan.total_steps else early
             self._reports.finished(NOT_FINITE if self._is_lost and self._trainer.stop != ROLLBACK else stopped)
 
     def _finalized(self) -> Snapshot:

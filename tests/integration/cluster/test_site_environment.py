@@ -26,7 +26,12 @@ SITES = {
     "grpc": {"GRPC_VERBOSITY": "error", "GRPC_ENABLE_FORK_SUPPORT": "1", "GRPC_DNS_RESOLVER": "native"},
     "cuda": {"CUDA_VISIBLE_DEVICES": "", "CUDA_CACHE_DISABLE": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
     "ray": {"RAY_ADDRESS": "127.0.0.1:1", "RAY_BACKEND_LOG_LEVEL": "warning", "RAY_DEDUP_LOGS": "0"},
-    "tensorflow": {"TF_CPP_MIN_LOG_LEVEL": "1", "TF_ENABLE_ONEDNN_OPTS": "1", "PYTHONWARNINGS": "ignore"},
+    "tensorflow": {
+        "TF_CPP_MIN_LOG_LEVEL": "1",
+        "TF_ENABLE_ONEDNN_OPTS": "1",
+        "TF_DETERMINISTIC_OPS": "1",
+        "PYTHONWARNINGS": "ignore",
+    },
 }
 OVERRIDDEN = ("proxy", "proxy for all", "keras", "cluster", "threads")
 """Sites with variables that tasks get with another value; docs/jobs.md has the table."""

@@ -206,6 +206,20 @@ def test_following_survives_the_network_and_the_run_survives_both(cluster: Clust
     assert cluster.status("long")["status"] == "RUNNING"
     assert "sync seed 0: 0 samples" in cluster.regatta("logs", "long").stdout
 
+    watching = cluster.start("watch", "long", "--web", address=cluster.head.dashboard)
+    assert watching.stdout is not None
+    page = next(word for word in watching.stdout.readline().split() if word.startswith("http://127.0.0.1:"))
+    shown = requests.get(page, timeout=60)
+    assert shown.status_code == 200
+    assert "Training. Read at" in shown.text
+    assert "val_accuracy" in shown.text
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(timeout=60) == 130
+    assert cluster.status("long")["status"] == "RUNNING"
+    refused = cluster.regatta("watch", "long")
+    assert refused.returncode == 2
+    assert "regatta watch long --web" in refused.stderr
+
     stopped = cluster.regatta("stop", "long")
     assert stopped.returncode == 0, stopped.stderr
     assert cluster.status("long")["status"] == "STOPPED"
@@ -247,7 +261,7 @@ def test_who_may_not(cluster: Cluster) -> None:
         assert (refused.returncode, "Traceback" in refused.stderr) == (code, False), refused.stderr
 
 
-def _reads(process: subprocess.Popen[str], words: str, seconds: float = 90) -> bool:
+def _reads(process: subprocess.Popen[str], words: str, seconds: float = 240) -> bool:
     """Whether a line with `words` arrives in time."""
     assert process.stdout is not None
     deadline = time.monotonic() + seconds

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.errors import SpecError
 from tests.chaos.watched_runs import Onlooker, run
-from tests.features_by_mode import cells, check_table
+from tests.features_by_mode import cells, check_table, refused
 from tests.integration.local_runs import Broken, train
 from tests.unit.modes.test_features_by_mode import FIELDS
 from workers.messages import FailureKind
@@ -36,6 +37,9 @@ def test_a_model(feature: str, mode: str, cell: str, tmp_path: Path) -> None:
         "batch_size": 16,
         "folder": tmp_path,
     }
+    if traits(mode).stages:
+        change_on_the_way(tmp_path, job, params, mode, cell)
+        return
     if cell == "refused":
         with pytest.raises(Broken) as broken:
             train(job, params=params, samples=160, **fields)
@@ -44,6 +48,14 @@ def test_a_model(feature: str, mode: str, cell: str, tmp_path: Path) -> None:
     trained = train(job, params=params, samples=160, **fields)[0]
     assert trained.ended is not None
     assert trained.ended.finished.stopped is None
+
+
+def change_on_the_way(path: Path, job: str, params: dict[str, Any], mode: str, cell: str) -> None:
+    """Train a model in one mode and then in another, or see it refused before the first."""
+    with refused(cell, SpecError):
+        result = run(path, Onlooker(), job=job, params=params, mode=mode, steps=40, batch_size=16)
+    if cell == "yes":
+        assert (result.status, result.stop_reason, result.attempts) == ("succeeded", "budget", 2)
 
 
 @pytest.mark.parametrize(("feature", "mode", "cell"), cells([RUN], []))

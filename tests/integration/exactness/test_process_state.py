@@ -75,6 +75,8 @@ SAID = {
     [
         ("sync", 2, ",".join(HARMLESS)),
         slow("async", 1, ",".join(HARMLESS)),
+        ("sync", 2, "determinism"),
+        slow("async", 1, "determinism,check_numerics"),
     ],
 )
 def test_it_trains_as_without(mode: str, workers: int, does: str, tmp_path: Path) -> None:

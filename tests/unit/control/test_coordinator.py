@@ -16,6 +16,7 @@ from orchestrator.control.coordinator import (
 )
 from orchestrator.control.deadlines import STOP_GRACE_SECONDS
 from orchestrator.control.hangs import HangLimits
+from orchestrator.control.orders import Ready
 from orchestrator.control.signals import Preempted
 from orchestrator.control.states import CAUSE_GRACE_SECONDS, Completed, Idle, Launching
 from orchestrator.errors import ClusterError
@@ -331,6 +332,26 @@ def test_idle_tasks_that_are_not_ready_in_time_are_named_and_retried_with_new_po
     assert (cause.task, cause.kind) == (W1, FailureKind.LATE)
     assert "missing: worker:0 (starting), worker:1 (starting)" in cause.summary
     assert (other.task, other.kind) == (W0, FailureKind.LATE)
+
+
+def test_a_launch_goes_on_while_one_that_is_missing_waits_for_one_that_computes(harness: Harness) -> None:
+    """A chief waits for its worker to read the data. The worker is ready, and computes until the last minute."""
+    limit = HangLimits().first_call_seconds
+    begin = harness.clock.now
+    working = 1.5 * limit
+
+    def news() -> list[ReplicaStatus]:
+        seconds = harness.clock.now - begin
+        waits = ReplicaState.STARTING if seconds < working else ReplicaState.READY
+        return [
+            ReplicaStatus(W0, waits, vitals=Vitals("S", 1.0)),
+            ReplicaStatus(W1, ReplicaState.READY, vitals=Vitals("S", 0.5 * min(seconds, working))),
+        ]
+
+    harness.group.news = news
+    harness.evaluator.news = lambda: all_in(ReplicaState.READY, EVALUATOR)
+    assert harness.coordinator.await_ready(begin + limit, harness.listen) == Ready()
+    assert harness.clock.now - begin >= working
 
 
 def test_a_launch_goes_on_while_what_is_missing_computes_for_up_to_three_times_the_timeout(harness: Harness) -> None:

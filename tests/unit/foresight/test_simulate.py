@@ -9,7 +9,8 @@ import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.foresight.simulate import Question, simulate
-from workers.modes.registry import MODES, ModeTraits
+from workers.modes.registry import MODES
+from workers.modes.traits import ModeTraits
 
 pytestmark = pytest.mark.unit
 

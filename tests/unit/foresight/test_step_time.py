@@ -11,7 +11,8 @@ from orchestrator.foresight.samples import Reached, fit
 from orchestrator.foresight.simulator import SIMULATORS
 from orchestrator.foresight.step_time import FORMULAS, Costs, Where
 from orchestrator.foresight.steps import StepTimes
-from workers.modes.registry import MODES, Waits
+from workers.modes.registry import MODES
+from workers.modes.traits import Waits
 from workers.stragglers import Profile
 
 pytestmark = pytest.mark.unit

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from workers.modes.names import split
-from workers.modes.registry import MODES, examples, find, values_of
+from workers.modes.registry import MODES, examples, find, in_stages, stages, traits, values_of
 
 pytestmark = pytest.mark.unit
 
@@ -41,6 +41,11 @@ def test_options_have_defaults() -> None:
         ("backup:-1", "'backup:1', with the workers that a step does without after the colon"),
         ("ssp:-1", "a whole number of at least 0"),
         ("ssp", "'ssp:3'"),
+        ("switch:1.2", "'switch:1', with the share of the samples before the change after the colon: a number from 0"),
+        ("switch:-0.1", "'switch:0', with the share"),
+        ("switch:0.50", "'switch:0.5', with the share"),
+        ("switch:half", "'switch:0.5', with the share"),
+        ("switch:0.5,from=local", "from in it is the mode to begin in: sync or async"),
         ("sync:3", "'sync', which takes no number"),
         ("sync,a=b", "none at all"),
         ("sink", "'sync' or 'async'"),
@@ -50,6 +55,32 @@ def test_options_have_defaults() -> None:
 def test_what_is_not_valid(name: str, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         values_of(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("sync", [("sync", 1.0)]),
+        ("local:4", [("local:4", 1.0)]),
+        ("switch:0.25", [("sync", 0.25), ("async", 1.0)]),
+        ("switch:0.25,from=async", [("async", 0.25), ("sync", 1.0)]),
+        ("switch:1", [("sync", 1.0)]),
+        ("switch:0", [("async", 1.0)]),
+        ("switch:0,from=async", [("sync", 1.0)]),
+    ],
+)
+def test_the_stages_of_a_mode(name: str, found: list[tuple[str, float]]) -> None:
+    assert [tuple(stage) for stage in stages(name)] == found
+    assert (traits(name) is MODES["switch"]) is (len(found) == 2)
+
+
+def test_the_modes_of_checkpoints_are_those_of_stages_and_unknown_ones() -> None:
+    assert in_stages("ssp:2", "switch:0.5", "sync", "of-a-later-version") == (
+        "ssp:2",
+        "sync",
+        "async",
+        "of-a-later-version",
+    )
 
 
 def test_a_list_is_split_at_commas_but_not_before_options() -> None:

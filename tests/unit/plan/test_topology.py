@@ -80,6 +80,20 @@ def test_batches_per_step(mode: str, workers: int, gpus: int, batches: int) -> N
     assert spec(mode=mode, workers=workers, gpus_per_worker=gpus).batches_per_step == batches
 
 
+def test_the_plan_of_a_mode_that_changes_on_the_way() -> None:
+    document = plan_document(spec(mode="switch:0.25", workers=2, ps=1, batch_size=32, samples=10_000))
+    assert [f"{task['type']}:{task['index']}" for task in document["tasks"]][:3] == ["chief:0", "ps:0", "worker:0"]
+    assert document["requires"]["cpu"] == 5
+    assert document["budget"]["steps"] == 40 + 233
+    first, second = document["stages"]
+    assert (first["mode"], first["until"], first["steps"], first["samples_per_step"]) == ("sync", 0.25, 40, 64)
+    assert (second["mode"], second["until"], second["steps"], second["samples_per_step"]) == ("async", 1.0, 233, 32)
+    assert set(first["tf_config"]) == {"worker:0", "worker:1"}
+    assert set(first["tf_config"]["worker:0"]["cluster"]) == {"worker"}
+    assert set(second["tf_config"]["worker:0"]["cluster"]) == {"chief", "ps", "worker"}
+    assert "stages" not in plan_document(spec(mode="switch:1"))
+
+
 def test_the_evaluator_alone_has_an_empty_cluster() -> None:
     plans = [topology.evaluator_plan(spec())]
     assert topology.tf_config(plans, {}, EVALUATOR)["cluster"] == {}

@@ -13,8 +13,9 @@ from orchestrator.report.curves import loss_chart, metric_chart
 from orchestrator.report.happened import Mark, happened
 from orchestrator.report.marks import absences, split
 from orchestrator.report.pace import pace_chart
-from orchestrator.report.series import Curve, learning_rate_curve, rate_curve
+from orchestrator.report.series import Curve, extent, learning_rate_curve, loss_curve, rate_curve
 from orchestrator.report.stored import load_run
+from orchestrator.report.stretches import samples_at
 from orchestrator.report.study import load_study
 from orchestrator.store.metrics import METRICS
 from tests.unit.stored_runs import STEPS, store_run
@@ -70,6 +71,40 @@ def test_a_run_that_is_resumed_names_no_failure_of_before(tmp_path: Path) -> Non
     assert happened(load_run(path)).marks[-1] == Mark(
         "restart", 150, 43.0, "training continued here, after its driver ended"
     )
+
+
+def test_a_change_of_the_mode_is_told_with_what_it_took(tmp_path: Path) -> None:
+    path = restarted(tmp_path)
+    with sqlite3.connect(path / METRICS) as database:
+        database.execute("DELETE FROM events WHERE kind = 'failure'")
+        detail = json.dumps({"step": 100, "clock": 36.5, "to": "async", "stage": 1, "of": "switch:0.5"})
+        database.execute("INSERT INTO events VALUES (?, 1, 'switched', NULL, ?)", (1e9 + 1, detail))
+        switched = json.dumps({"stopped": "switched"})
+        database.execute("INSERT INTO events VALUES (?, 1, 'leg_finished', 'worker:0', ?)", (1e9 + 0.5, switched))
+    marks, breaks = happened(load_run(path))
+    assert breaks == (40.0,)
+    assert marks[1] == Mark("change", 100, 40.0, "switched to async at step 100, which took 3.5 s")
+    assert [mark.kind for mark in marks if mark.kind == "end"] == ["end"]  # of its last leg
+
+
+def test_steps_of_another_mode_have_other_samples(tmp_path: Path) -> None:
+    """The second half has a fifth of the samples: 10 of each step instead of 50."""
+    path = restarted(tmp_path)
+    half = STEPS // 2
+    with sqlite3.connect(path / METRICS) as database:
+        for attempt, before, samples, batch in ((1, 0, 0, 50), (2, half, 50 * half, 10)):
+            leg = json.dumps({"era": attempt, "steps_before": before, "samples_before": samples, "global_batch": batch})
+            database.execute(
+                "INSERT INTO events VALUES (?, ?, 'leg_started', 'worker:0', ?)", (2e9 + attempt, attempt, leg)
+            )
+    run = load_run(path)
+    assert samples_at(run, half - 1) == 50 * (half - 1)
+    assert samples_at(run, STEPS) == 50 * half + 10 * (STEPS - half)
+    assert extent(run, "samples") == 50 * half + 10 * (STEPS - half)
+    curve = loss_curve(run, "samples", 100.0)
+    assert curve.x == sorted(curve.x)
+    assert curve.x[-1] <= extent(run, "samples")
+    assert sum(x > 50 * half for x in curve.x) == pytest.approx(10 * (STEPS - half) / 100, abs=1)
 
 
 def test_no_line_is_drawn_across_a_restart(tmp_path: Path) -> None:

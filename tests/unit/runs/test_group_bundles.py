@@ -35,6 +35,9 @@ class Cluster:
         self.room[int(host.id)] -= 1
         return Bundle("found", 0, host)
 
+    def lives(self, host: Host) -> bool:
+        return int(host.id) not in self.lost
+
     def answers(self, bundle: Bundle) -> bool:
         return int(bundle.host.id) not in self.lost
 
@@ -146,3 +149,15 @@ def test_hosts_come_and_go(data: st.DataObject) -> None:
 def test_plans_of_another_number_of_workers() -> None:
     spec = RunSpec(job="digits", mode="async", workers=3, ps=2)
     assert [str(plan.task) for plan in training_plans(spec, 1)] == ["chief:0", "ps:0", "ps:1", "worker:0"]
+
+
+def test_a_host_whose_bundles_another_stage_will_use_is_missed() -> None:
+    cluster = Cluster(1, 1, 1, 1, 1, 2)
+    bundles = bundles_on(cluster, [0, 1, 2, 3, 4], mode="switch:0.5")
+    workers = [plan.task for plan in bundles.plans if plan.task.type == "worker"]
+    assert bundles.lost(workers) == ()
+    cluster.lose(1)
+    assert [host.id for host in bundles.lost(workers)] == ["1"]
+    assert bundles.lost([plan.task for plan in bundles.plans]) == ()
+    bundles.lose(bundles.lost(workers))
+    assert [bundle.host.id for bundle in bundles.bundles] == ["0", "5", "2", "3", "4"]

@@ -23,7 +23,9 @@ from workers.snapshot import Snapshot
 pytestmark = pytest.mark.unit
 
 
-def interrupted(path: Path, mode: str, *legs: str, snapshot: Snapshot | None = None, **fields: Any) -> RunSpec:
+def interrupted(
+    path: Path, mode: str, *legs: str, snapshot: Snapshot | None = None, written_in: str | None = None, **fields: Any
+) -> RunSpec:
     """The folder of a run that began in `mode` and had `legs`, with a checkpoint of the last of them."""
     spec = RunSpec.make({"job": "digits", "mode": mode, "workers": 3, "directory": str(path), "seed": 1, **fields})
     path.mkdir()
@@ -32,7 +34,13 @@ def interrupted(path: Path, mode: str, *legs: str, snapshot: Snapshot | None = N
     for number, own in enumerate(legs, 1):
         store.event(number, "leg_started", mode=own)
     store.close()
-    about = {"seed": 1, "job": "digits", "mode": [mode, *legs][-1], "workers": 3, "batch_size": spec.batch_size}
+    about = {
+        "seed": 1,
+        "job": "digits",
+        "mode": written_in or [mode, *legs][-1],
+        "workers": 3,
+        "batch_size": spec.batch_size,
+    }
     checkpoints = CheckpointStore(open_storage(str(path / CHECKPOINTS)), "r")
     checkpoints.claim(1)
     checkpoints.write(snapshot or a_snapshot(70), 1, about)
@@ -73,12 +81,40 @@ def test_waiting_gradients_are_dropped_and_that_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("mode", "switched", "stage", "said"),
+    [
+        ("switch:0.5", None, 0, "in sync, of switch:0.5"),
+        ("switch:0.5", ("switch:0.5", 70), 1, "in async, of switch:0.5"),  # at the change itself
+        ("switch:0.5", ("switch:0.5", 20), 1, "in async, of switch:0.5"),
+        ("switch:0.5", ("switch:0.5", 90), 0, "in sync, of switch:0.5"),  # the checkpoints since are damaged
+        ("switch:0.8", ("switch:0.5", 20), 0, "in sync, of switch:0.8"),  # changed by `resume --mode`
+        ("async", ("switch:0.5", 90), 0, "in mode async, after sync"),
+    ],
+)
+def test_a_run_continues_in_the_mode_that_it_had_reached(
+    tmp_path: Path, mode: str, switched: tuple[str, int] | None, stage: int, said: str
+) -> None:
+    spec = interrupted(tmp_path / "r", "switch:0.5", "switch:0.5", written_in="sync")
+    if switched is not None:
+        of, step = switched
+        store = RunStore(tmp_path / "r", reopen=True)
+        store.event(1, "switched", None, step=step, clock=1.0, to="async", stage=1, of=of)
+        store.close()
+    planned, start = plan_resume(tmp_path / "r", {"mode": mode})
+    assert planned.resumed is not None
+    assert (planned.spec.mode, planned.resumed.stage) == (mode, stage)
+    assert start.endswith(said)
+    assert spec.stages[0].mode == "sync"
+
+
+@pytest.mark.parametrize(
     ("began", "fields", "changes", "said"),
     [
         ("local:4,outer=nesterov", {}, {"mode": "sync"}, "momentum of the outer optimizer of local:4,outer=nesterov"),
         ("sync", {}, {"mode": "sink"}, "mode"),
         ("sync", {}, {"mode": "backup:3"}, "workers: 3 is too few for mode backup:3"),
         ("sync", {"balance": True}, {"mode": "async"}, "balance: does not work with mode async"),
+        ("sync", {"ps": 0}, {"mode": "switch:0.5"}, "ps: 0 does not work with mode switch:0.5"),
         ("sync", {"ps": 0}, {"mode": "async"}, "ps: 0 does not work with mode async"),
     ],
 )

@@ -151,7 +151,7 @@ def test_names_of_submitted_runs_reach_neither_a_shell_nor_a_path(
         lambda: cluster.status(run_id),
         lambda: cluster.logs(run_id),
         lambda: cluster.stop(run_id),
-        lambda: cluster.transfer(run_id, None, lambda look: look()),
+        lambda: cluster.sent(run_id, "transfer", lambda look: look()),
     ]
     for ask in asks:
         with pytest.raises(UsageError, match="is not the name of a run"):

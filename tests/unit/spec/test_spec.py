@@ -365,6 +365,19 @@ def test_without_backup_workers_it_is_laid_out_as_sync() -> None:
     assert RunSpec.make({"job": "digits", "mode": "backup:2", "workers": 3}).traits.chief
 
 
+def test_a_mode_that_changes_on_the_way_is_laid_out_for_both() -> None:
+    spec = RunSpec.make({"job": "digits", "mode": "switch:0.5", "workers": 3, "global_batch_size": 96})
+    assert [(stage.mode, stage.samples_per_update) for stage in spec.stages] == [("sync", 96), ("async", 32)]
+    assert (spec.batch_size, spec.samples_per_update) == (32, 96)
+    other = RunSpec.make({"job": "digits", "mode": "switch:0.5,from=async", "workers": 3, "global_batch_size": 96})
+    assert [(stage.mode, stage.samples_per_update) for stage in other.stages] == [("async", 96), ("sync", 288)]
+    whole = RunSpec.make({"job": "digits", "mode": "switch:1", "workers": 3, "balance": True, "ps": 0})
+    assert whole.traits is RunSpec.make({"job": "digits", "mode": "sync"}).traits
+    with pytest.raises(SpecError, match=r"checkpoint_seconds: 0 does not work with mode switch:0\.5"):
+        RunSpec.make({"job": "digits", "mode": "switch:0.5", "checkpoint_seconds": 0})
+    assert RunSpec.make({"job": "digits", "mode": "switch:0.5", "checkpoint_seconds": 0, "checkpoint_every": 100})
+
+
 @pytest.mark.parametrize(("fields", "left_out"), [({"workers": 3}, set()), ({"workers": 1}, {"backup:1"})])
 def test_all_modes_are_those_that_fit(fields: dict[str, Any], left_out: set[str]) -> None:
     spec = CompareSpec.make({"job": "digits", "modes": ("all",), **fields})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from workers.modes.mode import Call
-from workers.modes.step_timer import measured
+from workers.modes.step_timer import UNMEASURED, measured
 from workers.training.timing import CallTimer, LegClock
 
 pytestmark = pytest.mark.unit
@@ -67,7 +67,7 @@ def test_parts_longer_than_the_call_are_not_measured(part: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "expected"), [(1.5, 1.5), (0.0, 0.0), (-1e-9, 0.0), (-25.7, None), (float("nan"), None)]
+    ("seconds", "expected"), [(1.5, 1.5), (0.0, 0.0), (-1e-9, 0.0), (-25.7, None), (100 * UNMEASURED + 0.3, None)]
 )
 def test_seconds_below_zero_are_not_measured(seconds: float, expected: float | None) -> None:
     assert measured(seconds) == expected

@@ -65,6 +65,13 @@ def test_everything_at_80_by_24() -> None:
     assert "NVML library not found" in text
 
 
+def test_samples_before_another_mode_took_over_count_as_they_were() -> None:
+    """500 steps of 64, and then 250 of 32; 750 of 32 are left."""
+    board = training()
+    board.steps_before, board.samples_before, board.total_steps, board.step = 500, 32_000, 1500, 750
+    assert "62%  40,000 of 64,000 samples" in lines(board)[1]
+
+
 def test_tall_has_curves_remedies_and_events() -> None:
     board = training()
     board.metric = "val_accuracy"

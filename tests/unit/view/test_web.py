@@ -27,8 +27,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[WebView]:
-    with WebView(folder) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with WebView(LivePage(folder)) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
 
@@ -74,7 +74,7 @@ def test_nothing_can_be_written(server: WebView) -> None:
 
 def test_a_port_that_is_taken(server: WebView) -> None:
     with pytest.raises(UsageError, match=rf"--port {server.server_address[1]} cannot be used"):
-        WebView(Path(), server.server_address[1])
+        WebView(LivePage(Path()), server.server_address[1])
 
 
 def test_the_page_is_made_again_when_more_was_measured_but_not_too_often(folder: Path) -> None:
@@ -82,14 +82,14 @@ def test_the_page_is_made_again_when_more_was_measured_but_not_too_often(folder:
     live = LivePage(folder, lambda: now)
     with locks.lock(folder / "runs" / "async-s0"):
         first = live.current()
-        assert b"Training; 1 run ended. The verdict may change." in first.page
-        assert b"not yet" not in first.page  # only a single run's page says how it ended
+        assert b"Training; 1 run ended. The verdict may change." in first[1]
+        assert b"not yet" not in first[1]  # only a single run's page says how it ended
     store_run(folder, "async", 1)
     now = 4.0
     assert live.current() is first
     now = 6.0
     second = live.current()
-    assert b"2 runs ended, and none is under way here." in second.page
+    assert b"2 runs ended, and none is under way here." in second[1]
     now = 100.0
     assert live.current() is second
 
@@ -97,13 +97,13 @@ def test_the_page_is_made_again_when_more_was_measured_but_not_too_often(folder:
 def test_a_single_run_under_way(folder: Path) -> None:
     run = folder / "runs" / "async-s0"
     with locks.lock(run):
-        page = LivePage(run).current().page
+        page = LivePage(run).current()[1]
     assert b"Training. Read at" in page
     assert b"<dd>not yet</dd>" in page
 
 
 def test_before_anything_was_measured(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text("job: digits\n")
-    page = LivePage(tmp_path).current().page
+    page = LivePage(tmp_path).current()[1]
     assert b"There is nothing to show yet" in page
     assert b"<main></main>" in page

@@ -1,0 +1,67 @@
+"""`python -m docs.refresh`: what pages show of commands is replaced by what these print now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from docs.refresh import PAGES, GoneError, refresh, refreshed, shown
+
+pytestmark = pytest.mark.unit
+
+PAGE = """
+# A page
+
+```console
+$ printf 'one 1\\ntwo 2\\n   three 3\\n'
+one 0
+...
+   three 0
+
+$ printf 'digits-run-20261130 %s\\n' \\
+    more
+digits-run-1999 less
+```
+
+<!-- by hand: it needs a cluster -->
+```console
+$ false
+nothing
+```
+
+<!-- output of: echo four 4 -->
+```text
+four 0
+```
+"""
+
+
+def test_lines_are_replaced_in_order(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    text, gone = refresh(page)
+    assert gone == []
+    new = {"one 0": "one 1", "   three 0": "   three 3", "digits-run-1999 less": "digits-run-20261130 more"}
+    new |= {"four 0": "four 4"}
+    expected = PAGE
+    for old, now in new.items():
+        expected = expected.replace(f"\n{old}\n", f"\n{now}\n")
+    assert text == expected
+
+
+def test_a_line_that_is_no_longer_printed_is_named() -> None:
+    with pytest.raises(GoneError, match="no line begins with 'final'"):
+        refreshed(["mode sync", "final loss 1"], ["mode async", "last loss 2"])
+
+
+def test_a_line_is_not_taken_from_before_the_one_above_it() -> None:
+    assert refreshed(["b 0", "a 0"], ["a 1", "b 1", "a 2"]) == ["b 1", "a 2"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_console_block_begins_with_a_command(page: Path) -> None:
+    for block in page.read_text().split("```console\n")[1:]:
+        body = block.partition("```")[0]
+        assert body.startswith("$ ")
+        assert all(part.command.startswith("$ ") for part in shown(body))
