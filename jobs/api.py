@@ -6,10 +6,10 @@ unchanged in every mode.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -48,6 +48,25 @@ class DataContext:
         return dataset.shard(self.num_shards, self.shard_index) if self.num_shards > 1 else dataset
 
 
+class EndedFit(Protocol):
+    """What a script's `fit` left behind that was trained as a run of its own, before this one."""
+
+    files: Mapping[str, bytes]
+    """What it wrote, by path relative to the folder of the command."""
+
+    def restore(
+        self, model: keras.Model, batch: Any, callbacks: Sequence[keras.callbacks.Callback]
+    ) -> keras.callbacks.History:
+        """Put a model and the callbacks that `fit` is called with into the state it ended in; returns its History.
+
+        `batch` is one of its data, for which the model is built if it is not.
+        """
+
+
+EndFit = Callable[["keras.Model", "Sequence[keras.callbacks.Callback]", Mapping[str, bytes]], None]
+"""Keeps what a `fit` leaves behind: its model, its callbacks, and the files that it wrote."""
+
+
 @dataclass(frozen=True)
 class TaskContext:
     """What a task tells its job before anything else of it is called."""
@@ -62,6 +81,10 @@ class TaskContext:
     """Other runs of the job have files of the same names, so this one's belong in its own folder."""
     tell: Callable[[str], None] = lambda _: None
     """Tells the user something."""
+    earlier_fits: Sequence[EndedFit] = ()
+    """The script's fits before this run's, in order, if they were runs of their own."""
+    end_fit: EndFit | None = None
+    """Given if this run is such an earlier fit: the script does not go on after it."""
 
 
 class Job:

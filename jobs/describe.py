@@ -20,7 +20,8 @@ from jobs.catalog import CATALOG
 from jobs.data.errors import DataFileError
 from jobs.loading import JobNotFound, ParamsError, load_job_class, validate_params
 from jobs.scripts.errors import ScriptError
-from jobs.scripts.job import Look, ScriptJob, look
+from jobs.scripts.job import ScriptJob
+from jobs.scripts.look import Look, look
 from jobs.scripts.recognise import SCRIPT, recognise
 from jobs.staged import as_written, home_of, job_file, on_this_host, users_folder
 

@@ -14,7 +14,8 @@ from orchestrator.control.signals import Preempted
 from orchestrator.report import write_reports
 from orchestrator.results import Comparison, RunResult, Sweep
 from orchestrator.runs.checkpoints import check_destination
-from orchestrator.runs.execution import Execution, Planned, Schedule, check_stopped
+from orchestrator.runs.execution import Execution, Schedule, check_stopped
+from orchestrator.runs.planned import Planned
 from orchestrator.runs.resume import plan_resume
 from orchestrator.runs.watcher import Watcher
 from orchestrator.spec import secrets, trust

@@ -86,6 +86,14 @@ class Printed:
 
 
 @dataclass(frozen=True)
+class FitEnded:
+    """News: what the training of a script's earlier `fit` leaves behind; sent by its leader."""
+
+    content: bytes
+    """As `workers.training.ended_fit` packs and reads it."""
+
+
+@dataclass(frozen=True)
 class Assignment:
     """What a task is told when it starts. Valid for every leg trained in the group."""
 
@@ -99,6 +107,8 @@ class Assignment:
     """Seconds that the task has from its start until it is ready; None if nobody waits."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Environment variables of the task. Their values are masked in its log and failures."""
+    earlier_fits: tuple[bytes, ...] = field(default=(), repr=False)
+    """What the earlier fits of a script have left behind, the `content` of each `FitEnded`."""
 
 
 class Taken(NamedTuple):

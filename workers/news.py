@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from workers.messages import Counts, Printed, Spent, Task, TaskFailure, Waits
+from workers.messages import Counts, FitEnded, Printed, Spent, Task, TaskFailure, Waits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -220,19 +220,9 @@ class Vitals:
 
 
 News = (
-    LegStarted
-    | StepBatch
-    | CallTiming
-    | SnapshotReady
-    | Evaluation
-    | Deciding
-    | CheckpointWritten
-    | CheckpointFailed
-    | LegFinished
-    | HostSample
-    | Printed
-    | Waits
-)
+    LegStarted | StepBatch | CallTiming | SnapshotReady | Evaluation | Deciding | CheckpointWritten | CheckpointFailed
+    | LegFinished | HostSample | Printed | FitEnded | Waits
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

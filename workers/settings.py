@@ -52,6 +52,8 @@ class ReplicaSettings(BaseModel):
     """A parameter of the job; repeatable."""
     files_apart: bool = False
     """A script's files go to the run's folder, because other runs of the script have files of the same names."""
+    ends_at_fit: bool = False
+    """The run is a script's earlier `fit`: what it leaves behind is kept, and the script does not go on."""
     mode: Annotated[str, Flag("training")] = "sync"
     """How workers combine their gradients."""
 

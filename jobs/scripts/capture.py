@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobs.scripts.errors import ScriptError
 from jobs.scripts.execution import Execution, Script, Stopped
@@ -20,21 +20,30 @@ if TYPE_CHECKING:
     import keras
 
 Other = Callable[[Fit, int], Any]
-"""Trains a `fit` before or after the wanted one: returns its History."""
+"""Stands in for a `fit` before or after the wanted one: returns its History."""
+Again = Callable[[Fit, int], object]
+"""Puts the model of an earlier `fit` into its state, in a repeated run, whose History is known."""
 
 
-def look_ahead(script: Script, fit: int | None) -> tuple[FitCall, Execution]:
+class Seen(NamedTuple):
+    """A call of `fit`, and where it is, as `train.py:30`."""
+
+    where: str
+    call: FitCall
+
+
+def look_ahead(script: Script, fit: int | None) -> tuple[list[Seen], Execution]:
     """Run the script in this thread up to its fit number `fit`, by default the last one; those before see one batch.
 
+    Returns all of them in order.
     The last one is the one after which, by its syntax, the script cannot come to another.
     """
     follower = LastFit(files_of(script.path))
-    found: list[FitCall] = []
+    found: list[Seen] = []
 
     def on_fit(reached: Fit, number: int) -> Any:
         sys.settrace(None)
-        if fit is None or number == fit:
-            found.append(reached.read())
+        found.append(Seen(reached.where, reached.read()))
         if number == fit or (fit is None and not follower.may_fit_again(sys._getframe())):
             raise Stopped
         try:
@@ -49,7 +58,7 @@ def look_ahead(script: Script, fit: int | None) -> tuple[FitCall, Execution]:
     except ScriptError:
         raise
     except Exception as error:
-        if fit is not None or not found:
+        if fit is not None or len(found) < execution.fits or not found:
             raise
         name, number = script.path.name, execution.fits
         execution.note(
@@ -58,28 +67,31 @@ def look_ahead(script: Script, fit: int | None) -> tuple[FitCall, Execution]:
         )
     finally:
         sys.settrace(None)
-    if not found:
+    if len(found) < (fit or 1):
         raise never_reached(execution, fit or 1)
-    return found[-1], execution
+    return found, execution
 
 
-def capture(script: Script, fit: int, other: Other, answers: Iterable[Any] | None) -> tuple[FitCall, Execution]:
+def capture(
+    script: Script, fit: int, other: Other, repeated: tuple[Iterable[Any], Again] | None = None
+) -> tuple[FitCall, Execution]:
     """Run the script in this thread up to its fit number `fit`, and no further.
 
-    `answers`: what the calls before it have returned in an earlier run, which they return again.
+    `repeated`: what the calls before it have returned in an earlier run, which they return again, and what makes their
+    models.
     """
     found: list[FitCall] = []
 
     def on_fit(reached: Fit, number: int) -> Any:
         if number < fit:
-            if answers is not None:
-                reached.build()
+            if repeated is not None:
+                repeated[1](reached, number)
             return execution.answer(lambda: other(reached, number))
         if not found:  # a bare `except` of the script may have let it go on
             found.append(reached.read())
         raise Stopped
 
-    execution = Execution(script, on_fit, repeated=None if answers is None else iter(answers))
+    execution = Execution(script, on_fit, repeated=None if repeated is None else iter(repeated[0]))
     execute(execution)
     if not found:
         raise never_reached(execution, fit)

@@ -26,6 +26,9 @@ class Data(Protocol):
     def dataset(self, shift: int = 0) -> tf.data.Dataset:
         """A dataset of one epoch, or without an end; `shift` is added to the seed of its order."""
 
+    def pass_over(self, epochs: int) -> None:
+        """Leave what the script gave to `fit` as it is after so many epochs."""
+
 
 def data_of(
     name: str,
@@ -85,6 +88,9 @@ class Arrays:
             return make()
         with _shuffled_as(self._order(self._seed + shift)):
             return make()
+
+    def pass_over(self, epochs: int) -> None:
+        """Do nothing: `fit` does not change arrays."""
 
     def _shared(self) -> tf.data.Dataset:
         """As Keras' adapter: the numbers of each batch's samples, and then these."""
@@ -184,6 +190,9 @@ class Dataset:
             unread = tf.data.Dataset.zip((tf.data.Dataset.range(0), fresh)).map(lambda _, element: element)
             fresh = fresh.concatenate(unread)
         return fresh.apply(tf.data.experimental.assert_cardinality(self._count))
+
+    def pass_over(self, epochs: int) -> None:
+        """Do nothing: a dataset's orders begin with the first one at every `fit` (docs/scripts.md)."""
 
 
 def _serialized(dataset: tf.data.Dataset) -> bytes | None:

@@ -31,6 +31,7 @@ class Fit:
     """The same with one batch; its History has as many epochs as the whole would have."""
     build: Callable[[], None]
     """Makes the variables of the model and its optimizer, as `fit` would."""
+    model: keras.Model
 
 
 def replace_calls(trainer: Any, current: Callable[[], Execution | None], leave: Callable[[], object]) -> None:
@@ -62,7 +63,8 @@ def replace_calls(trainer: Any, current: Callable[[], Execution | None], leave: 
             if model.optimizer is not None and not model.optimizer.built:  # counted with those of a model around it
                 model.optimizer.build(model.trainable_variables)
 
-        reached = Fit(_line_of(execution.script), read, lambda: by_keras(model, *arguments, **options), try_out, build)
+        where, train = _line_of(execution.script), lambda: by_keras(model, *arguments, **options)
+        reached = Fit(where, read, train, try_out, build, model)
         return execution.on_fit(reached, execution.fits)
 
     trainer.fit = intercepted

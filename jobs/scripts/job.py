@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from jobs.api import DataContext, Job, TaskContext
 from jobs.scripts import folders
 from jobs.scripts.capture import WaitingScript, capture, look_ahead
+from jobs.scripts.earlier_fits import EarlierFits, written_since
 from jobs.scripts.execution import Script
 from jobs.scripts.fit_call import FitCall
 from jobs.scripts.intercept import Fit
@@ -54,10 +53,14 @@ class ScriptJob(Job):
         """The call whose model the next `build_model` returns: this task's copy outside of any strategy."""
         self._answers: Sequence[Any] = ()
         """What calls of Keras before `fit` have returned in this task's latest own run of the script."""
+        self._earlier = EarlierFits((), Path.cwd())
+        self._written: Callable[[], Mapping[str, bytes]] = dict
+        """What the script has written since its `fit` began, on the leader of an earlier fit."""
 
     def begin_task(self, context: TaskContext) -> None:
         """Run in the user's folder if this task leads and its files are no other run's, else in a folder of its own."""
         self._task = context
+        self._earlier = EarlierFits(context.earlier_fits, context.directory)
         if context.leads and not context.files_apart:
             os.chdir(context.directory)
         else:
@@ -75,6 +78,8 @@ class ScriptJob(Job):
             if self._waiting is None or self._waiting.execution.script.seed != seed or self._own:
                 self._wait_in_fit(seed)
         self._own = self._waiting.call if self._waiting else self._captured
+        if self._waiting and self._task.end_fit and self.run_directory:
+            self._written = written_since(self.run_directory)
 
     def _enter_run(self) -> None:
         if not self._task.files_apart or self.run_directory is None:
@@ -92,7 +97,8 @@ class ScriptJob(Job):
         self.shows_output = False
         try:
             with folders.within(self._task.directory, folders.scratch()):
-                call, _ = capture(self.script(self._task.seed), self._fit, self._train_alone, self._answers)
+                repeated = self._answers, self._earlier.make_again
+                call, _ = capture(self.script(self._task.seed), self._fit, self._other, repeated)
         finally:
             self.shows_output = True
         return call.model
@@ -126,8 +132,11 @@ class ScriptJob(Job):
         return [*call.callbacks, keras.callbacks.History()]
 
     def after_training(self, model: keras.Model, directory: Path) -> None:
-        """Go on with the script after its `fit`, on the leader."""
-        if self._waiting is not None:
+        """Go on with the script after its `fit`, on the leader; an earlier `fit` ends here."""
+        if self._task.end_fit is not None:
+            call = self._own or self._captured
+            self._task.end_fit(model, call.callbacks, self._written())
+        elif self._waiting is not None:
             self._waiting.go_on(model.history)
         folders.leave(self._task.directory)  # the next run has a folder of its own
 
@@ -139,13 +148,14 @@ class ScriptJob(Job):
                 self._first = self._wait_in_fit(self._task.seed)
             else:
                 script = self.script(self._task.seed)
-                self._first, execution = capture(script, self._fit, self._train_alone, None)
+                self._first, execution = capture(script, self._fit, self._other)
                 self._answers = execution.answers
         return self._first
 
     def _wait_in_fit(self, seed: int) -> FitCall:
         """Run the script up to its `fit`, from where it is to go on."""
-        self._waiting = WaitingScript(self.script(seed), self._fit, self._train_alone)
+        self.shows_output = not self._task.earlier_fits  # whose leaders have shown what comes before them
+        self._waiting = WaitingScript(self.script(seed), self._fit, self._other)
         self._answers = self._waiting.answers
         return self._waiting.call
 
@@ -156,8 +166,12 @@ class ScriptJob(Job):
     def script(self, seed: int) -> Script:
         return Script(self.file, self.shown, tuple(self.params.args), seed)
 
-    def _train_alone(self, reached: Fit, number: int) -> keras.callbacks.History:
-        """Train a `fit` that is not this job's with Keras, in this process."""
+    def _other(self, reached: Fit, number: int) -> keras.callbacks.History:
+        """What a `fit` that is not this job's returns: that of its own run, or Keras trains it in this process."""
+        if number in self._earlier:
+            history = self._earlier.restore(reached, number)
+            self.shows_output = self.shows_output or number == len(self._earlier)
+            return history
         self._task.tell(
             f"fit {number} ({reached.where}) is trained by Keras in one process, because fit {self._fit} is this "
             f"run's; --fit {number} distributes that one instead"
@@ -168,29 +182,3 @@ class ScriptJob(Job):
 def script_job(path: Path, shown: str) -> type[ScriptJob]:
     """The job class of the script in the file `path`, which the user wrote as `shown`."""
     return type(path.stem, (ScriptJob,), {"file": path, "shown": shown, "__doc__": f"The script {path.name}."})
-
-
-@dataclass(frozen=True)
-class Look:
-    """What is known of a job before it is trained."""
-
-    defaults: Mapping[str, Any]
-    params: Mapping[str, Any] = field(default_factory=dict)
-    """Params that had no value."""
-    notes: Sequence[str] = ()
-
-
-def look(job: ScriptJob, directory: str) -> Look:
-    """Run the script up to its `fit`, for `directory`, to see what it asks for. Its files go to a temporary folder."""
-    with tempfile.TemporaryDirectory() as scratch, folders.within(Path(directory), Path(scratch)):
-        call, execution = look_ahead(job.script(0), job.params.fit)
-    defaults: dict[str, Any] = {"global_batch_size": call.data.batch_size, "epochs": call.epochs - call.initial_epoch}
-    if call.validation is not None and call.validation_steps:
-        defaults["eval_steps"] = call.validation_steps
-    notes = list(execution.notes)
-    if job.params.fit is None and execution.fits > 1:
-        notes.append(
-            f"{job.file.name} calls fit {execution.fits} times: the last is trained in the run's mode and judged, "
-            "those before it by Keras in one process (--fit N chooses another)"
-        )
-    return Look(defaults, {"fit": execution.fits}, notes)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 _stat, _listdir = os.lstat, os.listdir  # before `jobs.scripts.folders` replaces them
 TAKEN = frozenset({
-    "charts", "checkpoints", "comparison.json", "driver.lock", "environment.json", "logs", "metrics.db", "model.keras",
-    "plan.json", "report.html", "report.md", "result.json", "spec.yaml", "tensorboard",
+    "charts", "checkpoints", "comparison.json", "driver.lock", "ended-fit.bin", "environment.json", "fits", "logs",
+    "metrics.db", "metrics.db-shm", "metrics.db-wal", "model.keras", "plan.json", "report.html", "report.md",
+    "result.json", "spec.yaml", "tensorboard",
 })  # fmt: skip
 """Names of Regatta's own in a run's folder: a script's files of these names go to its subfolder `FILES`."""
 FILES = "files"
@@ -81,7 +82,7 @@ class Overlay:
             return path
         self._make_folder(os.path.dirname(place.inner), os.path.dirname(place.own))
         if keep and not _exists(place.own) and not self._is_gone(place.inner):
-            with self._off():
+            with self.off():
                 _copy(place.other, place.own)
         return path if place.as_written else _like(path, place.own)
 
@@ -125,13 +126,14 @@ class Overlay:
         return there if _exists(there) else path
 
     def _make_folder(self, inner: str, own: str) -> None:
-        with self._off():
+        with self.off():
             there = not self._is_gone(inner) and os.path.isdir(os.path.join(self.home, inner))
             if there or own == os.path.join(self.here, FILES):
                 os.makedirs(own, exist_ok=True)
 
     @contextmanager
-    def _off(self) -> Iterator[None]:
+    def off(self) -> Iterator[None]:
+        """Paths are those of the file system, inside."""
         self.is_off = True
         try:
             yield
@@ -148,6 +150,12 @@ in_use: list[Overlay] = []
 
 def active() -> Overlay | None:
     return in_use[-1] if in_use and not in_use[-1].is_off else None
+
+
+def without() -> AbstractContextManager[None]:
+    """Inside, paths are those of the file system."""
+    overlay = active()
+    return nullcontext() if overlay is None else overlay.off()
 
 
 def _text(path: Any) -> str | None:

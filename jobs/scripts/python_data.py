@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from jobs.scripts.errors import ScriptError
@@ -33,6 +34,11 @@ class Batches:
 
     def dataset(self, shift: int = 0) -> tf.data.Dataset:
         return from_python(signature_of(self._first), self._epoch)
+
+    def pass_over(self, epochs: int) -> None:
+        """Tell it that so many epochs have ended, upon which it may have shuffled."""
+        for _ in range(epochs):
+            self._source.on_epoch_end()
 
     def _epoch(self) -> Iterator[Any]:
         number = 0
@@ -68,6 +74,11 @@ class Stream:
 
     def dataset(self, shift: int = 0) -> tf.data.Dataset:
         return from_python(signature_of(self._first), self._replayed)
+
+    def pass_over(self, epochs: int) -> None:
+        """Read what `fit` reads in so many epochs, so that another `fit` of the same generator gets what follows."""
+        for _ in islice(self._replayed(), epochs * self._steps):
+            pass
 
     def _replayed(self) -> Iterator[Any]:
         if self._gone:

@@ -139,6 +139,15 @@ def prepare_process() -> None:
         return make(0 if seed is None and _current.get() is not None else seed)
 
     np.random.default_rng = default_rng  # every task has to make the same data
+    _be_numbers()
+
+
+def _be_numbers() -> None:
+    """Let `float(optimizer.learning_rate)` work in a strategy's scope too: of all conversions, TensorFlow lacks it."""
+    from tensorflow.python.distribute.values import DistributedVariable
+
+    DistributedVariable.__int__ = lambda self: int(self.numpy())
+    DistributedVariable.__float__ = lambda self: float(self.numpy())
 
 
 def _shift_seeds(tf: Any, keras: Any, rng_utils: Any) -> None:

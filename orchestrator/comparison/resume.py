@@ -11,8 +11,10 @@ from typing import Any
 from orchestrator.comparison.schedule import Tried, schedule
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.results import RunResult
-from orchestrator.runs.execution import Planned, Schedule
-from orchestrator.runs.resume import find_start
+from orchestrator.runs.earlier_fits import told_start
+from orchestrator.runs.execution import Schedule
+from orchestrator.runs.planned import Planned
+from orchestrator.runs.starts import find_start
 from orchestrator.spec import trust
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RunSpec
@@ -118,6 +120,6 @@ def _resume(planned: Planned, tell: Callable[[str], None]) -> Planned:
         return planned  # it was never started
     check_not_driven(planned.path)
     resumed, start = find_start(planned.spec, planned.run_id, planned.path)
-    tell(f"{planned.run_id} continues {start}.")
+    tell(f"{planned.run_id} continues {told_start(planned, start)}.")
     (planned.path / RESULT).unlink(missing_ok=True)
     return replace(planned, claimed=True, resumed=resumed)

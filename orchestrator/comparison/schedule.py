@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from orchestrator import verdict
 from orchestrator.results import Comparison, RunResult, Tuning
-from orchestrator.runs.execution import Planned, Schedule
+from orchestrator.runs.execution import Schedule
+from orchestrator.runs.planned import Planned
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.run import RunSpec
 from orchestrator.text import plural, seconds
@@ -95,9 +97,27 @@ def assemble(
         job=spec.run.job,
         seeds=spec.seeds,
         margin=spec.margin,
-        notes=[*(notes if missing else ()), *(_told(name, found) for name, found in tuning.items())],
+        notes=[
+            *(notes if missing else ()),
+            *earlier_fits(results),
+            *(_told(name, found) for name, found in tuning.items()),
+        ],
         tuning=tuning or None,
     )
+
+
+def earlier_fits(results: Sequence[RunResult]) -> list[str]:
+    """What the runs of a script trained before the fit that is compared, and what that took; nothing for others."""
+    trained = [run for run in results if run.earlier_fits]
+    if not trained:
+        return []
+    count = max(len(run.earlier_fits) for run in trained)
+    spent = median(math.fsum(fit.total or 0.0 for fit in run.earlier_fits) for run in trained)
+    which = "fit 1" if count == 1 else f"fits 1 to {count}"
+    return [
+        f"fit {count + 1} of the script is compared; every run trained {which} itself before that, in its own mode "
+        f"({seconds(spent)} a run with launches, median), which times and costs leave out"
+    ]
 
 
 def _told(name: str, tuning: Tuning) -> str:

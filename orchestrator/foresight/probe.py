@@ -19,7 +19,8 @@ from orchestrator.doctor.environment import environment
 from orchestrator.errors import UsageError
 from orchestrator.foresight.measured import Measured, measured
 from orchestrator.results import RunResult
-from orchestrator.runs.execution import Execution, Planned, Schedule
+from orchestrator.runs.execution import Execution, Schedule
+from orchestrator.runs.planned import Planned
 from orchestrator.runs.watcher import Watcher
 from orchestrator.spec import secrets, trust
 from orchestrator.spec.run import RunSpec
@@ -76,7 +77,15 @@ def probe_specs(spec: RunSpec) -> dict[str, RunSpec]:
         if spec.target is not None and row.waits_for == "workers":  # it compares norms before and after averaging
             found[f"{mode} 2 noise"] = {"mode": mode, "workers": 2, "gradient_noise": True}
     shared = spec.model_dump() | {"target": None, "global_batch_size": None, "min_workers": None, "balance": False}
-    shared |= {"out": None, "run_id": None, "mlflow": None, "timeout": None, "checkpoints": None, "address": None}
+    shared |= {
+        "earlier_fits": (),
+        "out": None,
+        "run_id": None,
+        "mlflow": None,
+        "timeout": None,
+        "checkpoints": None,
+        "address": None,
+    }
     shared |= {"backend": "local", "monitor": True, "sample_seconds": 0.2, "files_apart": True, "epochs": None}
     if spec.samples is not None:
         shared["eval_every"] = spec.eval_every or max(1, spec.samples // 20)  # as often as the real run is evaluated

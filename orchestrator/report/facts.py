@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator import text
 from orchestrator.report.recovery import UNDER_WAY
 from orchestrator.report.spending import spending_text
-from orchestrator.results import RunResult
+from orchestrator.results import EarlierFit, RunResult
 
 
 def run_facts(result: RunResult) -> list[tuple[str, str]]:
@@ -31,6 +31,7 @@ def run_facts(result: RunResult) -> list[tuple[str, str]]:
         ("speed", f"{text.number(rate.samples_per_s)} samples/s, {text.number(rate.steps_per_s)} steps/s"),
         ("before training", before),
     ]
+    facts += [(f"fit {one.fit}, before", _earlier(one)) for one in result.earlier_fits]
     if result.shares is not None:
         of_workers = ", ".join(f"worker:{index} {share}" for index, share in enumerate(result.shares))
         facts.append(("shares", f"{of_workers} of the {sum(result.shares)} samples of a step"))
@@ -55,6 +56,13 @@ def run_facts(result: RunResult) -> list[tuple[str, str]]:
     facts += [(found.kind, f"{found.symptom} {found.evidence}".strip()) for found in result.stability.findings]
     facts += [("failure", f"{f.task}, attempt {f.attempt}: {f.summary}") for f in result.failures]
     return facts
+
+
+def _earlier(fit: EarlierFit) -> str:
+    passes = f" ({fit.epochs:.3g} epochs)" if fit.epochs else ""
+    loss = "" if fit.loss is None else f", loss {text.number(fit.loss)}"
+    spent = f"{text.seconds(fit.elapsed)}, {text.seconds(fit.total)} with its launch"
+    return f"{fit.line}, {fit.mode}, {fit.status}: {_count(fit.samples)} samples{passes} in {spent}{loss}"
 
 
 def target_text(result: RunResult) -> str:

@@ -27,6 +27,7 @@ from orchestrator.results.measurements import (
 )
 from orchestrator.results.run import (
     SCHEMA_VERSION,
+    EarlierFit,
     FailureRecord,
     Finding,
     RunResult,
@@ -42,6 +43,7 @@ __all__ = [
     "Answer",
     "Comparison",
     "Distributing",
+    "EarlierFit",
     "FailureRecord",
     "Finding",
     "Frozen",

@@ -62,6 +62,26 @@ class FailureRecord(Frozen):
     log: str | None = None
 
 
+class EarlierFit(Frozen):
+    """A script's call of `fit` before the judged one, which was trained as a run of its own."""
+
+    fit: int
+    """Its number, from 1; its run is in the subfolder `fits/` of this number."""
+    line: str
+    """Where it is in the script, as `train.py:30`."""
+    mode: str
+    status: Status
+    samples: int | None = None
+    epochs: float | None = None
+    loss: float | None = None
+    """Of training, at its end."""
+    elapsed: float | None = None
+    """Seconds of training, as in `seconds.elapsed`."""
+    total: float | None = None
+    """Seconds with its launch, as in `seconds.total`."""
+    attempts: int = 1
+
+
 class RunResult(Frozen):
     schema_: int = Field(default=SCHEMA_VERSION, alias="schema")
     run_id: str
@@ -105,6 +125,8 @@ class RunResult(Frozen):
     """Samples of each step by worker, with `balance`; null if all workers have equal shares."""
     fewest_workers: int | None = None
     """Fewest workers that ever trained, with `min_workers`; null if all trained all the time."""
+    earlier_fits: tuple[EarlierFit, ...] = ()
+    """A script's calls of `fit` before this one, whose time is in none of `seconds`."""
 
     @property
     def variant_name(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from orchestrator.control.coordinator import Tick
 from orchestrator.errors import ClusterError, UsageError
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import CHECKPOINTS
@@ -12,6 +13,7 @@ from workers.checkpoints.destination import open_storage
 from workers.checkpoints.errors import CheckpointError
 from workers.checkpoints.store import Checkpoint, CheckpointStore, Found, none_usable
 from workers.messages import Checkpointing, Leg, Spent, Start
+from workers.news import CheckpointWritten
 from workers.settings import ReplicaSettings
 from workers.snapshot import Snapshot
 
@@ -75,6 +77,12 @@ def unseen_checkpoints(destination: str) -> str | None:
         f"checkpoints go to {destination} on another host, where this machine cannot read them: a restart would begin "
         "at step 0. Set --checkpoints to a folder that all hosts share, or to a URI (s3://bucket/folder)."
     )
+
+
+def first_written(tick: Tick) -> CheckpointWritten | None:
+    """The first checkpoint reported in this tick."""
+    written = (news for status in tick.statuses for news in status.news if isinstance(news, CheckpointWritten))
+    return next(written, None)
 
 
 def check_destination(spec: RunSpec, run_id: str, path: Path) -> None:

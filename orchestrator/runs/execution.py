@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +11,15 @@ from orchestrator.control.signals import Preempted
 from orchestrator.doctor.environment import environment
 from orchestrator.errors import RegattaError, ResourcesError
 from orchestrator.results import RunResult
-from orchestrator.runs.checkpoints import Resumed
+from orchestrator.runs.earlier_fits import earlier_runs, ended, to_train, trained
+from orchestrator.runs.kept_open import kept_open
+from orchestrator.runs.planned import Planned
 from orchestrator.runs.runner import Runner
 from orchestrator.runs.session import Session
-from orchestrator.runs.watcher import NullWatcher, Stops, Watcher
+from orchestrator.runs.watcher import NullWatcher, Watcher
 from orchestrator.sinks.fanout import check_sinks
-from orchestrator.spec.run import RunSpec
 from orchestrator.store.locks import claim_directory
 from workers.messages import INTERRUPTED
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A run to execute in folder `path`."""
-
-    spec: RunSpec
-    path: Path
-    run_id: str
-    claimed: bool = False
-    """The folder is already claimed for this run."""
-    resumed: Resumed | None = None
-    """Where to continue, for a run that is resumed."""
-    stops: Stops | None = None
-    """When to stop it early."""
-
 
 Schedule = Generator[Planned, RunResult, None]
 """Yields runs one by one and is sent the result of each, on which the next run may depend."""
@@ -58,16 +42,23 @@ class Execution:
         self._watcher = watcher or NullWatcher()
         self._environment: Mapping[str, Any] | None = None
         self._launched = False
+        self._shared: Mapping[str, Any] = {}
+        """Options for sessions of a single run, which share a backend."""
         self._trained = 0
 
     def run(self, first_runs: Sequence[Planned], schedule: Schedule) -> None:
         """Execute all runs of `schedule`; `first_runs` are the first runs of each variant.
 
         All groups are launched before the first run trains, so that no launch slows down a run. If the cluster cannot
-        hold all groups at once, each run gets its own group, in the same order. No run is started after the timeout,
-        except that every variant gets one.
+        hold all groups at once, each run gets its own group, in the same order; so does each run of a script with
+        earlier fits, which its tasks find trained. No run is started after the timeout, except that every variant gets
+        one.
         """
         check_sinks(first_runs[0].spec)
+        if any(planned.spec.earlier_fits for planned in first_runs):
+            with kept_open([planned.spec for planned in first_runs]) as self._shared:
+                self._one_by_one(first_runs, schedule)
+            return
         try:
             self._together(first_runs, schedule)
         except ResourcesError:
@@ -106,18 +97,38 @@ class Execution:
         result: RunResult | None = None
         while (planned := _advance(schedule, result)) is not None and not self._is_late(first_runs):
             check_stopped(result)
-            with Session([planned.spec]) as session:
-                self._launched = True
-                runner = self._runner(planned)
-                group = session.groups[planned.spec.variant_name]
-                try:
-                    runner.prepare(group)
-                    runner.await_ready(group, self._deadline(session.deadline))
-                    result = runner.train(group)
-                except BaseException as error:
-                    runner.abandon(error)
-                    raise
+            result = self._with_earlier_fits(planned) if planned.spec.earlier_fits else self._alone(planned)
             self._trained += 1
+
+    def _with_earlier_fits(self, planned: Planned) -> RunResult:
+        """Train the script's earlier fits, each as a run of its own that finds the ones before it trained; then
+        `planned`."""
+        runner, fits = self._runner(planned), earlier_runs(planned)
+        try:
+            for number, fit in enumerate(fits):
+                result = trained(fit) or self._alone(to_train(fit), ended(fits[:number]))
+                runner.fit_ended(result)
+                if result.status != "succeeded":
+                    return runner.cut_off()
+            return self._alone(planned, ended(fits), runner)
+        except BaseException as error:
+            runner.abandon(error)
+            raise
+
+    def _alone(self, planned: Planned, earlier: Sequence[bytes] = (), runner: Runner | None = None) -> RunResult:
+        """Train a run in a group of its own. `earlier` is what the fits before it have left behind."""
+        options = {**self._shared, "ended": earlier} if earlier else self._shared
+        with Session([planned.spec], **options) as session:
+            self._launched = True
+            runner = runner or self._runner(planned)
+            group = session.groups[planned.spec.variant_name]
+            try:
+                runner.prepare(group)
+                runner.await_ready(group, self._deadline(session.deadline))
+                return runner.train(group)
+            except BaseException as error:
+                runner.abandon(error)
+                raise
 
     def _is_late(self, first_runs: Sequence[Planned]) -> bool:
         """Whether the timeout has passed, and every variant has had a run."""

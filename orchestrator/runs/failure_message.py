@@ -9,6 +9,12 @@ from orchestrator.errors import ClusterError, JobError, RegattaError, SpecError,
 from workers.messages import FailureKind, TaskFailure
 
 
+def one_line(error: BaseException) -> str:
+    """An error as the reason why a run has ended."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:500]
+
+
 def explain(cause: TaskFailure, failures: Sequence[TaskFailure], log: Path, reason: str = "") -> RegattaError:
     """The error for `cause`, in one paragraph; `reason` says why there was no further attempt."""
     others = [str(f.task) for f in failures if f.kind is cause.kind and f.summary == cause.summary and f is not cause]

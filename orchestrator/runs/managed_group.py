@@ -27,6 +27,8 @@ class Launcher(Protocol):
     """The session to which a group belongs."""
 
     evaluator: WorkerGroup
+    ended: Sequence[bytes]
+    """What the earlier fits of a script have left behind."""
 
     def make(self, plans: tuple[TaskPlan, ...], bundles: Sequence[Bundle]) -> WorkerGroup:
         """A worker group of `plans` in `bundles`."""
@@ -78,7 +80,7 @@ class ManagedGroup:
         self._group = self._make()
         machine = Machine(rules(self.spec))
         self._coordinator = Coordinator(self._group, self._session.evaluator, self.staged.traits, machine)
-        self._coordinator.launch(assigner(self.staged, self._group.plans))
+        self._coordinator.launch(assigner(self.staged, self._group.plans, self._session.ended))
 
     def relaunch(self, stage: int | None = None) -> None:
         """Launch a new attempt under the same coordinator: new processes and ports in the remaining bundles.
@@ -100,7 +102,7 @@ class ManagedGroup:
         self.attempt += 1
         self._group = self._make()
         self.coordinator.renew(self._group, self.staged.traits)
-        self.coordinator.launch(assigner(self.staged, self._group.plans))
+        self.coordinator.launch(assigner(self.staged, self._group.plans, self._session.ended))
 
     def can_grow(self) -> bool:
         """Whether a group with fewer workers than the spec's could have more in another attempt; reserves bundles."""
@@ -160,8 +162,11 @@ def rules(spec: RunSpec) -> Rules:
     )
 
 
-def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...]) -> Assign:
-    """A function from a task of `plans`, and the addresses of all, to the task's assignment."""
+def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...], ended: Sequence[bytes] = ()) -> Assign:
+    """A function from a task of `plans`, and the addresses of all, to the task's assignment.
+
+    `ended` is what the earlier fits of a script have left behind.
+    """
     target = spec.parsed_target
     by_task = {plan.task: plan for plan in plans}
     secret_values = secrets.values(spec.env_secrets)
@@ -177,6 +182,7 @@ def assigner(spec: RunSpec, plans: tuple[TaskPlan, ...]) -> Assign:
             target_metric=target.metric if target else None,
             ready_within=spec.launch_timeout,
             secrets=secret_values,
+            earlier_fits=tuple(ended),
         )
 
     return assign

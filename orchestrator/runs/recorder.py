@@ -71,6 +71,11 @@ class Recorder:
         self._leader = spec.stages[0].traits.leader
         self._spent: Spent = time_parts.spent(store.path) if attempt > 1 else {}
 
+    def begins_now(self) -> None:
+        """Leave the time so far to the script's earlier fits."""
+        late, self._begun = time.monotonic() - self._begun, time.monotonic()
+        self._command_started = self._command_started and self._command_started + late
+
     def launch_begins(self) -> None:
         self._launch_begun = time.monotonic()
         self._store.event(self._attempts, "launch")
@@ -205,16 +210,13 @@ class Recorder:
 
     def _status(self, attempt: int, status: ReplicaStatus) -> None:
         self._away.observe(status)
-        status = self._own(status)
+        # Late timings of the run that the group trained before are not this one's.
+        own = tuple(n for n in status.news if not isinstance(n, CallTiming) or n.run_id == self._run_id)
+        status = replace(status, news=own)
         self._store.add(attempt, status, self._rollbacks)
         self._sinks.observe(status)
         for news in status.news:
             self._news(attempt, status.task, news)
-
-    def _own(self, status: ReplicaStatus) -> ReplicaStatus:
-        """`status` without late timings of the run that the group trained before."""
-        kept = tuple(n for n in status.news if not isinstance(n, CallTiming) or n.run_id == self._run_id)
-        return status if len(kept) == len(status.news) else replace(status, news=kept)
 
     def _news(self, attempt: int, task: Task, news: News) -> None:
         match news:

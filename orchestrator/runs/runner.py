@@ -17,7 +17,9 @@ from orchestrator.monitor.run_monitor import RunMonitor
 from orchestrator.plan.document import plan_document
 from orchestrator.results import Finding, RunResult, Status
 from orchestrator.runs.attempts import Attempts, LegStart
-from orchestrator.runs.checkpoints import Resumed
+from orchestrator.runs.checkpoints import Resumed, first_written
+from orchestrator.runs.earlier_fits import why_cut_off, with_earlier
+from orchestrator.runs.failure_message import one_line
 from orchestrator.runs.managed_group import ManagedGroup
 from orchestrator.runs.notices import Notices
 from orchestrator.runs.recorder import Recorder
@@ -30,7 +32,6 @@ from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RunStore
 from orchestrator.text import plural
 from workers.messages import INTERRUPTED, NOT_FINITE, PREEMPTED, PRUNED, RESIZED, Leg
-from workers.news import CheckpointWritten
 
 
 class Runner:
@@ -78,6 +79,7 @@ class Runner:
         self._workers = spec.workers
         """Workers of the current attempt."""
         self._result: RunResult | None = None
+        self._earlier: list[RunResult] = []
         watcher.run_begins(spec, run_id, path)
 
     def prepare(self, group: ManagedGroup) -> None:
@@ -127,11 +129,20 @@ class Runner:
         if self._result is not None:  # the run had ended before a listener failed
             return self._result
         stopped = isinstance(error, KeyboardInterrupt)
-        reason = INTERRUPTED if stopped else _one_line(error)
+        reason = INTERRUPTED if stopped else one_line(error)
         status: Status = "stopped" if stopped else "failed"
         if isinstance(error, Preempted):
             status, reason = "preempted", PREEMPTED
         return self._write(status, reason, None)
+
+    def fit_ended(self, result: RunResult) -> None:
+        """Take note of an earlier fit of the script, which has been trained."""
+        self._earlier.append(result)
+        self._recorder.begins_now()
+
+    def cut_off(self) -> RunResult:
+        """Write the result of a run whose last earlier fit has not succeeded, so that it could not begin."""
+        return self._write(*why_cut_off(self._earlier), None)
 
     def _note_offset(self, group: ManagedGroup, *, launched: bool = True) -> None:
         if self._offset is None or not launched:
@@ -157,7 +168,7 @@ class Runner:
                 group.coordinator.stop(reason)
             for failure in tick.replaced:
                 self._tell(f"{failure.task}: {failure.summary}; it is replaced while the others continue")
-            if (written := _checkpoint(tick)) is None:
+            if (written := first_written(tick)) is None:
                 return
             self._notices.unseen(leg, written)
             if group.can_grow():
@@ -210,7 +221,7 @@ class Runner:
 
     def _write(self, status: Status, reason: str, ended: orders.Ended | None) -> RunResult:
         self._add(self._monitor.finish())
-        result = self._recorder.result(status, reason, ended, self._monitor)
+        result = with_earlier(self._recorder.result(status, reason, ended, self._monitor), self.spec, self._earlier)
         self._store.finish_metrics()
         self._result = result
         try:
@@ -231,14 +242,3 @@ class Runner:
     def _launch_deadline(self) -> float:
         deadline = time.monotonic() + self.spec.launch_timeout
         return deadline if self._deadline is None else min(deadline, self._deadline)
-
-
-def _checkpoint(tick: Tick) -> CheckpointWritten | None:
-    """The first checkpoint reported in this tick."""
-    written = (news for status in tick.statuses for news in status.news if isinstance(news, CheckpointWritten))
-    return next(written, None)
-
-
-def _one_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:500]

@@ -32,10 +32,13 @@ class Session:
         specs: Iterable[RunSpec],
         *,
         name: str | None = None,
+        ended: Sequence[bytes] = (),
         opens: Callable[[RunSpec, str, Sequence[TaskPlan]], Backend] = open_backend,
     ) -> None:
-        """`name` marks this session's processes; `opens` makes the backend."""
+        """`name` marks this session's processes; `opens` makes the backend. `ended` is what the earlier fits of a
+        script have left behind."""
         self._specs = tuple(specs)
+        self.ended = ended
         first = self._specs[0]
         self._name = name or f"{os.getpid()}-{time.monotonic_ns():x}"
         self._scoring = (evaluator_plan(first),)
@@ -50,14 +53,14 @@ class Session:
         with contextlib.ExitStack() as outer, contextlib.ExitStack() as inner:
             if self.backend.local:
                 check_process_limit(sum(map(len, self._plans())))
-                outer.enter_context(_prewarmed(self._name))
+                outer.enter_context(prewarmed(self._name))
             outer.enter_context(self.backend)
             self.deadline = time.monotonic() + first.launch_timeout
             inner.callback(self.backend.reservations.release)
             *reserved, scoring = self._reserve()
             self.evaluator = self.make(self._scoring, scoring)
             inner.callback(self.evaluator.shutdown)
-            self.evaluator.launch(assigner(first, self._scoring))
+            self.evaluator.launch(assigner(first, self._scoring, self.ended))
             self.groups: dict[str, ManagedGroup] = {}
             for spec, bundles in zip(self._specs, reserved, strict=True):
                 own = GroupBundles(spec, bundles, self.backend.reservations)
@@ -101,7 +104,7 @@ class Session:
 
 
 @contextlib.contextmanager
-def _prewarmed(session: str) -> Iterator[socket.socket]:
+def prewarmed(session: str) -> Iterator[socket.socket]:
     """Import TensorFlow in a zygote while the backend starts."""
     connection = start_zygote(session)
     try:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from orchestrator.errors import RegattaError, SpecError
 from orchestrator.spec import secrets, trust
+from orchestrator.spec.before_judged import before_judged
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.job_description import JobDescription, describe_job, tell
 from orchestrator.spec.run import RunSpec
@@ -25,7 +26,9 @@ _Spec = TypeVar("_Spec", RunSpec, CompareSpec)
 
 def resolve_run(job: str, flags: Mapping[str, Any], kind: type[RunSpec] = RunSpec) -> RunSpec:
     """The spec of one run. `flags` are fields from the command line; those that were not given are None."""
-    return _resolve(kind.make, job, flags, kind)
+    spec = _resolve(kind.make, job, flags, kind)
+    before_judged(spec)
+    return spec
 
 
 def resolve_comparison(job: str, flags: Mapping[str, Any], kind: type[RunSpec] = RunSpec) -> CompareSpec:
@@ -37,7 +40,9 @@ def complete_run(spec: RunSpec) -> RunSpec:
     """`spec`, made in Python, completed as by `resolve_run`: with the job's defaults and validated params."""
     description = _describe(spec, spec.params)
     given = spec.model_dump(include=spec.model_fields_set)
-    return type(spec).make(_merge(dict(description.defaults), given | {"params": dict(description.params)}))
+    completed = type(spec).make(_merge(dict(description.defaults), given | _found_out(description)))
+    before_judged(completed)
+    return completed
 
 
 def complete_comparison(spec: CompareSpec) -> CompareSpec:
@@ -46,7 +51,11 @@ def complete_comparison(spec: CompareSpec) -> CompareSpec:
 
 
 def _complete_variants(spec: CompareSpec) -> CompareSpec:
-    return spec.model_copy(update={"variants": {name: _with_valid_params(spec, name) for name in spec.variants}})
+    completed = {name: _with_valid_params(spec, name) for name in spec.variants}
+    spec = spec.model_copy(update={"variants": completed})
+    for run in spec.runs(spec.seeds[0]).values():
+        before_judged(run)
+    return spec
 
 
 def _resolve(
@@ -67,7 +76,15 @@ def _resolve(
     description = _describe(run, values["params"])
     if values.get("batch_size") is None and values.get("global_batch_size") is None:
         _say_whose_batches(checked, description)
-    return make(_merge(dict(description.defaults), values | {"params": dict(description.params)}))
+    return make(_merge(dict(description.defaults), values | _found_out(description)))
+
+
+def _found_out(description: JobDescription) -> dict[str, Any]:
+    """The fields that the job's code decides, whatever was given."""
+    return {
+        "params": dict(description.params),
+        "earlier_fits": description.defaults.get("earlier_fits", ()),
+    }
 
 
 def _say_whose_batches(spec: RunSpec | CompareSpec, description: JobDescription) -> None:
@@ -89,7 +106,7 @@ def _with_valid_params(spec: CompareSpec, name: str) -> Mapping[str, Any]:
     if run.params == spec.run.params:
         return overrides
     kept = {field: value for field, value in overrides.items() if field.partition(".")[0] != "params"}
-    return {**kept, "params": dict(_describe(run, run.params).params)}
+    return {**kept, **_found_out(_describe(run, run.params))}
 
 
 def _describe(spec: RunSpec, params: Mapping[str, Any]) -> JobDescription:

@@ -15,12 +15,14 @@ from orchestrator.errors import SpecError
 from orchestrator.metric_target import MetricTarget
 from orchestrator.spec.batches import share
 from orchestrator.spec.conflicts import check_balance, check_devices, check_local, check_stages, check_tasks
+from orchestrator.spec.earlier_fits import EarlierFit
 from orchestrator.spec.patterns import Pattern
 from orchestrator.spec.prices import check_prices
 from orchestrator.spec.resources import LabelKey, LabelSelector, Resources
 from orchestrator.spec.resources import check as check_resources
 from orchestrator.spec.run_id import RUN_ID_WORDS, is_run_id
 from orchestrator.spec.secrets import check_names as check_secret_names
+from orchestrator.spec.secrets import check_uri
 from orchestrator.spec.validation import check_names, validated
 from orchestrator.spec.variants import COMPARISON_FIELDS, file_name
 from workers.modes.registry import find, stages, traits, values_of
@@ -30,7 +32,6 @@ from workers.stragglers import Profile
 
 Workers = Annotated[int, Field(ge=1, le=1024)]
 Seconds = Annotated[float, Field(gt=0, le=1e6)]
-_WITH_USER = ("abfs", "abfss", "postgresql", "mysql", "mssql")  # whose URIs have something before an @ by design
 
 
 class RunSpec(ReplicaSettings):
@@ -108,6 +109,8 @@ class RunSpec(ReplicaSettings):
     """Dollars per hour, of resources or of whole task types: cpu=0.04,gpu=2.5, or a YAML file."""
     variant: str | None = None
     """The variant of a comparison that this run belongs to."""
+    earlier_fits: tuple[EarlierFit, ...] = ()
+    """The script's calls of `fit` before the one that is judged, which are trained first."""
 
     COMPARE_ONLY: ClassVar[tuple[str, ...]] = COMPARISON_FIELDS
 
@@ -131,10 +134,7 @@ class RunSpec(ReplicaSettings):
     @field_validator("checkpoints", "mlflow")
     @classmethod
     def _uri_holds_no_secret(cls, value: str | None) -> str | None:
-        scheme, mark, rest = (value or "").partition("://")
-        if mark and "@" in rest.partition("/")[0] and scheme.partition("+")[0] not in _WITH_USER:
-            known = "AWS_ACCESS_KEY_ID, MLFLOW_TRACKING_PASSWORD, ..."
-            raise ValueError(f"credentials belong in the environment ({known}), not in the URI")
+        check_uri(value or "")
         return value
 
     @field_validator("job", "directory", "address", "out", "mlflow", "checkpoints")

@@ -14,6 +14,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _OURS = re.compile(r"PATH|HOME|TMPDIR|TF_CONFIG|TF_XLA_FLAGS|KERAS_BACKEND|(?:PYTHON|LD_|RAY_|REGATTA_).*")
 MAX_BYTES = 16 << 10
 """Limit for all secrets together, because they are part of a task's environment."""
+_WITH_USER = ("abfs", "abfss", "postgresql", "mysql", "mssql")  # whose URIs have something before an @ by design
 
 
 def check_names(names: Iterable[str]) -> None:
@@ -23,6 +24,14 @@ def check_names(names: Iterable[str]) -> None:
             raise ValueError("give names of environment variables, not values: letters, digits and '_'")
         if _OURS.fullmatch(name):
             raise ValueError(f"{name} is not a secret: every process needs it")
+
+
+def check_uri(uri: str) -> None:
+    """Raises ValueError for a URI with a user's name or password in it."""
+    scheme, mark, rest = uri.partition("://")
+    if mark and "@" in rest.partition("/")[0] and scheme.partition("+")[0] not in _WITH_USER:
+        known = "AWS_ACCESS_KEY_ID, MLFLOW_TRACKING_PASSWORD, ..."
+        raise ValueError(f"credentials belong in the environment ({known}), not in the URI")
 
 
 def values(names: Iterable[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@
       checkpoints/   `workers.checkpoints`, unless the spec names another storage
       logs/<task>.log
       tensorboard/   event files, `orchestrator.sinks.tensorboard`
+      fits/<number>/ the runs of a script's earlier fits, each with what it left behind in ended-fit.bin
 <comparison>/
       comparison.yaml  the resolved spec, written first
       comparison.json, report.md
@@ -39,7 +40,7 @@ from orchestrator.store.metrics import METRICS, MetricsWriter
 from orchestrator.store.versions import ENVIRONMENT
 from workers import files
 from workers.files import write_atomically
-from workers.messages import Task
+from workers.messages import FitEnded, Task
 from workers.news import ReplicaStatus
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
 RESULT, COMPARISON, SPEC, PLAN = "result.json", "comparison.json", "spec.yaml", "plan.json"
 COMPARISON_SPEC = "comparison.yaml"
 SWEEP, SWEEP_SPEC, BEST = "sweep.json", "sweep.yaml", "best.yaml"
-LOGS, TENSORBOARD, CHECKPOINTS = "logs", "tensorboard", "checkpoints"
+LOGS, TENSORBOARD, CHECKPOINTS, FITS = "logs", "tensorboard", "checkpoints", "fits"
+ENDED_FIT = "ended-fit.bin"
 
 
 def new_id(name: str) -> str:
@@ -104,10 +106,20 @@ class RunStore:
     def write_result(self, result: RunResult) -> None:
         write_atomically(self.path / RESULT, to_json(result.to_json()))
 
+    def _write_ended_fit(self, content: bytes) -> None:
+        """Store what a script's earlier fit left behind. Raises UsageError if that is not possible."""
+        try:
+            write_atomically(self.path / ENDED_FIT, content)
+        except OSError as error:
+            raise UsageError(f"{self.path / ENDED_FIT} cannot be written ({error.strerror}).") from None
+
     def add(self, attempt: int, status: ReplicaStatus, rollbacks: int = 0) -> None:
         """Store everything that a status contains: its log, and its news in metrics.db."""
         if status.log:
             self.append_log(status.task, status.log)
+        for news in status.news:
+            if isinstance(news, FitEnded):
+                self._write_ended_fit(news.content)
         self._metrics.add(attempt, status, rollbacks)
 
     def event(self, attempt: int, kind: str, task: Task | None = None, **detail: Any) -> None:

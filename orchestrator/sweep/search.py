@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.control.coordinator import Tick
 from orchestrator.errors import ClusterError, RegattaError, UsageError
 from orchestrator.results import RunResult, Sweep
-from orchestrator.runs.execution import Execution, Planned, Schedule, check_stopped
-from orchestrator.runs.resume import find_start
+from orchestrator.runs.execution import Execution, Schedule, check_stopped
+from orchestrator.runs.planned import Planned
+from orchestrator.runs.starts import find_start
 from orchestrator.runs.watcher import NullWatcher, Watcher
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.store.directory import RESULT

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.results import RunResult
-from orchestrator.runs.execution import Planned
+from orchestrator.runs.planned import Planned
 from orchestrator.runs.resume import plan_resume
 from orchestrator.runs.runner import Runner
 from orchestrator.runs.watcher import NullWatcher, Watcher

@@ -13,7 +13,18 @@ import pytest
 
 from tests.made import assignment, leg
 from workers import messages, news, wire
-from workers.messages import Checkpointing, Counts, FailureKind, Printed, Start, Taken, Task, TaskFailure, Waits
+from workers.messages import (
+    Checkpointing,
+    Counts,
+    FailureKind,
+    FitEnded,
+    Printed,
+    Start,
+    Taken,
+    Task,
+    TaskFailure,
+    Waits,
+)
 from workers.news import (
     CallTiming,
     CheckpointFailed,
@@ -85,6 +96,7 @@ EXAMPLES: list[Any] = [
     wire.StopLeg("target", 1),
     Waits(W0, "in f (job.py:1: f())"),
     Printed("a line\n"),
+    FitEnded(b"state"),
     Counts(updates=10, dropped_gradients=2),
     wire.ReleaseAddress(),
     wire.AddressReleased(),

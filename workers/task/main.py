@@ -18,7 +18,7 @@ from typing import Any
 from jobs.api import Job, TaskContext
 from jobs.staged import home_of
 from workers.failures import describe
-from workers.messages import Assignment, Printed
+from workers.messages import Assignment, FitEnded, Printed
 from workers.modes.registry import traits
 from workers.session import keep_log, log
 from workers.settings import ReplicaSettings
@@ -194,6 +194,8 @@ def _load_job(settings: ReplicaSettings) -> Job:
 
 
 def _begin_task(wire: Wire, job: Job, *, leads: bool = False) -> None:
+    from workers.training.ended_fit import StoredFit, to_bytes
+
     settings = wire.assignment.settings
     job.begin_task(
         TaskContext(
@@ -202,6 +204,8 @@ def _begin_task(wire: Wire, job: Job, *, leads: bool = False) -> None:
             leads=leads,
             files_apart=settings.files_apart,
             tell=lambda text: wire.send(Printed(f"regatta: {text}\n")) if leads else None,
+            earlier_fits=[StoredFit(number, content) for number, content in enumerate(wire.assignment.earlier_fits, 1)],
+            end_fit=(lambda *left: wire.send(FitEnded(to_bytes(*left)))) if settings.ends_at_fit else None,
         )
     )
 

@@ -21,7 +21,7 @@ from workers.settings import Flag
 
 pytestmark = pytest.mark.unit
 
-FILE_ONLY = {"job", "directory", "learning_rate_scale", "variant", "files_apart"}
+FILE_ONLY = {"job", "directory", "learning_rate_scale", "variant", "files_apart", "ends_at_fit", "earlier_fits"}
 """Fields that are no flags: the job reference says the first two, Regatta itself sets the others."""
 
 

@@ -12,7 +12,7 @@ from orchestrator.comparison.schedule import assemble, schedule
 from orchestrator.errors import UsageError
 from orchestrator.report import write_reports
 from orchestrator.results import RunResult
-from orchestrator.runs.execution import Planned
+from orchestrator.runs.planned import Planned
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.store.directory import RunStore, write_comparison, write_comparison_spec
 from tests.unit.comparison.test_schedule import TWO, result_of

@@ -8,7 +8,8 @@ import pytest
 
 from orchestrator.comparison.schedule import LEARNING_RATE_SCALES, assemble, best, schedule
 from orchestrator.results import Comparison, RunResult, Seconds, TargetResult
-from orchestrator.runs.execution import Planned, _advance
+from orchestrator.runs.execution import _advance
+from orchestrator.runs.planned import Planned
 from orchestrator.spec.comparison import CompareSpec
 
 pytestmark = pytest.mark.unit

@@ -11,7 +11,8 @@ import pytest
 
 from orchestrator.errors import ResourcesError
 from orchestrator.runs import execution
-from orchestrator.runs.execution import Execution, Planned, Schedule
+from orchestrator.runs.execution import Execution, Schedule
+from orchestrator.runs.planned import Planned
 from orchestrator.spec.run import RunSpec
 
 pytestmark = pytest.mark.unit

@@ -17,7 +17,7 @@ from orchestrator.comparison.resume import remaining_runs, stored_comparison_spe
 from orchestrator.errors import UsageError
 from orchestrator.report import write_reports
 from orchestrator.results import RunResult
-from orchestrator.runs.execution import Planned
+from orchestrator.runs.planned import Planned
 from orchestrator.view.catalog import latest, list_runs
 from tests.conftest import regatta
 

@@ -14,7 +14,8 @@ from orchestrator.control.states import Idle
 from orchestrator.errors import UsageError
 from orchestrator.report import show, write_reports
 from orchestrator.results import RunResult, Sweep
-from orchestrator.runs.execution import Planned, Schedule
+from orchestrator.runs.execution import Schedule
+from orchestrator.runs.planned import Planned
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.store.directory import write_sweep, write_sweep_spec
