@@ -26,9 +26,11 @@ ASK_SECONDS = 4.0
 class Launcher(Protocol):
     """The session to which a group belongs."""
 
-    evaluator: WorkerGroup
     ended: Sequence[bytes]
     """What the earlier fits of a script have left behind."""
+
+    def evaluator(self, spec: RunSpec) -> WorkerGroup:
+        """The evaluator of the model of `spec`."""
 
     def make(self, plans: tuple[TaskPlan, ...], bundles: Sequence[Bundle]) -> WorkerGroup:
         """A worker group of `plans` in `bundles`."""
@@ -79,7 +81,7 @@ class ManagedGroup:
         self.stage = stage
         self._group = self._make()
         machine = Machine(rules(self.spec))
-        self._coordinator = Coordinator(self._group, self._session.evaluator, self.staged.traits, machine)
+        self._coordinator = Coordinator(self._group, self._session.evaluator(self.spec), self.staged.traits, machine)
         self._coordinator.launch(assigner(self.staged, self._group.plans, self._session.ended))
 
     def relaunch(self, stage: int | None = None) -> None:
@@ -145,7 +147,7 @@ class ManagedGroup:
 
     def _move_evaluator(self) -> None:
         """Move the evaluator to another host if its host was lost and the run may continue without it."""
-        evaluator = self._session.evaluator
+        evaluator = self._session.evaluator(self.spec)
         lost = evaluator.lost_hosts()
         if not lost or self.spec.min_workers is None:
             return

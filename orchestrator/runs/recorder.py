@@ -210,9 +210,8 @@ class Recorder:
 
     def _status(self, attempt: int, status: ReplicaStatus) -> None:
         self._away.observe(status)
-        # Late timings of the run that the group trained before are not this one's.
         own = tuple(n for n in status.news if not isinstance(n, CallTiming) or n.run_id == self._run_id)
-        status = replace(status, news=own)
+        status = replace(status, news=own)  # without late timings of the run that the group trained before
         self._store.add(attempt, status, self._rollbacks)
         self._sinks.observe(status)
         for news in status.news:

@@ -1,4 +1,4 @@
-"""A session: one backend, one evaluator, and a worker group per variant, for one command.
+"""A session: one backend, a worker group per variant, and an evaluator per model, for one command.
 
 All resources are released when its `with` block ends, however it ends.
 """
@@ -6,6 +6,7 @@ All resources are released when its `with` block ends, however it ends.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import time
@@ -25,7 +26,7 @@ from workers.supervisor.process import start_zygote
 
 
 class Session:
-    """Worker groups for `specs`, one per variant, and the evaluator that they share."""
+    """Worker groups for `specs`, one per variant, and evaluators, which variants of the same model share."""
 
     def __init__(
         self,
@@ -41,7 +42,8 @@ class Session:
         self.ended = ended
         first = self._specs[0]
         self._name = name or f"{os.getpid()}-{time.monotonic_ns():x}"
-        self._scoring = (evaluator_plan(first),)
+        self._scored = {_scored(spec): spec for spec in reversed(self._specs)}
+        """The first of the specs with the same model and evaluation data."""
         plans = [plan for group in self._plans() for plan in group]
         self.backend = opens(first, self._name, plans)
         self._launch_timeout = first.launch_timeout
@@ -57,12 +59,15 @@ class Session:
             outer.enter_context(self.backend)
             self.deadline = time.monotonic() + first.launch_timeout
             inner.callback(self.backend.reservations.release)
-            *reserved, scoring = self._reserve()
-            self.evaluator = self.make(self._scoring, scoring)
-            inner.callback(self.evaluator.shutdown)
-            self.evaluator.launch(assigner(first, self._scoring, self.ended))
+            reserved = iter(self._reserve())
+            groups = list(islice(reserved, len(self._specs)))
+            self._evaluators: dict[str, WorkerGroup] = {}
+            for (scored, spec), bundles in zip(self._scored.items(), reserved, strict=True):
+                evaluator = self._evaluators[scored] = self.make((evaluator_plan(spec),), bundles)
+                inner.callback(evaluator.shutdown)
+                evaluator.launch(assigner(spec, evaluator.plans, self.ended))
             self.groups: dict[str, ManagedGroup] = {}
-            for spec, bundles in zip(self._specs, reserved, strict=True):
+            for spec, bundles in zip(self._specs, groups, strict=True):
                 own = GroupBundles(spec, bundles, self.backend.reservations)
                 group = self.groups[spec.variant_name] = ManagedGroup(self, spec, own)
                 inner.callback(group.shutdown)
@@ -73,6 +78,10 @@ class Session:
         if self.backend.lost() is None:  # otherwise nothing would answer any more
             self._groups_open.close()
         self._backend_open.close()
+
+    def evaluator(self, spec: RunSpec) -> WorkerGroup:
+        """The evaluator of the model of `spec`."""
+        return self._evaluators[_scored(spec)]
 
     def check(self) -> None:
         """Raises HostLostError if nothing can be launched any more."""
@@ -85,11 +94,12 @@ class Session:
         return self.backend.group(plans, bundles, deadline)
 
     def _plans(self, fewer: int = 0) -> list[Group]:
-        """The tasks of every group, with `fewer` workers less than in its spec, and the evaluator."""
-        return [*(training_plans(spec, spec.workers - fewer) for spec in self._specs), self._scoring]
+        """The tasks of every group, with `fewer` workers less than in its spec, and then the evaluators."""
+        training = [training_plans(spec, spec.workers - fewer) for spec in self._specs]
+        return [*training, *((evaluator_plan(spec),) for spec in self._scored.values())]
 
     def _reserve(self) -> list[tuple[Bundle, ...]]:
-        """Bundles for every group and the evaluator. A single group starts with fewer workers if necessary."""
+        """Bundles for every group and evaluator. A single group starts with fewer workers if necessary."""
         first = self._specs[0]
         fewest = first.min_workers if len(self._specs) == 1 and first.min_workers else first.workers
         for workers in range(first.workers, fewest, -1):
@@ -101,6 +111,13 @@ class Session:
         held = self.backend.reservations.reserve(groups, self._specs[0].placement, self.deadline)
         bundles = iter(held)
         return [tuple(islice(bundles, len(group))) for group in groups]
+
+
+def _scored(spec: RunSpec) -> str:
+    """A text of what makes the model and the evaluation data; for runs with equal texts, one evaluator is right."""
+    fields = {"job", "directory", "params", "eval_steps", "jit"}
+    settings = spec.replica.model_dump(mode="json", include=fields)
+    return json.dumps([settings, spec.replica.dtype_policy], sort_keys=True)
 
 
 @contextlib.contextmanager
