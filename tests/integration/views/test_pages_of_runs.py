@@ -1,4 +1,4 @@
-"""Pages of single runs in a real browser: one that succeeded, was resumed, failed, or ended with NaN."""
+"""Pages in a real browser: of runs that succeeded, were resumed, failed or ended with NaN, and of a sweep."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.report import write_reports
-from orchestrator.results import FailureRecord, Finding, Stability
+from orchestrator.report import sweep, write_reports
+from orchestrator.results import FailureRecord, Finding, Stability, Sweep, Trial
 from orchestrator.store.metrics import METRICS
 from tests.integration.chromium_pipe import Chromium
 from tests.unit.stored_runs import STEPS, store_run
@@ -91,3 +91,39 @@ def test_each_kind_has_its_page(browser: Chromium, tmp_path: Path, kind: Any) ->
         for said in SAID[kind]:
             assert said in text
             assert said in markdown.replace("\\", "") or "continued here" in said
+
+
+def test_a_sweep_has_its_page(browser: Chromium, tmp_path: Path) -> None:
+    trials = [
+        Trial(
+            number=number,
+            run_id=f"s-t{number:03}",
+            params={"learning_rate": 10 ** (number / 7 - 4), "hidden": (64, 128)[number % 2], "cell": "LSTM"},
+            state="pruned" if number % 4 == 3 else "finished",
+            value=0.9 - 0.01 * (number - 12) ** 2 / 9,
+            steps=100,
+            elapsed_seconds=3.5,
+        )
+        for number in range(20)
+    ]
+    searched = {"learning_rate": "log:1e-4..1e-1", "hidden": "64,128", "cell": "LSTM,GRU"}
+    made = Sweep(
+        sweep_id="s", job="digits", metric="val_accuracy", direction="maximize", params=searched, wanted=24,
+        trials=tuple(trials), best=12, command="regatta run runs/s/best.yaml", importance={"learning_rate": 0.9},
+    )  # fmt: skip
+    page = tmp_path / "report.html"
+    page.write_text(sweep.page(made))
+    for width, theme in ((1280, "light"), (390, "dark")):
+        browser.open(page, width, theme=theme)
+        assert browser.complaints == []
+        assert browser.requests == []
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        assert browser.evaluate(CLIPPED) == []
+        drawn = "[...document.querySelectorAll('.chart')].map(c => c.querySelectorAll('.scatterlayer path').length)"
+        assert browser.evaluate(drawn) == [20, 20, 20]
+        assert "Best val_accuracy: 0.9000, in trial 12." in browser.evaluate("document.body.innerText")
+    first = "document.querySelector('#trials tbody tr').innerText.split(/\\s/)[0]"
+    assert browser.evaluate(first) == "12"
+    browser.evaluate("document.querySelector('#trials th').click()")
+    browser.evaluate("document.querySelector('#trials th button')?.click()")
+    assert browser.evaluate(first) in ("0", "19")
