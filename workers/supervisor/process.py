@@ -17,6 +17,8 @@ from workers import files
 from workers.session import MAX_REQUEST, SESSION_MARK, peer_of, python_environment, session_directory, zygote_address
 
 _START_SECONDS = 20.0
+NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""Environment in which neither NumPy nor Arrow, which pandas imports where it is installed, starts a thread."""
 
 
 class Process(Protocol):
@@ -54,7 +56,7 @@ def start_zygote(session: str) -> socket.socket:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env=python_environment() | {SESSION_MARK: session, "OPENBLAS_NUM_THREADS": "1"},
+            env=python_environment() | NO_THREADS | {SESSION_MARK: session},
         )
     deadline = time.monotonic() + _START_SECONDS
     if process.wait(_START_SECONDS) == 0:

@@ -2,7 +2,7 @@
 
 `import tensorflow, keras` costs 3-7 CPU-seconds and 500 MB in every process. Here it is paid once per host:
 measured on 2 cores, a forked replica creates its strategy 0.1 s after the request, and shares the imported pages.
-Forking is safe because importing starts no thread (OPENBLAS_NUM_THREADS=1 holds NumPy back too) and touches no
+Forking is safe because importing starts no thread (`process.NO_THREADS` holds NumPy and Arrow back too) and touches no
 device; both are checked by a test. The zygote itself never runs a TensorFlow operation.
 
 Protocol: an abstract SOCK_SEQPACKET unix socket, for processes of this user. A client sends one JSON request with two

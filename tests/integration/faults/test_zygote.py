@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
+from workers.supervisor.process import NO_THREADS
+
 PROBE = """
 import os, sys
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
 from workers.supervisor.zygote import preload
 preload()
 threads = len(os.listdir("/proc/self/task"))
@@ -19,5 +21,8 @@ print(threads, any("nvidia" in d for d in devices), context.context()._initializ
 
 
 def test_what_the_zygote_imports_starts_no_thread_and_opens_no_device() -> None:
-    done = subprocess.run([sys.executable, "-P", "-c", PROBE], capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", PROBE], env=os.environ | NO_THREADS, capture_output=True, text=True, timeout=300,
+        check=True,
+    )  # fmt: skip
     assert done.stdout.split() == ["1", "False", "False", "False"]

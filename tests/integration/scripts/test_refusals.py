@@ -86,7 +86,7 @@ def test_what_cannot_be_carried_is_refused_by_name(tmp_path: Path) -> None:
         "both.py defines the job Mine and calls fit (both.py:4): the job is used. both.py:__main__ is the script"
     ]
 
-    assert cluster["defaults"] == {"global_batch_size": 16, "epochs": 1}
+    assert cluster["defaults"] == {"global_batch_size": 16, "epochs": 1, "earlier_fits": []}
     (named, left_out) = cluster["notes"]
     assert named.startswith("it names TF_CONFIG, and is given one of a single worker")
     assert left_out.startswith("its MultiWorkerMirroredStrategy is left out")
