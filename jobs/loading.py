@@ -77,6 +77,17 @@ def load_job_class(job: str, directory: str) -> type[Job]:
     )
 
 
+def is_script(job: str, directory: str) -> bool:
+    """Whether the job reference names a script; False as well if it names nothing that can be read."""
+    in_file = job_file(job)
+    if in_file is None or in_file[1]:
+        return in_file is not None and in_file[1] == SCRIPT
+    try:
+        return recognise(on_this_host(users_folder(job, directory)) / Path(in_file[0]).name).is_script
+    except (OSError, SyntaxError, ValueError):
+        return False
+
+
 def validate_params(job_class: type[Job], params: Mapping[str, Any]) -> BaseModel:
     """Validate `params` as the job's `Params`; strings become numbers, booleans and lists as its fields declare.
 
