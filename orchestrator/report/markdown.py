@@ -85,6 +85,7 @@ def _standing(study: Study) -> str:
         "per_update": "samples per update",
         "updates": "updates",
         "learning_rate": "learning rate",
+        "noise": "gradient noise scale (samples)",
         "findings": "findings",
     }
     shown = {key: title for key, title in columns.items() if table.used(key)}

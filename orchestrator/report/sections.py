@@ -42,6 +42,7 @@ def standing(study: Study) -> Html | None:
         "per_update": "samples per update",
         "updates": "updates, to the target if it was reached",
         "learning_rate": "learning rate at the start",
+        "noise": "gradient noise scale (samples)",
         "findings": "findings",
     }
     colour = colours(study.modes)

@@ -47,6 +47,8 @@ class Standing:
     updates: str
     """Mean over the runs, up to the target if it was reached."""
     learning_rate: str
+    noise: str
+    """Median batch, in samples, beyond which more samples are wasted, where it was measured."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,13 @@ def _line(name: str, runs: Sequence[RunResult], race: Race, quality: Quality | N
         per_update=MISSING if summary.samples_per_update is None else f"{summary.samples_per_update:,}",
         updates=MISSING if summary.updates is None else f"{summary.updates:,.0f}",
         learning_rate=number(summary.learning_rate, 3),
+        noise=_noise(runs),
     )
+
+
+def _noise(runs: Sequence[RunResult]) -> str:
+    batches = [run.stability.gradient_noise.batch for run in runs if run.stability.gradient_noise is not None]
+    return f"{statistics.median(batches):,.0f}" if batches else MISSING
 
 
 def median_time(runs: Sequence[RunResult], race: Race) -> str:

@@ -10,9 +10,10 @@ import pytest
 
 from orchestrator.report.markdown import escape, markdown
 from orchestrator.report.study import load_study
+from orchestrator.results import GradientNoise, Stability
 from orchestrator.store.directory import write_comparison
 from tests.unit.simulated_runs import a_comparison_named
-from tests.unit.stored_runs import store_comparison
+from tests.unit.stored_runs import store_comparison, store_run
 
 pytestmark = pytest.mark.unit
 
@@ -64,3 +65,15 @@ def test_markdown_has_the_numbers_and_no_markup_from_names(tmp_path: Path) -> No
     assert "<img" not in re.sub(r"\\.", "", text)
     assert "](" not in re.sub(r"\\.", "", text)
     assert "http://" not in text
+
+
+def test_the_noise_scale_is_told_where_it_was_measured(tmp_path: Path) -> None:
+    noise = GradientNoise(batch=350.2, signal=1.0, noise=350.2, steps=100)
+    for seed in range(3):
+        store_run(tmp_path / "c", "sync", seed, 10.0, stability=Stability(gradient_noise=noise))
+        store_run(tmp_path / "c", "async", seed, 4.0)
+    text = markdown(load_study(tmp_path / "c"))
+    assert "gradient noise scale (samples)" in text
+    assert "| 350 |" in text
+    store_comparison(tmp_path / "d", {"sync": 10.0, "async": 4.0})
+    assert "gradient noise" not in markdown(load_study(tmp_path / "d"))
