@@ -129,7 +129,7 @@ class Submissions:
         """
         _check(run_id)  # it becomes part of a shell command
         with tempfile.TemporaryDirectory(prefix="regatta-fetch-") as folder:
-            stage(Path(folder), "", "")
+            stage(Path(folder), "", "", for_driver=what == "page")
             verb, _, only = what.partition(" ")
             name = self._start(Path(folder), f"{verb} {run_id} {only}".rstrip(), None, {_KIND: "transfer"})
         try:

@@ -150,7 +150,8 @@ def test_a_comparison_from_submission_to_its_files(cluster: Cluster) -> None:
     assert hashes[0] == hashes[1]
     assert json.loads(fetched.stdout)["files"] == len(hashes[0]) > 10
 
-    (listed,) = json.loads(cluster.regatta("submissions", "--json").stdout)
+    everything = json.loads(cluster.regatta("submissions", "--json").stdout)
+    (listed,) = (one for one in everything if one["run"] == "first")
     assert listed["labels"] == {"team": "rowing", "why": "test"}
     assert (listed["run"], listed["owner"], listed["job"], listed["status"]) == (
         "first",
@@ -208,7 +209,9 @@ def test_following_survives_the_network_and_the_run_survives_both(cluster: Clust
 
     watching = cluster.start("watch", "long", "--web", address=cluster.head.dashboard)
     assert watching.stdout is not None
-    page = next(word for word in watching.stdout.readline().split() if word.startswith("http://127.0.0.1:"))
+    line = watching.stdout.readline()
+    assert " http://127.0.0.1:" in line, watching.communicate(timeout=60)
+    page = line.split()[1]
     shown = requests.get(page, timeout=60)
     assert shown.status_code == 200
     assert "Training. Read at" in shown.text
