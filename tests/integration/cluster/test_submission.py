@@ -204,7 +204,7 @@ def test_following_survives_the_network_and_the_run_survives_both(cluster: Clust
     _, text = following.communicate(timeout=20)
     assert following.returncode == 130
     assert "the run continues" in text
-    assert cluster.status("long")["status"] == "RUNNING"
+    assert cluster.status("long")["status"] == "RUNNING", cluster.regatta("logs", "long").stdout[-2000:]
     assert "sync seed 0: 0 samples" in cluster.regatta("logs", "long").stdout
 
     watching = cluster.start("watch", "long", "--web", address=cluster.head.dashboard)
@@ -218,7 +218,7 @@ def test_following_survives_the_network_and_the_run_survives_both(cluster: Clust
     assert "val_accuracy" in shown.text
     watching.send_signal(signal.SIGINT)
     assert watching.wait(timeout=60) == 130
-    assert cluster.status("long")["status"] == "RUNNING"
+    assert cluster.status("long")["status"] == "RUNNING", cluster.regatta("logs", "long").stdout[-2000:]
     refused = cluster.regatta("watch", "long")
     assert refused.returncode == 2
     assert "regatta watch long --web" in refused.stderr
