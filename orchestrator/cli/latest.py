@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.store.folders import RUNS, is_comparison, is_run
+from orchestrator.store.folders import RUNS, is_comparison, is_run, is_sweep
 
 Folder = Annotated[
     Path | None,
@@ -41,4 +41,4 @@ def local_folder(run: str | None, address: str | None) -> Path | None:
     if run is None:
         return given_or_latest(None)
     candidates = [Path(run)] if address else [Path(run), RUNS / run]
-    return next((path for path in candidates if is_run(path) or is_comparison(path)), None)
+    return next((path for path in candidates if is_run(path) or is_comparison(path) or is_sweep(path)), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 MOST_GROUPS = 6
 """Worker groups that a sweep holds at once. With more combinations it holds one, which trains trials until one needs
 another group."""
+_LONGEST_VARIANT = 80
 Save = Callable[[Sweep, Mapping[str, Any] | None], None]
 """Stores the trials so far, and the spec of the best one if there is one."""
 
@@ -133,7 +135,11 @@ class Search:
         """The worker group that trains a trial of these values, in the order of the parameters."""
         own = {name: values[name] for name in self._space if name not in SHARED}
         mode = str(own.pop("mode", self._spec.run.mode))
-        return " ".join([mode, *(f"{name.removeprefix('params.')}={value}" for name, value in own.items())])[:80]
+        name = " ".join([mode, *(f"{name.removeprefix('params.')}={value}" for name, value in own.items())])
+        if len(name) <= _LONGEST_VARIANT:
+            return name
+        # Two names that begin alike must not become one: their trials would train in one group, with one's values.
+        return f"{name[: _LONGEST_VARIANT - 9]} {hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"
 
     def _stops(self, run_id: str, tick: Tick) -> str | None:
         """PRUNED if an evaluation in this poll shows that the trial is worse than the others."""

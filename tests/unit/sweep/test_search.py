@@ -202,3 +202,17 @@ def test_the_report_of_a_sweep(train: Train, tmp_path: Path) -> None:
     assert "9 of 9 trials ended: 9 finished" in text
     document, _ = show(tmp_path)
     assert document == json.loads((tmp_path / "sweep.json").read_text())
+
+
+def test_long_values_that_begin_alike_are_not_trained_in_one_group(train: Train) -> None:
+    """The name of a group is short, and its tasks have the values of its first trial."""
+    path = "folder/" * 12
+    groups: dict[str, set[str]] = {}
+
+    def outcome(planned: Planned) -> RunResult:
+        groups.setdefault(planned.spec.variant_name, set()).add(planned.spec.params["cell"])
+        return result(planned, 0.5)
+
+    train(spec(8, params={"params.cell": f"{path}a,{path}b"}), outcome)
+    assert sorted(map(sorted, groups.values())) == [[f"{path}a"], [f"{path}b"]]
+    assert all(len(name) <= 80 for name in groups)
