@@ -1,6 +1,7 @@
 """Replicas of models on Ray Serve: an application for each version, so that one that breaks breaks nothing else.
 
-What crosses from a replica is plain data: descriptions, arrays, and the names of errors.
+What crosses from a replica is plain data: descriptions, arrays, and the names of errors. Requests go to the models'
+processes directly; Ray Serve starts, watches and replaces these, and carries the requests where they cannot connect.
 """
 
 from __future__ import annotations
@@ -12,59 +13,30 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from orchestrator.cluster.model_line import ModelLines
+from orchestrator.cluster.served_version import ServedVersion, outcome
+from workers.session import session_directory
 
 _START_SECONDS = 300.0
 _PAUSE = 0.1
 
 
-class ServedVersion:
-    """One copy of one version: the class that Ray Serve runs."""
-
-    def __init__(self, path: str) -> None:
-        self._threads = ThreadPoolExecutor(2)
-        self._loaded: Any = None
-        self._error: str | None = None
-        try:
-            from workers.serving.model import load
-
-            self._loaded = load(Path(path))
-        except Exception as error:  # noqa: BLE001 - Ray Serve would try again and again, and lose the reason
-            self._error = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-
-    async def describe(self) -> dict[str, Any]:
-        """`signatures`, `notes` and `pid`, or why it could not be loaded as `error`."""
-        if self._loaded is None:
-            return {"error": self._error, "pid": os.getpid()}
-        return {
-            "error": None,
-            "signatures": self._loaded.signatures,
-            "notes": self._loaded.notes,
-            "pid": os.getpid(),
-        }
-
-    async def answer(self, signature: str, inputs: dict[str, Any]) -> tuple[str, Any]:
-        """The outputs of a signature, or an error: see `workers.serving.model.answer`."""
-        if self._loaded is None:
-            return "UNAVAILABLE", f"The version could not be loaded again: {self._error}"
-        from workers.serving.model import answer
-
-        run = asyncio.get_running_loop().run_in_executor
-        return await run(self._threads, answer, self._loaded, signature, inputs)
-
-
 class ModelReplicas:
     """The versions of one model on the Ray that this process is connected to."""
 
-    def __init__(self, name: str, *, replicas: int, cpus: float, seconds: float) -> None:
-        """`cpus` is what a replica reserves; `seconds` how long a call may take, replacing a lost replica included."""
+    def __init__(self, name: str, session: str, *, local: bool, replicas: int, seconds: float) -> None:
+        """`local`: the replicas are on this host; `seconds` is how long a call may take, replacing a lost replica
+        included."""
         self._name = name
+        self._session = session
+        self._local = local
         self._replicas = replicas
-        self._cpus = cpus
         self._seconds = seconds
         self._handles: dict[int, Any] = {}
+        self._lines = ModelLines()
 
     async def start(self) -> None:
         """Start Ray Serve if it is not running. Its own HTTP proxy is not needed."""
@@ -72,6 +44,7 @@ class ModelReplicas:
 
         logging.getLogger("ray.serve").setLevel(logging.ERROR)  # it reports every start and end on stderr
         await _aside(functools.partial(serve.start, proxy_location="Disabled", logging_config=quiet()))
+        await self._lines.listen(session_directory(self._session) if self._local else None, _address_in_the_cluster())
 
     async def load(self, version: int, path: Path) -> dict[str, Any]:
         """Start the replicas of a version; returns what `ServedVersion.describe` does."""
@@ -97,16 +70,24 @@ class ModelReplicas:
             health_check_period_s=1,
             health_check_timeout_s=30,
             graceful_shutdown_timeout_s=5,
-            ray_actor_options={"num_cpus": self._cpus},
+            ray_actor_options={"num_cpus": 0 if self._local else 1},
             logging_config=quiet(),
         )
-        return serve.run(served.bind(str(path)), name=self._application(version), route_prefix=None)
+        name = self._application(version)
+        return serve.run(served.bind(str(path), self._session, self._lines.address(name)), name=name, route_prefix=None)
 
     async def call(self, version: int, signature: str, inputs: dict[str, Any]) -> tuple[str, Any]:
         """The outputs of a version, or an error."""
         if (handle := self._handles.get(version)) is None:
             return "UNAVAILABLE", f"Version {version} is not served any more."
-        return await ask(handle, self._seconds, signature, inputs)
+        model = self._application(version)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds):
+                while (line := self._lines.least_busy(model)) is not None:
+                    with contextlib.suppress(ConnectionError):  # the call that its process took with it is made again
+                        return outcome(await line.ask({"signature": signature}, inputs))
+                return await ask(handle, self._seconds, signature, inputs)
+        return "UNAVAILABLE", f"No replica has answered for {self._seconds:g} s."
 
     async def unload(self, version: int) -> None:
         """End the replicas of a version."""
@@ -135,6 +116,13 @@ async def ask(handle: Any, seconds: float, signature: str, inputs: dict[str, Any
                     await asyncio.sleep(_PAUSE)
     except TimeoutError:
         return "UNAVAILABLE", f"No replica has answered for {seconds:g} s."
+
+
+def _address_in_the_cluster() -> str | None:
+    """The address at which hosts of the cluster reach this process; None if it is not on one of them (`ray://`)."""
+    import ray
+
+    return None if ray.util.client.ray.is_connected() else ray.util.get_node_ip_address()
 
 
 async def _aside(function: Callable[..., Any], *arguments: Any) -> Any:

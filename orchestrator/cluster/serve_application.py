@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.cluster.model_replicas import ServedVersion, quiet
+from orchestrator.cluster.model_replicas import quiet
+from orchestrator.cluster.served_version import ServedVersion
 
 MODEL, FRONT = "model", "rest"
 """Names of its deployments."""

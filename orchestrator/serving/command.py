@@ -29,6 +29,7 @@ from orchestrator.serving.versions import Policy
 from orchestrator.spec.run import RunSpec
 from workers.addresses import join
 from workers.session import session_directory
+from workers.supervisor.process import start_zygote
 
 Tell = Callable[[str], None]
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -82,9 +83,14 @@ def _serve(serving: Serving, tell: Tell) -> signal.Signals:
         spec = RunSpec.make({"job": "digits", "address": serving.address})
         local = serving.address is None
         session = f"serve-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        with signals.deferred(), _session_folder(session), RayBackend(session, spec, (), with_code=not local):
+        with (
+            signals.deferred(),
+            _session_folder(session),
+            contextlib.closing(start_zygote(session)) if local else contextlib.nullcontext(),
+            RayBackend(session, spec, (), with_code=not local),
+        ):
             replicas = ModelReplicas(
-                serving.name, replicas=serving.replicas, cpus=0 if local else 1, seconds=serving.seconds
+                serving.name, session, local=local, replicas=serving.replicas, seconds=serving.seconds
             )
             try:
                 with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -16,6 +16,8 @@ from typing import Protocol
 from workers import files
 from workers.session import MAX_REQUEST, SESSION_MARK, peer_of, python_environment, session_directory, zygote_address
 
+TASK = "workers.task.main"
+"""The module of a task's process."""
 _START_SECONDS = 20.0
 NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """Environment in which neither NumPy nor Arrow, which pandas imports where it is installed, starts a thread."""
@@ -85,8 +87,10 @@ def _connect(address: str) -> socket.socket | None:
 class ForkedProcess:
     """A replica forked from the zygote. The constructor returns at once, however busy the zygote is."""
 
-    def __init__(self, session: str, env: dict[str, str], cwd: str, control: socket.socket, log: int) -> None:
-        request = json.dumps({"env": env, "cwd": cwd}).encode()
+    def __init__(
+        self, session: str, env: dict[str, str], cwd: str, control: socket.socket, log: int, main: str = TASK
+    ) -> None:
+        request = json.dumps({"env": env, "cwd": cwd, "main": main}).encode()
         if len(request) > MAX_REQUEST:
             raise OSError(f"the environment is too large to pass on: {len(request)} bytes of {MAX_REQUEST}")
         self._zygote = start_zygote(session)
@@ -130,9 +134,9 @@ class ForkedProcess:
 class SpawnedProcess:
     """A replica in a new interpreter, where forking is not available or not yet trusted (GPUs)."""
 
-    def __init__(self, env: dict[str, str], cwd: str, control: socket.socket, log: int) -> None:
+    def __init__(self, env: dict[str, str], cwd: str, control: socket.socket, log: int, main: str = TASK) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "workers.task.main", str(control.fileno())],
+            [sys.executable, "-P", "-m", main, str(control.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -153,11 +157,21 @@ class SpawnedProcess:
         return None
 
 
-def start(session: str, env: dict[str, str], cwd: str, control: socket.socket, log: int, *, gpus: float) -> Process:
+def start(
+    session: str,
+    env: dict[str, str],
+    cwd: str,
+    control: socket.socket,
+    log: int,
+    *,
+    gpus: float,
+    main: str = TASK,
+) -> Process:
     """Start a replica's process, in `cwd` if that exists, with the descriptors `control` and `log`.
 
+    It calls the function `main` of the module `main` with the control socket's descriptor.
     Replicas with GPUs are spawned: in theory a fork does not touch CUDA, but that was never tested on hardware.
     """
     if sys.platform == "linux" and gpus == 0:
-        return ForkedProcess(session, env, cwd, control, log)
-    return SpawnedProcess(env, cwd, control, log)
+        return ForkedProcess(session, env, cwd, control, log, main)
+    return SpawnedProcess(env, cwd, control, log, main)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import importlib
 import json
 import os
 import selectors
@@ -188,9 +189,7 @@ class Zygote:
             tempfile.tempdir = str(temporary)
             with contextlib.suppress(OSError):
                 os.chdir(request["cwd"])
-            from workers.task import main as task
-
-            code = task.main(control)
+            code = importlib.import_module(request["main"]).main(control)
         finally:
             with contextlib.suppress(ValueError, OSError):  # the job has closed them
                 sys.stdout.flush()

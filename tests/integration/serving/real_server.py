@@ -42,6 +42,12 @@ class Server:
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if "ServeReplica" in command_line(child)]
 
+    def models(self) -> list[psutil.Process]:
+        """The processes that have loaded a model."""
+        marked = f"workers.supervisor.zygote serve-{self.process.pid}-"
+        forked = [process for process in psutil.process_iter() if marked in command_line(process)]
+        return [process for process in forked if process.ppid() in {other.pid for other in forked}]
+
     def said(self, words: str) -> None:
         """Wait until the command has said this."""
         deadline = time.monotonic() + PATIENCE

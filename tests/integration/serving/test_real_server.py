@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
@@ -71,17 +71,20 @@ def test_hostile_requests_are_refused_and_the_server_goes_on(server: Server) -> 
     assert len(server.replicas()) == 1
 
 
-def test_a_killed_replica_costs_no_answer(server: Server) -> None:
-    (replica,) = server.replicas()
+@pytest.mark.parametrize("of", [Server.replicas, Server.models])
+def test_a_killed_process_costs_no_answer(server: Server, of: Callable[[Server], list[psutil.Process]]) -> None:
+    """A replica of Ray Serve, and the process of its model: each ends with the other."""
+    (replica,), (model,) = server.replicas(), server.models()
+    (killed,) = of(server)
     with Load(server.url) as load:
         load.until("v1", 0)
-        killed = time.monotonic()
-        replica.kill()
-        replica.wait(60)
-        load.until("v1", killed + 0.5)
-        print(f"answers are back after {time.monotonic() - killed:.1f} s")
+        since = time.monotonic()
+        killed.kill()
+        assert psutil.wait_procs([replica, model], 60)[1] == []
+        load.until("v1", since + 0.5)
+        print(f"answers are back after {time.monotonic() - since:.1f} s")
     assert {(code, whose) for _, code, whose in load.answered} == {(200, "v1")}
-    assert server.replicas() != [replica]
+    assert server.replicas() not in ([], [replica])
 
 
 def test_a_new_version_takes_over_under_load(server: Server) -> None:
