@@ -104,7 +104,7 @@ class Assignment:
     gpus: float = 0.0
     target_metric: str | None = None
     ready_within: float | None = None
-    """Seconds that the task has from its start until it is ready; None if nobody waits."""
+    """Seconds that the task has from its start until it is ready; None if nothing waits."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Environment variables of the task. Their values are masked in its log and failures."""
     earlier_fits: tuple[bytes, ...] = field(default=(), repr=False)

@@ -27,7 +27,7 @@ _installed: list[bool] = []
 
 
 def scratch() -> Path:
-    """A new folder for files that nobody asks for; it ends with this process' temporary files."""
+    """A new folder for files that are not wanted; it ends with this process' temporary files."""
     return Path(tempfile.mkdtemp(prefix="regatta-script-")).resolve()
 
 

@@ -2,8 +2,8 @@
 
 Tasks run the same script and so make the same arrays. The first to come to `fit` copies an array to a memory file,
 whose name says what it begins with; others find it by that name, compare it byte by byte, and keep it instead of their
-own. An array's pages are then replaced where they are by those of the file, private and copied on writing: whoever has
-the array sees no difference. The file is sealed against changes, and ends with the last process that uses it.
+own. An array's pages are then replaced where they are by those of the file, private and copied on writing: code that
+has the array sees no difference. The file is sealed against changes, and ends with the last process that uses it.
 """
 
 from __future__ import annotations

@@ -216,7 +216,7 @@ def _tips(seen: Evidence, predictions: Sequence[Prediction], batch: int) -> list
 
 
 def _tipping_slowness(seen: Evidence, batch: int) -> str | None:
-    """From how slow a slowest host on modes that wait for nobody process more samples, with two workers."""
+    """From how slow a slowest host on modes that do not wait process more samples, with two workers."""
     rates: dict[bool, dict[str, Any]] = {True: {}, False: {}}
     for mode, row in MODES.items():
         own = costs(mode, seen, batch)

@@ -1,6 +1,6 @@
 """A process that talks to an MLflow tracking server for the driver, which `orchestrator.sinks.mlflow` starts.
 
-MLflow's client reads an answer to its end, however long that is, and its timeout begins anew with every byte. Here that
+MLflow's client reads an answer to its end, however long that is, and its timeout starts over with every byte. Here that
 costs a process with limits of memory and time. What the server answers is not trusted: redirects are not followed, and
 files go nowhere but to the server itself or an object store.
 

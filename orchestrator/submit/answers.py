@@ -1,6 +1,6 @@
 """HTTP answers of a cluster that may be hostile, or of something else at its address: limited in size and time.
 
-`requests` reads an answer to its end, however long that is, and its timeout begins anew with every byte.
+`requests` reads an answer to its end, however long that is, and its timeout starts over with every byte.
 """
 
 from __future__ import annotations

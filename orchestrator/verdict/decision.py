@@ -66,8 +66,8 @@ def decide(rulings: Rulings, race: Race, quality: Quality | None) -> Decision:
         return _by_time_alone(time, race, "final quality was not measured")
     equal = final is not None and final.equal
     if c.advantage.value is None:
-        nobody = race.kind == "target" and c.counts.bad == c.counts.runs != (0, 0)
-        short = "No winner: no run reached the target" if nobody else "Not enough evidence"
+        all_missed = race.kind == "target" and c.counts.bad == c.counts.runs != (0, 0)
+        short = "No winner: no run reached the target" if all_missed else "Not enough evidence"
         return _undecided(c, f"Not enough evidence: {time_reason(time, race)}", "none", short)
     reason = time_reason(time, race).removeprefix("time: no difference shown: ")
     clause = f"No difference shown between {c.variant} and {c.other}: {reason}"

@@ -23,7 +23,7 @@ class Versions(Grants):
             self._learn(kept)
 
     def learn(self, kept: int) -> None:
-        """There are `kept` gradients now, whoever gave them."""
+        """There are `kept` gradients now, of any workers."""
         with self._changed:
             self._learn(kept)
 

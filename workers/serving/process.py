@@ -42,7 +42,7 @@ def main(descriptor: int) -> int:
         threading.Thread(target=_serve_at, args=(calls, server), name="regatta-server", daemon=True).start()
     send(control, Frame(asked.number, described))
     calls.serve(control)
-    os._exit(0)  # without waiting for calls whose answers no one takes
+    os._exit(0)  # without waiting for calls whose answers are not wanted any more
 
 
 def _serve_at(calls: Calls, server: Mapping[str, Any]) -> None:
@@ -92,7 +92,7 @@ class Calls:
         try:
             with lock:
                 send(connection, reply)
-        except OSError:  # no one waits for it any more
+        except OSError:  # the server has gone
             return
         except ValueError as error:
             with lock:

@@ -34,7 +34,7 @@ class EndlessEvaluation(Exact):
 
 
 class EndlessTraining(EndlessEvaluation):
-    """A generator, whose epochs nobody can count."""
+    """A generator, whose epochs cannot be counted."""
 
     def train_dataset(self, context):
         return self.eval_dataset(context)

@@ -18,8 +18,8 @@ class Waiting(Exact):
 
     def train_dataset(self, context):
         if self.params.where == "train_dataset":
-            with socket.create_server(("127.0.0.1", 0)) as nobody:
-                nobody.accept()
+            with socket.create_server(("127.0.0.1", 0)) as unused:
+                unused.accept()
         return super().train_dataset(context)
 
     def eval_dataset(self, context):

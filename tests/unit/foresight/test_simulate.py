@@ -22,7 +22,7 @@ def test_a_row_for_each_mode_and_number_of_workers() -> None:
     rows = {(row["mode"], row["workers"]): row for row in found["rows"]}
     assert [*rows] == [("single", 1), ("sync", 1), ("sync", 4), ("async", 1), ("async", 4)]
     assert rows["single", 1]["speedup"] == pytest.approx(1)
-    assert rows["sync", 1]["speedup"] == pytest.approx(1)  # nobody to exchange with
+    assert rows["sync", 1]["speedup"] == pytest.approx(1)  # there is no other worker to exchange with
     assert rows["sync", 4]["updates_per_s"] == pytest.approx(1 / 0.011)
     assert rows["async", 4]["staleness"] == pytest.approx(3, abs=0.1)
 

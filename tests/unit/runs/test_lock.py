@@ -1,4 +1,4 @@
-"""The driver's lock is held until the result is written: whoever finds the run free finds how it ended."""
+"""The driver's lock is held until the result is written: a command that finds the run free finds how it ended."""
 
 from __future__ import annotations
 
