@@ -26,7 +26,7 @@ from orchestrator.plan.topology import TaskPlan
 from orchestrator.spec.job_description import tell
 from orchestrator.spec.run import RunSpec
 from workers.addresses import split
-from workers.session import PACKAGES
+from workers.session import PACKAGES, session_directory
 from workers.telemetry.descendants import descendants
 
 _HEAD_SECONDS = 3.0
@@ -74,7 +74,8 @@ class RayBackend:
         self.local = self._address is None
         # Ray puts the driver's working directory first on its workers' import path, where a user's folder named
         # `workers` or `jobs` would shadow our packages. So Ray is started in an empty directory.
-        self._empty = tempfile.TemporaryDirectory(prefix="regatta-empty-")
+        within = session_directory(self.session) if self.local else None  # which is removed also after `kill -9`
+        self._empty = tempfile.TemporaryDirectory(prefix="regatta-empty-", dir=within)
         self._private: str | None = None
         self._open = contextlib.ExitStack()
         self._remote = self._address is not None and self._address.startswith("ray://")

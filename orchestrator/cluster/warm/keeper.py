@@ -14,7 +14,6 @@ import selectors
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +41,6 @@ def main() -> None:
     """
     session, seconds = sys.argv[1], float(sys.argv[2])
     facts = Facts(**json.loads(sys.stdin.read()))
-    tempfile.tempdir = str(session_directory(session))  # what is made there goes with it
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         listener.bind(keeper_address())
