@@ -22,13 +22,14 @@ def up(minutes: Minutes = 60, as_json: Json = False) -> None:
     """Keep Ray and TensorFlow ready on this machine, so that the next commands start at once."""
     from orchestrator.cluster.warm.commands import described
     from orchestrator.cluster.warm.commands import up as keep
+    from orchestrator.text import seconds as lasting
 
     warm = keep(minutes)
 
     def show(console: Console) -> None:
-        was = "Ray and TensorFlow are warm" if warm.started else "They were warm already, and stay so"
+        was = "are warm" if warm.started else "were warm already, and stay so,"
         lines = [
-            f"{was} for {minutes:g} minutes; {described(warm)}.",
+            f"Ray and TensorFlow {was} for {lasting(warm.state.seconds_left)}. {described(warm)}.",
             "Your next commands on this machine start with them. `regatta down` ends them at once.",
         ]
         for line in lines:

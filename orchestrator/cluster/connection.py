@@ -176,11 +176,13 @@ class RayBackend:
         own_ray.start(ray, self.session, self._private, self._empty.name, self._cpus or cpus, common)
 
     def _join(self, ray: Any, common: dict[str, Any], warm: Lease) -> None:
-        self._open.enter_context(warm.marking())
-        token.require_token()
-        _read_authentication(ray)
-        with contextlib.chdir(self._empty.name), own_ray.own_signal_handlers():
-            ray.init(address=warm.state.address, **common)
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(warm.marking())
+            token.require_token()
+            _read_authentication(ray)
+            with contextlib.chdir(self._empty.name), own_ray.own_signal_handlers():
+                ray.init(address=warm.state.address, **common)
+            self._open = opened.pop_all()
 
     def _attach(self, ray: Any, common: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(prefix="regatta-stage-") as folder:

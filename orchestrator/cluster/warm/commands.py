@@ -36,6 +36,7 @@ from workers.session import (
     zygote_address,
 )
 from workers.supervisor.process import marked, sweep
+from workers.telemetry.descendants import descendants
 
 _START_SECONDS = 300.0
 _END_SECONDS = 30.0
@@ -43,6 +44,8 @@ _ORPHAN_SECONDS = 15.0
 """A zygote without clients ends after five seconds."""
 _PREFIX = "warm-"
 _MIB = 1 << 20
+ZYGOTE, SUPERVISOR = b"workers.supervisor.zygote", b"ray::ReplicaActor"
+"""In the command lines of these processes."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ def look() -> Check:
     found.connection.close()
     warm = Warm(found.state, _memory(found.state))
     used = f"used by {plural(warm.state.commands, 'command')}"
-    detail = f"up for another {lasting(warm.state.seconds_left)}, {used}; {described(warm)}"
+    detail = f"up for another {lasting(warm.state.seconds_left)}, {used}. {described(warm)}"
     if (reason := unusable(warm.state, collect(), ())) is not None:
         return Check(name, Status.WARN, f"{detail}; not used from here: {reason}", "regatta down, then regatta up")
     return Check(name, Status.OK, detail, "regatta down ends it")
@@ -164,9 +167,9 @@ def look() -> Check:
 def described(warm: Warm) -> str:
     """The memory of each part."""
     if warm.memory is None or warm.total is None:
-        return "its memory is not available"
+        return "Their memory is not available"
     parts = ", ".join(f"{name} {size / _MIB:,.0f}" for name, size in warm.memory.items())
-    return f"it holds {warm.total / _MIB:,.0f} MiB ({parts})"
+    return f"They hold {warm.total / _MIB:,.0f} MiB ({parts})"
 
 
 def _start(seconds: float, facts: str, environ: Mapping[str, str]) -> None:
@@ -188,6 +191,8 @@ def _start(seconds: float, facts: str, environ: Mapping[str, str]) -> None:
         problem = _first_line(process, facts.encode())
     except BaseException:  # such as Ctrl-C
         process.terminate()
+        process.wait(_END_SECONDS)
+        _clear(force=False)
         raise
     if problem is None:
         process.kill()
@@ -227,13 +232,24 @@ def _clear(*, force: bool) -> bool:
 
 def _memory(state: State) -> dict[str, int] | None:
     """The proportional set sizes of the machine's processes, without those of commands that use it."""
-    sizes = {"TensorFlow": 0, "Ray": 0, "keeper": 0}
-    for pid in {state.pid, *marked(state.session)}:
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except (OSError, UnicodeDecodeError):
-            continue
-        part = "keeper" if pid == state.pid else "TensorFlow" if b"supervisor.zygote" in command else "Ray"
-        sizes[part] += sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+    zygotes = {pid for pid in marked(state.session) if ZYGOTE in _command(pid)}
+    tasks = {pid for zygote in zygotes for pid in descendants(zygote)}
+    ray = {pid for pid in descendants(state.pid) if SUPERVISOR not in _command(pid)}
+    sizes = {"TensorFlow": _size(zygotes - tasks), "Ray": _size(ray), "keeper": _size({state.pid})}
     return sizes if sizes["keeper"] else None
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _size(pids: set[int]) -> int:
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii", errors="replace").splitlines()
+            total += sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+    return total

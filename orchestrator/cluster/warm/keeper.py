@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster import own_ray
@@ -51,7 +52,7 @@ def main() -> None:
     try:
         with start_zygote(session) as zygote, RayBackend(session, RunSpec(job="digits"), (), cpus=CPUS) as ray:
             if not await_import(zygote, _IMPORT_SECONDS):
-                problem = f"the zygote did not import TensorFlow; see {session_directory(session) / 'zygote.log'}"
+                problem = f"TensorFlow was not imported: {_last_line(session_directory(session) / 'zygote.log')}"
             else:
                 Keeper(session, ray.address, listener, zygote, facts, seconds, own_ray.dead).serve()
     except (RegattaError, OSError) as error:
@@ -177,6 +178,11 @@ class Keeper:
         self._connections.discard(client)
         if (mark := self._leases.pop(client, None)) is not None:
             sweep(mark)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    return next((line for line in reversed(lines) if line.strip()), "its log is empty")
 
 
 def _answer(line: str) -> None:

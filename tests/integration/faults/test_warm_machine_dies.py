@@ -94,6 +94,17 @@ def test_it_ends_when_its_time_is_over(here: Machine) -> None:
     here.nothing_left()
 
 
+def test_a_changed_environment(here: Machine) -> None:
+    here.up()
+    changed = here.run("changed", "--backend", "local", XLA_FLAGS="--xla_cpu_multi_thread_eigen=false")
+    assert changed.returncode == 0, changed.stderr
+    assert "The warm machine is not used: it was started with other values of XLA_FLAGS." in changed.stderr
+    refused = here.call("up", XLA_FLAGS="--xla_cpu_multi_thread_eigen=false")
+    assert refused.returncode == 2
+    assert "`regatta down` ends it" in refused.stderr
+    assert used(here.run("unchanged", "--backend", "local"))
+
+
 def test_two_commands_at_once(here: Machine) -> None:
     here.up()
     both = [begin(here, "sync"), begin(here, "async", "--mode", "async", samples=400_000)]
