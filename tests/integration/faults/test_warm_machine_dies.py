@@ -28,7 +28,7 @@ def here(tmp_path: Path) -> Iterator[Machine]:
         yield found
 
 
-def begin(here: Machine, name: str, *arguments: str, samples: int = 1_500_000) -> subprocess.Popen[str]:
+def begin(here: Machine, name: str, *arguments: str, samples: int = 400_000) -> subprocess.Popen[str]:
     """A command that has begun to train on the warm machine."""
     process = here.start(*LONG, "--samples", str(samples), "--run-id", name, *arguments)
     wait_for(here.folder / "runs" / name, process, TRAINS)
@@ -65,8 +65,6 @@ def test_a_part_that_dies_during_a_run(here: Machine, part: str) -> None:
     else:
         assert code == 4, errors
         assert "regatta resume" in errors, errors
-        resumed = here.call("resume", "runs/killed")
-        assert resumed.returncode == 0, resumed.stderr
     here.nothing_left()
 
 
@@ -107,7 +105,7 @@ def test_a_changed_environment(here: Machine) -> None:
 
 def test_two_commands_at_once(here: Machine) -> None:
     here.up()
-    both = [begin(here, "sync"), begin(here, "async", "--mode", "async", samples=400_000)]
+    both = [begin(here, "sync"), begin(here, "async", "--mode", "async", samples=100_000)]
     for process in both:
         code, errors = ended(process)
         assert code == 0, errors
