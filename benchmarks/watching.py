@@ -15,6 +15,7 @@ import psutil
 
 from orchestrator.control.coordinator import Tick
 from orchestrator.runs.watcher import NullWatcher, Watcher
+from orchestrator.spec.run import RunSpec
 from workers.news import StepBatch
 
 MEMORY_SECONDS = 0.5
@@ -27,6 +28,10 @@ class Several(NullWatcher):
     def __init__(self, watchers: Sequence[Watcher]) -> None:
         self._watchers = watchers
 
+    def run_begins(self, spec: RunSpec, run_id: str, path: Path) -> None:
+        for watcher in self._watchers:
+            watcher.run_begins(spec, run_id, path)
+
     def launching(self, tick: Tick) -> None:
         for watcher in self._watchers:
             watcher.launching(tick)
@@ -34,6 +39,15 @@ class Several(NullWatcher):
     def training(self, tick: Tick) -> None:
         for watcher in self._watchers:
             watcher.training(tick)
+
+
+class Beginning(NullWatcher):
+    """Notes when the run began: the session is open, and the launch of its tasks follows."""
+
+    at = 0.0
+
+    def run_begins(self, spec: RunSpec, run_id: str, path: Path) -> None:
+        self.at = time.monotonic()
 
 
 class Pinning(NullWatcher):

@@ -22,6 +22,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # What tests confirm is not noted among what the user has confirmed.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="regatta-tests-config-")
 
+# Tests start what they use, unless they are about the warm machine: the developer may have one up.
+os.environ["REGATTA_WARM"] = "0"
+
 # Children find the same code the tests import, installed or not.
 os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p)
 

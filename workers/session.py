@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import shutil
 import socket
 import stat
 import struct
@@ -23,6 +25,9 @@ MAX_REQUEST = 180_000  # bytes; a unix socket's default send buffer is 208 KiB
 LONGEST_OWN = 70
 """In characters: callbacks of jobs may make unix sockets in their temporary folder, whose paths may have 107."""
 
+LONGEST_SOCKETS = 45
+"""Of the folder for Ray's files: Ray appends 62 characters to make a socket's path, which may have 107."""
+
 PACKAGES = Path(__file__).resolve().parents[1]
 """Folder of `workers`, `jobs` and `orchestrator`. It comes first on a replica's path, so that nothing shadows them."""
 
@@ -35,6 +40,15 @@ def zygote_address(session: str) -> str:
     """
     spaces = "-".join(str(Path(f"/proc/self/ns/{kind}").stat().st_ino) for kind in ("pid", "mnt"))
     return f"\0regatta-{os.getuid()}-{session}-{spaces}"
+
+
+def is_bound(address: str) -> bool:
+    """Whether a process holds an abstract socket's address, listening or not. A connection would count as a client."""
+    try:
+        lines = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(line.endswith(f" @{address[1:]}") for line in lines)
 
 
 def peer_of(connection: socket.socket) -> tuple[int, int]:
@@ -80,6 +94,26 @@ def session_directory(session: str) -> Path:
     path = own_folder(LONGEST_OWN) / session
     path.mkdir(mode=0o700, exist_ok=True)
     return path
+
+
+def short_directory(session: str, longest: int) -> Path:
+    """A folder for a session's sockets whose path has at most `longest` characters, created if missing.
+
+    It is in the session's own if that is short enough; otherwise beside it, by a name that follows from the session's.
+    """
+    path = session_directory(session) / "ray"
+    if len(str(path)) > longest:
+        name = f"r{hashlib.sha256(session.encode()).hexdigest()[:8]}"
+        path = own_folder(longest - len(name) - 1) / name
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def remove_directories(session: str, longest: int = LONGEST_SOCKETS) -> None:
+    """Remove both folders of a session."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree(short_directory(session, longest), ignore_errors=True)
+        shutil.rmtree(session_directory(session), ignore_errors=True)
 
 
 def python_environment() -> dict[str, str]:

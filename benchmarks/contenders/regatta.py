@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,14 +31,19 @@ class Seen:
     load: tuple[float, float] | None
     """Percent of a core per replica: driver, supervisors."""
     replicas: int
+    hops: Mapping[str, float]
+    """Seconds of each part of the way from the command to the first step, in order."""
 
 
 class Regatta:
     needs = ("ray",)
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, *, backend: str = "ray", warm: bool = False) -> None:
+        """`warm`: on a machine that `regatta up` has made ready, which is not counted."""
         self._mode = mode
-        self.name = f"Regatta {mode}"
+        self._backend = backend
+        self._warm = warm
+        self.name = f"Regatta {mode}" + (", no Ray" if backend == "local" else "") + (", warm" if warm else "")
 
     def train(self, workload: Workload, cores: Sequence[int] | None = None) -> Trained:
         """Train twice the budget in one run: the first half warms up, like the first epoch of plain `fit`."""
@@ -46,15 +53,24 @@ class Regatta:
         self, workload: Workload, *, cores: Sequence[int] | None = None, workers: int = WORKERS, memory: bool = False
     ) -> Seen:
         request = {
-            "fields": {**_fields(workload), "mode": self._mode, "workers": workers},
+            "fields": {**_fields(workload), "mode": self._mode, "workers": workers, "backend": self._backend},
             "cores": list(cores) if cores else None,
             "memory": memory,
         }
-        with Child(__name__, request) as child:
+        with (
+            _warm() if self._warm else contextlib.nullcontext(COLD) as env,
+            Child(__name__, request, env) as child,
+        ):
             answer = child.answer()
             total = child.finish()
             started = child.started
-        result = answer["result"]
+        result, seconds = answer["result"], answer["result"]["seconds"]
+        hops = {
+            "Python, imports, spec": answer["called"] - started,
+            "Ray, places, evaluator": answer["began"] - answer["called"],
+            "tasks, model, compiled": seconds["launch"],
+            "weights, first call": seconds["to_first_step"] - (answer["began"] - answer["called"]) - seconds["launch"],
+        }
         trained = Trained(
             steps=result["steps"] - result["steps"] // 2,
             samples=result["samples"] - result["samples"] // 2,
@@ -62,14 +78,31 @@ class Regatta:
             first_step=answer["called"] - started + result["seconds"]["to_first_step"],
             total=total,
         )
-        return Seen(trained, result, answer["pss"], answer["rss"], answer["load"], answer["replicas"])
+        return Seen(trained, result, answer["pss"], answer["rss"], answer["load"], answer["replicas"], hops)
 
     @staticmethod
     def compare(workload: Workload, seeds: int) -> float:
         """Run a comparison of both modes; returns the seconds from the command to the end of its process."""
-        with Child(__name__, {"fields": {**_fields(workload), "seeds": seeds}}) as child:
+        with Child(__name__, {"fields": {**_fields(workload), "seeds": seeds}}, COLD) as child:
             child.answer()
             return child.finish()
+
+
+COLD = {"REGATTA_WARM": "0"}
+
+
+@contextlib.contextmanager
+def _warm() -> Iterator[Mapping[str, str]]:
+    """The environment of commands on a warm machine, which is up meanwhile and nobody else's."""
+    with tempfile.TemporaryDirectory(prefix="w", dir="/tmp") as folder:  # sockets need short paths
+        env = {"TMPDIR": folder, "REGATTA_WARM": "1", "CI": ""}
+        try:
+            with Child(__name__, {"warm": "up"}, env) as child:
+                child.answer()
+            yield env
+        finally:
+            with Child(__name__, {"warm": "down"}, env) as child:
+                child.answer()
 
 
 def _fields(workload: Workload) -> dict[str, Any]:
@@ -87,6 +120,10 @@ def _fields(workload: Workload) -> dict[str, Any]:
 
 def main() -> None:
     line = Line()
+    if "warm" in line.request:
+        _change(line.request["warm"])
+        line.answer()
+        return
     fields = line.request["fields"]
     job = fields.pop("job")
     if "seeds" in fields:
@@ -94,6 +131,15 @@ def main() -> None:
         line.answer()
     else:
         line.answer(**_run(job, fields, line.request))
+
+
+def _change(wish: str) -> None:
+    from orchestrator.cluster.warm import commands
+
+    if wish == "up":
+        commands.up(60)
+    else:
+        commands.down(now=True)
 
 
 def _compare(job: str, fields: dict[str, Any]) -> None:
@@ -104,13 +150,14 @@ def _compare(job: str, fields: dict[str, Any]) -> None:
 
 
 def _run(job: str, fields: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    from benchmarks.watching import DriverLoad, MemoryPeaks, Pinning, Several
+    from benchmarks.watching import Beginning, DriverLoad, MemoryPeaks, Pinning, Several
     from orchestrator.api import run
     from orchestrator.spec.resolve import resolve_run
 
-    load, memory = DriverLoad(), MemoryPeaks()
+    load, memory, began = DriverLoad(), MemoryPeaks(), Beginning()
     watchers = [
         load,
+        began,
         *([memory] if request["memory"] else []),
         *([Pinning(request["cores"])] if request["cores"] else []),
     ]
@@ -119,6 +166,7 @@ def _run(job: str, fields: dict[str, Any], request: Mapping[str, Any]) -> dict[s
     result = run(spec, Several(watchers))
     return {
         "called": called,
+        "began": began.at,
         "second_half": _second_half(Path(fields["out"])),
         "result": result.to_json(),
         "pss": memory.pss,

@@ -23,6 +23,7 @@ from orchestrator.cli import (
     submit,
     sweep,
     train,
+    warm,
     watch,
 )
 from orchestrator.cli.terminal import paragraph, say
@@ -53,6 +54,7 @@ def build(kind: type[RunSpec] = RunSpec) -> typer.Typer:
         serve_config,
         submit,
         kuberay,
+        warm,
     ):
         commands.register(app, kind)
     return app

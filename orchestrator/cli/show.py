@@ -110,9 +110,10 @@ def doctor(as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from orchestrator.cli.tables import print_rows
+    from orchestrator.cluster.warm.commands import look
     from orchestrator.doctor.checks import diagnose
 
-    checks = diagnose()
+    checks = (*diagnose(), look())
     rows = [(check.status, check.name, f"{check.detail}{_then(check)}") for check in checks]
     finish([asdict(check) for check in checks], as_json, lambda console: print_rows(rows, console))
     if any(check.status == "fail" for check in checks):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from orchestrator.cluster.warm.found import lease
 from orchestrator.cluster.worker_group import WorkerGroup
 from orchestrator.plan.placement import Bundle, Group, Host, Strategy
 from orchestrator.plan.topology import TaskPlan
@@ -43,6 +44,8 @@ class Backend(Protocol):
 
     local: bool
     """Whether all tasks run on this host, in processes of this command."""
+    session: str
+    """The name by which its tasks' hosts know the session: of its zygotes and of its folders."""
 
     def __enter__(self) -> Backend: ...
 
@@ -59,14 +62,15 @@ class Backend(Protocol):
 
 
 def open_backend(spec: RunSpec, session: str, plans: Sequence[TaskPlan], *, with_code: bool = True) -> Backend:
-    """Make the backend that `spec` requests, for the tasks of `plans`.
+    """Make the backend that `spec` requests, for the tasks of `plans`; on this host's warm machine if there is one.
 
     `with_code`: send a copy of our packages and of the job's code to the hosts of a cluster.
     """
+    warm = lease(plans) if spec.address is None else None
     if spec.backend == "local":
         from orchestrator.cluster.local import LocalBackend
 
-        return LocalBackend(session)
+        return LocalBackend(session, warm)
     from orchestrator.cluster.connection import RayBackend
 
-    return RayBackend(session, spec, plans, with_code=with_code)
+    return RayBackend(session, spec, plans, with_code=with_code, warm=warm)

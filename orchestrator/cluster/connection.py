@@ -18,6 +18,7 @@ from orchestrator.cluster import access, own_ray, token
 from orchestrator.cluster.ray_group import RayGroup
 from orchestrator.cluster.reservations import RayReservations
 from orchestrator.cluster.staging import stage
+from orchestrator.cluster.warm.found import Lease
 from orchestrator.cluster.worker_group import WorkerGroup
 from orchestrator.errors import ClusterError, RegattaError
 from orchestrator.plan.placement import Bundle
@@ -25,7 +26,7 @@ from orchestrator.plan.topology import TaskPlan
 from orchestrator.spec.job_description import tell
 from orchestrator.spec.run import RunSpec
 from workers.addresses import split
-from workers.session import PACKAGES
+from workers.session import PACKAGES, session_directory
 from workers.telemetry.descendants import descendants
 
 _HEAD_SECONDS = 3.0
@@ -49,9 +50,23 @@ def leave(code: int) -> NoReturn:
 class RayBackend:
     """Keeps a connection to Ray open for the duration of its `with` block."""
 
-    def __init__(self, session: str, spec: RunSpec, plans: Sequence[TaskPlan], *, with_code: bool = True) -> None:
-        """Prepare for the tasks of `plans`, which train the job of `spec`; `with_code` sends its code to the hosts."""
-        self._session = session
+    def __init__(
+        self,
+        session: str,
+        spec: RunSpec,
+        plans: Sequence[TaskPlan],
+        *,
+        with_code: bool = True,
+        cpus: int | None = None,
+        warm: Lease | None = None,
+    ) -> None:
+        """Prepare for the tasks of `plans`, which train the job of `spec`; `with_code` sends its code to the hosts.
+
+        `cpus` is how many a Ray that is started here offers, instead of as many as `plans` need. `warm`: use that one.
+        """
+        self.session = warm.state.session if warm else session
+        self._warm = warm
+        self._cpus = cpus
         self._address = spec.address
         self._interface = spec.interface
         self._plans = plans
@@ -59,8 +74,10 @@ class RayBackend:
         self.local = self._address is None
         # Ray puts the driver's working directory first on its workers' import path, where a user's folder named
         # `workers` or `jobs` would shadow our packages. So Ray is started in an empty directory.
-        self._empty = tempfile.TemporaryDirectory(prefix="regatta-empty-")
+        within = session_directory(self.session) if self.local else None  # which is removed also after `kill -9`
+        self._empty = tempfile.TemporaryDirectory(prefix="regatta-empty-", dir=within)
         self._private: str | None = None
+        self._open = contextlib.ExitStack()
         self._remote = self._address is not None and self._address.startswith("ray://")
         self.reservations = RayReservations(remote=self._remote)
         self._auth_mode = os.environ.get("RAY_AUTH_MODE")
@@ -80,7 +97,9 @@ class RayBackend:
             "namespace": f"regatta-{os.getpid()}",
         }
         try:
-            if self._address is None:
+            if self._warm is not None:
+                self._join(ray, common, self._warm)
+            elif self._address is None:
                 self._start(ray, common)
             else:
                 self._address = access.check(self._address)
@@ -93,30 +112,31 @@ class RayBackend:
                 self._not_connected(f"{type(error).__name__}: {' '.join(str(error).split())}")
             ) from error
         here = ray.get_runtime_context
-        self._head = str(self._address).removeprefix("ray://") if self._remote else here().gcs_address
+        self.address = str(self._address).removeprefix("ray://") if self._remote else here().gcs_address
         return self
 
     def group(self, plans: tuple[TaskPlan, ...], bundles: Sequence[Bundle], deadline: float) -> WorkerGroup:
         address = "127.0.0.1" if self.local else None
-        return RayGroup(plans, self._session, bundles, address, self._interface, deadline)
+        given = dict(os.environ) if self._warm else None
+        return RayGroup(plans, self.session, bundles, address, self._interface, deadline, given)
 
     def lost(self) -> str | None:
         """An error message if Ray's head is gone, else None.
 
         Any further call to Ray would then wait a minute for the head, and end this process.
         """
-        with contextlib.suppress(OSError, ValueError), socket.create_connection(split(self._head), _HEAD_SECONDS):
+        with contextlib.suppress(OSError, ValueError), socket.create_connection(split(self.address), _HEAD_SECONDS):
             return None
-        return f"Ray's head ({self._head}) does not answer, so nothing can be launched."
+        return f"Ray's head ({self.address}) does not answer, so nothing can be launched."
 
     def __exit__(self, *_: object) -> None:
         import ray
 
         if self.lost() is None:
-            with own_ray.ended_at_once(ray) if self.local else contextlib.nullcontext():
+            with own_ray.ended_at_once(ray) if self.local and not self._warm else contextlib.nullcontext():
                 ray.shutdown()
         else:
-            _lost_heads.append(self._head)
+            _lost_heads.append(self.address)
             if self.local:  # Ray's agents would try to reach the head for minutes
                 for pid in descendants(os.getpid()):
                     with contextlib.suppress(ProcessLookupError):
@@ -125,10 +145,16 @@ class RayBackend:
         if self._auth_mode is not None:
             os.environ["RAY_AUTH_MODE"] = self._auth_mode
         self._empty.cleanup()
+        self._open.close()
         if self._private is not None and "RAY_TMPDIR" not in os.environ:  # if it is set, Ray's logs stay there
             shutil.rmtree(self._private, ignore_errors=True)
 
     def _not_connected(self, error: str) -> str:
+        if self._warm:
+            return (
+                f"The Ray that `regatta up` keeps warm cannot be joined: {error} `regatta down` ends it; without it, "
+                "commands start their own."
+            )
         if self.local:
             return (
                 f"Ray did not start on this host: {error} `regatta doctor` looks at this machine, and `--backend "
@@ -146,22 +172,17 @@ class RayBackend:
         cpus = max(os.cpu_count() or 1, int(sum(plan.cpus for plan in self._plans)) + 1)
         token.require_token()
         _read_authentication(ray)
-        self._private = own_ray.private_folder(self._session)
-        with (
-            contextlib.chdir(self._empty.name),
-            own_ray.own_signal_handlers(),
-            own_ray.marked(self._session),
-            own_ray.patient(ray),
-        ):
-            ray.init(
-                address="local",
-                _temp_dir=self._private,
-                num_cpus=cpus,
-                include_dashboard=False,
-                object_store_memory=own_ray.object_store_bytes(),
-                _system_config=own_ray.SYSTEM_CONFIG,
-                **common,
-            )
+        self._private = own_ray.private_folder(self.session)
+        own_ray.start(ray, self.session, self._private, self._empty.name, self._cpus or cpus, common)
+
+    def _join(self, ray: Any, common: dict[str, Any], warm: Lease) -> None:
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(warm.marking())
+            token.require_token()
+            _read_authentication(ray)
+            with contextlib.chdir(self._empty.name), own_ray.own_signal_handlers():
+                ray.init(address=warm.state.address, **common)
+            self._open = opened.pop_all()
 
     def _attach(self, ray: Any, common: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(prefix="regatta-stage-") as folder:

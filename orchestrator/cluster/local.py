@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Collection, Sequence
 from itertools import chain
 
 from orchestrator.cluster.local_group import LocalGroup
+from orchestrator.cluster.warm.found import Lease
 from orchestrator.cluster.worker_group import WorkerGroup
 from orchestrator.plan.placement import Bundle, Group, Host, Room, Strategy
 from orchestrator.plan.topology import TaskPlan
@@ -18,17 +20,23 @@ class LocalBackend:
 
     local = True
 
-    def __init__(self, session: str) -> None:
-        self._session = session
+    def __init__(self, session: str, warm: Lease | None = None) -> None:
+        """`warm`: fork the tasks from the zygote of that machine."""
+        self.session = warm.state.session if warm else session
         self.reservations = LocalReservations()
+        self._warm = warm
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> LocalBackend:
+        if self._warm is not None:
+            self._open.enter_context(self._warm.marking())
         return self
 
-    def __exit__(self, *_: object) -> None: ...
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
     def group(self, plans: tuple[TaskPlan, ...], bundles: Sequence[Bundle], deadline: float) -> WorkerGroup:
-        return LocalGroup(plans, self._session)
+        return LocalGroup(plans, self.session)
 
     def lost(self) -> str | None:
         return None

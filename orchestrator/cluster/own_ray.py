@@ -8,17 +8,15 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
-from workers.session import SESSION_MARK, open_to_others, own_folder, session_directory
+from workers.session import LONGEST_SOCKETS, SESSION_MARK, open_to_others, short_directory
 from workers.telemetry.descendants import descendants
 
 _RANDOM_NAME = "/r12345678"
-_LONGEST_FOLDER = 45
-"""Ray appends 62 characters to make a socket's path, which may have 107."""
 SYSTEM_CONFIG = {"worker_niceness": 0}
 """Ray gives its workers a niceness of 15. Those here are supervisors, which hardly compute but have to answer: on a
 busy host they would starve behind the tasks that they watch, and count as lost."""
@@ -29,30 +27,29 @@ _START_SECONDS = 120.0
 def private_folder(session: str) -> str:
     """Create a folder for Ray's files: in `/tmp/ray` (mode 0777) other users could replace its sockets and code."""
     if (kept := os.environ.get("RAY_TMPDIR")) is not None:
-        if len(kept) > _LONGEST_FOLDER - len(_RANDOM_NAME):
+        if len(kept) > LONGEST_SOCKETS - len(_RANDOM_NAME):
             raise UsageError(
                 f"RAY_TMPDIR: {kept} is too long: Ray's sockets need a path of at most "
-                f"{_LONGEST_FOLDER - len(_RANDOM_NAME)} characters. Choose another folder, or unset it."
+                f"{LONGEST_SOCKETS - len(_RANDOM_NAME)} characters. Choose another folder, or unset it."
             )
         Path(kept).mkdir(mode=0o700, parents=True, exist_ok=True)
         if (problem := open_to_others(Path(kept))) is not None:
             raise UsageError(f"RAY_TMPDIR: {problem}. Run `chmod go-w {kept}`, or choose another folder, or unset it.")
         return tempfile.mkdtemp(prefix="r", dir=kept)
-    folder = session_directory(session) / "ray"
-    if len(str(folder)) > _LONGEST_FOLDER:
-        return tempfile.mkdtemp(prefix="r", dir=own_folder(_LONGEST_FOLDER - len(_RANDOM_NAME)))
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return str(folder)
+    return str(short_directory(session, LONGEST_SOCKETS))
 
 
 @contextlib.contextmanager
 def marked(session: str) -> Iterator[None]:
     """Mark processes that are started inside with the session; see `workers.supervisor.zygote`."""
+    before = os.environ.get(SESSION_MARK)
     os.environ[SESSION_MARK] = session
     try:
         yield
     finally:
-        del os.environ[SESSION_MARK]
+        os.environ.pop(SESSION_MARK, None)
+        if before is not None:
+            os.environ[SESSION_MARK] = before
 
 
 @contextlib.contextmanager
@@ -111,6 +108,30 @@ def ended_at_once(ray: Any) -> Iterator[None]:
     for pid in children:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def start(ray: Any, session: str, folder: str, working_folder: str, cpus: int, common: Mapping[str, Any]) -> None:
+    """Start Ray on this host with its files in `folder`, and connect this process to it."""
+    with contextlib.chdir(working_folder), own_signal_handlers(), marked(session), patient(ray):
+        ray.init(
+            address="local",
+            _temp_dir=folder,
+            num_cpus=cpus,
+            include_dashboard=False,
+            object_store_memory=object_store_bytes(),
+            _system_config=SYSTEM_CONFIG,
+            **common,
+        )
+
+
+def dead() -> str | None:
+    """Which process of the Ray that this process has started has ended, as a clause; None if all run."""
+    import ray
+
+    for name, infos in ray._private.worker._global_node.all_processes.items():
+        if any(info.process.poll() is not None for info in infos):
+            return f"its Ray has lost its {name}"
+    return None
 
 
 def object_store_bytes() -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.cluster.warm.facts import READ_AT_IMPORT
 from orchestrator.cluster.worker_group import SnapshotHandle, WorkerGroup
 from orchestrator.errors import ClusterError
 from orchestrator.plan.placement import GIB, Bundle, Host
@@ -32,10 +34,12 @@ class RayGroup(WorkerGroup):
         address: str | None,
         interface: str | None,
         deadline: float,
+        given: Mapping[str, str] | None = None,
     ) -> None:
         """Create an actor for each task of `plans`, in the bundle at the same index.
 
         `address` is where tasks publish that they listen; None: the address of their node, on `interface` if given.
+        `given` is the environment that replaces the one in which Ray was started.
         """
         super().__init__(plans)
         import ray
@@ -44,7 +48,8 @@ class RayGroup(WorkerGroup):
         self._deadline = deadline
         self._makers = {plan.task: self._maker(plan, bundle) for plan, bundle in zip(plans, bundles, strict=True)}
         self._arguments = (session, address, interface)
-        self._actors = {task: maker.remote(task, *self._arguments) for task, maker in self._makers.items()}
+        self._given = given
+        self._actors = {task: self._make(task) for task in self._makers}
         self._hosts = {task: bundle.host for task, bundle in zip(self.tasks, bundles, strict=True)}
         self._polls: dict[Any, Task] = {}
         self._overdue: set[Task] = set()
@@ -97,6 +102,12 @@ class RayGroup(WorkerGroup):
         (plan,) = (plan for plan in self.plans if plan.task == task)
         self._makers[task], self._hosts[task] = self._maker(plan, bundle), bundle.host
 
+    def _make(self, task: Task) -> Any:
+        actor = self._makers[task].remote(task, *self._arguments)
+        if self._given is not None:  # by a call: what creates an actor is kept in Ray's head, secrets included
+            actor.adopt.remote(self._given)
+        return actor
+
     def _maker(self, plan: TaskPlan, bundle: Bundle) -> Any:
         """The actor class and options from which the supervisor of a task is created."""
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -115,7 +126,7 @@ class RayGroup(WorkerGroup):
             self._ray.wait([old.stop.remote()], timeout=_STOP_SECONDS)
             self._ray.kill(old)
         self._polls = {reference: asked for reference, asked in self._polls.items() if asked != task}
-        self._actors[task] = self._makers[task].remote(task, *self._arguments)
+        self._actors[task] = self._make(task)
         self._overdue.add(task)
         self._restarting.add(task)
 
@@ -164,6 +175,12 @@ class ReplicaActor(Replica):
         with contextlib.suppress(ValueError):  # if Ray does not run the actor in its main thread
             signal.signal(signal.SIGTERM, lambda *_: self.preempt())
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # see `own_ray.own_signal_handlers`
+
+    def adopt(self, given: Mapping[str, str]) -> None:
+        """Replace this process' environment by that of the command, but for what its start and Ray have read."""
+        for name in [name for name in os.environ if name not in given and not READ_AT_IMPORT.fullmatch(name)]:
+            del os.environ[name]
+        os.environ.update({name: given[name] for name in given if not READ_AT_IMPORT.fullmatch(name)})
 
 
 _LOW_ON_MEMORY = "low on memory"

@@ -24,7 +24,7 @@ def kept_open(specs: Sequence[RunSpec]) -> Iterator[dict[str, Any]]:
     backend = open_backend(specs[0], name, largest)
     with contextlib.ExitStack() as stack:
         if backend.local:
-            stack.enter_context(prewarmed(name))
+            stack.enter_context(prewarmed(backend.session))
         stack.enter_context(backend)
         yield {"name": name, "opens": lambda *_: _Open(backend)}
 
@@ -35,6 +35,7 @@ class _Open:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.local = backend.local
+        self.session = backend.session
 
     def __enter__(self) -> _Open:
         return self

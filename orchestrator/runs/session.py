@@ -41,11 +41,10 @@ class Session:
         self._specs = tuple(specs)
         self.ended = ended
         first = self._specs[0]
-        self._name = name or f"{os.getpid()}-{time.monotonic_ns():x}"
         self._scored = {_scored(spec): spec for spec in reversed(self._specs)}
         """The first of the specs with the same model and evaluation data."""
         plans = [plan for group in self._plans() for plan in group]
-        self.backend = opens(first, self._name, plans)
+        self.backend = opens(first, name or f"{os.getpid()}-{time.monotonic_ns():x}", plans)
         self._launch_timeout = first.launch_timeout
         self._backend_open = contextlib.ExitStack()
         self._groups_open = contextlib.ExitStack()
@@ -55,22 +54,23 @@ class Session:
         with contextlib.ExitStack() as outer, contextlib.ExitStack() as inner:
             if self.backend.local:
                 check_process_limit(sum(map(len, self._plans())))
-                outer.enter_context(prewarmed(self._name))
+                outer.enter_context(prewarmed(self.backend.session))
             outer.enter_context(self.backend)
             self.deadline = time.monotonic() + first.launch_timeout
             inner.callback(self.backend.reservations.release)
             reserved = iter(self._reserve())
             groups = list(islice(reserved, len(self._specs)))
-            self._evaluators: dict[str, WorkerGroup] = {}
-            for (scored, spec), bundles in zip(self._scored.items(), reserved, strict=True):
-                evaluator = self._evaluators[scored] = self.make((evaluator_plan(spec),), bundles)
-                inner.callback(evaluator.shutdown)
-                evaluator.launch(assigner(spec, evaluator.plans, self.ended))
             self.groups: dict[str, ManagedGroup] = {}
             for spec, bundles in zip(self._specs, groups, strict=True):
                 own = GroupBundles(spec, bundles, self.backend.reservations)
                 group = self.groups[spec.variant_name] = ManagedGroup(self, spec, own)
                 inner.callback(group.shutdown)
+                group.make()
+            self._evaluators: dict[str, WorkerGroup] = {}
+            for (scored, spec), bundles in zip(self._scored.items(), reserved, strict=True):
+                evaluator = self._evaluators[scored] = self.make((evaluator_plan(spec),), bundles)
+                inner.callback(evaluator.shutdown)
+                evaluator.launch(assigner(spec, evaluator.plans, self.ended))
             self._groups_open, self._backend_open = inner.pop_all(), outer.pop_all()
         return self
 

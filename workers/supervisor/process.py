@@ -19,6 +19,8 @@ from workers.session import MAX_REQUEST, SESSION_MARK, peer_of, python_environme
 TASK = "workers.task.main"
 """The module of a task's process."""
 _START_SECONDS = 20.0
+IMPORTED = b"imported?"
+"""A client's question, which a zygote answers once it has imported TensorFlow."""
 NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """Environment in which neither NumPy nor Arrow, which pandas imports where it is installed, starts a thread."""
 
@@ -68,6 +70,34 @@ def start_zygote(session: str) -> socket.socket:
                 return client
             time.sleep(0.01)
     raise OSError(f"the zygote, which tasks are forked from, did not start; see {log_path}")
+
+
+def await_import(zygote: socket.socket, seconds: float) -> bool:
+    """Whether the zygote at the other end of a connection has imported TensorFlow within `seconds`."""
+    zygote.settimeout(seconds)
+    try:
+        zygote.send(IMPORTED)
+        return bool(zygote.recv(4096))
+    except OSError:
+        return False
+
+
+def sweep(session: str) -> None:
+    """Kill every other process that was started with the mark of `session`; see `marked`."""
+    for pid in marked(session):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def marked(session: str) -> list[int]:
+    """Every other process with the mark of `session`, or of a command on its warm machine, in its environment."""
+    mark, found = f"{SESSION_MARK}={session}".encode(), list[int]()
+    for entry in Path("/proc").glob("[0-9]*") if session else ():
+        with contextlib.suppress(OSError):
+            variables = (entry / "environ").read_bytes().split(b"\0")
+            if any(variable == mark or variable.startswith(mark + b"+") for variable in variables):
+                found.append(int(entry.name))
+    return [pid for pid in found if pid != os.getpid()]
 
 
 def _connect(address: str) -> socket.socket | None:

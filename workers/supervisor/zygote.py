@@ -30,8 +30,9 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from workers.session import MAX_REQUEST, SESSION_MARK, peer_of, session_directory, zygote_address
+from workers.session import MAX_REQUEST, SESSION_MARK, peer_of, remove_directories, session_directory, zygote_address
 from workers.supervisor.lazy_imports import PLOTTING_AND_WRAPPERS, import_lazily
+from workers.supervisor.process import IMPORTED, sweep
 
 IDLE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
@@ -97,8 +98,8 @@ class Zygote:
             self._reap()
             if self._clients:
                 last_busy = time.monotonic()
-        sweep(os.environ.get(SESSION_MARK))
-        shutil.rmtree(session_directory(self._session), ignore_errors=True)
+        sweep(os.environ.get(SESSION_MARK, ""))
+        remove_directories(self._session)
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
@@ -115,6 +116,9 @@ class Zygote:
             message, descriptors = b"", []
         if not message:
             self._drop(client)
+            return
+        if message == IMPORTED:
+            self._send(client, {"imported": 1})
             return
         zygote = os.getpid()
         try:
@@ -195,17 +199,6 @@ class Zygote:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
-
-
-def sweep(session: str | None) -> None:
-    """Kill every other process that was started with the mark of `session` in its environment."""
-    if not session:
-        return
-    mark = f"{SESSION_MARK}={session}".encode()
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if int(entry.name) != os.getpid() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                os.kill(int(entry.name), signal.SIGKILL)
 
 
 def preload() -> None:

@@ -1,0 +1,255 @@
+"""What `regatta up` and `regatta down` do, and what they and `regatta doctor` show."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.cluster import token
+from orchestrator.cluster.warm.facts import absolute, collect
+from orchestrator.cluster.warm.found import Lease, SilentError, ask, await_start, in_ci
+from orchestrator.cluster.warm.state import State, unusable
+from orchestrator.doctor.check import Check, Status
+from orchestrator.errors import ClusterError, UsageError
+from orchestrator.text import plural
+from orchestrator.text import seconds as lasting
+from workers import files
+from workers.session import (
+    LONGEST_OWN,
+    PACKAGES,
+    SESSION_MARK,
+    is_bound,
+    own_folder,
+    remove_directories,
+    session_directory,
+    zygote_address,
+)
+from workers.supervisor.process import marked, sweep
+from workers.telemetry.descendants import descendants
+
+_START_SECONDS = 300.0
+_END_SECONDS = 30.0
+_ORPHAN_SECONDS = 15.0
+"""A zygote without clients ends after five seconds."""
+_PREFIX = "warm-"
+_MIB = 1 << 20
+ZYGOTE, SUPERVISOR = b"workers.supervisor.zygote", b"ray::ReplicaActor"
+"""In the command lines of these processes."""
+
+
+@dataclass(frozen=True)
+class Warm:
+    """A warm machine that is up."""
+
+    state: State
+    memory: dict[str, int] | None
+    """Bytes by part; pages that several share count once. None if the kernel does not say."""
+    started: bool = False
+    """Whether it was not up before."""
+
+    @property
+    def total(self) -> int | None:
+        return sum(self.memory.values()) if self.memory else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "up": True,
+            "started": self.started,
+            "seconds_left": self.state.seconds_left,
+            "commands": self.state.commands,
+            "ending": self.state.ending,
+            "problem": self.state.problem,
+            "memory_bytes": self.memory,
+        }
+
+
+def up(minutes: float) -> Warm:
+    """Keep Ray and a zygote warm for `minutes` from now, with those that are up if there are some.
+
+    Raises:
+        UsageError: this is CI, or the machine that is up is not what would be started here.
+        ClusterError: Ray or the zygote did not start.
+    """
+    if in_ci():
+        raise UsageError("CI is set: nothing is kept warm where one job must not change the next.")
+    environ = dict(os.environ)
+    token.require_token()
+    facts = collect(environ)
+    extend = {"ask": "extend", "seconds": 60.0 * minutes}
+    found, started = _asked(extend), False
+    if found is None:
+        _start(60.0 * minutes, json.dumps(facts.to_json()), environ)
+        found, started = _asked(extend), True
+    if found is None:
+        raise ClusterError("The warm machine ended as soon as it was up; `regatta doctor` looks at this machine.")
+    found.connection.close()
+    if not started and (reason := unusable(found.state, facts, ())) is not None:
+        raise UsageError(
+            f"A warm machine is up, but cannot be used here: {reason}. `regatta down` ends it; then `regatta up` "
+            "starts one that fits."
+        )
+    return Warm(found.state, _memory(found.state), started)
+
+
+def _asked(question: Mapping[str, Any]) -> Lease | None:
+    try:
+        return await_start(_START_SECONDS, question)
+    except SilentError as error:
+        raise ClusterError(f"A warm machine is up, but {error}. `regatta down` ends it.") from None
+    except OSError as error:
+        raise ClusterError(f"The warm machine cannot be asked: {error}.") from None
+
+
+def down(*, now: bool) -> State | None:
+    """End the warm machine at once, or, unless `now`, with the last of the commands that use it.
+
+    Returns the state of one that still waits for a command; None if nothing is left of any.
+
+    Raises:
+        ClusterError: what a keeper has left is still used by a command.
+    """
+    try:
+        found = await_start(_START_SECONDS, {"ask": "end", "now": now})
+    except SilentError as error:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(error.pid, signal.SIGKILL)
+        found = None
+    except OSError as error:
+        raise ClusterError(f"The warm machine cannot be asked: {error}.") from None
+    if found is not None:
+        with found.connection:
+            if found.state.commands and not now:
+                return found.state
+            found.connection.settimeout(_END_SECONDS)
+            with contextlib.suppress(OSError):
+                found.connection.recv(1)  # nothing comes: it returns when the keeper has ended
+    deadline = time.monotonic() + _ORPHAN_SECONDS
+    while _clear(force=now) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if _clear(force=now):
+        raise ClusterError(
+            "The keeper of the warm machine has ended, but a command still uses its zygote, which ends with it. "
+            "`regatta down --now` ends both."
+        )
+    return None
+
+
+def look() -> Check:
+    """The line of `regatta doctor`."""
+    name = "Warm"
+    try:
+        found = ask({"ask": "state"})
+    except OSError as error:
+        return Check(name, Status.WARN, f"a warm machine is up, but {error}", "regatta down")
+    if found is None:
+        detail = "not up: every command starts Ray and imports TensorFlow itself"
+        return Check(name, Status.OK, detail, "regatta up keeps both ready for the next ones")
+    found.connection.close()
+    warm = Warm(found.state, _memory(found.state))
+    used = f"used by {plural(warm.state.commands, 'command')}"
+    detail = f"up for another {lasting(warm.state.seconds_left)}, {used}. {described(warm)}"
+    if (reason := unusable(warm.state, collect(), ())) is not None:
+        return Check(name, Status.WARN, f"{detail}; not used from here: {reason}", "regatta down, then regatta up")
+    return Check(name, Status.OK, detail, "regatta down ends it")
+
+
+def described(warm: Warm) -> str:
+    """The memory of each part."""
+    if warm.memory is None or warm.total is None:
+        return "Their memory is not available"
+    parts = ", ".join(f"{name} {size / _MIB:,.0f}" for name, size in warm.memory.items())
+    return f"They hold {warm.total / _MIB:,.0f} MiB ({parts})"
+
+
+def _start(seconds: float, facts: str, environ: Mapping[str, str]) -> None:
+    """Start a keeper, and wait until it is ready or another one has taken the address."""
+    _clear(force=False)
+    session = f"{_PREFIX}{secrets.token_hex(4)}"  # Ray's sockets need short paths
+    path = os.pathsep.join(part for part in (str(PACKAGES), absolute(environ.get("PYTHONPATH", ""))) if part)
+    with files.append(session_directory(session) / "keeper.log", 0o600) as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "orchestrator.cluster.warm.keeper", session, str(seconds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            cwd="/",
+            env={**environ, "PYTHONPATH": path, SESSION_MARK: session},
+            start_new_session=True,
+        )
+    try:
+        problem = _first_line(process, facts.encode())
+    except BaseException:  # such as Ctrl-C
+        process.terminate()
+        process.wait(_END_SECONDS)
+        _clear(force=False)
+        raise
+    if problem is None:
+        process.kill()
+        raise ClusterError(f"Nothing was warm after {_START_SECONDS:.0f} s; see {session_directory(session)}.")
+    if problem:
+        raise ClusterError(f"Ray and TensorFlow could not be kept warm: {problem}")
+
+
+def _first_line(process: subprocess.Popen[bytes], question: bytes) -> str | None:
+    """The keeper's line: empty if it is ready; None if it did not come."""
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("a keeper is started with pipes")
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(question)
+        process.stdin.close()
+    with process.stdout as answers:
+        if not select.select([answers], [], [], _START_SECONDS)[0]:
+            return None
+        line = answers.readline().decode(errors="replace")
+    return line.strip() if line else "its keeper ended"
+
+
+def _clear(*, force: bool) -> bool:
+    """Remove what a keeper that was killed has left, its processes and its folder; whether something stays.
+
+    Unless `force`, it stays as long as its zygote lives, which ends by itself when no command uses it.
+    """
+    stays = False
+    for folder in own_folder(LONGEST_OWN).glob(f"{_PREFIX}*"):
+        if not force and is_bound(zygote_address(folder.name)):
+            stays = True
+            continue
+        sweep(folder.name)
+        remove_directories(folder.name)
+    return stays
+
+
+def _memory(state: State) -> dict[str, int] | None:
+    """The proportional set sizes of the machine's processes, without those of commands that use it."""
+    zygotes = {pid for pid in marked(state.session) if ZYGOTE in _command(pid)}
+    tasks = {pid for zygote in zygotes for pid in descendants(zygote)}
+    ray = {pid for pid in descendants(state.pid) if SUPERVISOR not in _command(pid)}
+    sizes = {"TensorFlow": _size(zygotes - tasks), "Ray": _size(ray), "keeper": _size({state.pid})}
+    return sizes if sizes["keeper"] else None
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _size(pids: set[int]) -> int:
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii", errors="replace").splitlines()
+            total += sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+    return total
