@@ -17,7 +17,7 @@ from orchestrator.runs.planned import Planned
 from orchestrator.runs.runner import Runner
 from orchestrator.runs.session import Session
 from orchestrator.runs.watcher import NullWatcher, Watcher
-from orchestrator.sinks.fanout import check_sinks
+from orchestrator.sinks.fanout import sinks_ready
 from orchestrator.store.locks import claim_directory
 from workers.messages import INTERRUPTED
 
@@ -54,7 +54,10 @@ class Execution:
         earlier fits, which its tasks find trained. No run is started after the timeout, except that every variant gets
         one.
         """
-        check_sinks(first_runs[0].spec)
+        with sinks_ready(first_runs[0].spec):
+            self._run(first_runs, schedule)
+
+    def _run(self, first_runs: Sequence[Planned], schedule: Schedule) -> None:
         if any(planned.spec.earlier_fits for planned in first_runs):
             with kept_open([planned.spec for planned in first_runs]) as self._shared:
                 self._one_by_one(first_runs, schedule)

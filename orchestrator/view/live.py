@@ -151,7 +151,7 @@ class LiveView(AbstractContextManager["LiveView"]):
 
     def run_ended(self, result: RunResult) -> None:
         self._feeds.pop(result.run_id, None)
-        self._print(f"{result.variant_name} seed {result.seed}: {outcome(result)}")
+        self._print(f"{result.variant_name} seed {result.seed}: {outcome(_without_message(result))}")
         for finding in result.stability.findings:
             if self._verbose or finding.action != "warned":
                 self._print(f"  {finding.kind} at step {finding.step}: {finding.symptom} ({finding.action})")
@@ -180,6 +180,13 @@ class LiveView(AbstractContextManager["LiveView"]):
     def _print(self, text: str) -> None:
         if not self._quiet:
             self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def _without_message(result: RunResult) -> RunResult:
+    """`result` with the kind of its failure only: the command ends with the whole of it."""
+    if result.status != "failed" or result.stop_reason is None:
+        return result
+    return result.model_copy(update={"stop_reason": result.stop_reason.partition(": ")[0]})
 
 
 class _Screen:

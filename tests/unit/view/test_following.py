@@ -291,6 +291,15 @@ def test_a_dashboard_where_there_is_one(tmp_path: Path) -> None:
     assert text(console).rstrip().endswith("\x1b[2K") or "sync seed 1: done" in text(console)
 
 
+def test_the_message_of_a_failure_is_left_to_the_command(tmp_path: Path) -> None:
+    console = terminal(width=200)
+    shown = view(console, tmp_path)
+    why = "The job failed in worker:0: ValueError: 3. Its log: logs/worker-0.log."
+    shown.run_ended(result().model_copy(update={"status": "failed", "stop_reason": why}))
+    assert "sync seed 1: failed, The job failed in worker:0" in text(console)
+    assert "ValueError" not in text(console)
+
+
 def test_quiet_says_nothing(tmp_path: Path) -> None:
     for is_terminal in (True, False):
         console = terminal(is_terminal=is_terminal)
