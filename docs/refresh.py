@@ -5,8 +5,8 @@
     python -m docs.refresh --check docs/jobs.md # says which lines a command no longer prints, and writes nothing
 
 A ```console block shows the lines that matter of what its commands print, `...` in between or not. A line is replaced
-by the next one of the output that begins with the same word (up to its first digit). A ```text block below
-`<!-- output of: COMMAND -->` shows whole paragraphs: each is replaced by the next one with a line that begins as its
+by the next one of the output that begins with the same word (up to its first digit), and a table, which has a rule
+below its head, by the whole of the next one with that head. A ```text block below `<!-- output of: COMMAND -->` shows whole paragraphs: each is replaced by the next one with a line that begins as its
 first line does. Where there is none, the page has to be mended by hand. `^C` sends Ctrl-C once training has begun. The
 commands of a page run one after another in one folder. A block below `<!-- by hand: WHY -->` is left alone; every block
 of output is one of the three.
@@ -76,16 +76,23 @@ def refreshed(lines: Sequence[str], output: Sequence[str]) -> list[str]:
         GoneError: `output` has no line that begins as one of them does.
     """
     new: list[str] = []
-    at = 0
-    for line in lines:
+    at, in_table = 0, False
+    for line, below in zip(lines, [*lines[1:], ""], strict=True):
         if not line.strip() or line in ("...", "^C"):
             new.append(line)
+            in_table = False
+            continue
+        if in_table:
             continue
         found = next((i for i in range(at, len(output)) if output[i].strip() and key(output[i]) == key(line)), None)
         if found is None:
             raise GoneError(f"no line begins with {key(line)!r} any more, as in {line!r}")
         new.append(output[found].rstrip())
         at = found + 1
+        if in_table := bool(below.strip()) and not below.strip(" ─"):
+            rows = [row.rstrip() for row in takewhile(str.strip, output[at:])]
+            new += rows
+            at += len(rows)
     return new
 
 

@@ -14,7 +14,7 @@ from orchestrator.control.states import Launching, Training
 from orchestrator.errors import UsageError
 from orchestrator.results import RunResult
 from orchestrator.spec.run import RunSpec
-from orchestrator.text import plain
+from orchestrator.text import plain, plural
 from orchestrator.view.board import Board
 from orchestrator.view.dashboard import draw, duration
 from orchestrator.view.feed import Feed
@@ -218,7 +218,7 @@ def summary(board: Board) -> str:
     parts += [f"loss {board.loss.last:.4g}"] if board.loss.last is not None else []
     parts += [f"{name} {value:.4f}" for name, value in list(board.evaluation.items())[:2] if name != "val_loss"]
     parts += [f"ETA {duration(eta)}"] if eta else []
-    parts += [f"{len(board.findings)} findings, last: {board.findings[-1].symptom}"] if board.findings else []
+    parts += [f"{plural(len(board.findings), 'finding')}, last: {board.findings[-1].symptom}"] if board.findings else []
     return "  ".join(parts)
 
 

@@ -64,6 +64,12 @@ def test_a_line_is_not_taken_from_before_the_one_above_it() -> None:
     assert refreshed(["b 0", "a 0"], ["a 1", "b 1", "a 2"]) == ["b 1", "a 2"]
 
 
+def test_a_table_is_replaced_whole() -> None:
+    shown_now = ["...", "trial value", "───────────", "    1   0.5", "", "2 of 2 ended"]
+    printed = ["trial 1 ended", "trial value", "─────────", "    7   0.9", "    3   0.8", "", "3 of 3 ended"]
+    assert refreshed(shown_now, printed[1:]) == ["...", *printed[1:]]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_console_block_begins_with_a_command(page: Path) -> None:
     for block in page.read_text().split("```console\n")[1:]:
