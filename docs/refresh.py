@@ -6,10 +6,11 @@
 
 A ```console block shows the lines that matter of what its commands print, `...` in between or not. A line is replaced
 by the next one of the output that begins with the same word (up to its first digit), and a table, which has a rule
-below its head, by the whole of the next one with that head. A ```text block below `<!-- output of: COMMAND -->` shows whole paragraphs: each is replaced by the next one with a line that begins as its
-first line does. Where there is none, the page has to be mended by hand. `^C` sends Ctrl-C once training has begun. The
-commands of a page run one after another in one folder. A block below `<!-- by hand: WHY -->` is left alone; every block
-of output is one of the three.
+below its head, by the whole of the next one with that head. A ```text block below `<!-- output of: COMMAND -->` shows
+whole paragraphs: each is replaced by the next one with a line that begins as its first line does. Where there is
+none, the page has to be mended by hand. `^C` sends Ctrl-C once training has begun. The commands of a page run one
+after another in one folder. A block below `<!-- by hand: WHY -->` is left alone; every block of output is one of the
+three.
 """
 
 from __future__ import annotations
