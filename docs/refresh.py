@@ -4,11 +4,13 @@
     python -m docs.refresh docs/jobs.md         # some
     python -m docs.refresh --check docs/jobs.md # says which lines a command no longer prints, and writes nothing
 
-A block shows the lines that matter of what its commands print, `...` in between or not. A line is replaced by the next
-one of the output that begins with the same word (up to its first digit); if there is none, the page has to be mended by
-hand. `^C` sends Ctrl-C once training has begun. The commands of a page run one after another in one folder. A block
-below `<!-- by hand: WHY -->` is left alone; so that a ```text block is filled, `<!-- output of: COMMAND -->` stands
-above it.
+A ```console block shows the lines that matter of what its commands print, `...` in between or not. A line is replaced
+by the next one of the output that begins with the same word (up to its first digit), and a table, which has a rule
+below its head, by the whole of the next one with that head. A ```text block below `<!-- output of: COMMAND -->` shows
+whole paragraphs: each is replaced by the next one with a line that begins as its first line does. Where there is
+none, the page has to be mended by hand. `^C` sends Ctrl-C once training has begun. The commands of a page run one
+after another in one folder. A block below `<!-- by hand: WHY -->` is left alone; every block of output is one of the
+three.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,16 +77,43 @@ def refreshed(lines: Sequence[str], output: Sequence[str]) -> list[str]:
         GoneError: `output` has no line that begins as one of them does.
     """
     new: list[str] = []
-    at = 0
-    for line in lines:
+    at, in_table = 0, False
+    for line, below in zip(lines, [*lines[1:], ""], strict=True):
         if not line.strip() or line in ("...", "^C"):
             new.append(line)
+            in_table = False
+            continue
+        if in_table:
             continue
         found = next((i for i in range(at, len(output)) if output[i].strip() and key(output[i]) == key(line)), None)
         if found is None:
             raise GoneError(f"no line begins with {key(line)!r} any more, as in {line!r}")
         new.append(output[found].rstrip())
         at = found + 1
+        if in_table := bool(below.strip()) and not below.strip(" ─"):
+            rows = [row.rstrip() for row in takewhile(str.strip, output[at:])]
+            new += rows
+            at += len(rows)
+    return new
+
+
+def refreshed_paragraphs(lines: Sequence[str], output: Sequence[str]) -> list[str]:
+    """The shown paragraphs, as they are in `output` now, from the line that begins as their first.
+
+    Raises:
+        GoneError: `output` has no line that begins as the first of one of them does.
+    """
+    new: list[str] = []
+    at = 0
+    for shown_one, paragraph in groupby(lines, lambda line: bool(line.strip()) and line != "..."):
+        if not shown_one:
+            new += paragraph
+            continue
+        new += refreshed([next(paragraph)], output[at:])
+        at += next(i for i, line in enumerate(output[at:], 1) if line.rstrip() == new[-1])
+        rest = list(takewhile(str.strip, output[at:]))
+        new += [line.rstrip() for line in rest]
+        at += len(rest)
     return new
 
 
@@ -118,15 +148,17 @@ def refresh(page: Path) -> tuple[str, list[str]]:
             if match["note"] == "by hand" or (match["kind"] == "text" and match["note"] is None):
                 return match[0]
             body = match["body"]
-            parts = [Shown(match["text"], body.splitlines())] if match["kind"] == "text" else list(shown(body))
+            text = match["kind"] == "text"
+            parts = [Shown(match["text"], body.splitlines())] if text else list(shown(body))
+            renewed = refreshed_paragraphs if text else refreshed
             for part in parts:
                 command = part.command.removeprefix("$ ").replace("\\\n", " ")
                 print(f"{page.name}: {command}", file=sys.stderr)
                 try:
-                    part.lines = refreshed(part.lines, run(command, "^C" in part.lines, Path(folder)))
+                    part.lines = renewed(part.lines, run(command, "^C" in part.lines, Path(folder)))
                 except GoneError as error:
                     gone.append(f"{page.name}: {command}: {error}")
-            heads = [] if match["kind"] == "text" else [part.command for part in parts]
+            heads = [] if text else [part.command for part in parts]
             texts = ["\n".join([*heads[i : i + 1], *part.lines]) for i, part in enumerate(parts)]
             return match[0].replace(body, "\n".join(texts) + "\n")
 

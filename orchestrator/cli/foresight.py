@@ -47,7 +47,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         finish(document, as_json, lambda console: print_advice(document, console))
 
     unused = {"mode", "workers", "min_workers", "global_batch_size", "backend", "placement", "balance", "monitor"}
-    unused |= {"gradient_noise", "run_id", "mlflow", "timeout", "checkpoints"}
+    unused |= {"gradient_noise", "run_id", "mlflow", "wandb", "timeout", "checkpoints"}
     app.command(cls=GroupedCommand)(with_spec_flags(advise, kind, without=sorted(unused)))
     app.command(cls=GroupedCommand)(simulate)
 

@@ -1,8 +1,8 @@
 """`python -m orchestrator.cli.on_head COMMAND RUN_ID`: what a submitted job runs on the cluster's head.
 
-run | compare    runs the staged spec.yaml; results go below RUNS
-transfer [FILE]  prints the run's directory, or one file of it, in the format of `orchestrator.submit.transfer`
-page             prints the run's page as of now, in the same format
+run | compare | sweep   runs the staged spec.yaml, with the flags that follow; results go below RUNS
+transfer [FILE]         prints the run's directory, or one file of it, in the format of `orchestrator.submit.transfer`
+page                    prints the run's page as of now, in the same format
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Specs of runs and comparisons that are trained elsewhere, for `submit` and `kuberay`."""
+"""Specs of runs, comparisons and sweeps that are trained elsewhere, for `submit` and `kuberay`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,10 @@ from orchestrator.errors import UsageError
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.files import base_of
 from orchestrator.spec.run import RunSpec
+from orchestrator.spec.sweep import SweepSpec
+
+if TYPE_CHECKING:
+    from orchestrator.spec.files import Spec
 
 AsRun = Annotated[bool, typer.Option("--run", help="Train one run in one mode; implied by --mode.")]
 AsComparison = Annotated[bool, typer.Option("--compare", help="Compare modes; the default without --mode.")]
@@ -42,7 +46,20 @@ def spec_of(
     return command, resolve(job, fields, kind)
 
 
-def name_of(command: str, spec: RunSpec | CompareSpec) -> str:
+def sweep_of(
+    job: str, given: Mapping[str, Any], params: Mapping[str, str], kind: type[RunSpec], **how: Any
+) -> SweepSpec:
+    """The spec of a sweep of `params`. Raises UsageError, SpecError as `regatta sweep` does."""
+    from orchestrator.sweep.plan import resolve_sweep
+
+    if given.get("modes") is not None or given.get("vary"):
+        raise UsageError(
+            "--param was given together with --modes or --vary: a sweep searches the mode with --param mode=sync,async."
+        )
+    return resolve_sweep(job, to_fields(given, kind) | {"address": "auto"}, params, kind=kind, **how)
+
+
+def name_of(command: str, spec: Spec) -> str:
     """The run id of the spec, or a new one."""
     from orchestrator.store.directory import new_id
 

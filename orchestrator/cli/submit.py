@@ -10,14 +10,15 @@ import typer
 
 from orchestrator.cli.flags import Job, Json, Modes, Vary
 from orchestrator.cli.grouped_help import GroupedCommand
-from orchestrator.cli.remote_spec import AsComparison, AsRun, name_of, spec_of, with_remote_flags
+from orchestrator.cli.remote_spec import AsComparison, AsRun, name_of, spec_of, sweep_of, with_remote_flags
+from orchestrator.cli.sweep import Better, Metric, Param, Prune, Trials, as_flags, searched
 from orchestrator.cli.terminal import console, print_json, say, visible
 from orchestrator.cli.values import parse_settings
-from orchestrator.errors import Interrupted
+from orchestrator.errors import Interrupted, UsageError
 from orchestrator.spec.run import RunSpec
 
 if TYPE_CHECKING:
-    from orchestrator.spec.comparison import CompareSpec
+    from orchestrator.spec.files import Spec
     from orchestrator.submit.jobs_api import Submission, Submissions
 
 Dashboard = Annotated[
@@ -43,15 +44,31 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         as_comparison: AsComparison = False,
         modes: Modes = None,
         vary: Vary = None,
+        param: Param = None,
+        trials: Trials = 20,
+        metric: Metric = None,
+        direction: Better = None,
+        prune: Prune = True,
         label: Label = None,
         owner: Owner = None,
         wait: Wait = False,
         as_json: Json = False,
         **given: Any,
     ) -> None:
-        """Submit a run or a comparison to a Ray cluster, where it does not depend on this machine."""
-        command, spec = spec_of(job, {**given, "modes": modes, "vary": vary}, as_run, as_comparison, kind)
-        _submit(cluster_at(address), command, spec, parse_settings(label or (), "--label"), owner, wait, as_json)
+        """Submit a run, a comparison or, with --param, a sweep to a Ray cluster, and leave it there."""
+        fields = {**given, "modes": modes, "vary": vary}
+        flags: list[str] = []
+        spec: Spec
+        if params := searched(param or ()):
+            how = {"trials": trials, "metric": metric, "direction": direction, "prune": prune}
+            sweep = sweep_of(job, fields, params, kind, **how)
+            command, spec, flags = "sweep", sweep, as_flags(sweep)
+        elif (trials, metric, direction, prune) != (20, None, None, True):
+            raise UsageError("--trials, --metric, --direction and --no-prune are for sweeps: add --param NAME=VALUES.")
+        else:
+            command, spec = spec_of(job, fields, as_run, as_comparison, kind)
+        labels = parse_settings(label or (), "--label")
+        _submit(cluster_at(address), command, spec, flags, labels, owner, wait, as_json)
 
     app.command(cls=GroupedCommand)(with_remote_flags(submit, kind))
     for command in (submissions, status, stop, fetch):
@@ -61,14 +78,15 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
 def _submit(
     cluster: Submissions,
     command: str,
-    spec: RunSpec | CompareSpec,
+    spec: Spec,
+    flags: list[str],
     labels: dict[str, str],
     owner: str | None,
     wait: bool,
     as_json: bool,
 ) -> None:
     run_id = name_of(command, spec)
-    cluster.submit(command, spec, run_id, owner=owner or _user(), labels=labels)
+    cluster.submit(command, spec, run_id, flags, owner=owner or _user(), labels=labels)
     if not wait:
         text = f"Submitted {run_id}. Follow it with `regatta logs -f {run_id}`, get its results with "
         text += f"`regatta fetch {run_id}`."
@@ -76,7 +94,7 @@ def _submit(
         return
     ended = follow_submission(cluster, run_id, to_stderr=as_json)
     if as_json and ended.exit_code == 0:
-        name = "result.json" if command == "run" else "comparison.json"
+        name = {"run": "result.json", "compare": "comparison.json", "sweep": "sweep.json"}[command]
         say(_files(cluster, run_id, name)[name].decode(errors="replace").strip())
     exit_as(ended)
 

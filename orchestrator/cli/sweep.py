@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from orchestrator.cli.values import parse_settings
 from orchestrator.cli.verbosity import Quiet, Verbose
 from orchestrator.errors import UsageError
 from orchestrator.spec.run import RunSpec
+from orchestrator.spec.sweep import ARGUMENT, SweepSpec
 
 _PANEL = "Training"
 Param = Annotated[
@@ -53,6 +55,24 @@ Prune = Annotated[
 ]
 
 
+def searched(given: Sequence[str]) -> dict[str, str]:
+    """What `--param` says, by name. Raises UsageError if a name is given twice."""
+    params = parse_settings(given, "--param")
+    if len(params) < len(given):
+        raise UsageError("param: a parameter is given twice.")
+    return params
+
+
+def as_flags(spec: SweepSpec) -> list[str]:
+    """The arguments of `regatta sweep` with a spec file of the run that `spec` has, which make `spec` again."""
+    params = [
+        part for name, text in spec.params.items() for part in ("--param", f"{name.removeprefix(ARGUMENT)}={text}")
+    ]
+    judged = ["--trials", str(spec.trials), "--metric", spec.metric, "--direction", spec.direction]
+    args = spec.run.params.get("args") if any(name.startswith(ARGUMENT) for name in spec.params) else None
+    return [*params, *judged, *(() if spec.prune else ("--no-prune",)), *(("--", *args) if args else ())]
+
+
 def register(app: typer.Typer, kind: type[RunSpec]) -> None:
     """Add the command to `app`."""
 
@@ -76,13 +96,11 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         from orchestrator.sweep.study import check_installed
 
         check_installed()
-        params = parse_settings(param or (), "--param")
+        params = searched(param or ())
         if not params:
             raise UsageError(
                 "param: a sweep needs something to search: --param learning_rate=log:1e-4..1e-1, for example."
             )
-        if len(params) < len(param or ()):
-            raise UsageError("param: a parameter is given twice.")
         spec = resolve_sweep(
             job, to_fields(given, kind), params, trials=trials, metric=metric, direction=direction, prune=prune,
             kind=kind,

@@ -82,6 +82,7 @@ def probe_specs(spec: RunSpec) -> dict[str, RunSpec]:
         "out": None,
         "run_id": None,
         "mlflow": None,
+        "wandb": None,
         "timeout": None,
         "checkpoints": None,
         "address": None,

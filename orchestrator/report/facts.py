@@ -12,7 +12,7 @@ def run_facts(result: RunResult) -> list[tuple[str, str]]:
     """Names and values of everything that the run measured, or should have measured."""
     of_variant = f"{result.variant}: " if result.variant not in (None, result.mode) else ""
     tasks = ", ".join(f"{count} {kind}" for kind, count in result.tasks.items())
-    ended = result.status + (f" ({result.stop_reason})" if result.stop_reason else "")
+    ended = result.status + (f" ({result.stop_reason})" if result.stop_reason not in (None, "", result.status) else "")
     ended = "not yet" if result.stop_reason == UNDER_WAY else ended
     clock, rate, stale = result.seconds, result.throughput, result.staleness
     passes = (

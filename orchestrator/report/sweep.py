@@ -151,7 +151,8 @@ def _found(sweep: Sweep, best: Trial) -> list[list[str]]:
 
 
 def _importance(sweep: Sweep) -> Sequence[list[str]]:
-    return [[plain(name.removeprefix("params.")), f"{share:.0%}"] for name, share in (sweep.importance or {}).items()]
+    shares = (sweep.importance or {}).items()
+    return [[plain(name.removeprefix("params.").removeprefix("args.")), f"{share:.0%}"] for name, share in shares]
 
 
 def _shown(value: object) -> str:

@@ -18,7 +18,7 @@ from orchestrator.runs.planned import Planned
 from orchestrator.runs.runner import Runner
 from orchestrator.runs.session import Session
 from orchestrator.runs.watcher import NullWatcher, Watcher
-from orchestrator.sinks.fanout import check_sinks
+from orchestrator.sinks.fanout import sinks_ready
 from orchestrator.store.locks import claim_directory
 from workers.messages import INTERRUPTED
 
@@ -55,8 +55,7 @@ class Execution:
         earlier fits, which its tasks find trained. No run is started after the timeout, except that every variant gets
         one.
         """
-        check_sinks(first_runs[0].spec)
-        with ThreadPoolExecutor(1) as beside:  # 0.2 s, while Ray starts
+        with sinks_ready(first_runs[0].spec), ThreadPoolExecutor(1) as beside:  # 0.2 s, while Ray starts
             self._environment = beside.submit(environment, Path(first_runs[0].spec.directory))
             self._execute(first_runs, schedule)
 

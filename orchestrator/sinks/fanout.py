@@ -1,4 +1,4 @@
-"""Sends a run's news to sinks besides its store: TensorBoard, Ray's metrics, MLflow.
+"""Sends a run's news to sinks besides its store: TensorBoard, Ray's metrics, MLflow, Weights & Biases.
 
 A sink that fails is dropped, and the error is stored among the run's events; it never affects training.
 """
@@ -6,7 +6,8 @@ A sink that fails is dropped, and the error is stored among the run's events; it
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -70,16 +71,24 @@ def _words(error: Exception) -> str:
     return plain(f"{type(error).__name__}: {error}", 500)
 
 
-def check_sinks(spec: RunSpec) -> None:
-    """Check before anything is started that all sinks work.
+@contextmanager
+def sinks_ready(spec: RunSpec) -> Iterator[None]:
+    """Check before anything is started that MLflow works, and keep what the runs of a command share.
 
     Raises:
-        UsageError: one of them does not.
+        UsageError: it does not.
     """
     if spec.mlflow is not None:
         from orchestrator.sinks.mlflow import check
 
         check(spec.mlflow)
+    if spec.wandb is None:
+        yield
+        return
+    from orchestrator.sinks.wandb import client
+
+    with client(spec):
+        yield
 
 
 def open_sinks(spec: RunSpec, run_id: str, path: Path) -> list[Sink]:
@@ -94,4 +103,8 @@ def open_sinks(spec: RunSpec, run_id: str, path: Path) -> list[Sink]:
         from orchestrator.sinks.mlflow import MLflow
 
         sinks.append(MLflow(spec, path))
+    if spec.wandb is not None:
+        from orchestrator.sinks.wandb import WeightsAndBiases
+
+        sinks.append(WeightsAndBiases(spec, path))
     return sinks

@@ -18,16 +18,23 @@ import resource
 import signal
 import sys
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from orchestrator.results import RunResult
+from orchestrator.sinks.summary import summary
 from orchestrator.store.directory import LOGS, PLAN, RESULT, SPEC
 from orchestrator.store.metrics import METRICS, Metrics
 from orchestrator.store.versions import ENVIRONMENT
+from workers.checkpoints import FINAL_MODEL
 
 EXPERIMENT = "regatta"
+MODEL = "model"
+"""The folder of the trained model among a run's artifacts."""
 POINTS = 1000
 """Largest number of points of the loss curve."""
 _BATCH = 1000  # MLflow's limit of metrics per request
@@ -144,6 +151,23 @@ class _Logged:
                 self._client.log_artifact(run, str(self._run / name))
         if any((self._run / LOGS).iterdir()):
             self._client.log_artifacts(run, str(self._run / LOGS), LOGS)
+        if (self._run / FINAL_MODEL).is_file():
+            self._log_model(run)
+
+    def _log_model(self, run: str) -> None:
+        """Log the trained model for `mlflow.keras.load_model`.
+
+        It is written as `mlflow.keras.save_model` does, which would have to load the model, and so to run a job's code.
+        """
+        self._client.log_artifact(run, str(self._run / FINAL_MODEL), f"{MODEL}/data")
+        flavor = {"data": "data", "keras_version": version("keras"), "keras_backend": "tensorflow"}
+        document = {
+            "artifact_path": MODEL,
+            "flavors": {"keras": flavor | {"save_exported_model": False}},
+            "mlflow_version": version("mlflow-skinny"),
+            "run_id": run,
+        }
+        self._client.log_text(run, yaml.safe_dump(document), f"{MODEL}/MLmodel")
 
     def _name(self, name: str) -> str:
         if name not in self._names:
@@ -173,22 +197,8 @@ def _history(run: Path, result: RunResult) -> Iterator[tuple[str, float, float, 
                 yield f"evaluation/{name}", value, at, taken
     finally:
         metrics.close()
-    summary: dict[str, float | None] = {
-        "seconds/elapsed": result.seconds.elapsed,
-        "seconds/training": result.seconds.training,
-        "seconds/to_first_step": result.seconds.to_first_step,
-        "seconds/to_target": result.target.seconds if result.target else None,
-        "throughput/samples_per_s": result.throughput.samples_per_s,
-        "staleness/mean": result.staleness.mean if result.staleness else None,
-        "stability/findings": float(len(result.stability.findings)),
-        "stability/jitter": result.stability.jitter,
-        "cost": result.cost,
-        **{f"final/{name}": value for name, value in result.final.items()},
-        **{f"cpu_percent/{task.replace(':', '_')}": value for task, value in result.utilization.cpu_percent.items()},
-    }
-    for name, known in summary.items():
-        if known is not None:
-            yield name, known, clock, samples
+    for name, known in summary(result).items():
+        yield name, known, clock, samples
 
 
 def _accepted(name: str) -> str:

@@ -16,7 +16,8 @@ def before_judged(spec: RunSpec) -> tuple[RunSpec, ...]:
         SpecError: a fit cannot be trained so; says which.
     """
     own = {"target": None, "samples": None, "learning_rate": None, "learning_rate_scale": 1.0, "eval_every": None}
-    alone = {"ends_at_fit": True, "files_apart": True, "earlier_fits": (), "out": None, "mlflow": None, "run_id": None}
+    alone = {"ends_at_fit": True, "files_apart": True, "earlier_fits": (), "out": None, "run_id": None}
+    alone |= {"mlflow": None, "wandb": None}
     shared = spec.model_dump() | own | alone
     found = []
     for number, fit in enumerate(spec.earlier_fits, 1):

@@ -1,22 +1,25 @@
-"""Specs that are sent to another machine, as a file for `regatta run` or `compare`."""
+"""Specs that are sent to another machine, as a file for `regatta run`, `compare` or `sweep`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from orchestrator.spec.comparison import CompareSpec
     from orchestrator.spec.run import RunSpec
+    from orchestrator.spec.sweep import SweepSpec
+
+    Spec: TypeAlias = RunSpec | CompareSpec | SweepSpec
 
 
-def base_of(spec: RunSpec | CompareSpec) -> RunSpec:
+def base_of(spec: Spec) -> RunSpec:
     """The fields that all runs of `spec` share."""
-    from orchestrator.spec.comparison import CompareSpec
+    from orchestrator.spec.run import RunSpec
 
-    return spec.run if isinstance(spec, CompareSpec) else spec
+    return spec if isinstance(spec, RunSpec) else spec.run
 
 
-def spec_file(spec: RunSpec | CompareSpec, directory: str) -> str:
+def spec_file(spec: Spec, directory: str) -> str:
     """The text of a spec file whose job is in `directory`."""
     import yaml
 

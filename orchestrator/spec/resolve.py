@@ -45,6 +45,11 @@ def complete_run(spec: RunSpec) -> RunSpec:
     return completed
 
 
+def job_defaults(spec: RunSpec) -> dict[str, Any]:
+    """What the job of `spec`, given its params, says of batches, budget and target."""
+    return dict(_describe(spec, spec.params).defaults)
+
+
 def complete_comparison(spec: CompareSpec) -> CompareSpec:
     """Like `complete_run`, for a comparison."""
     return _complete_variants(spec.model_copy(update={"run": complete_run(spec.run)}))

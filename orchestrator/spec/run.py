@@ -20,7 +20,7 @@ from orchestrator.spec.patterns import Pattern
 from orchestrator.spec.prices import check_prices
 from orchestrator.spec.resources import LabelKey, LabelSelector, Resources
 from orchestrator.spec.resources import check as check_resources
-from orchestrator.spec.run_id import RUN_ID_WORDS, is_run_id
+from orchestrator.spec.run_id import RUN_ID_WORDS, Project, is_run_id
 from orchestrator.spec.secrets import check_names as check_secret_names
 from orchestrator.spec.secrets import check_uri
 from orchestrator.spec.validation import check_names, validated
@@ -103,6 +103,10 @@ class RunSpec(ReplicaSettings):
     """Name of the run."""
     mlflow: Annotated[str | None, Flag("output", metavar="URI", default="none", gives_away="your credentials")] = None
     """MLflow tracking server to log runs to; needs the extra `mlflow`."""
+    wandb: Annotated[Project | None, Flag("output", metavar="PROJECT", default="none", gives_away="your results")] = (
+        None
+    )
+    """Project of Weights & Biases to log runs to, or ENTITY/PROJECT; needs the extra `wandb`."""
     price: Annotated[Mapping[str, float] | None, Flag("output", metavar="PRICES", style="prices", default="none")] = (
         None
     )

@@ -10,6 +10,7 @@
       checkpoints/   `workers.checkpoints`, unless the spec names another storage
       logs/<task>.log
       tensorboard/   event files, `orchestrator.sinks.tensorboard`
+      wandb.json, wandb/  with `--wandb`: `orchestrator.sinks.wandb_client`
       fits/<number>/ the runs of a script's earlier fits, each with what it left behind in ended-fit.bin
 <comparison>/
       comparison.yaml  the resolved spec, written first

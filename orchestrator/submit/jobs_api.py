@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.cluster import access
 from orchestrator.cluster.staging import stage
 from orchestrator.errors import ClusterError, UsageError
-from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.files import base_of, spec_file
 from orchestrator.spec.job_description import tell
-from orchestrator.spec.run import RunSpec
 from orchestrator.spec.run_id import RUN_ID_WORDS, is_run_id
 from orchestrator.spec.validation import shown
 from orchestrator.submit.answers import request
+
+if TYPE_CHECKING:
+    from orchestrator.spec.files import Spec
 
 _T = TypeVar("_T")
 _STOP_SECONDS = "45"
@@ -33,6 +35,7 @@ _LONGEST_MESSAGE = 2000
 _LATEST = 32_503_680_000_000
 """The year 3000, in milliseconds."""
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+COMMANDS = ("run", "compare", "sweep")
 LAUNCHER = "regatta.sh"
 SPEC = "spec.yaml"
 # `python` in a job's shell need not be the interpreter that Ray uses; the raylet's command line names that one.
@@ -50,7 +53,7 @@ class Submission:
     status: str
     """PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
     command: str
-    """`run` or `compare`."""
+    """One of `COMMANDS`."""
     job: str
     owner: str
     labels: Mapping[str, str]
@@ -103,9 +106,9 @@ class Submissions:
             raise
 
     def submit(
-        self, command: str, spec: RunSpec | CompareSpec, run_id: str, *, owner: str, labels: Mapping[str, str]
+        self, command: str, spec: Spec, run_id: str, flags: Sequence[str] = (), *, owner: str, labels: Mapping[str, str]
     ) -> None:
-        """Submit `spec` as `run_id`, together with the job's code and what belongs to it.
+        """Submit `spec` as `run_id`, together with the job's code and what belongs to it; `flags` are the command's.
 
         Raises:
             UsageError: a run of that name exists already.
@@ -117,7 +120,7 @@ class Submissions:
             (Path(folder) / SPEC).write_text(spec_file(spec, str(Path(run.directory).absolute())), encoding="utf-8")
             metadata = {_KIND: command, _OWNER: owner, _JOB: run.job}
             metadata |= {_LABEL + key: value for key, value in labels.items()}
-            self._start(Path(folder), f"{command} {run_id}", run_id, metadata)
+            self._start(Path(folder), shlex.join([command, run_id, *flags]), run_id, metadata)
 
     def sent(self, run_id: str, what: str, wait: Callable[[Callable[[], Submission]], Submission]) -> str:
         """Files of the run in the format of `orchestrator.submit.transfer`, printed by a job that is then removed.
@@ -147,7 +150,7 @@ class Submissions:
     def runs(self) -> list[Submission]:
         """All submitted runs, the latest first."""
         jobs = [job for job in self._ask(self._client.list_jobs) if is_run_id(job.submission_id or "")]
-        runs = [_submission(job) for job in jobs if (job.metadata or {}).get(_KIND) in ("run", "compare")]
+        runs = [_submission(job) for job in jobs if (job.metadata or {}).get(_KIND) in COMMANDS]
         return sorted(runs, key=lambda run: -(run.started or 0))
 
     def status(self, run_id: str) -> Submission:

@@ -11,14 +11,14 @@ from typing import Any
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.results.sweep import Direction
 from orchestrator.spec import trust
-from orchestrator.spec.resolve import complete_run, resolve_run
+from orchestrator.spec.resolve import complete_run, job_defaults, resolve_run
 from orchestrator.spec.run import RunSpec
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep import ARGUMENT, SweepSpec, filled
 from orchestrator.spec.validation import validated
 from orchestrator.store.directory import SWEEP_SPEC
 from orchestrator.store.folders import load_sweep_spec
 from orchestrator.store.versions import other_version
-from orchestrator.sweep.space import PARAM, check_names, parse
+from orchestrator.sweep.space import PARAM, check_names, parse, shown_name
 from orchestrator.text import plain
 
 _MORE_IS_BETTER = re.compile(r"acc|auc|precision|recall|f1|score|iou|bleu|r2|reward", re.IGNORECASE)
@@ -43,9 +43,15 @@ def resolve_sweep(
     Raises:
         UsageError, SpecError: a parameter is unknown or has no valid values, or the metric's direction is not known.
     """
-    space = {name: parse(name, text) for name, text in params.items()}
-    run = resolve_run(job, fields, kind)
-    means = check_names(params, run.params, run.job)
+    args = fields.get("params", {}).get("args", ())
+    placed = {name for name in params if f"{{{name}}}" in " ".join(args)}
+    space = {name: parse(name, text, plain_values=name not in placed) for name, text in params.items()}
+    first = {name: space[name].samples()[0] for name in placed}
+    given = dict(fields) | ({"params": {**fields["params"], "args": filled(args, first)}} if placed else {})
+    run = resolve_run(job, given, kind)
+    means = check_names(params, run.params, run.job, args)
+    if placed:
+        run = run.model_copy(update={"params": {**run.params, "args": list(args)}})
     chosen, better = _judged_by(run, metric, direction)
     spec = SweepSpec(
         run=run.model_copy(update={"target": None}),
@@ -102,13 +108,22 @@ def _judged_by(run: RunSpec, metric: str | None, direction: Direction | None) ->
 def _try_values(spec: SweepSpec, samples: Mapping[str, Sequence[Any]]) -> None:
     """Validate values of every parameter before anything is launched, and those of the job's params by the job."""
     rows = list(zip_longest(*samples.values()))
+    budgets = set()
     for index, row in enumerate(rows[:_MOST_TRIED]):
         values = {name: samples[name][0] if value is None else value for name, value in zip(samples, row, strict=True)}
         try:
             run = spec.trial(values, f"trial {index}")
             if any(name.startswith(PARAM) for name in values):
                 complete_run(run)
+            if any(name.startswith(ARGUMENT) for name in values):
+                budgets.add(repr(sorted(job_defaults(run).items())))
         except SpecError as error:
             named = {PARAM + error.field.removeprefix(PARAM), error.field} & values.keys()
-            of = f" ({', '.join(f'{name.removeprefix(PARAM)}={spec.params[name]}' for name in named)})" if named else ""
+            of = f" ({', '.join(f'{shown_name(name)}={spec.params[name]}' for name in named)})" if named else ""
             raise UsageError(f"param: {error.message}{of}") from None
+    if len(budgets) > 1:
+        raise UsageError(
+            "param: with some of these arguments the script's fit has another batch size or other epochs than with "
+            "others, and trials are compared after the same samples. Search the field global_batch_size instead, and "
+            "choose the budget with --epochs or --samples."
+        )

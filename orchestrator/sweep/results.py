@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from orchestrator.results import Sweep, Trial
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.store.directory import BEST
-from orchestrator.sweep.space import PARAM
+from orchestrator.sweep.space import shown_name
 from orchestrator.text import plain
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def document(spec: SweepSpec, path: Path, study: Study) -> Sweep:
         job=spec.run.job,
         metric=spec.metric,
         direction=spec.direction,
-        params={name.removeprefix(PARAM): text for name, text in spec.params.items()},
+        params={shown_name(name): text for name, text in spec.params.items()},
         wanted=spec.trials,
         trials=tuple(trials),
         best=best,
@@ -55,7 +55,7 @@ def best_spec(spec: SweepSpec, values: Mapping[str, Any]) -> dict[str, Any]:
 def described(values: Mapping[str, Any]) -> str:
     """`learning_rate=0.00316, hidden=64`."""
     return ", ".join(
-        f"{plain(name.removeprefix(PARAM))}={f'{value:.4g}' if isinstance(value, float) else plain(value)}"
+        f"{plain(shown_name(name))}={f'{value:.4g}' if isinstance(value, float) else plain(value)}"
         for name, value in values.items()
     )
 
@@ -70,7 +70,7 @@ def _trial(trial: optuna.trial.FrozenTrial, sweep_id: str) -> Trial:
     return Trial(
         number=trial.number,
         run_id=f"{sweep_id}-t{trial.number:03d}",
-        params={name.removeprefix(PARAM): value for name, value in trial.params.items()},
+        params={shown_name(name): value for name, value in trial.params.items()},
         state=_STATES.get(trial.state.name, "unfinished"),
         value=value,
         steps=trial.user_attrs.get(STEPS),

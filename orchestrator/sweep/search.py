@@ -19,12 +19,12 @@ from orchestrator.runs.execution import Execution, Schedule, check_stopped
 from orchestrator.runs.planned import Planned
 from orchestrator.runs.starts import find_start
 from orchestrator.runs.watcher import NullWatcher, Watcher
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep import ARGUMENT, SweepSpec
 from orchestrator.store.directory import RESULT
 from orchestrator.store.locks import check_not_driven
 from orchestrator.store.metrics import METRICS
 from orchestrator.sweep.results import ELAPSED, STEPS, VALUE, best_spec, described, document, trial_label
-from orchestrator.sweep.space import SHARED, combinations, parse
+from orchestrator.sweep.space import SHARED, combinations, parse, shown_name
 from orchestrator.sweep.study import Study
 from orchestrator.text import number, plain
 from workers.messages import PRUNED, TO_BE_RESUMED
@@ -50,7 +50,9 @@ class Search:
         self._path = path
         self._watcher = watcher or NullWatcher()
         self._save = save
-        self._space = {name: parse(name, text) for name, text in spec.params.items()}
+        self._space = {
+            name: parse(name, text, plain_values=not name.startswith(ARGUMENT)) for name, text in spec.params.items()
+        }
         self.study = Study(path, spec, self._space)
         self._trials: dict[str, optuna.Trial] = {}
         self._evaluations: dict[str, list[int]] = {}
@@ -135,7 +137,7 @@ class Search:
         """The worker group that trains a trial of these values, in the order of the parameters."""
         own = {name: values[name] for name in self._space if name not in SHARED}
         mode = str(own.pop("mode", self._spec.run.mode))
-        name = " ".join([mode, *(f"{name.removeprefix('params.')}={value}" for name, value in own.items())])
+        name = " ".join([mode, *(f"{shown_name(name)}={value}" for name, value in own.items())])
         if len(name) <= _LONGEST_VARIANT:
             return name
         # Two names that begin alike must not become one: their trials would train in one group, with one's values.

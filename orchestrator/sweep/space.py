@@ -4,6 +4,8 @@ learning_rate=log:1e-4..1e-1     any number between the two, each order of magni
 dropout=0.1..0.5                 any number between the two
 layers=2..6                      whole numbers, because both ends are
 hidden=64,128,256                one of these
+
+A script's argument is named by where it stands: `--param lr=0.1..0.5 -- --lr {lr}`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from orchestrator.errors import UsageError
+from orchestrator.spec.sweep import ARGUMENT
 from orchestrator.text import plain
 
 FIELDS = (
@@ -28,6 +31,7 @@ SHARED = ("learning_rate",)
 TOGETHER = frozenset(FIELDS) - {"learning_rate", "mixed_precision", "jit"}
 """Fields whose values can each have a worker group at the same time, because one evaluator serves them all."""
 PARAM = "params."
+PLACE = re.compile(r"\{(\w+)\}")
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"(?P<log>log:)?(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})")
 _EXAMPLES = "log:1e-4..1e-1, 0.1..0.5, 2..6 or 64,128,256"
@@ -62,8 +66,16 @@ class Choices:
 Values = Range | Choices
 
 
-def parse(name: str, text: str) -> Values:
+def shown_name(name: str) -> str:
+    """A parameter as `--param` names it."""
+    return name.removeprefix(PARAM).removeprefix(ARGUMENT)
+
+
+def parse(name: str, text: str, *, plain_values: bool = True) -> Values:
     """The values that `text` describes, for the parameter `name`.
+
+    Without `plain_values`, as for arguments of a script, those in a list are numbers only if a script would be given
+    the same text.
 
     Raises:
         UsageError: it describes none.
@@ -76,29 +88,34 @@ def parse(name: str, text: str) -> Values:
     parts = [part.strip() for part in text.split(",")]
     if len(parts) < 2 or not all(parts):
         raise _refused(name, text, f"give two values or more, as in {_example(parts[0])}, or a range")
-    values = tuple(map(_value, parts))
+    values = tuple(map(_value if plain_values else _as_written, parts))
     if len(set(map(repr, values))) < len(values):
         raise _refused(name, text, "a value is given twice")
     return Choices(values)
 
 
-def check_names(names: Iterable[str], params: Iterable[str], job: str) -> dict[str, str]:
-    """The field or `params.x` that each of `names` means, where `params` are those of the job.
+def check_names(names: Iterable[str], params: Iterable[str], job: str, args: Iterable[str] = ()) -> dict[str, str]:
+    """The field, `params.x` or `args.x` that each of `names` means; `params` are those of the job, and `args` the
+    arguments that a script is given.
 
     Raises:
         UsageError: the job has no such param, or two names mean the same.
     """
-    known = list(params)
+    known, placed = list(params), set(PLACE.findall(" ".join(args)))
     found: dict[str, str] = {}
     for name in names:
         plain_name = name.replace("-", "_")
-        if plain_name in FIELDS:
+        if name in placed:
+            means = f"{ARGUMENT}{name}"
+        elif plain_name in FIELDS:
             means = plain_name
         elif name.removeprefix(PARAM) in known:
             means = f"{PARAM}{name.removeprefix(PARAM)}"
         else:
             close = get_close_matches(name, [*known, *FIELDS], n=1)
             hint = f"Did you mean {close[0]}? " if close else ""
+            if "args" in known:  # a script, which has no other
+                hint += f"An argument of a script is searched where its name stands: -- --x {{{plain(name)}}}. "
             own = f"those of {plain(job)} are {', '.join(known)}" if known else f"{plain(job)} has none"
             raise UsageError(
                 f"param: {plain(name)!r} is neither a parameter of the job nor a field that can be searched. {hint}"
@@ -138,6 +155,11 @@ def _value(text: str) -> Any:
         except ValueError:
             continue
     return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def _as_written(text: str) -> Any:
+    value = _value(text)
+    return value if str(value) == text else text
 
 
 def _nearest(text: str) -> str:

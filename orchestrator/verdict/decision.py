@@ -104,7 +104,8 @@ def decide_all(
     if winner is None and len({d.short for d in decisions}) > 1:
         nearest = replace(nearest, short=Decision.short)
     clauses = [d.clause if d.winner == winner else f"{d.winner} beats {d.variant}: {d.clause}" for d in decisions]
-    return replace(nearest, winner=winner, clause="; ".join(clauses), confidence=level)
+    clause = "; ".join([*(clause.removesuffix(".") for clause in clauses[:-1]), clauses[-1]])
+    return replace(nearest, winner=winner, clause=clause, confidence=level)
 
 
 def _by_quality(final: Ruling, time: Ruling, race: Race, quality: Quality) -> Decision:

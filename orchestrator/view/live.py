@@ -14,7 +14,7 @@ from orchestrator.control.states import Launching, Training
 from orchestrator.errors import UsageError
 from orchestrator.results import RunResult
 from orchestrator.spec.run import RunSpec
-from orchestrator.text import plain
+from orchestrator.text import plain, plural
 from orchestrator.view.board import Board
 from orchestrator.view.dashboard import draw, duration
 from orchestrator.view.feed import Feed
@@ -151,7 +151,7 @@ class LiveView(AbstractContextManager["LiveView"]):
 
     def run_ended(self, result: RunResult) -> None:
         self._feeds.pop(result.run_id, None)
-        self._print(f"{result.variant_name} seed {result.seed}: {outcome(result)}")
+        self._print(f"{result.variant_name} seed {result.seed}: {outcome(_without_message(result))}")
         for finding in result.stability.findings:
             if self._verbose or finding.action != "warned":
                 self._print(f"  {finding.kind} at step {finding.step}: {finding.symptom} ({finding.action})")
@@ -180,6 +180,13 @@ class LiveView(AbstractContextManager["LiveView"]):
     def _print(self, text: str) -> None:
         if not self._quiet:
             self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def _without_message(result: RunResult) -> RunResult:
+    """`result` with the kind of its failure only: the command ends with the whole of it."""
+    if result.status != "failed" or result.stop_reason is None:
+        return result
+    return result.model_copy(update={"stop_reason": result.stop_reason.partition(": ")[0]})
 
 
 class _Screen:
@@ -211,7 +218,7 @@ def summary(board: Board) -> str:
     parts += [f"loss {board.loss.last:.4g}"] if board.loss.last is not None else []
     parts += [f"{name} {value:.4f}" for name, value in list(board.evaluation.items())[:2] if name != "val_loss"]
     parts += [f"ETA {duration(eta)}"] if eta else []
-    parts += [f"{len(board.findings)} findings, last: {board.findings[-1].symptom}"] if board.findings else []
+    parts += [f"{plural(len(board.findings), 'finding')}, last: {board.findings[-1].symptom}"] if board.findings else []
     return "  ".join(parts)
 
 

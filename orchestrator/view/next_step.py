@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator.results import Comparison, RunResult
 from workers.checkpoints import FINAL_MODEL, FINAL_WEIGHTS
+from workers.messages import INTERRUPTED
 
 
 def after_run(result: RunResult, folder: Path) -> list[str]:
@@ -17,19 +18,21 @@ def after_run(result: RunResult, folder: Path) -> list[str]:
     if result.status == "succeeded":
         job = result.job
         lines.append(f"Next: regatta report {folder}, or regatta compare {job} to see whether another mode is faster")
-    else:
+    elif result.stop_reason != INTERRUPTED:  # of which the command's last line says it
         lines.append(f"Next: regatta resume {folder}, which continues from its last checkpoint, if it has one")
     return lines
 
 
 def after_comparison(comparison: Comparison, folder: Path) -> list[str]:
-    """Lines with the command that serves a model of the winner; none without a winner, or without a model of it."""
+    """Lines with the models of a comparison, its folder, and the command that serves a model of the winner."""
+    lines = [f"Models: {folder}/runs/*/{FINAL_MODEL}"] if any(folder.glob(f"runs/*/{FINAL_MODEL}")) else []
+    lines.append(f"Folder: {folder}")
     winner = comparison.verdict.winner
     if winner is None or winner not in comparison.modes:
-        return []
+        return lines
     runs = [folder / "runs" / result.run_id for result in comparison.modes[winner].runs if result.status == "succeeded"]
     model = next((run for run in runs if (run / FINAL_MODEL).is_file()), None)
     if model is None:
-        return []
+        return lines
     command = f"regatta serve {shlex.quote(str(model))} --name my_model"
-    return [f"Serve the winner ({winner}; needs regatta[serve]): {command}"]
+    return [*lines, f"Serve the winner ({winner}; needs regatta[serve]): {command}"]

@@ -13,7 +13,7 @@ def outcome(result: RunResult) -> str:
         parts.append(f"reached {target.metric}{target.op}{target.value:g} in {target.seconds:.2f} s")
     elif target is not None and result.status == "succeeded":
         parts.append(f"did not reach {target.metric}{target.op}{target.value:g}")
-    if result.status != "succeeded" and result.stop_reason:
+    if result.status != "succeeded" and result.stop_reason not in (None, "", result.status):
         parts.append(result.stop_reason)
     if result.steps is not None and result.seconds.training is not None:
         parts.append(f"{result.steps:,} steps in {result.seconds.training:.2f} s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,13 @@ $ false
 nothing
 ```
 
-<!-- output of: echo four 4 -->
+<!-- output of: printf 'head\\nfour 4\\nfive 5\\n\\nsix 6\\nseven 7\\n' -->
 ```text
 four 0
+six
+gone
+
+six 0
 ```
 """
 
@@ -43,7 +48,7 @@ def test_lines_are_replaced_in_order(tmp_path: Path) -> None:
     text, gone = refresh(page)
     assert gone == []
     new = {"one 0": "one 1", "   three 0": "   three 3", "digits-run-1999 less": "digits-run-20261130 more"}
-    new |= {"four 0": "four 4"}
+    new |= {"four 0\nsix\ngone": "four 4\nfive 5", "six 0": "six 6\nseven 7"}
     expected = PAGE
     for old, now in new.items():
         expected = expected.replace(f"\n{old}\n", f"\n{now}\n")
@@ -59,9 +64,24 @@ def test_a_line_is_not_taken_from_before_the_one_above_it() -> None:
     assert refreshed(["b 0", "a 0"], ["a 1", "b 1", "a 2"]) == ["b 1", "a 2"]
 
 
+def test_a_table_is_replaced_whole() -> None:
+    shown_now = ["...", "trial value", "───────────", "    1   0.5", "", "2 of 2 ended"]
+    printed = ["trial 1 ended", "trial value", "─────────", "    7   0.9", "    3   0.8", "", "3 of 3 ended"]
+    assert refreshed(shown_now, printed[1:]) == ["...", *printed[1:]]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_console_block_begins_with_a_command(page: Path) -> None:
     for block in page.read_text().split("```console\n")[1:]:
         body = block.partition("```")[0]
         assert body.startswith("$ ")
         assert all(part.command.startswith("$ ") for part in shown(body))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_output_is_a_commands_or_says_why_not(page: Path) -> None:
+    text = page.read_text()
+    for block in re.finditer(r"^```(\w*)\n.*?^```$", text, re.MULTILINE | re.DOTALL):
+        assert block[1], f"a block of {page.name} does not say what it is"
+        if block[1] == "text":
+            assert re.search(r"^<!-- (by hand|output of): .+ -->$", text[: block.start()].rstrip("\n").splitlines()[-1])

@@ -26,6 +26,7 @@ from tests.conftest import regatta
 from tests.integration.cluster.conftest import Shared
 from tests.integration.ray_nodes import REGATTA, Head
 from tests.integration.scripts.test_unchanged_scripts import SCRIPTS, printed
+from tests.integration.sweep.test_sweep import SCRIPT
 
 if importlib.util.find_spec("aiohttp_cors") is None:
     pytest.skip("needs ray[default], for its dashboard", allow_module_level=True)
@@ -121,6 +122,22 @@ class Proxy:
                     if not data:
                         return
                     other[ready].sendall(data)
+
+
+@pytest.mark.slow
+def test_a_sweep_of_a_scripts_arguments(cluster: Cluster) -> None:
+    (cluster.folder / "train.py").write_text(SCRIPT)
+    done = cluster.regatta(
+        "submit", "train.py", "--param", "lr=log:1e-3..1e-1", "--trials", "2", "--mode", "single", "--run-id", "search",
+        "--wait", "--json", "--", "--lr", "{lr}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rates = [trial["params"]["lr"] for trial in json.loads(done.stdout)["trials"]]
+    assert len(set(rates)) == 2
+    assert cluster.regatta("fetch", "search").returncode == 0
+    logs = [path.read_text() for path in sorted(cluster.folder.glob("runs/search/runs/*/logs/worker-0.log"))]
+    assert [f"trained with {rate} 8" in log for rate, log in zip(rates, logs, strict=True)] == [True, True]
+    assert json.loads(cluster.regatta("submissions", "--json").stdout)[0]["command"] == "sweep"
 
 
 @pytest.mark.slow

@@ -73,6 +73,47 @@ def test_a_sweep_of_models_is_interrupted_and_goes_on(tmp_path: Path) -> None:
     assert json.loads(again.stdout)["final"]["val_accuracy"] == document["trials"][document["best"]]["value"]
 
 
+SCRIPT = """
+import argparse
+import keras
+import numpy as np
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, required=True)
+parser.add_argument("--units", type=int, default=8)
+parser.add_argument("--batch", type=int, default=64)
+given = parser.parse_args()
+x = np.random.default_rng(0).normal(size=(640, 4)).astype("float32")
+y = x.sum(axis=1) > 0
+model = keras.Sequential([keras.layers.Dense(given.units, activation="relu"), keras.layers.Dense(2)])
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+model.compile(keras.optimizers.Adam(given.lr), loss, metrics=["accuracy"])
+model.fit(x, y, batch_size=given.batch, epochs=2, validation_split=0.2, verbose=0)
+print("trained with", given.lr, given.units)
+"""
+
+
+def test_arguments_of_a_script(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(SCRIPT)
+    arguments = ("--param", "lr=log:1e-3..1e-1", "--trials", "2", "--metric", "val_accuracy", "--out", "s")
+    done = regatta("sweep", "train.py", *ONE, *arguments, "--json", "--", "--lr", "{lr}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert [trial["state"] for trial in document["trials"]] == ["finished"] * 2
+    assert len({trial["params"]["lr"] for trial in document["trials"]}) == 2
+    for trial in document["trials"]:
+        run = tmp_path / "s" / "runs" / trial["run_id"]
+        assert f"trained with {trial['params']['lr']} 8" in (run / "logs" / "worker-0.log").read_text()
+        assert json.loads((run / "result.json").read_text())["learning_rate"] == pytest.approx(trial["params"]["lr"])
+    best = document["trials"][document["best"]]["params"]["lr"]
+    assert f"'{best}'" in (tmp_path / "s" / "best.yaml").read_text()
+
+    sizes = ("--param", "batch=16,64", "--", "--lr=1", "--batch={batch}")
+    refused = regatta("sweep", "train.py", *ONE, *sizes, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "another batch size or other epochs" in refused.stderr
+
+
 def test_an_unknown_parameter_is_refused_before_anything_is_launched(tmp_path: Path) -> None:
     refused = regatta("sweep", "digits", "--param", "hiden=16,32", cwd=tmp_path)
     assert refused.returncode == 2

@@ -20,7 +20,7 @@ import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.sinks import mlflow
-from orchestrator.sinks.fanout import check_sinks
+from orchestrator.sinks.fanout import sinks_ready
 from orchestrator.spec.run import RunSpec
 from tests.conftest import regatta
 from tests.integration.views.test_mlflow import a_run
@@ -90,7 +90,7 @@ def test_before_anything_is_started_it_is_refused(server: Server, what: str) -> 
     with pytest.raises(
         UsageError, match=r"^mlflow: 'http://127\.0\.0\.1:\d+' does not work as a tracking server: ."
     ) as said:
-        check_sinks(RunSpec.make({"job": "digits", "mlflow": server.address}))
+        sinks_ready(RunSpec.make({"job": "digits", "mlflow": server.address})).__enter__()
     assert time.monotonic() - began < LIMIT + 10
     assert driver_megabytes() - before < 100
     assert len(said.value.message) < 600

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from orchestrator.errors import UsageError
 from orchestrator.results import RunResult
 from orchestrator.runs.runner import Runner
 from orchestrator.runs.watcher import NullWatcher
-from orchestrator.sinks.fanout import check_sinks
+from orchestrator.sinks.fanout import sinks_ready
 from orchestrator.sinks.mlflow_client import connect
 from orchestrator.spec.run import RunSpec
 from tests.made import in_order, status
@@ -77,11 +79,37 @@ def test_params_metrics_and_artifacts_of_each_run(uri: str, tmp_path: Path) -> N
     assert json.loads(Path(local).read_text())["run_id"] == "run-async"
 
 
+def test_the_trained_model_is_loaded_from_there(uri: str, tmp_path: Path) -> None:
+    program = """
+import sys
+import keras
+import numpy as np
+
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+model.save("run/model.keras")
+np.save("expected.npy", model.predict(np.ones((1, 3)), verbose=0))
+"""
+    (tmp_path / "run").mkdir()
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    a_run(uri, tmp_path / "run", "sync")
+    client, experiment = connect(uri)
+    run = client.search_runs([experiment], order_by=["start_time DESC"])[0].info.run_id
+    loading = f"""
+import mlflow
+import numpy as np
+
+mlflow.set_tracking_uri({uri!r})
+model = mlflow.keras.load_model("runs:/{run}/model")
+np.testing.assert_array_equal(model.predict(np.ones((1, 3)), verbose=0), np.load("expected.npy"))
+"""
+    subprocess.run([sys.executable, "-c", loading], cwd=tmp_path, check=True)
+
+
 def test_a_server_that_is_not_there_is_found_out_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for uri in ("http://127.0.0.1:9", f"sqlite:///{tmp_path}/file/x.db", "nonsense://x"):
         with pytest.raises(UsageError, match="does not work as a tracking server"):
-            check_sinks(RunSpec.make({"job": "digits", "mlflow": uri}))
+            sinks_ready(RunSpec.make({"job": "digits", "mlflow": uri})).__enter__()
 
 
 def test_a_deleted_experiment_is_said(tmp_path: Path) -> None:
@@ -89,7 +117,7 @@ def test_a_deleted_experiment_is_said(tmp_path: Path) -> None:
     client, experiment = connect(uri)
     client.delete_experiment(experiment)
     with pytest.raises(UsageError, match=r"^mlflow: .*'regatta' is deleted; restore it"):
-        check_sinks(RunSpec.make({"job": "digits", "mlflow": uri}))
+        sinks_ready(RunSpec.make({"job": "digits", "mlflow": uri})).__enter__()
 
 
 NAMES = {

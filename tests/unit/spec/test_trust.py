@@ -37,6 +37,7 @@ def refused(given: Mapping[str, Any], confirmed: Mapping[str, Any] | None = None
         ("address", "ray://10.9.8.7:10001", "--address"),
         ("env_secrets", ["AWS_SECRET_ACCESS_KEY"], "--env-secret"),
         ("mlflow", "http://10.9.8.7:5000", "--mlflow"),
+        ("wandb", "somebody/boats", "--wandb"),
         ("checkpoints", "s3://bucket/x?endpoint_override=10.9.8.7:9000&scheme=http", "--checkpoints"),
         ("checkpoints", "hdfs://10.9.8.7/x", "--checkpoints"),
     ],

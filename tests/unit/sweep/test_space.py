@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.errors import UsageError
+from orchestrator.spec.sweep import filled
 from orchestrator.sweep.space import Choices, Range, check_names, combinations, parse
 
 pytestmark = pytest.mark.unit
@@ -67,6 +68,16 @@ def test_names_are_fields_or_params_of_the_job() -> None:
         check_names(["seed"], [], "train.py")
     with pytest.raises(UsageError, match="given twice"):
         check_names(["batch_size", "batch-size"], [], "digits")
+
+
+def test_arguments_of_a_script_are_named_where_they_stand() -> None:
+    args = ["--lr", "{lr}", "--shape={a}x{b}", "{}"]
+    assert check_names(["lr", "b"], ["args", "fit"], "train.py", args) == {"lr": "args.lr", "b": "args.b"}
+    assert check_names(["batch_size"], ["args"], "train.py", ["{batch_size}"]) == {"batch_size": "args.batch_size"}
+    with pytest.raises(UsageError, match=r"'lr' is neither .*where its name stands: -- --x \{lr\}"):
+        check_names(["lr"], ["args", "fit"], "train.py", ["--lr", "0.1"])
+    assert filled(args, {"lr": 1e-05, "a": 2}) == ["--lr", "1e-05", "--shape=2x{b}", "{}"]
+    assert parse("x", "true,1e-3,64,0.5", plain_values=False) == Choices(("true", "1e-3", 64, 0.5))
 
 
 def test_combinations_that_can_share_a_session() -> None:

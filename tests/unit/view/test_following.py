@@ -22,6 +22,7 @@ from orchestrator.view import live
 from orchestrator.view.feed import Feed
 from orchestrator.view.follow import current_run, watch
 from orchestrator.view.live import LiveView
+from orchestrator.view.outcome import outcome
 from tests.conftest import regatta
 from tests.made import status
 from tests.unit.run_being_written import EVALUATOR, W0, W1, Writing
@@ -289,6 +290,19 @@ def test_a_dashboard_where_there_is_one(tmp_path: Path) -> None:
     shown.run_ended(result())
     shown.__exit__()
     assert text(console).rstrip().endswith("\x1b[2K") or "sync seed 1: done" in text(console)
+
+
+def test_the_message_of_a_failure_is_left_to_the_command(tmp_path: Path) -> None:
+    console = terminal(width=200)
+    shown = view(console, tmp_path)
+    why = "The job failed in worker:0: ValueError: 3. Its log: logs/worker-0.log."
+    shown.run_ended(result().model_copy(update={"status": "failed", "stop_reason": why}))
+    assert "sync seed 1: failed, The job failed in worker:0" in text(console)
+    assert "ValueError" not in text(console)
+
+
+def test_a_preemption_is_said_once() -> None:
+    assert outcome(result().model_copy(update={"status": "preempted", "stop_reason": "preempted"})) == "preempted"
 
 
 def test_quiet_says_nothing(tmp_path: Path) -> None:

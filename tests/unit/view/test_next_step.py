@@ -20,10 +20,12 @@ def won_by(winner: str | None) -> Comparison:
 
 def test_the_winner_is_served_with_one_command(tmp_path: Path) -> None:
     comparison = won_by("sync")
-    assert after_comparison(comparison, tmp_path) == []  # its models are on another host
+    folder = f"Folder: {tmp_path}"
+    assert after_comparison(comparison, tmp_path) == [folder]  # its models are on another host
     run = tmp_path / "runs" / comparison.modes["sync"].runs[1].run_id
     run.mkdir(parents=True)
     (run / "model.keras").touch()
-    (line,) = after_comparison(comparison, tmp_path)
+    models, *_, line = after_comparison(comparison, tmp_path)
+    assert models == f"Models: {tmp_path}/runs/*/model.keras"
     assert line.endswith(f": regatta serve {run} --name my_model")
-    assert after_comparison(won_by(None), tmp_path) == []
+    assert after_comparison(won_by(None), tmp_path) == [models, folder]
