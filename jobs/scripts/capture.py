@@ -89,6 +89,7 @@ def capture(
             return execution.answer(lambda: other(reached, number))
         if not found:  # a bare `except` of the script may have let it go on
             found.append(reached.read())
+            execution.dtype_policy = reached.dtype_policy
         raise Stopped
 
     execution = Execution(script, on_fit, repeated=None if repeated is None else iter(repeated[0]))
@@ -146,6 +147,7 @@ class WaitingScript:
             return self.execution.answer(lambda: self._other(reached, number))
         self.execution.keeps_answers = False
         self._call = reached.read()
+        self.execution.dtype_policy = reached.dtype_policy
         self.execution.cluster.swap()
         self._ours.release()
         self._turn.acquire()

@@ -23,6 +23,7 @@ from orchestrator.runs.execution import Execution, Schedule
 from orchestrator.runs.planned import Planned
 from orchestrator.runs.watcher import Watcher
 from orchestrator.spec import secrets, trust
+from orchestrator.spec.job_description import tell
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import RESULT, SPEC, new_id, to_json
 from orchestrator.store.documents import read_text
@@ -110,10 +111,25 @@ def probe(spec: RunSpec, minutes: float, watcher: Watcher | None, *, fresh: bool
     each = 60 * minutes * _LAUNCH_SHARE / len(specs)
     first = [_planned(run, path, "scout", _SCOUT_UPDATES) for run in specs.values()]
     kept: dict[str, str] = {}
-    Execution(None, watcher).run(first, _schedule(specs, path, each, kept))
+    execution = Execution(None, watcher)
+    execution.run(first, _schedule(specs, path, each, kept), _earlier_fits(spec, path, execution))
     document = {"schema": 1, "key": key, "runs": kept, "seconds": time.monotonic() - begun, "time": time.time()}
     write_atomically(path / PROBE, to_json(document))
     return _load(path, reused=False)
+
+
+def _earlier_fits(spec: RunSpec, path: Path, execution: Execution) -> Sequence[bytes]:
+    """What a script's fits before the judged one leave behind: trained once, for all runs of the probe."""
+    if not spec.earlier_fits:
+        return ()
+    tell.get()(
+        f"the {len(spec.earlier_fits)} earlier calls of fit are trained once, by one process, for all runs of the probe"
+    )
+    alone = {"mode": "single", "workers": 1, "backend": "local", "address": None}
+    own = (
+        spec.model_dump() | alone | {"global_batch_size": None, "min_workers": None, "balance": False, "timeout": None}
+    )
+    return execution.train_earlier_fits(Planned(type(spec).make(own), path / "probes" / "earlier", "earlier"))
 
 
 def _schedule(specs: Mapping[str, RunSpec], path: Path, seconds: float, kept: dict[str, str]) -> Schedule:
