@@ -138,6 +138,8 @@ class Alike:
             if not _is_graph(first):
                 raise Different(f"{where}, whose class is not made from inputs and outputs")
             self._same_configs(first, second, where)
+        elif isinstance(first, keras.Sequential):
+            left = ("_functional",)  # which follows from its layers
         elif hasattr(first, "get_vocabulary") and hasattr(first, "lookup_table"):
             left = _TABLES
             if first.get_vocabulary() != second.get_vocabulary():

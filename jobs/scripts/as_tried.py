@@ -19,7 +19,7 @@ def check(
     not the judged one, whose numbers the user can choose.
     """
     planned = as_tried[fit - 1] if fit <= len(as_tried) else {}
-    other = [field for field, value in planned.items() if now.get(field) != value]
+    other = [field for field in _IN_FIT if field in planned and now.get(field) != planned[field]]
     if not other:
         return
     before, after = (

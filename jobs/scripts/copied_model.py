@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.scripts.alike import MADE_LATER, Alike, Different
 from jobs.scripts.execution import Execution
-from jobs.scripts.made_with import made_with
+from jobs.scripts.made_with import Given, made_with
 from jobs.scripts.reach import PLAIN, Reach, Unsuitable
 from jobs.scripts.running import is_beside
 
 if TYPE_CHECKING:
     import keras
+
+
+_UNINITIALIZED = "uninitialized_variables"
+"""Where Keras keeps variables that get their values when a graph of layers is complete."""
 
 
 class NotCopied(Exception):  # noqa: N818 - the name says what happened
@@ -126,7 +130,7 @@ class _Copier:
             if own:
                 self._hand(thing, thing)
             elif (given := self._given(thing)) is not None:
-                self._hand(thing, self._made_again(thing, *given))
+                self._hand(thing, self._made_again(thing, given))
             else:
                 if self._is_users(type(thing).__module__):
                     self._known(type(thing).__name__, type(thing))
@@ -135,20 +139,22 @@ class _Copier:
         named = {"class_name": name, "config": {}, "module": __name__, "registered_name": name}
         return {**named, "config": named}  # of a function that is an activation, Keras keeps what is in `config` only
 
-    def _given(self, thing: Any) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """What a layer of a class of the script was made with, unless it is a graph, which is its config."""
+    def _given(self, thing: Any) -> Given | None:
+        """What an object of a class of the script was made with, unless it is a graph, which is its config."""
         import keras
         from keras.src.models.functional import functional_like_constructor
 
-        if not isinstance(thing, keras.Operation) or not self._is_users(type(thing).__module__):
+        if not isinstance(thing, (keras.Operation, keras.Metric, keras.Loss)) or not self._is_users(
+            type(thing).__module__
+        ):
             return None
         return None if functional_like_constructor(type(thing)) else made_with(thing)
 
-    def _made_again(self, layer: keras.Layer, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        copy = type(layer)(*self.again(arguments), **self.again(options))
-        copy.name = layer.name
-        shapes = layer.get_build_config() if layer.built and not copy.built else None
-        if shapes:
+    def _made_again(self, thing: Any, given: Given) -> Any:
+        arguments, options = self.again(given.arguments), self.again(dict(given.options))
+        with given.named_alike():
+            copy = type(thing)(*arguments, **options)
+        if getattr(thing, "built", False) and not copy.built and (shapes := thing.get_build_config()):
             copy.build_from_config(shapes)
         return copy
 
@@ -198,8 +204,10 @@ def _hand_on(layer: keras.Layer, other: keras.Layer) -> None:
 def _state_of(execution: Execution) -> Iterator[None]:
     """Have the script's module as the main one, where its classes are found, and the dtype policy that it has set."""
     import keras
+    from keras.src.backend.common import global_state
 
     before, policy = sys.modules["__main__"], keras.config.dtype_policy()
+    waiting = list(global_state.get_global_attribute(_UNINITIALIZED) or [])
     if execution.module is not None:
         sys.modules["__main__"] = execution.module
     if execution.dtype_policy is not None:
@@ -208,4 +216,5 @@ def _state_of(execution: Execution) -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = before
+        global_state.set_global_attribute(_UNINITIALIZED, waiting)  # without those of a copy that failed
         keras.config.set_dtype_policy(policy)

@@ -140,7 +140,7 @@ def prepare_process() -> None:
 
     replace_calls(TensorFlowTrainer, _current.get, lambda: _current.set(None))
     replace_strategies(_current.get)
-    for base in (keras.Operation, keras.Model):  # a model does not tell its base class
+    for base in (keras.Operation, keras.Model, keras.Metric, keras.Loss):  # a model does not tell its base class
         remember(base, lambda: _current.get() is not None)
     _shift_seeds(tf, keras, rng_utils)
     make = np.random.default_rng
