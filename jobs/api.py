@@ -81,6 +81,8 @@ class TaskContext:
     """Other runs of the job have files of the same names, so this one's belong in its own folder."""
     tell: Callable[[str], None] = lambda _: None
     """Tells the user something."""
+    log: Callable[[str], None] = lambda _: None
+    """Writes a line to the task's log."""
     earlier_fits: Sequence[EndedFit] = ()
     """The script's fits before this run's, in order, if they were runs of their own."""
     end_fit: EndFit | None = None

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
+from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobs.scripts.errors import ScriptError
@@ -89,6 +90,7 @@ def capture(
             return execution.answer(lambda: other(reached, number))
         if not found:  # a bare `except` of the script may have let it go on
             found.append(reached.read())
+            execution.dtype_policy = reached.dtype_policy
         raise Stopped
 
     execution = Execution(script, on_fit, repeated=None if repeated is None else iter(repeated[0]))
@@ -111,7 +113,9 @@ class WaitingScript:
         self._ours = threading.Semaphore(0)
         self._history: keras.callbacks.History | None = None
         self.execution = Execution(script, self._on_fit)
-        self._state = dict(_keras_state())
+        self._state = {
+            name: copy(value) if isinstance(value, list | dict) else value for name, value in _keras_state().items()
+        }  # or variables that wait for their values here would be initialized in the other thread too
         self._thread = threading.Thread(
             target=copy_context().run, args=(self._run,), name="regatta-script", daemon=True
         )
@@ -146,6 +150,7 @@ class WaitingScript:
             return self.execution.answer(lambda: self._other(reached, number))
         self.execution.keeps_answers = False
         self._call = reached.read()
+        self.execution.dtype_policy = reached.dtype_policy
         self.execution.cluster.swap()
         self._ours.release()
         self._turn.acquire()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from jobs.scripts.stand_ins import Cluster
@@ -36,6 +37,10 @@ class Execution:
     """Called for every `fit` (`jobs.scripts.intercept.Fit`), with its number from 1; returns what `fit` returns, or
     raises `Stopped`."""
     cluster: Cluster = field(default_factory=lambda: Cluster(named=False))
+    module: ModuleType | None = None
+    """The script's, once it runs."""
+    dtype_policy: Any = None
+    """Keras' global one at the wanted `fit`."""
     fits: int = 0
     seeded: bool = False
     """The script has set TensorFlow's seed itself."""

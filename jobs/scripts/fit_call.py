@@ -89,6 +89,16 @@ class FitCall:
         bound.apply_defaults()
         return dict(bound.arguments)
 
+    def budget(self) -> dict[str, Any]:
+        """The fields of a spec that the arguments say."""
+        fields: dict[str, Any] = {
+            "global_batch_size": self.data.batch_size,
+            "epochs": self.epochs - self.initial_epoch,
+        }
+        if self.validation is not None and self.validation_steps:
+            fields["eval_steps"] = self.validation_steps
+        return fields
+
     def validates(self, epoch: int) -> bool:
         """Whether `fit` evaluates after `epoch`, counted from 0."""
         freq = self.validation_freq

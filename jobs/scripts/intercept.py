@@ -32,6 +32,8 @@ class Fit:
     build: Callable[[], None]
     """Makes the variables of the model and its optimizer, as `fit` would."""
     model: keras.Model
+    dtype_policy: keras.DTypePolicy
+    """The global one, which is this thread's own."""
 
 
 def replace_calls(trainer: Any, current: Callable[[], Execution | None], leave: Callable[[], object]) -> None:
@@ -64,7 +66,7 @@ def replace_calls(trainer: Any, current: Callable[[], Execution | None], leave: 
                 model.optimizer.build(model.trainable_variables)
 
         where, train = _line_of(execution.script), lambda: by_keras(model, *arguments, **options)
-        reached = Fit(where, read, train, try_out, build, model)
+        reached = Fit(where, read, train, try_out, build, model, _dtype_policy())
         return execution.on_fit(reached, execution.fits)
 
     trainer.fit = intercepted
@@ -98,6 +100,12 @@ def _tried(fit: Callable[..., Any], given: Mapping[str, Any]) -> Any:
     history.epoch = list(range(given["initial_epoch"], given["initial_epoch"] + epochs))
     history.history = {name: values[:1] * epochs for name, values in history.history.items()}
     return history
+
+
+def _dtype_policy() -> keras.DTypePolicy:
+    import keras
+
+    return keras.config.dtype_policy()
 
 
 def _line_of(script: Script) -> str:

@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.api import DataContext, Job, TaskContext
 from jobs.scripts import folders
+from jobs.scripts.as_tried import check
 from jobs.scripts.capture import WaitingScript, capture, look_ahead
+from jobs.scripts.copied_model import NotCopied, copied
 from jobs.scripts.earlier_fits import EarlierFits, written_since
-from jobs.scripts.execution import Script
+from jobs.scripts.execution import Execution, Script
 from jobs.scripts.fit_call import FitCall
 from jobs.scripts.intercept import Fit
 
@@ -35,6 +37,9 @@ class ScriptJob(Job):
         """Its arguments, sys.argv[1:]."""
         fit: int | None = Field(None, ge=1)
         """The number of the call of `fit` that is trained, from 1; by default the last."""
+        as_tried: list[dict[str, float | None]] = Field(default_factory=list)
+        """Epochs, batch size and validation steps that each fit was called with when the script was tried, found out
+        by itself: a fit that is then called with others is refused. Without what the spec replaces."""
 
     file: ClassVar[Path]
     shown: ClassVar[str]
@@ -51,6 +56,8 @@ class ScriptJob(Job):
         self._waiting: WaitingScript | None = None
         self._own: FitCall | None = None
         """The call whose model the next `build_model` returns: this task's copy outside of any strategy."""
+        self._execution: Execution
+        """This task's latest own run of the script."""
         self._answers: Sequence[Any] = ()
         """What calls of Keras before `fit` have returned in this task's latest own run of the script."""
         self._earlier = EarlierFits((), Path.cwd())
@@ -93,14 +100,22 @@ class ScriptJob(Job):
     def build_model(self) -> keras.Model:
         if self._own is not None:
             return self._own.model
-        # Run once more, in the scope of the strategy that the caller is in.
+        # In the scope of the strategy that the caller is in.
         self.shows_output = False
         try:
             with folders.within(self._task.directory, folders.scratch()):
-                repeated = self._answers, self._earlier.make_again
-                call, _ = capture(self.script(self._task.seed), self._fit, self._other, repeated)
+                return self._second_model()
         finally:
             self.shows_output = True
+
+    def _second_model(self) -> keras.Model:
+        """A copy of the script's own model if that is known to be like it, else that of another run of the script."""
+        try:
+            return copied(self._captured.model, self._execution)
+        except NotCopied as why:
+            self._task.log(f"{self.shown} is run a second time, for a second model: {why}")
+        repeated = self._answers, self._earlier.make_again
+        call, _ = capture(self.script(self._task.seed), self._fit, self._other, repeated)
         return call.model
 
     def train_dataset(self, context: DataContext) -> tf.data.Dataset:
@@ -148,16 +163,21 @@ class ScriptJob(Job):
                 self._first = self._wait_in_fit(self._task.seed)
             else:
                 script = self.script(self._task.seed)
-                self._first, execution = capture(script, self._fit, self._other)
-                self._answers = execution.answers
+                self._first, self._execution = capture(script, self._fit, self._other)
+                self._answers = self._execution.answers
+                self._check(self._first)
         return self._first
 
     def _wait_in_fit(self, seed: int) -> FitCall:
         """Run the script up to its `fit`, from where it is to go on."""
         self.shows_output = not self._task.earlier_fits  # whose leaders have shown what comes before them
         self._waiting = WaitingScript(self.script(seed), self._fit, self._other)
-        self._answers = self._waiting.answers
+        self._answers, self._execution = self._waiting.answers, self._waiting.execution
+        self._check(self._waiting.call)
         return self._waiting.call
+
+    def _check(self, call: FitCall) -> None:
+        check(call.budget(), self.params.as_tried, self._fit, self.file.name, is_earlier=self._task.end_fit is not None)
 
     @cached_property
     def _fit(self) -> int:

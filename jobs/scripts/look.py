@@ -10,7 +10,6 @@ from typing import Any
 
 from jobs.scripts import folders
 from jobs.scripts.capture import Seen, look_ahead
-from jobs.scripts.fit_call import FitCall
 from jobs.scripts.job import ScriptJob
 
 
@@ -20,7 +19,7 @@ class Look:
 
     defaults: Mapping[str, Any]
     params: Mapping[str, Any] = field(default_factory=dict)
-    """Params that had no value."""
+    """Params that were found out."""
     notes: Sequence[str] = ()
 
 
@@ -28,17 +27,15 @@ def look(job: ScriptJob, directory: str) -> Look:
     """Run the script up to its `fit`, for `directory`, to see what it asks for. Its files go to a temporary folder."""
     with tempfile.TemporaryDirectory() as scratch, folders.within(Path(directory), Path(scratch)):
         found, execution = look_ahead(job.script(0), job.params.fit)
-    *earlier, last = found
-    defaults = _budget(last.call) | {"earlier_fits": [{"line": one.where, **_budget(one.call)} for one in earlier]}
-    return Look(defaults, {"fit": len(found)}, [*execution.notes, *_told(job, earlier)])
-
-
-def _budget(call: FitCall) -> dict[str, Any]:
-    """The fields of a spec that the arguments of a `fit` say."""
-    fields: dict[str, Any] = {"global_batch_size": call.data.batch_size, "epochs": call.epochs - call.initial_epoch}
-    if call.validation is not None and call.validation_steps:
-        fields["eval_steps"] = call.validation_steps
-    return fields
+    earlier = found[:-1]
+    budgets = [one.call.budget() for one in found]
+    as_tried = [{"eval_steps": None, **budget} for budget in budgets]
+    fits = [{"line": one.where, **budget} for one, budget in zip(earlier, budgets, strict=False)]
+    return Look(
+        budgets[-1] | {"earlier_fits": fits},
+        {"fit": len(found), "as_tried": as_tried},
+        [*execution.notes, *_told(job, earlier)],
+    )
 
 
 def _told(job: ScriptJob, earlier: Sequence[Seen]) -> list[str]:

@@ -20,6 +20,7 @@ from typing import Any
 from jobs.scripts.errors import ScriptError
 from jobs.scripts.execution import Execution, Script, Stopped
 from jobs.scripts.intercept import replace_calls
+from jobs.scripts.made_with import remember
 from jobs.scripts.recognise import names_cluster
 from jobs.scripts.stand_ins import TF_CONFIG, Cluster, Notebook, replace_strategies
 
@@ -39,6 +40,7 @@ def execute(execution: Execution) -> None:
     module = ModuleType("__main__")
     module.__file__ = str(script.path)
     vars(module)["get_ipython"] = Notebook
+    execution.module = module
     if names_cluster(script.path):
         execution.cluster = Cluster(named=True)
         execution.note(
@@ -80,9 +82,8 @@ def _as_main(module: ModuleType, script: Script) -> Iterator[None]:
     A module beside the script may have built layers, whose variables belong to the run that made them.
     """
     folder = script.path.parent
-    for name, known in list(sys.modules.items()):
-        file = getattr(known, "__file__", None)
-        if file and name != "__main__" and Path(file).parent.is_relative_to(folder) and not _is_installed(file):
+    for name in list(sys.modules):
+        if name != "__main__" and is_beside(name, script):
             del sys.modules[name]
     if sys.path[:1] != [str(folder)]:
         sys.path.insert(0, str(folder))
@@ -94,6 +95,14 @@ def _as_main(module: ModuleType, script: Script) -> Iterator[None]:
         sys.argv = before[1]
         if before[0] is not None:
             sys.modules["__main__"] = before[0]
+
+
+def is_beside(name: str, script: Script) -> bool:
+    """Whether the module `name` is the script, or lies in its folder or below and belongs to it."""
+    if name == "__main__":
+        return True
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return file is not None and Path(file).parent.is_relative_to(script.path.parent) and not _is_installed(file)
 
 
 _PACKAGES = Path(__file__).resolve().parents[2]
@@ -131,6 +140,8 @@ def prepare_process() -> None:
 
     replace_calls(TensorFlowTrainer, _current.get, lambda: _current.set(None))
     replace_strategies(_current.get)
+    for base in (keras.Operation, keras.Model, keras.Metric, keras.Loss):  # a model does not tell its base class
+        remember(base, lambda: _current.get() is not None)
     _shift_seeds(tf, keras, rng_utils)
     make = np.random.default_rng
 

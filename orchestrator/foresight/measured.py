@@ -30,6 +30,10 @@ _CHUNKS = 40
 """Most pieces of equal numbers of steps that the wall-clock time of a step is taken from."""
 
 
+class TooFewTimesError(UsageError):
+    """A run is too short to be measured."""
+
+
 @dataclass(frozen=True)
 class Point:
     """One evaluation of the learning curve."""
@@ -87,6 +91,15 @@ def measured(path: Path) -> Measured:
         raise unreadable(path, error) from error
 
 
+def has_enough(path: Path) -> bool:
+    """Whether the run in folder `path` holds enough step times to be measured; raises UsageError as `measured` does."""
+    try:
+        measured(path)
+    except TooFewTimesError:
+        return False
+    return True
+
+
 def _read(run: StoredRun, path: Path) -> Measured:
     import numpy as np
 
@@ -118,7 +131,7 @@ def _read(run: StoredRun, path: Path) -> Measured:
     found = [_worker([t for t in timings if t[0] == worker], times, worker) for worker in range(workers)]
     known = [pieces for pieces in found if pieces is not None]
     if len(known) < workers or len(taken) < _FEWEST_UPDATES:
-        raise UsageError(
+        raise TooFewTimesError(
             f"{path} holds too few step times: train it for a few seconds longer, and with the monitor (--monitor)."
         )
     clock, start = _wall_clock([float(c) for _, c in taken])

@@ -17,14 +17,15 @@ from typing import Any
 
 from orchestrator.doctor.environment import environment
 from orchestrator.errors import UsageError
-from orchestrator.foresight.measured import Measured, measured
+from orchestrator.foresight.measured import Measured, has_enough, measured
 from orchestrator.results import RunResult
 from orchestrator.runs.execution import Execution, Schedule
 from orchestrator.runs.planned import Planned
 from orchestrator.runs.watcher import Watcher
 from orchestrator.spec import secrets, trust
+from orchestrator.spec.job_description import tell
 from orchestrator.spec.run import RunSpec
-from orchestrator.store.directory import RESULT, SPEC, new_id, to_json
+from orchestrator.store.directory import LOGS, RESULT, SPEC, new_id, to_json
 from orchestrator.store.documents import read_text
 from orchestrator.store.folders import RUNS
 from orchestrator.store.locks import claim_directory
@@ -40,6 +41,8 @@ _LAUNCH_SHARE = 0.5
 _TURNS = "abcde"
 """Names of the runs of one kind; the first ones of a busy machine are slow, so that a run planned by them is short."""
 _SOONEST, _MOST_UPDATES = 0.7, 200_000
+_MORE = 4
+"""Factor on the updates of a run that held too few step times, as calls of many short steps do."""
 _MOST_CODE = 500
 """Files whose contents identify a job's code."""
 
@@ -111,10 +114,25 @@ def probe(spec: RunSpec, minutes: float, watcher: Watcher | None, *, fresh: bool
     each = 60 * minutes * _LAUNCH_SHARE / len(specs)
     first = [_planned(run, path, "scout", _SCOUT_UPDATES) for run in specs.values()]
     kept: dict[str, str] = {}
-    Execution(None, watcher).run(first, _schedule(specs, path, each, kept))
+    execution = Execution(None, watcher)
+    execution.run(first, _schedule(specs, path, each, kept), _earlier_fits(spec, path, execution))
     document = {"schema": 1, "key": key, "runs": kept, "seconds": time.monotonic() - begun, "time": time.time()}
     write_atomically(path / PROBE, to_json(document))
     return _load(path, reused=False)
+
+
+def _earlier_fits(spec: RunSpec, path: Path, execution: Execution) -> Sequence[bytes]:
+    """What a script's fits before the judged one leave behind: trained once, for all runs of the probe."""
+    if not spec.earlier_fits:
+        return ()
+    tell.get()(
+        f"the {len(spec.earlier_fits)} earlier calls of fit are trained once, by one process, for all runs of the probe"
+    )
+    alone = {"mode": "single", "workers": 1, "backend": "local", "address": None}
+    own = (
+        spec.model_dump() | alone | {"global_batch_size": None, "min_workers": None, "balance": False, "timeout": None}
+    )
+    return execution.train_earlier_fits(Planned(type(spec).make(own), path / "probes" / "earlier", "earlier"))
 
 
 def _schedule(specs: Mapping[str, RunSpec], path: Path, seconds: float, kept: dict[str, str]) -> Schedule:
@@ -124,14 +142,22 @@ def _schedule(specs: Mapping[str, RunSpec], path: Path, seconds: float, kept: di
         result = yield _planned(spec, path, "scout", _SCOUT_UPDATES)
         paces[kind] = _pace(result, kind)
     for kind, spec in specs.items():
-        pace = paces[kind]
+        pace, fewest = paces[kind], 2 * _SCOUT_UPDATES
         for turn in _TURNS:
-            updates = min(_MOST_UPDATES, max(2 * _SCOUT_UPDATES, int(seconds / pace)))
+            updates = min(_MOST_UPDATES, max(fewest, int(seconds / pace)))
             planned = _planned(spec, path, turn, updates)
             result = yield planned
             pace, kept[kind] = _pace(result, kind), planned.run_id
-            if (result.seconds.elapsed or seconds) >= _SOONEST * seconds or updates == _MOST_UPDATES:
+            fewest = _MORE * updates
+            lasted = (result.seconds.elapsed or seconds) >= _SOONEST * seconds and has_enough(planned.path)
+            if lasted or updates == _MOST_UPDATES:
                 break
+        if not has_enough(planned.path):
+            raise UsageError(
+                f"The probe of {kind} took {result.steps} steps and holds too few step times, so that nothing can be "
+                f"predicted. If a callback ends training early, as EarlyStopping does, leave it out for advise; "
+                f"otherwise raise --minutes. Its log is in {planned.path / LOGS}."
+            )
 
 
 def _planned(spec: RunSpec, path: Path, turn: str, updates: int) -> Planned:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from orchestrator.control.signals import Preempted
 from orchestrator.doctor.environment import environment
-from orchestrator.errors import RegattaError, ResourcesError
+from orchestrator.errors import RegattaError, ResourcesError, UsageError
 from orchestrator.results import RunResult
 from orchestrator.runs.earlier_fits import earlier_runs, ended, to_train, trained
 from orchestrator.runs.kept_open import kept_open
@@ -45,18 +46,21 @@ class Execution:
         self._launched = False
         self._shared: Mapping[str, Any] = {}
         """Options for sessions of a single run, which share a backend."""
+        self._ended: Sequence[bytes] = ()
         self._trained = 0
 
-    def run(self, first_runs: Sequence[Planned], schedule: Schedule) -> None:
+    def run(self, first_runs: Sequence[Planned], schedule: Schedule, ended: Sequence[bytes] = ()) -> None:
         """Execute all runs of `schedule`; `first_runs` are the first runs of each variant.
+
+        `ended` is what the fits before have left behind, if runs that plan none are of a script that has some.
 
         All groups are launched before the first run trains, so that no launch slows down a run. If the cluster cannot
         hold all groups at once, each run gets its own group, in the same order; so does each run of a script with
         earlier fits, which its tasks find trained. No run is started after the timeout, except that every variant gets
         one.
         """
-        with sinks_ready(first_runs[0].spec), ThreadPoolExecutor(1) as beside:  # 0.2 s, while Ray starts
-            self._environment = beside.submit(environment, Path(first_runs[0].spec.directory))
+        self._ended = ended
+        with sinks_ready(first_runs[0].spec), self._looking_at_the_environment(first_runs[0]):
             self._execute(first_runs, schedule)
 
     def _execute(self, first_runs: Sequence[Planned], schedule: Schedule) -> None:
@@ -71,11 +75,34 @@ class Execution:
                 raise
             self._one_by_one(first_runs, schedule)
 
+    def train_earlier_fits(self, planned: Planned) -> list[bytes]:
+        """Train only the fits before the one that `planned` trains; returns what they leave behind.
+
+        Raises:
+            UsageError: one of them did not succeed.
+        """
+        fits = earlier_runs(planned)
+        with self._looking_at_the_environment(planned), kept_open([planned.spec]) as self._shared:
+            for number, fit in enumerate(fits):
+                result = self._alone(to_train(fit), ended(fits[:number]))
+                check_stopped(result)
+                if result.status != "succeeded":
+                    raise UsageError(f"Fit {number + 1} of {planned.spec.job} ended early ({result.stop_reason}).")
+        self._shared, self._launched = {}, False
+        return ended(fits)
+
+    @contextlib.contextmanager
+    def _looking_at_the_environment(self, planned: Planned) -> Iterator[None]:
+        """Describe the machine and the job's folder, in 0.2 s, while Ray starts."""
+        with ThreadPoolExecutor(1) as beside:
+            self._environment = beside.submit(environment, Path(planned.spec.directory))
+            yield
+
     def _together(self, first_runs: Sequence[Planned], schedule: Schedule) -> None:
         waiting: dict[str, Runner] = {}
         current: Runner | None = None
         try:
-            with Session([planned.spec for planned in first_runs]) as session:
+            with Session([planned.spec for planned in first_runs], ended=self._ended) as session:
                 self._launched = True
                 for planned in first_runs:
                     current = waiting[planned.run_id] = self._runner(planned)
@@ -102,7 +129,9 @@ class Execution:
         result: RunResult | None = None
         while (planned := _advance(schedule, result)) is not None and not self._is_late(first_runs):
             check_stopped(result)
-            result = self._with_earlier_fits(planned) if planned.spec.earlier_fits else self._alone(planned)
+            result = (
+                self._with_earlier_fits(planned) if planned.spec.earlier_fits else self._alone(planned, self._ended)
+            )
             self._trained += 1
 
     def _with_earlier_fits(self, planned: Planned) -> RunResult:

@@ -14,6 +14,7 @@ from orchestrator.errors import RegattaError, SpecError
 from orchestrator.spec import secrets, trust
 from orchestrator.spec.before_judged import before_judged
 from orchestrator.spec.comparison import CompareSpec
+from orchestrator.spec.earlier_fits import as_given
 from orchestrator.spec.job_description import JobDescription, describe_job, tell
 from orchestrator.spec.run import RunSpec
 from orchestrator.spec.validation import shown
@@ -40,7 +41,7 @@ def complete_run(spec: RunSpec) -> RunSpec:
     """`spec`, made in Python, completed as by `resolve_run`: with the job's defaults and validated params."""
     description = _describe(spec, spec.params)
     given = spec.model_dump(include=spec.model_fields_set)
-    completed = type(spec).make(_merge(dict(description.defaults), given | _found_out(description)))
+    completed = type(spec).make(_merge(dict(description.defaults), given | _found_out(description, given)))
     before_judged(completed)
     return completed
 
@@ -81,13 +82,13 @@ def _resolve(
     description = _describe(run, values["params"])
     if values.get("batch_size") is None and values.get("global_batch_size") is None:
         _say_whose_batches(checked, description)
-    return make(_merge(dict(description.defaults), values | _found_out(description)))
+    return make(_merge(dict(description.defaults), values | _found_out(description, values)))
 
 
-def _found_out(description: JobDescription) -> dict[str, Any]:
-    """The fields that the job's code decides, whatever was given."""
+def _found_out(description: JobDescription, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that the job's code decides, whatever else was given."""
     return {
-        "params": dict(description.params),
+        "params": as_given(description.params, given),
         "earlier_fits": description.defaults.get("earlier_fits", ()),
     }
 
@@ -111,7 +112,7 @@ def _with_valid_params(spec: CompareSpec, name: str) -> Mapping[str, Any]:
     if run.params == spec.run.params:
         return overrides
     kept = {field: value for field, value in overrides.items() if field.partition(".")[0] != "params"}
-    return {**kept, **_found_out(_describe(run, run.params))}
+    return {**kept, **_found_out(_describe(run, run.params), kept)}
 
 
 def _describe(spec: RunSpec, params: Mapping[str, Any]) -> JobDescription:

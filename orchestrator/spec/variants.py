@@ -19,6 +19,7 @@ from math import prod
 from typing import Any
 
 from orchestrator.errors import SpecError
+from orchestrator.spec.earlier_fits import as_given
 from workers.modes.registry import COMPARED_BY_DEFAULT, MODES, examples, traits, values_of
 
 Overrides = Mapping[str, Any]
@@ -88,7 +89,7 @@ def merge(run: Mapping[str, Any], overrides: Overrides) -> dict[str, Any]:
     for one, other in (*ALTERNATIVES, *(pair[::-1] for pair in ALTERNATIVES)):
         if overrides.get(one) is not None and overrides.get(other) is None:
             merged.pop(other, None)
-    return merged
+    return merged | ({"params": as_given(merged["params"], overrides)} if merged.get("params") else {})
 
 
 def _by_mode(modes: Sequence[str] | Mapping[str, Overrides] | None, balance: bool) -> dict[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ from jobs.staged import home_of
 from workers.failures import describe
 from workers.messages import Assignment, FitEnded, Printed
 from workers.modes.registry import traits
-from workers.session import keep_log, log
+from workers.session import keep_log, log, say
 from workers.settings import ReplicaSettings
 from workers.task.output import send_output
 from workers.task.waiting import say_if_late
@@ -204,6 +204,7 @@ def _begin_task(wire: Wire, job: Job, *, leads: bool = False) -> None:
             leads=leads,
             files_apart=settings.files_apart,
             tell=lambda text: wire.send(Printed(f"regatta: {text}\n")) if leads else None,
+            log=say,
             earlier_fits=[StoredFit(number, content) for number, content in enumerate(wire.assignment.earlier_fits, 1)],
             end_fit=(lambda *left: wire.send(FitEnded(to_bytes(*left)))) if settings.ends_at_fit else None,
         )

@@ -14,7 +14,8 @@ import pytest
 from tests.conftest import regatta
 from tests.integration.processes import as_another_user
 from tests.integration.ray_nodes import REGATTA, Head
-from tests.integration.scripts.test_unchanged_scripts import SCRIPTS, printed
+from tests.integration.scripts.test_several_fits import STAGES, has_plain_numbers
+from tests.integration.scripts.test_unchanged_scripts import SCRIPTS, plain, printed
 from tests.marked import slow
 
 JOB = """
@@ -63,6 +64,17 @@ def test_every_mode_trains_there(head: Head, folder: Path, how: str) -> None:
         logs = folder / "out" / "runs" / run["run_id"] / "logs"
         tasks = {"single": ["worker-0"], "sync": ["worker-0", "worker-1"], "async": ["chief-0", "worker-1"]}[name]
         assert {f"{task}.log" for task in tasks} <= {p.name for p in logs.iterdir()}
+
+
+@pytest.mark.slow
+def test_several_fits_of_a_script_train_there(head: Head, tmp_path: Path) -> None:
+    shutil.copy(SCRIPTS / "stages.py", tmp_path)
+    alone = plain("stages.py", cwd=tmp_path)
+    done = call(head, tmp_path, "run", "stages.py", "--address", head.gcs, "--workers", "2", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    has_plain_numbers(done.stdout, alone, *STAGES)
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert [fit["status"] for fit in result["earlier_fits"]] == ["succeeded"] * 2
 
 
 @pytest.mark.slow

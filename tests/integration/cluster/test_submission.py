@@ -25,7 +25,8 @@ import requests
 from tests.conftest import regatta
 from tests.integration.cluster.conftest import Shared
 from tests.integration.ray_nodes import REGATTA, Head
-from tests.integration.scripts.test_unchanged_scripts import SCRIPTS, printed
+from tests.integration.scripts.test_several_fits import STAGES, has_plain_numbers
+from tests.integration.scripts.test_unchanged_scripts import SCRIPTS, plain, printed
 from tests.integration.sweep.test_sweep import SCRIPT
 
 if importlib.util.find_spec("aiohttp_cors") is None:
@@ -198,6 +199,17 @@ def test_a_script_travels_with_its_modules_and_arguments(cluster: Cluster) -> No
     assert (document["status"], document["steps"]) == ("succeeded", 40)
     assert "val_accuracy" in document["final"]
     assert printed(cluster.regatta("logs", "script").stdout, "scores").keys() == {"accuracy", "loss"}
+
+
+@pytest.mark.slow
+def test_a_script_with_several_fits_is_submitted(cluster: Cluster) -> None:
+    shutil.copy(SCRIPTS / "stages.py", cluster.folder)
+    alone = plain("stages.py", cwd=cluster.folder)
+    done = cluster.regatta("submit", "stages.py", "--mode", "sync", "--run-id", "stages", "--wait", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert [fit["status"] for fit in document["earlier_fits"]] == ["succeeded"] * 2
+    has_plain_numbers(cluster.regatta("logs", "stages").stdout, alone, *STAGES)
 
 
 @pytest.mark.slow

@@ -57,6 +57,23 @@ def test_folds_in_a_loop_find_the_files_that_the_fits_before_have_written(cli: A
 
 
 @pytest.mark.slow
+def test_a_last_fit_that_depends_on_the_one_before_is_trained_as_it_is_called_or_refused(
+    cli: Any,
+    scripts: Path,  # noqa: F811
+) -> None:
+    """Tried with one batch, the first `fit` has the same loss in both epochs, which the second depends on."""
+    options = "--mode", "single", "--backend", "local"
+    ran = cli("run", "dependent.py", *options, "--out", "refused", cwd=scripts, timeout=900)
+    assert ran.returncode == 2, ran.stderr
+    assert "called with epochs=1, batch_size=16 when the run was planned" in ran.stderr
+    assert "Give --epochs 3 --global-batch-size 32 to train it so." in ran.stderr
+    chosen = "--epochs", "3", "--global-batch-size", "32"
+    ran = cli("run", "dependent.py", *options, *chosen, "--out", "run", cwd=scripts, timeout=900)
+    assert ran.returncode == 0, ran.stderr
+    has_plain_numbers(ran.stdout, plain("dependent.py", cwd=scripts), "history")
+
+
+@pytest.mark.slow
 def test_a_kill_in_the_first_and_in_the_last_fit_costs_nothing_but_time(cli: Any, scripts: Path) -> None:  # noqa: F811
     alone = plain("stages.py", cwd=scripts)
     options = "--backend", "local", "--out", "run", "--checkpoint-every", "120"

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,9 @@ def test_two_workers_give_what_plain_python_gives(cli: Any, scripts: Path) -> No
     """Arguments, a module beside it, relative paths, callbacks, and what comes after `fit`; all printed once."""
     alone = plain("images.py", "--epochs", "3", cwd=scripts)
     (scripts / "best.keras").unlink()
-    ran = cli("run", "images.py", "--backend", "local", "--", "--epochs", "3", cwd=scripts, timeout=500)
+    reads = scripts.parent / "reads.txt"
+    given = "--", "--epochs", "3", "--reads", str(reads)
+    ran = cli("run", "images.py", "--backend", "local", *given, cwd=scripts, timeout=500)
     assert ran.returncode == 0, ran.stderr
     for what in ("history", "scores", "best"):
         for name, values in printed(alone, what).items():
@@ -56,6 +59,8 @@ def test_two_workers_give_what_plain_python_gives(cli: Any, scripts: Path) -> No
         "epoch 2 ['accuracy', 'loss', 'val_accuracy', 'val_loss']"
     ]
     assert (scripts / "best.keras").is_file()
+    # The process that looks at the script first, two workers and the evaluator read the data, once each.
+    assert [*Counter(reads.read_text().split()).values()] == [1] * 4
 
 
 def test_a_script_is_planned_as_far_as_its_fit(cli: Any, scripts: Path) -> None:
