@@ -103,9 +103,7 @@ class RunSpec(ReplicaSettings):
     """Name of the run."""
     mlflow: Annotated[str | None, Flag("output", metavar="URI", default="none", gives_away="your credentials")] = None
     """MLflow tracking server to log runs to; needs the extra `mlflow`."""
-    wandb: Annotated[Project | None, Flag("output", metavar="PROJECT", default="none", gives_away="your results")] = (
-        None
-    )
+    wandb: Annotated[Project | None, Flag("output", metavar="PROJECT", default="none", gives_away="results")] = None
     """Project of Weights & Biases to log runs to, or ENTITY/PROJECT; needs the extra `wandb`."""
     price: Annotated[Mapping[str, float] | None, Flag("output", metavar="PRICES", style="prices", default="none")] = (
         None
