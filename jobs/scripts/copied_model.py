@@ -172,6 +172,7 @@ class _Copier:
     def _complete(self, model: keras.Model, copy: keras.Model) -> None:
         """Give the layers of `copy` what those of `model` have got after they were made."""
         import keras
+        import tensorflow as tf
 
         remade = keras.optimizers.Optimizer, keras.Metric, keras.Loss
         ours, others = list(model._flatten_layers()), list(copy._flatten_layers())
@@ -181,6 +182,8 @@ class _Copier:
         for layer, other in layers:
             other.trainable = layer._trainable  # and that of the layers in it, which come later
         for layer, other in layers:
+            if hasattr(layer, "lookup_table") and "ParameterServer" in type(tf.distribute.get_strategy()).__name__:
+                raise Different(f"{layer.name}, whose table would be on a parameter server")  # never tried
             for name in [name for name in vars(layer) if name not in vars(other) and name not in MADE_LATER]:
                 value = getattr(layer, name)
                 if isinstance(value, (*remade, *PLAIN, types.FunctionType)):
