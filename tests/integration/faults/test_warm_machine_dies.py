@@ -143,12 +143,12 @@ def test_a_keeper_that_hangs(here: Machine) -> None:
 JOB = """
 import os, subprocess
 print("ENVIRONMENT", os.environ.get("MINE"), os.environ.get("ONLY_UP"), os.getcwd(), flush=True)
-subprocess.Popen(["setsid", "sleep", "3000"])
 import keras, numpy as np
 model = keras.Sequential([keras.layers.Dense(1)])
 model.compile("sgd", "mse")
 x = np.ones((640, 2), "float32")
-model.fit(x, x[:, :1], epochs={epochs}, batch_size=32)
+leaves = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: subprocess.Popen(["setsid", "sleep", "3000"]))
+model.fit(x, x[:, :1], epochs={epochs}, batch_size=32, callbacks=[leaves])
 """
 
 
