@@ -31,7 +31,7 @@ def here(tmp_path: Path) -> Iterator[Machine]:
 def begin(here: Machine, name: str, *arguments: str, samples: int = 400_000) -> subprocess.Popen[str]:
     """A command that has begun to train on the warm machine."""
     process = here.start(*LONG, "--samples", str(samples), "--run-id", name, *arguments)
-    wait_for(here.folder / "runs" / name, process, TRAINS)
+    wait_for(here.folder / "runs" / name, process, TRAINS, 300)
     return process
 
 
