@@ -56,6 +56,7 @@ class Regatta:
             "fields": {**_fields(workload), "mode": self._mode, "workers": workers, "backend": self._backend},
             "cores": list(cores) if cores else None,
             "memory": memory,
+            "warm": self._warm,
         }
         with (
             _warm() if self._warm else contextlib.nullcontext(COLD) as env,
@@ -97,11 +98,11 @@ def _warm() -> Iterator[Mapping[str, str]]:
     with tempfile.TemporaryDirectory(prefix="w", dir="/tmp") as folder:  # sockets need short paths
         env = {"TMPDIR": folder, "REGATTA_WARM": "1", "CI": ""}
         try:
-            with Child(__name__, {"warm": "up"}, env) as child:
+            with Child(__name__, {"change": "up"}, env) as child:
                 child.answer()
             yield env
         finally:
-            with Child(__name__, {"warm": "down"}, env) as child:
+            with Child(__name__, {"change": "down"}, env) as child:
                 child.answer()
 
 
@@ -120,8 +121,8 @@ def _fields(workload: Workload) -> dict[str, Any]:
 
 def main() -> None:
     line = Line()
-    if "warm" in line.request:
-        _change(line.request["warm"])
+    if "change" in line.request:
+        _change(line.request["change"])
         line.answer()
         return
     fields = line.request["fields"]
@@ -152,6 +153,7 @@ def _compare(job: str, fields: dict[str, Any]) -> None:
 def _run(job: str, fields: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
     from benchmarks.watching import Beginning, DriverLoad, MemoryPeaks, Pinning, Several
     from orchestrator.api import run
+    from orchestrator.spec.job_description import shows_output, tell
     from orchestrator.spec.resolve import resolve_run
 
     load, memory, began = DriverLoad(), MemoryPeaks(), Beginning()
@@ -162,8 +164,13 @@ def _run(job: str, fields: dict[str, Any], request: Mapping[str, Any]) -> dict[s
         *([Pinning(request["cores"])] if request["cores"] else []),
     ]
     spec = resolve_run(job, fields)
+    said: list[str] = []
+    tell.set(said.append)
+    shows_output.set(True)
     called = time.monotonic()
-    result = run(spec, Several(watchers))
+    result = run(spec, Several(watchers), resolved=True)
+    if request["warm"] != any("uses the warm machine" in line for line in said):
+        raise RuntimeError(f"warm: {request['warm']}, but {said}")
     return {
         "called": called,
         "began": began.at,

@@ -110,7 +110,7 @@ def doctor(as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from orchestrator.cli.tables import print_rows
-    from orchestrator.cluster.warm.commands import look
+    from orchestrator.cluster.warm.shown import look
     from orchestrator.doctor.checks import diagnose
 
     checks = (*diagnose(), look())

@@ -20,8 +20,8 @@ Now = Annotated[bool, typer.Option("--now", help="Also if a command uses it, whi
 
 def up(minutes: Minutes = 60, as_json: Json = False) -> None:
     """Keep Ray and TensorFlow ready on this machine, so that the next commands start at once."""
-    from orchestrator.cluster.warm.commands import described
     from orchestrator.cluster.warm.commands import up as keep
+    from orchestrator.cluster.warm.shown import described
     from orchestrator.text import seconds as lasting
 
     warm = keep(minutes)

@@ -31,7 +31,7 @@ def here(tmp_path: Path) -> Iterator[Machine]:
 def begin(here: Machine, name: str, *arguments: str, samples: int = 400_000) -> subprocess.Popen[str]:
     """A command that has begun to train on the warm machine."""
     process = here.start(*LONG, "--samples", str(samples), "--run-id", name, *arguments)
-    wait_for(here.folder / "runs" / name, process, TRAINS)
+    wait_for(here.folder / "runs" / name, process, TRAINS, 300)
     return process
 
 
@@ -143,12 +143,12 @@ def test_a_keeper_that_hangs(here: Machine) -> None:
 JOB = """
 import os, subprocess
 print("ENVIRONMENT", os.environ.get("MINE"), os.environ.get("ONLY_UP"), os.getcwd(), flush=True)
-subprocess.Popen(["setsid", "sleep", "3000"])
 import keras, numpy as np
 model = keras.Sequential([keras.layers.Dense(1)])
 model.compile("sgd", "mse")
 x = np.ones((640, 2), "float32")
-model.fit(x, x[:, :1], epochs={epochs}, batch_size=32)
+leaves = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: subprocess.Popen(["setsid", "sleep", "3000"]))
+model.fit(x, x[:, :1], epochs={epochs}, batch_size=32, callbacks=[leaves])
 """
 
 
