@@ -20,6 +20,7 @@ Figure = Callable[[Session], None]
 FIGURES: Mapping[str, Figure] = {
     "speed": speed.tiny,
     "compute": speed.compute,
+    "input": speed.waiting_input,
     "first-step": speed.first_step,
     "compare": comparison.compare,
     "launch": footprint.launch,

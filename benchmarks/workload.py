@@ -38,6 +38,9 @@ TINY_MLP = Workload("digits", {"hidden": 256}, batch_size=32, samples=128_000)
 CNN = Workload("mnist-cnn", {"data": "synthetic"}, batch_size=64, samples=51_200)
 """Two convolutions and two dense layers on 28x28 images: a step computes for 10 ms."""
 
+WAITING_INPUT = Workload("benchmarks.waiting_input:WaitingInput", {}, batch_size=32, samples=64_000)
+"""Batches that take 5 ms of waiting each, for a model that needs less than one."""
+
 
 @dataclass(frozen=True)
 class Material:

@@ -10,11 +10,12 @@ from benchmarks.contenders.tf_keras_fit import TfKerasFit
 from benchmarks.figures import Session
 from benchmarks.machine import load
 from benchmarks.records import Claim
-from benchmarks.workload import CNN, TINY_MLP, WORKERS
+from benchmarks.workload import CNN, TINY_MLP, WAITING_INPUT, WORKERS
 
 TINY = "tiny MLP, speed"
 COMPUTE = "mnist-cnn, every worker on its own core"
 FIRST_STEP = "command to first step"
+INPUT = "5 ms of waiting per batch in a map"
 
 SYNC, ASYNC = Regatta("sync"), Regatta("async")
 WARM = Regatta("sync", warm=True)
@@ -31,6 +32,7 @@ CLAIMS = (
     Claim("async updates/s, tiny MLP", TINY, ASYNC.name, tuple(c.name for c in TF_KERAS_PS), 6, "least"),
     Claim("sync samples/s, mnist-cnn", COMPUTE, SYNC.name, tuple(c.name for c in INDEPENDENT), 0.9, "least"),
     Claim("async samples/s, mnist-cnn", COMPUTE, ASYNC.name, tuple(c.name for c in INDEPENDENT), 0.9, "least"),
+    Claim("sync samples/s, waiting for input", INPUT, "2 workers", ("1 worker",), 1.8, "least"),
     Claim("command to first step, sync", FIRST_STEP, SYNC.name, (RAY_TRAIN[0].name,), 0.25, "most", "less"),
     Claim("command to first step, sync, warm", FIRST_STEP, WARM.name, (RAY_TRAIN[0].name,), 0.15, "most", "less"),
 )
@@ -85,3 +87,18 @@ def first_step(session: Session) -> None:
             seconds = contender.train(workload).first_step
         if seconds is not None:
             session.add(FIRST_STEP, contender.name, "s", repetition, seconds, before)
+
+
+def waiting_input(session: Session) -> None:
+    """Measure samples per second of one and two sync workers whose job does not shard its data, and waits for them."""
+    workload = WAITING_INPUT.scaled(session.scale)
+    for repetition in range(session.repetitions):
+        for workers in (1, WORKERS):
+            name = "1 worker" if workers == 1 else f"{workers} workers"
+            session.timed(
+                INPUT,
+                name,
+                "samples/s",
+                repetition,
+                lambda workers=workers: SYNC.measure(workload, workers=workers).trained.samples_per_s,  # type: ignore[misc]
+            )

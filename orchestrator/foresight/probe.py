@@ -128,7 +128,8 @@ def _earlier_fits(spec: RunSpec, path: Path, execution: Execution) -> Sequence[b
     tell.get()(
         f"the {len(spec.earlier_fits)} earlier calls of fit are trained once, by one process, for all runs of the probe"
     )
-    alone = {"mode": "single", "workers": 1, "backend": "local", "address": None}
+    mode = next(name for name, row in MODES.items() if row.alone)
+    alone = {"mode": mode, "workers": 1, "backend": "local", "address": None}
     own = (
         spec.model_dump() | alone | {"global_batch_size": None, "min_workers": None, "balance": False, "timeout": None}
     )

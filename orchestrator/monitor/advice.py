@@ -83,8 +83,10 @@ ADVICE: Mapping[Kind, Advice] = {
             "the input pipeline is slower than the model",
             "decoding or augmentation on too few cores",
             "slow storage",
+            "each worker reads and maps the samples of all of them",
         ),
         (
+            "let each worker read its own samples: context.shard(dataset) before the costly maps, or --sharding file",
             "use dataset.prefetch, map(..., num_parallel_calls=AUTOTUNE), interleave",
             "cache the dataset, or preprocess it once",
             "give each worker more CPUs",

@@ -15,6 +15,7 @@ from workers.data.counting import counted
 from workers.data.file_caches import refuse_shared_files
 from workers.data.full_batches import full_batches, padding_of
 from workers.data.in_memory import captured_arrays
+from workers.data.late_maps import late_maps
 from workers.data.sharding import Batches
 from workers.errors import DataError
 from workers.messages import Position
@@ -102,48 +103,24 @@ def _full_batches(
         refuse_shared_files(dataset, "train_dataset", f"the {workers} workers")
     endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
     if sharding_by == "file" and num_shards > 1:
-        dataset = shard_by_file(dataset, num_shards, shard_index)
+        dataset = sharding.shard_by_file(dataset, num_shards, shard_index)
     if settings.cache:
         if endless:
             raise DataError("train_dataset never ends, so it cannot be cached: leave out --cache.")
         dataset = dataset.cache()
     padding = padding_of(dataset)  # before a graph's `if` hides the dataset's transformations
+    split = num_shards > 1 and (sharding_by == "file" or (sharding_by == "auto" and context.sharded_by_job))
+    parts = None
+    if workers > 1 and not split and sharding_by != "off" and not settings.cache:
+        parts = tf.autograph.experimental.do_not_convert(late_maps)(dataset, batch_size)
+    if parts is not None:
+        dataset = parts.early
     if not endless:
         dataset = dataset.repeat()
     if not (endless and _batch_dimension(dataset) == batch_size):
         dataset = full_batches(dataset, batch_size, padding)
-    split = num_shards > 1 and (sharding_by == "file" or (sharding_by == "auto" and context.sharded_by_job))
-    return Batches(dataset, split=split)
-
-
-def shard_by_file(dataset: tf.data.Dataset, num_shards: int, shard_index: int) -> tf.data.Dataset:
-    """Take every `num_shards`-th of the files that `dataset` reads, wherever in its pipeline it reads them.
-
-    Raises:
-        DataError: it reads no files with a reader of tf.data, or fewer than there are workers.
-    """
-    import tensorflow as tf
-    from tensorflow.python.data.experimental.ops.distribute import _AutoShardDataset
-
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.FILE
-    try:
-        sharded = _AutoShardDataset(dataset.with_options(options), num_shards, shard_index)
-        if tf.executing_eagerly() and next(iter(sharded.take(1)), None) is None:
-            raise DataError(f"--sharding file: train_dataset reads fewer files than the {num_shards} workers.")
-    except tf.errors.NotFoundError:
-        raise DataError(
-            "--sharding file: train_dataset reads no files with a reader of tf.data (TFRecordDataset, "
-            "TextLineDataset, FixedLengthRecordDataset). Use --sharding data or auto."
-        ) from None
-    except tf.errors.InvalidArgumentError as error:
-        if "FILE based sharding" not in str(error):
-            raise
-        raise DataError(
-            f"--sharding file: train_dataset reads fewer files than the {num_shards} workers. Use --sharding data or "
-            "auto, or split the data into more files."
-        ) from None
-    return sharded
+    late = None if parts is None else tf.autograph.experimental.do_not_convert(parts.finish)
+    return Batches(dataset, split=split, late=late)
 
 
 def first_batch(dataset: tf.data.Dataset, name: str) -> Any:

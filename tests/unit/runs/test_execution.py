@@ -41,7 +41,7 @@ def fake_session(monkeypatch: pytest.MonkeyPatch, *, room: int) -> None:
     """Simulate a cluster with room for `room` groups at once."""
 
     class FakeSession:
-        def __init__(self, specs: list[RunSpec]) -> None:
+        def __init__(self, specs: list[RunSpec], **_: object) -> None:
             self.groups = {spec.variant_name: None for spec in specs}
             self.deadline = time.monotonic() + 60
 
