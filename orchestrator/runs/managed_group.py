@@ -76,17 +76,10 @@ class ManagedGroup:
         tasks = self._group.tasks if self._group else [plan.task for plan in self.bundles.plans]
         return sum(task.type == "worker" for task in tasks)
 
-    def make(self) -> None:
-        """Create the supervisors, without waiting until they answer: several groups' come up at the same time."""
-        self._group = self._make()
-
     def launch(self, stage: int = 0) -> None:
         """Start all tasks; the coordinator waits until they are ready."""
-        if self._group is None or stage != self.stage:
-            if self._group is not None:
-                self._group.shutdown()
-            self.stage = stage
-            self._group = self._make()
+        self.stage = stage
+        self._group = self._make()
         machine = Machine(rules(self.spec))
         self._coordinator = Coordinator(self._group, self._session.evaluator(self.spec), self.staged.traits, machine)
         self._coordinator.launch(assigner(self.staged, self._group.plans, self._session.ended))

@@ -60,17 +60,16 @@ class Session:
             inner.callback(self.backend.reservations.release)
             reserved = iter(self._reserve())
             groups = list(islice(reserved, len(self._specs)))
-            self.groups: dict[str, ManagedGroup] = {}
-            for spec, bundles in zip(self._specs, groups, strict=True):
-                own = GroupBundles(spec, bundles, self.backend.reservations)
-                group = self.groups[spec.variant_name] = ManagedGroup(self, spec, own)
-                inner.callback(group.shutdown)
-                group.make()
             self._evaluators: dict[str, WorkerGroup] = {}
             for (scored, spec), bundles in zip(self._scored.items(), reserved, strict=True):
                 evaluator = self._evaluators[scored] = self.make((evaluator_plan(spec),), bundles)
                 inner.callback(evaluator.shutdown)
                 evaluator.launch(assigner(spec, evaluator.plans, self.ended))
+            self.groups: dict[str, ManagedGroup] = {}
+            for spec, bundles in zip(self._specs, groups, strict=True):
+                own = GroupBundles(spec, bundles, self.backend.reservations)
+                group = self.groups[spec.variant_name] = ManagedGroup(self, spec, own)
+                inner.callback(group.shutdown)
             self._groups_open, self._backend_open = inner.pop_all(), outer.pop_all()
         return self
 
