@@ -32,7 +32,7 @@ from orchestrator.sinks.ray_metrics import RayMetrics
 from workers.messages import Task
 from workers.news import *
 
-ray.init(num_cpus=1, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False,
+ray.init("local", num_cpus=1, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False,
          configure_logging=False, object_store_memory=200 << 20)
 worker, gpu = Task("worker", 0), GpuSample("GPU-1", "H100", 30.0, 5, 10, None, None, None)
 for mode in ("sync", "async"):
