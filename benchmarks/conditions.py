@@ -63,7 +63,7 @@ def compared(straggler: str, workers: int, seeds: int, modes: Sequence[str], *en
         "--json", "--quiet", *ending,
     ]  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="regatta-conditions-") as folder:
-        done = subprocess.run([*command, "--run-dir", folder], capture_output=True, text=True, check=False)
+        done = subprocess.run([*command, "--out", f"{folder}/out"], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{straggler}: {done.stderr}")
     return {name: mode["runs"] for name, mode in json.loads(done.stdout)["modes"].items()}

@@ -1,13 +1,12 @@
 """The process of one served model, forked from the host's zygote.
 
 Its supervisor, a replica of Ray Serve, names the model and the server on the control socket. Requests come on that
-socket, and on a connection that this process opens to the server, which costs less than a call of Ray: 0.3 ms where a
-call takes 3 to 9.
+socket, and on a connection that this process opens to the server, which costs less than a call of Ray
+(docs/adr/0016-requests-go-past-ray.md).
 """
 
 from __future__ import annotations
 
-import hmac
 import os
 import socket
 import sys
@@ -59,11 +58,6 @@ def _serve_at(calls: Calls, server: Mapping[str, Any]) -> None:
         calls.serve(connection)
     except OSError:
         return
-
-
-def is_secret(given: object, secret: str) -> bool:
-    """Whether a process that connects knows the server's secret."""
-    return isinstance(given, str) and hmac.compare_digest(given.encode(), secret.encode())
 
 
 class Calls:
