@@ -114,12 +114,12 @@ def test_a_worker_maps_its_own_samples_only(of_batches: bool, sharding: str, sha
         return ids.batch(BATCH).map(call) if of_batches else ids.map(call).batch(BATCH)
 
     made = settings(batch_size=BATCH, sharding=sharding, prefetch=False)
-    own = training_stream(Given(pipeline), made, seed=0, num_shards=2, shard_index=1)  # type: ignore[arg-type]
-    found = np.concatenate([batch.numpy() for batch in islice(own, int(50 * share))])
-    if share == 1:
-        assert seen == found.tolist() == list(range(200))
-    else:
-        assert seen == found.tolist() == [n for n in range(200) if n // BATCH % 2]
+    stream_of_one = training_stream(Given(pipeline), made, seed=0, num_shards=2, shard_index=1)  # type: ignore[arg-type]
+    found = np.concatenate([batch.numpy() for batch in islice(stream_of_one, int(50 * share))])
+    own = [n for n in range(200) if share == 1 or n // BATCH % 2]
+    assert found.tolist() == own
+    assert seen[: len(own)] == own
+    assert set(seen) == set(own)  # TensorFlow may have read ahead, into the next epoch
 
 
 def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,4 +159,5 @@ def test_a_position_may_be_reached_without_mapping_what_is_skipped() -> None:
     made = settings(batch_size=BATCH, prefetch=False)
     own = training_stream(Given(pipeline), made, seed=0, num_shards=2, shard_index=0, position=position)  # type: ignore[arg-type]
     assert next(iter(own)).numpy().tolist() == [24, 25, 26, 27]
-    assert seen == [24, 25, 26, 27]
+    assert seen[:BATCH] == [24, 25, 26, 27]
+    assert set(seen) <= {n for n in range(24, 40) if n // BATCH % 2 == 0}  # TensorFlow may have read ahead

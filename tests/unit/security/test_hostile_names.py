@@ -156,6 +156,7 @@ def test_everything_that_is_printed_goes_the_one_way() -> None:
         "cli/terminal.py": 2,  # `say`, and JSON, which escapes control characters itself
         "cli/kuberay.py": 1,  # YAML, which escapes control characters itself
         "cli/serve_config.py": 1,  # the same
+        "sinks/wandb_client.py": 2,  # JSON, to the process that asked
         "doctor/machine.py": 1,  # the text of a child process
         "submit/transfer.py": 1,  # base64
     }
