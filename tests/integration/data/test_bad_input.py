@@ -69,10 +69,11 @@ def test_a_file_that_is_not_there() -> None:
     assert "on its own host" in cause.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("job", "params", "code", "words"),
     [
-        slow("misfits.py:Files", ["path={damaged}"], 2, ["damaged.tfrecord: damaged at byte", "(record 150)"]),
+        ("misfits.py:Files", ["path={damaged}"], 2, ["damaged.tfrecord: damaged at byte", "(record 150)"]),
         ("called.py:Called", ["set=raising"], 3, ["ZeroDivisionError", "of the callback LambdaCallback", "worker:0"]),
     ],
 )

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from tests.integration.local_runs import JOBS, train
-from tests.marked import fast
 
 WAYS = ("slices", "dictionary", "tensors", "gathered", "constant")
 STEPS, BATCH = 20, 32
@@ -21,7 +20,8 @@ def losses(mode: str, **params: object) -> np.ndarray:
     return train("in_memory.py", mode=mode, params=params, **fields)[0].losses
 
 
-@pytest.mark.parametrize("way", fast(WAYS, "slices"))
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
 def test_async_trains_on_arrays_as_sync_does(way: str) -> None:
     np.testing.assert_allclose(losses("async", way=way), losses("sync", way=way), rtol=1e-5)
 

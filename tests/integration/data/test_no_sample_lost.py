@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.integration.local_runs import Broken, Trained, train
+from tests.marked import slow
 from workers.messages import FailureKind
 
 BATCH, WORKERS = 8, 2
@@ -33,7 +34,7 @@ def files(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("sharding", "how"), [("auto", "context"), ("auto", "unseeded"), ("data", "context"), ("file", "files")]
+    ("sharding", "how"), [slow("auto", "context"), slow("auto", "unseeded"), ("data", "context"), ("file", "files")]
 )
 def test_sync_sees_each_sample_once_per_epoch(sharding: str, how: str, files: str) -> None:
     trained = run("sync", how, sharding=sharding, files=files, epochs=2)
@@ -54,7 +55,7 @@ def test_off_gives_every_worker_all_samples_even_where_the_job_would_split_them(
     assert counts(run("sync", "context", sharding="off", epochs=2)).tolist() == [2] * 96
 
 
-@pytest.mark.parametrize(("sharding", "how"), [("auto", "plain"), ("file", "files")])
+@pytest.mark.parametrize(("sharding", "how"), [("auto", "plain"), slow("file", "files")])
 def test_async_workers_each_go_round_their_own_share(sharding: str, how: str, files: str) -> None:
     trained = run("async", how, sharding=sharding, files=files, epochs=4, steps_per_call=1)
     seen = counts(trained)

@@ -12,7 +12,7 @@ from workers.messages import FailureKind
 
 BATCH, STEPS = 32, 72
 """Two epochs and more for one worker."""
-FAST = [("sync", 2, "padded", ApartGroup), ("async", 1, "padded", KeepingGroup)]
+FAST = [("sync", 2, "padded", ApartGroup)]
 CASES = [
     (mode, workers, how, group)
     for how in TRAINED
@@ -21,7 +21,7 @@ CASES = [
         ("sync", 2, ApartGroup),
         ("async", 2, KeepingGroup),
     ]
-]
+] + [("async", 1, "padded", KeepingGroup)]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ SLOW = "persistent:worker=0,factor=1"
 """Steps of 20 ms, of which some are left when the run is told to end."""
 
 
+@pytest.mark.slow
 def test_one_process_and_then_async_with_one_worker_are_one_process(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"ps": 1, "workers": 1, "batch_size": BATCH, "samples": STEPS * BATCH}
     settings |= {"folder": tmp_path, "straggler": SLOW}

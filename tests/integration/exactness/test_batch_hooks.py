@@ -38,7 +38,7 @@ def plain_fit(folder: Path, batch: int, params: dict[str, Any]) -> list[np.ndarr
 @pytest.mark.parametrize(
     ("mode", "workers", "which"),
     [
-        ("sync", 2, "warm_up"),
+        slow("sync", 2, "warm_up"),
         slow("async", 1, "warm_up"),
         ("sync", 2, "clipping"),
         slow("sync", 1, "saving"),
@@ -97,7 +97,8 @@ def test_kerass_own_callbacks_that_need_not_are_left_fast(
     assert how_often(made) is expected
 
 
-@pytest.mark.parametrize("workers", [2, slow(1)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 1])
 def test_a_run_that_is_continued_counts_no_batch_twice(workers: int, tmp_path: Path) -> None:
     """The hooks that precede a batch may have run already when the checkpoint is taken."""
     run: dict[str, Any] = {

@@ -61,7 +61,7 @@ def test_on_train_end_has_the_final_weights_and_epochs_do_not(mode: str) -> None
 @pytest.mark.parametrize(
     ("mode", "workers", "kind"),
     [
-        ("async", 1, "schedule"),
+        slow("async", 1, "schedule"),
         *(slow("async", 1, kind) for kind in ("adam", "averaged")),
         *(slow("sync", 2, kind) for kind in LOADED if kind != "nadam"),
     ],

@@ -28,6 +28,8 @@ COLUMNS = {
     "async, several": ("async", 2),
 }
 TOLERANCE = 1e-5
+Row = tuple[str, int | None]
+"""A feature, and how many of its cases are tried; None: all."""
 
 
 @dataclass(frozen=True)
@@ -137,26 +139,29 @@ def test_each_case_has_a_row_and_each_row_a_case() -> None:
 
 
 @cache
-def answers(column: str, features: tuple[str, ...], folder: Path) -> dict[str, list[dict[str, Any]]]:
+def answers(column: str, features: tuple[Row, ...], folder: Path) -> dict[Row, list[dict[str, Any]]]:
     """What happened in one column: all `features` are tried in one process."""
-    cases = [(feature, tried) for feature in features for tried in cases_of(feature) if not tried.on_hosts]
+    cases = [(row, tried) for row in features for tried in cases_of(row[0])[: row[1]] if not tried.on_hosts]
     mode, workers = COLUMNS[column]
     asked = [(tried.job, tried.params) for _, tried in cases]
     found = side_by_side.compare_cases(mode, workers, asked, folder / f"{mode}-{workers}.json")
-    by_feature: dict[str, list[dict[str, Any]]] = {}
-    for (feature, _), answer in zip(cases, found, strict=True):
-        by_feature.setdefault(feature, []).append(answer)
-    return by_feature
+    by_row: dict[Row, list[dict[str, Any]]] = {}
+    for (row, _), answer in zip(cases, found, strict=True):
+        by_row.setdefault(row, []).append(answer)
+    return by_row
 
 
 def cells() -> list[Any]:
-    def cell(feature: str, column: str, says: str) -> Any:
+    """All cells with all their cases, which is slow; and a few of them with one case."""
+    found = []
+    for feature, row in rows():
         words = re.sub(r"[^a-z]+", "-", feature.lower()).strip("-")[:30]
-        quick = any(feature.startswith(first) and column == tried for first, tried in FAST)
-        name = "-".join(map(str, (words, *COLUMNS[column])))
-        return pytest.param(feature, column, says, id=name, marks=() if quick else pytest.mark.slow)
-
-    return [cell(feature, column, says) for feature, row in rows() for column, says in row.items()]
+        for column, says in row.items():
+            name = "-".join(map(str, (words, *COLUMNS[column])))
+            found.append(pytest.param((feature, None), column, says, id=name, marks=pytest.mark.slow))
+            if any(feature.startswith(first) and column == tried for first, tried in FAST):
+                found.append(pytest.param((feature, 1), column, says, id=f"{name}-first"))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -164,26 +169,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("features")
 
 
-@pytest.mark.parametrize(("feature", "column", "cell"), cells())
+@pytest.mark.parametrize(("row", "column", "cell"), cells())
 def test_what_the_table_says_happens(
-    feature: str, column: str, cell: str, folder: Path, request: pytest.FixtureRequest
+    row: Row, column: str, cell: str, folder: Path, request: pytest.FixtureRequest
 ) -> None:
+    feature, limit = row
+    cases = cases_of(feature)[:limit]
     word = re.match(r"[a-z]+|-", cell)
     assert word, cell
     if word[0] == "-":
         return
-    if any(tried.on_hosts for tried in cases_of(feature)):
-        happened: list[dict[str, Any]] = [on_hosts(column, tried) for tried in cases_of(feature)]
+    if any(tried.on_hosts for tried in cases):
+        happened: list[dict[str, Any]] = [on_hosts(column, tried) for tried in cases]
     else:
-        happened = answers(column, wanted(request, column), folder)[feature]
-    for tried, answer in zip(cases_of(feature), happened, strict=True):
+        happened = answers(column, wanted(request, column), folder)[row]
+    for tried, answer in zip(cases, happened, strict=True):
         assert what_happened(tried, answer, column) == word[0], (tried, answer.get("error"))
 
 
-def wanted(request: pytest.FixtureRequest, column: str) -> tuple[str, ...]:
-    """The features that tests which are to run ask of a column."""
+def wanted(request: pytest.FixtureRequest, column: str) -> tuple[Row, ...]:
+    """The rows that tests which are to run ask of a column."""
     specs = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-    return tuple(spec["feature"] for spec in specs if spec.get("column") == column and spec["cell"] != "-")
+    return tuple(spec["row"] for spec in specs if spec.get("column") == column and spec["cell"] != "-")
 
 
 def on_hosts(column: str, tried: Tried) -> dict[str, Any]:

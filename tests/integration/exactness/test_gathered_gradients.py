@@ -36,7 +36,8 @@ def accumulated(steps: int, each: int) -> tuple[list[float], list[np.ndarray]]:
     return losses, [weight.numpy() for weight in model.weights]
 
 
-@pytest.mark.parametrize("each", [3, slow(1)])
+@pytest.mark.slow
+@pytest.mark.parametrize("each", [3, 1])
 def test_one_worker_accumulates_gradients_as_keras_does(each: int) -> None:
     """There is one gradient more than updates need: it is in none, and counted as dropped."""
     steps = 60 * each + 1 if each > 1 else 60
@@ -115,6 +116,7 @@ def test_of_single_gradients_it_counts_as_async_does() -> None:
     assert 0 <= trained.staleness.mean() <= 1.5
 
 
+@pytest.mark.slow
 def test_gradients_that_wait_are_part_of_a_checkpoint(tmp_path: Path) -> None:
     """A run that is interrupted between two updates, and resumed, is the uninterrupted one."""
     steps, each = 80, 7

@@ -75,7 +75,7 @@ SAID = {
     [
         ("sync", 2, ",".join(HARMLESS)),
         slow("async", 1, ",".join(HARMLESS)),
-        ("sync", 2, "determinism"),
+        slow("sync", 2, "determinism"),
         slow("async", 1, "determinism,check_numerics"),
     ],
 )
@@ -92,7 +92,8 @@ def test_it_trains_as_without(mode: str, workers: int, does: str, tmp_path: Path
             assert log.count(SAID[one]) == 1
 
 
-@pytest.mark.parametrize(("mode", "workers"), [("sync", 2), slow("async", 1)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "workers"), [("sync", 2), ("async", 1)])
 def test_a_file_that_changes_it_when_it_is_read(mode: str, workers: int, tmp_path: Path) -> None:
     """Seeds too: those of the run are set before the model is built."""
     spec: dict[str, Any] = {"mode": mode, "workers": workers, "batch_size": BATCH, "epochs": EPOCHS}

@@ -26,7 +26,7 @@ SAID = {
 @pytest.mark.parametrize(
     ("mode", "which"),
     [
-        ("sync", "backup"),
+        slow("sync", "backup"),
         slow("async", "backup"),
         slow("sync", "own"),
         slow("async", "early"),

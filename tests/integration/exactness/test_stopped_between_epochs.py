@@ -12,7 +12,6 @@ import pytest
 from tests.integration.local_runs import JOBS
 from tests.integration.side_by_side import share_one_strategy
 from tests.made import assignment, leg
-from tests.marked import slow
 from workers.messages import PREEMPTED, Checkpointing, Start, Task
 
 BATCH, EPOCH, STEPS = 16, 32, 96
@@ -35,7 +34,7 @@ def settings(mode: str) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module", params=["single", slow("sync")])
+@pytest.fixture(scope="module", params=["single", "sync"])
 def notes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[str]]:
     """What the callbacks noted, by the step at which the run was stopped; 0: it was not."""
     folder = tmp_path_factory.mktemp("stopped")
@@ -45,6 +44,7 @@ def notes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return {stop: (folder / str(stop) / "notes.txt").read_text().splitlines() for stop in (0, *STOPS)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", STOPS)
 def test_no_epoch_is_lost_or_ended_twice(notes: dict[int, list[str]], stop: int) -> None:
     begins, *first = notes[stop]

@@ -73,6 +73,7 @@ def test_fusing_steps_changes_nothing(sharing_memory: Trained) -> None:
     assert max(len(batch.steps) for batch in fused.batches) > max(len(b.steps) for b in sharing_memory.batches[:1])
 
 
+@pytest.mark.slow
 def test_three_workers_agree_with_one_process_too() -> None:
     params = {"rows": 3 * 16 * BATCH}
     trained = train("exact.py", mode="sync", workers=3, batch_size=BATCH, samples=10 * 3 * BATCH, params=params)[0]

@@ -39,7 +39,7 @@ def by_name(logs: dict[str, Any], names: dict[str, str | None]) -> dict[str, flo
 @pytest.mark.parametrize(
     ("mode", "metric"),
     [
-        ("sync", "f1"),
+        slow("sync", "f1"),
         slow("async", "f1"),
         ("sync", "variable"),
         slow("sync", "matrix"),

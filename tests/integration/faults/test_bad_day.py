@@ -65,7 +65,8 @@ def full_output(folder: Path) -> subprocess.Popen[str]:
         return start(folder, *SHORT, "--json", stderr=full, stdout=subprocess.PIPE)
 
 
-@pytest.mark.parametrize("begin", [closed_pipe, slow(closed_terminal), slow(full_output)])
+@pytest.mark.slow
+@pytest.mark.parametrize("begin", [closed_pipe, closed_terminal, full_output])
 def test_unwritable_output_costs_no_run(tmp_path: Path, begin: Callable[[Path], subprocess.Popen[str]]) -> None:
     out, _ = begin(tmp_path).communicate(timeout=300)
     assert json.loads(out)["status"] == "succeeded"

@@ -103,6 +103,7 @@ def run(broken_off: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(broken_off, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over_and_said(run: Path) -> None:
     names = CheckpointStore(LocalStorage(run / "checkpoints"), "run").names()
     arrays = run / "checkpoints" / names[-1] / ARRAYS

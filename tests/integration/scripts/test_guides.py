@@ -24,7 +24,7 @@ DIFFERENT_IN_SYNC = {
 """Guides for which docs/exactness.md promises less than the numbers of one process, and why."""
 NOT_MEANS = {"fp", "recall"}
 """Metrics of training that are logged as means over steps (docs/scripts.md)."""
-DEFAULT = ("transfer", "class_weights")
+DEFAULT = ("class_weights",)
 
 
 def histories(folder: Path, guide: str) -> dict[str, dict[str, Any]]:

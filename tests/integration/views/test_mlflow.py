@@ -112,6 +112,7 @@ def test_a_server_that_is_not_there_is_found_out_at_once(tmp_path: Path) -> None
             sinks_ready(RunSpec.make({"job": "digits", "mlflow": uri})).__enter__()
 
 
+@pytest.mark.slow
 def test_a_deleted_experiment_is_said(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/x.db"
     client, experiment = connect(uri)

@@ -10,6 +10,7 @@ import pytest
 from orchestrator.report import write_reports
 from orchestrator.results import Finding, Parts, Seconds, Stability
 from tests.integration.chromium_pipe import Chromium
+from tests.marked import slow
 from tests.unit.stored_runs import store_comparison, store_run
 
 HOSTILE = "<img src=http://evil.example/x onerror='window.hacked=1'><a href=http://evil.example>x</a>"
@@ -33,12 +34,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "c"
     finding = Finding(kind="straggler", symptom="worker:1 runs 3.9x slower than the median", remedies=("use async",))
     for seed in range(3):
-        for mode, slow in (("sync", 10.0), ("async", 4.0)):
-            parts = Parts(compute=slow, callbacks=slow * 0.2, other=slow * 0.1)
-            phases = Seconds(launch=3.0, to_first_step=8.0, training=slow * 1.1, elapsed=slow * 1.3, parts=parts)
+        for mode, longer in (("sync", 10.0), ("async", 4.0)):
+            parts = Parts(compute=longer, callbacks=longer * 0.2, other=longer * 0.1)
+            phases = Seconds(launch=3.0, to_first_step=8.0, training=longer * 1.1, elapsed=longer * 1.3, parts=parts)
             found = Stability(findings=(finding,) if mode == "sync" else ())
             store_run(
-                folder, mode, seed, slow + seed / 10, hosts=True, gpu="NVIDIA H100", phases=phases, stability=found
+                folder, mode, seed, longer + seed / 10, hosts=True, gpu="NVIDIA H100", phases=phases, stability=found
             )
     write_reports(folder)
     return folder / "report.html"
@@ -184,7 +185,7 @@ def test_many_variants_can_be_told_apart_and_hidden(browser: Chromium, tmp_path:
     assert browser.complaints == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", slow("dark")])
 def test_axe_finds_nothing_serious(browser: Chromium, report: Path, theme: str) -> None:
     """What keyboards and screen readers stumble over, by the rules of axe-core."""
     found = importlib.util.find_spec("axe_core_python")

@@ -12,7 +12,8 @@ from tests.marked import slow
 BATCH, STEPS = 32, 125
 
 
-@pytest.mark.parametrize("mode", ["sync", slow("async")])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_run_that_waits_for_its_data(mode: str, tmp_path: Path) -> None:
     """20 ms a batch, beside which the step is nothing: the steps wait for nearly all of 2.5 s.
 
