@@ -145,7 +145,8 @@ class Connection:
         outcome.unchecked.append((which, body, since, taken))
 
     async def _exchange(self, request: bytes) -> tuple[int, bytes]:
-        if self._streams is None:
+        if self._streams is None or self._streams[0].at_eof():  # the server ends connections that were idle for 60 s
+            self.close()
             self._streams = await asyncio.open_connection(*self._address)
         reader, writer = self._streams
         writer.write(request)

@@ -57,8 +57,13 @@ async def _faults(folder: Path, ours: server.Server, seconds: float, log: _Log) 
     log.note("version 2 is there")
     await asyncio.sleep(seconds / 3)
     victim = (await asyncio.to_thread(ours.replicas))[0]
+    before = ours.models()
     os.kill(victim.pid, 9)
+    killed = time.perf_counter()
     log.note(f"replica {victim.pid} is killed")
+    while not (len(now := await asyncio.to_thread(ours.models)) == len(before) and set(now) - set(before)):
+        await asyncio.sleep(0.1)
+    log.note(f"{len(before)} models are loaded again, {time.perf_counter() - killed:.1f} s later")
 
 
 async def _watched(ours: server.Server, log: _Log) -> None:
