@@ -61,7 +61,7 @@ def serve(serving: Serving, tell: Tell) -> None:
         ClusterError: no version could be loaded.
         Interrupted: Ctrl-C ended it.
     """
-    if importlib.util.find_spec("uvicorn") is None or importlib.util.find_spec("httptools") is None:
+    if any(importlib.util.find_spec(needed) is None for needed in ("uvicorn", "httptools", "orjson")):
         raise UsageError("Ray Serve is not installed: `pip install 'regatta[serve]'`.")
     signals.install_handlers()
     stopped = "all processes it started were stopped."

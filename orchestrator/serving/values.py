@@ -38,6 +38,8 @@ def to_tensor(value: Any, wanted: TensorType, body: Body) -> AnyArray:
     _check_rank(value)
     if wanted.dtype not in _KINDS:
         raise Refusal("UNIMPLEMENTED", f"Conversion of JSON values to type: {wanted.dtype}. Use gRPC for it.")
+    if body.only_numbers and (numbers := _plain_numbers(value, wanted.dtype)) is not None:
+        return numbers
     try:
         # As Python's objects: NumPy by itself takes booleans for numbers and, beside strings, numbers for strings.
         found = np.array(value, dtype=object)
@@ -57,6 +59,25 @@ def to_tensor(value: Any, wanted: TensorType, body: Body) -> AnyArray:
     elif wanted.dtype in _FLOATS:
         _check_floats(items, kinds, wanted.dtype, body)
     return found.astype(_scalar(wanted.dtype))
+
+
+def _plain_numbers(value: Any, dtype: str) -> AnyArray | None:
+    """The tensor of numbers, all of which the type holds; None if any has to be looked at more closely."""
+    try:
+        found: AnyArray = np.array(value)
+    except (ValueError, OverflowError):
+        return None
+    if dtype in _FLOATS and found.dtype.kind in "if":
+        kind = np.finfo(_FLOATS[dtype])
+        largest = min((1 << kind.nmant + 1) - 1, float(kind.max))  # up to which integers lose nothing
+        smallest = -largest
+    elif dtype in _INTEGERS and found.dtype.kind == "i":
+        smallest, largest = np.iinfo(_INTEGERS[dtype]).min, np.iinfo(_INTEGERS[dtype]).max
+    else:
+        return None
+    if found.size and smallest <= found.min() and found.max() <= largest:
+        return found.astype(_scalar(dtype))
+    return None
 
 
 def is_bytes(value: Any) -> bool:
