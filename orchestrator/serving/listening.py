@@ -79,6 +79,7 @@ class Servers:
             log_config=None,
             log_level="critical",
             server_header=False,
+            proxy_headers=False,
             limit_concurrency=settings.connections,
             timeout_keep_alive=60,
             timeout_graceful_shutdown=int(settings.drain),
