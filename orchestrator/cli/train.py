@@ -80,7 +80,10 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
     add = app.command(cls=GroupedCommand)
     add(with_spec_flags(compare, kind, comparison=True, run=False))
     add(with_spec_flags(run, kind))
-    kept = ("mode", "workers", "min_workers", "address", "timeout", "env_secrets", "checkpoints", "mlflow", "wandb")
+    kept = (
+        *("mode", "workers", "min_workers", "address", "backend", "timeout"),
+        *("env_secrets", "checkpoints", "mlflow", "wandb"),
+    )
     add(with_spec_flags(resume, kind, only=kept, default="as before"))
     add(with_spec_flags(plan, kind, without=("out", "run_id")))
 

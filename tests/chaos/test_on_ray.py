@@ -113,6 +113,7 @@ def test_sync_survives_a_task_and_a_supervisor(tmp_path: Path) -> None:
     assert len(history.of("restart")) + len(history.of("replace")) == 2
 
 
+@pytest.mark.slow
 def test_training_on_a_cluster_does_not_notice_the_evaluators_supervisor(tmp_path: Path) -> None:
     """On a cluster that was there before, the supervisor that is first on a host starts its zygote."""
     with head_here(Node(cpus=6)) as head:

@@ -137,6 +137,7 @@ def test_more_gpus_than_there_are(cli) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_timeout_ends_training_and_keeps_what_was_done(cli, tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     done = cli(

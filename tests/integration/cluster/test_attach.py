@@ -40,6 +40,9 @@ def model(build):
 """
 
 
+ALL = "single,sync,async"
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "mine.py").write_text(JOB)
@@ -51,10 +54,10 @@ def call(head: Head, folder: Path, *arguments: str, **env: str) -> Any:
     return regatta(*arguments, cwd=folder, **(dict(head.env) | env))
 
 
-@pytest.mark.parametrize("how", ["gcs", slow("client")])
-def test_every_mode_trains_there(head: Head, folder: Path, how: str) -> None:
-    address = getattr(head, how)
-    done = call(head, folder, "compare", "mine.py:Mine", "--seeds", "1", "--address", address, "--out", "out", "--json")
+@pytest.mark.parametrize(("how", "modes"), [("gcs", "async"), slow("gcs", ALL), slow("client", ALL)])
+def test_every_mode_trains_there(head: Head, folder: Path, how: str, modes: str) -> None:
+    where = ("--modes", modes, "--address", getattr(head, how))
+    done = call(head, folder, "compare", "mine.py:Mine", "--seeds", "1", *where, "--out", "out", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     for name, mode in document["modes"].items():

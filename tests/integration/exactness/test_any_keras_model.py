@@ -43,7 +43,8 @@ def test_one_synchronous_worker_is_one_process() -> None:
     assert traits("sync").load() is traits("single").load()
 
 
-@pytest.mark.parametrize("name", fast(TYPICAL, "several_inputs_and_outputs"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TYPICAL)
 def test_one_asynchronous_worker_is_fit(name: str, answers: dict[str, dict[str, Any]]) -> None:
     """A single worker's updates come one after another, so that not even the asynchronous mode may differ."""
     batch, steps = side_by_side.BATCH, side_by_side.STEPS

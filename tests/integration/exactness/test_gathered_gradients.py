@@ -11,7 +11,6 @@ import pytest
 from jobs.api import DataContext
 from jobs.loading import load_job_class, validate_params
 from tests.integration.local_runs import JOBS, train
-from tests.marked import slow
 from workers.errors import UnsupportedOptimizerError
 from workers.messages import Counts
 from workers.modes.gathering import Gathering
@@ -55,7 +54,8 @@ def test_one_worker_accumulates_gradients_as_keras_does(each: int) -> None:
     )
 
 
-@pytest.mark.parametrize(("workers", "ps"), [(2, 1), slow(3, 2)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "ps"), [(2, 1), (3, 2)])
 def test_no_gradient_is_lost(workers: int, ps: int) -> None:
     steps, each = 301, 3
     trained = train("exact.py", mode=f"kasync:{each}", workers=workers, ps=ps, batch_size=BATCH, samples=steps * BATCH)[

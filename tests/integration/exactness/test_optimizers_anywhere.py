@@ -14,7 +14,7 @@ from tests.marked import slow
 from workers.messages import FailureKind
 
 CASES = [(kept, early) for kept in KEPT for early in (False, True)]
-FAST = [("dict", False), ("sub_model", True), ("helper", False)]
+FAST = [("sub_model", True)]
 
 
 @pytest.fixture(scope="module")

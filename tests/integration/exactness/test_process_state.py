@@ -73,7 +73,7 @@ SAID = {
 @pytest.mark.parametrize(
     ("mode", "workers", "does"),
     [
-        ("sync", 2, ",".join(HARMLESS)),
+        slow("sync", 2, ",".join(HARMLESS)),
         slow("async", 1, ",".join(HARMLESS)),
         slow("sync", 2, "determinism"),
         slow("async", 1, "determinism,check_numerics"),

@@ -13,7 +13,7 @@ from workers.messages import FailureKind, TaskFailure
 
 LIKE_A_PEERS = ("Aborted", "Cancelled", "DeadlineExceeded", "Internal", "OutOfRange", "Unavailable")
 """Those that a lost worker raises as well, and the end of data."""
-FAST = [("sync", "step", "Unavailable"), ("async", "step", "Cancelled")]
+FAST = [("sync", "step", "Unavailable")]
 FAST_NATIVE = ("sync", "FailedPrecondition")
 CASES = [
     *(("sync", "data", kind) for kind in TENSORFLOW),

@@ -270,7 +270,7 @@ def test_clients_may_leave_without_a_request(host: Host) -> None:
 def test_an_environment_that_is_too_large_is_refused(host: Host) -> None:
     with pytest.raises(OSError, match="too large to pass on"):
         host.start("pass", HUGE="x" * zygote.MAX_REQUEST)
-    almost = "x" * (zygote.MAX_REQUEST - len(json.dumps({"env": {"LARGE": ""}, "cwd": "/", "main": "pass"})))
+    almost = "x" * (zygote.MAX_REQUEST - len(json.dumps({"env": {"LARGE": ""}, "cwd": "/", "main": process.TASK})))
     replica = host.start("import os; os._exit(len(os.environ['LARGE']) > 100_000)", LARGE=almost)
     assert replica.wait(60) == 1
 
