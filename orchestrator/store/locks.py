@@ -36,8 +36,8 @@ def claim_directory(path: Path) -> Path:
             raise FileExistsError
     except FileExistsError:
         raise UsageError(
-            f"{path} is taken: it is not empty, or not a folder. Every run needs its own folder: give another --run-id "
-            "or --out, or remove this one first."
+            f"out or run_id: {path} is taken: it is not empty, or not a folder. Give another, so that every run has a "
+            "folder of its own, or remove this one first."
         ) from None
     except OSError as error:
         raise UsageError(

@@ -162,7 +162,7 @@ def test_bad_comparisons(regatta: Command, tmp_path: Path, arguments: list[str],
         ("file/run", ["out", "file/run", "cannot be written to", "permissions"]),
         ("/proc/regatta", ["out", "/proc/regatta", "cannot be written to"]),
         ("file", ["out", "file", "is taken", "not a folder"]),
-        ("full", ["out", "full", "not empty", "another --run-id"]),
+        ("full", ["out", "run_id", "full", "not empty"]),
     ],
 )
 @pytest.mark.usefixtures("no_child")
