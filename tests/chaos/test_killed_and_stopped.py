@@ -70,7 +70,8 @@ def test_async_restarts_from_its_last_checkpoint_when_the_chief_or_a_ps_is_lost(
     check_restarts(history, nemesis, 60)
 
 
-@pytest.mark.parametrize("number", [KILL, slow(STOP)], ids=lambda number: number.name)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [KILL, STOP], ids=lambda number: number.name)
 def test_an_async_worker_is_replaced_while_the_others_train_on(number: signal.Signals, tmp_path: Path) -> None:
     nemesis = Nemesis(strikes((W1, number)))
     # Enough updates for the worker to rejoin before the end: the others make up to a thousand per second.

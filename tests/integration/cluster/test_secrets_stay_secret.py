@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.marked import slow
-
 JOB = """
 import base64, os, sys, time
 from jobs.digits import Digits
@@ -64,7 +62,8 @@ def traces(*folders: Path) -> list[str]:
     return [str(path) for path in files if any(sign in path.read_bytes() for sign in signs)]
 
 
-@pytest.mark.parametrize("mode", ["sync", slow("async")])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["sync", "async"])
 def test_nothing_that_is_left_of_a_run_holds_it(cli: Any, tmp_path: Path, ray_folder: Path, mode: str) -> None:
     (tmp_path / "mine.py").write_text(JOB)
     done = cli(

@@ -265,6 +265,7 @@ def test_following_survives_the_network_and_the_run_survives_both(cluster: Clust
     assert "had already ended" in cluster.regatta("stop", "long").stdout
 
 
+@pytest.mark.slow
 def test_the_users_failure_comes_back_as_if_it_were_here(cluster: Cluster) -> None:
     done = cluster.regatta("submit", "mine.py:Fails", "--run", "--run-id", "fails", "--wait")
     assert done.returncode == 3, done.stderr

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import regatta
 
 JOB = '''
@@ -37,6 +39,7 @@ class Told(Job):
 '''
 
 
+@pytest.mark.slow
 def test_each_variant_by_its_own_params(tmp_path: Path) -> None:
     (tmp_path / "told.py").write_text(JOB)
     varied = ["--modes", "single", "--vary", "params.told=1,2"]

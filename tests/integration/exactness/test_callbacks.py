@@ -48,7 +48,7 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize(("mode", "workers"), [("sync", 2), ("async", 1)])
+@pytest.mark.parametrize(("mode", "workers"), [("sync", 2), slow("async", 1)])
 def test_callbacks_do_what_they_do_in_fit(mode: str, workers: int, tmp_path: Path) -> None:
     """One asynchronous worker takes its steps one after another, so that both modes can be held against `fit`."""
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
@@ -150,6 +150,7 @@ def test_a_stop_between_batches_takes_effect_at_once(mode: str, workers: int, tm
         assert 6 <= trained.ended.finished.steps <= 8
 
 
+@pytest.mark.slow
 def test_an_endless_stream_has_the_epochs_that_the_job_says(tmp_path: Path) -> None:
     fields: dict[str, Any] = {"mode": "sync", "workers": 1, "batch_size": BATCH, "params": {"set": "early"}}
     trained = train("called.py:EndlessWithEpochs", samples=100 * ROWS, folder=tmp_path, **fields)[0]

@@ -14,7 +14,6 @@ from tests.marked import slow
 from workers.messages import FailureKind
 
 CASES = [(kept, early) for kept in KEPT for early in (False, True)]
-FAST = [("sub_model", True)]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +25,8 @@ def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return dict(zip(cases, side_by_side.compare(2, "optimizers.py", params, answer), strict=True))
 
 
-@pytest.mark.parametrize("case", [case if case in FAST else slow(case) for case in CASES])
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
 def test_two_devices(case: tuple[str, bool], answers: dict[tuple[str, bool], Any]) -> None:
     answer = answers[case]
     assert "error" not in answer, answer["error"]

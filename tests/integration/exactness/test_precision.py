@@ -11,7 +11,8 @@ from tests.integration.local_runs import train
 from tests.marked import slow
 
 
-@pytest.mark.parametrize("mode", ["sync", slow("async")])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["sync", "async"])
 def test_sixteen_bits_and_xla(mode: str, tmp_path: Path) -> None:
     fields = {"mode": mode, "workers": 2, "batch_size": 16, "samples": 3200, "folder": tmp_path}
     exact = train("precision.py:Noted", **fields)[0]

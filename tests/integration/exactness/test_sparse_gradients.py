@@ -10,8 +10,7 @@ from tests.integration.jobs_under_test.sparse import KINDS
 from tests.integration.local_runs import ApartGroup, KeepingGroup, train
 from tests.marked import slow
 
-FAST = [("each_row_once", "adam", KeepingGroup), ("varying_rows", "adam", ApartGroup)]
-"""By shared memory, and by TensorFlow's collectives."""
+FAST = [("each_row_once", "adam", KeepingGroup)]
 CASES = [
     *((kind, "adam", KeepingGroup) for kind in KINDS),
     *((kind, "sgd", KeepingGroup) for kind in KINDS[:1]),

@@ -119,7 +119,8 @@ def fill(disk: Path) -> Path:
             return ballast
 
 
-@pytest.mark.parametrize("mode", ["sync", slow("async")])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_disk_that_stays_full(small_disk: Path, mode: str) -> None:
     """Training goes to its end, what is lost is counted, and the result is printed: without figures over a part."""
     process = start(

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.marked import fast
-
 PROBE = """
 import os, sys
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -69,7 +67,8 @@ open(sys.argv[1], "w").write("done")
 }
 
 
-@pytest.mark.parametrize("use", fast(USES, "pyplot"))
+@pytest.mark.slow
+@pytest.mark.parametrize("use", USES)
 def test_a_forked_replica_uses_what_the_zygote_left_for_later(use: str, tmp_path: Path) -> None:
     script, made = tmp_path / "script.py", tmp_path / "made.png"
     script.write_text(PROBE + USES[use] + "\nos._exit(0)")  # in a file: AutoGraph reads the source

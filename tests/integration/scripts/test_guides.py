@@ -13,7 +13,6 @@ import pytest
 from orchestrator.spec.resolve import resolve_run
 from tests.integration.local_runs import train
 from tests.integration.scripts.test_unchanged_scripts import plain, printed
-from tests.marked import slow
 
 GUIDES = Path(__file__).parent.parent / "guides"
 DIFFERENT_IN_SYNC = {
@@ -24,7 +23,6 @@ DIFFERENT_IN_SYNC = {
 """Guides for which docs/exactness.md promises less than the numbers of one process, and why."""
 NOT_MEANS = {"fp", "recall"}
 """Metrics of training that are logged as means over steps (docs/scripts.md)."""
-DEFAULT = ("class_weights",)
 
 
 def histories(folder: Path, guide: str) -> dict[str, dict[str, Any]]:
@@ -48,7 +46,8 @@ def histories(folder: Path, guide: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("guide", [g if g in DEFAULT else slow(g) for g in sorted(p.stem for p in GUIDES.glob("*.py"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("guide", sorted(p.stem for p in GUIDES.glob("*.py")))
 def test_a_guide_gives_what_plain_python_gives(guide: str, tmp_path: Path) -> None:
     found = histories(tmp_path, guide)
     expected = found.pop("plain")

@@ -51,6 +51,7 @@ def a_run(uri: str, path: Path, mode: str, **scores: float) -> RunResult:
     return runner._conclude(ended(STEPS, last=evaluation(STEPS, val_accuracy=0.95)))
 
 
+@pytest.mark.slow
 def test_params_metrics_and_artifacts_of_each_run(uri: str, tmp_path: Path) -> None:
     for mode in ("sync", "async"):
         (tmp_path / mode).mkdir()
@@ -105,6 +106,7 @@ np.testing.assert_array_equal(model.predict(np.ones((1, 3)), verbose=0), np.load
     subprocess.run([sys.executable, "-c", loading], cwd=tmp_path, check=True)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_found_out_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for uri in ("http://127.0.0.1:9", f"sqlite:///{tmp_path}/file/x.db", "nonsense://x"):
