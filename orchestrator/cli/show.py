@@ -63,7 +63,7 @@ def runs(
     """List finished and unfinished runs and comparisons."""
     from dataclasses import asdict
 
-    from orchestrator.cli.tables import print_rows
+    from orchestrator.cli.tables import print_listed
     from orchestrator.view.catalog import COLUMNS, list_runs
 
     listed = list_runs(root, job=job, mode=mode, status=status, sort=sort)
@@ -73,7 +73,9 @@ def runs(
         if listed
         else [(f"No runs in {root}{' with these' if job or mode or status else ''}.",)]
     )
-    finish([asdict(entry) for entry in listed], as_json, lambda console: print_rows(rows, console))
+    finish(
+        [asdict(entry) for entry in listed], as_json, lambda console: print_listed(rows, COLUMNS.index("run"), console)
+    )
 
 
 def report(path: Folder = None, as_json: Json = False) -> None:

@@ -30,6 +30,19 @@ def print_rows(rows: Sequence[Sequence[str]], console: Console) -> None:
     console.print(table)
 
 
+def print_listed(rows: Sequence[Sequence[str]], name: int, console: Console) -> None:
+    """Print rows below their first, the head: each in two lines, with the cell `name` on one of its own, where the
+    terminal is too narrow for a table that cuts no name."""
+    fits = sum(max(map(len, column)) + 2 for column in zip_longest(*rows, fillvalue="")) - 2 <= console.width
+    if fits or not console.is_terminal or len(rows) < 2:
+        print_rows(rows, console)
+        return
+    for row in rows[1:]:
+        others = (cell for place, cell in enumerate(row) if cell and place != name)
+        text = f"{row[name]}\n  {'  '.join(others)}"
+        console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
 def print_plan(plan: dict[str, Any], console: Console) -> None:
     """Print the tasks of a plan with their resources, hosts and TF_CONFIG, then its budget."""
     names = [f"{task['type']}:{task['index']}" for task in plan["tasks"]]
