@@ -28,8 +28,6 @@ from tests.made import status
 from workers.messages import Task
 from workers.news import Evaluation, Stamp
 
-pytestmark = pytest.mark.unit
-
 Outcome = Callable[[Planned], RunResult]
 
 
