@@ -26,10 +26,11 @@ class Level(NamedTuple):
 class OverfittingRule:
     """Overfitting by Prechelt's generalisation loss ("Early Stopping - But When?", 1998): `GL = loss / lowest - 1`.
 
-    GL is over 5 % in three evaluations in a row, of which the last is no better than the first, while the
-    training loss (mean level of the 256 steps up to each snapshot) has fallen by 2 % and by three standard
-    errors since the best evaluation. One evaluation is noisy, and the lowest of many is low by luck: hence
-    three evaluations, compared with the median of the best and those next to it. A run is told so once.
+    GL is over 5 % in three evaluations in a row, of which the last is no better than the first, while the training
+    loss (mean level of the 256 steps up to each snapshot) has fallen by 2 % and by three standard errors since the best
+    evaluation, and is below the validation loss: a model that predicts its training data worse than unseen data has not
+    memorised them. One evaluation is noisy, and the lowest of many is low by luck: hence three evaluations, compared
+    with the median of the best and those next to it. A run is told so once.
     """
 
     def __init__(self) -> None:
@@ -60,6 +61,8 @@ class OverfittingRule:
         limit = usual + WORSE * abs(usual)
         fell = best_training.judged - training.judged
         if min(self._after) <= limit or self._after[-1] < self._after[0] or fell < max(0.02, 3 * training.error):
+            return None
+        if training.loss > min(self._after):
             return None
         self._told = True
         return finding(
