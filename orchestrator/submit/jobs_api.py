@@ -23,6 +23,7 @@ from orchestrator.spec.job_description import tell
 from orchestrator.spec.run_id import RUN_ID_WORDS, is_run_id
 from orchestrator.spec.validation import shown
 from orchestrator.submit.answers import request
+from orchestrator.submit.room import refuse_what_never_fits
 
 if TYPE_CHECKING:
     from orchestrator.spec.files import Spec
@@ -112,8 +113,10 @@ class Submissions:
 
         Raises:
             UsageError: a run of that name exists already.
+            ResourcesError: the cluster can never hold it.
         """
         run = base_of(spec)
+        refuse_what_never_fits(spec, lambda path: self._client._do_request("GET", path))
         with tempfile.TemporaryDirectory(prefix="regatta-submit-") as folder:
             if (note := stage(Path(folder), run.job, run.directory, run.include, for_driver=True)) is not None:
                 tell.get()(note)
