@@ -118,6 +118,8 @@ def status(run: RunName, address: Dashboard, as_json: Json = False) -> None:
     code = "" if found.exit_code is None else f", exit code {found.exit_code}"
     text = f"{found.run}: {found.status}{code}. {found.message}\n{found.command} {found.job}, owner {found.owner}"
     text += f", started {_when(found)}" + (f", labels {_labels(found)}" if found.labels else "")
+    if found.status == "FAILED":
+        text += f"\n`regatta logs {found.run}` says why."
     _print(found.to_json(), as_json, text)
 
 

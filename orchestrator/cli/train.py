@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +45,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         from orchestrator.store.directory import write_comparison
         from orchestrator.store.folders import RUNS
 
+        _refuse_taken(given)
         frozen = None if predictions is None else read_predictions(predictions)
         spec = resolve_comparison(job, to_fields({**given, "modes": modes, "vary": vary}, kind), kind)
         if frozen is not None:
@@ -63,6 +64,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         from orchestrator.spec.resolve import resolve_run
         from orchestrator.store.folders import RUNS
 
+        _refuse_taken(given)
         spec = resolve_run(job, to_fields(given, kind), kind)
         with live_view(quiet, verbose, console(stderr=as_json)) as view:
             result = run_once(spec, view, resolved=True)
@@ -116,6 +118,17 @@ def resume(
         finish_sweep(result, path, as_json)
     else:
         _finish_comparison(result, path, as_json)
+
+
+def _refuse_taken(given: Mapping[str, Any]) -> None:
+    """Raises UsageError if the folder that the flags choose is taken: before a script is run up to its `fit`."""
+    from orchestrator.store.folders import RUNS
+    from orchestrator.store.locks import refuse_taken
+
+    if given.get("out"):
+        refuse_taken(Path(given["out"]))
+    elif given.get("run_id"):
+        refuse_taken(RUNS / given["run_id"])
 
 
 def _check_finite(result: RunResult) -> None:

@@ -163,8 +163,7 @@ def efficiency_text(distributing: Distributing) -> str:
     """`Scaling efficiency against single (1 is linear): sync 0.62 [0.55, 0.70]`; empty if it was not measured."""
     parts = []
     for name, found in distributing.efficiency.items():
-        bounds = "" if found.low is None or found.high is None else f" [{found.low:.2f}, {found.high:.2f}]"
-        parts.append(f"{name} {found.value:.2f}{bounds}")
+        parts.append(f"{name} {factor(found.value, found.low, found.high).replace('x', '', 1)}")
     head = f"Scaling efficiency against {distributing.one_process} (1 is linear): "
     return f"{head}{', '.join(parts)}" if parts else ""
 

@@ -75,6 +75,8 @@ def load_sweep_spec(path: Path) -> dict[str, Any]:
 
 
 def _load_spec(path: Path, name: str, kind: str) -> dict[str, Any]:
+    if not path.exists():
+        raise UsageError(f"There is no folder {path}; `regatta runs` lists those of your runs.")
     if not (path / name).is_file():
         raise UsageError(f"{path} is not the folder of a {kind}: it holds no {name}.")
     return read_mapping(path / name, follow=False)

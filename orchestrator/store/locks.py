@@ -35,10 +35,7 @@ def claim_directory(path: Path) -> Path:
         if not _acquired(file, fcntl.LOCK_EX) or any(entry.name != CLAIM for entry in path.iterdir()):
             raise FileExistsError
     except FileExistsError:
-        raise UsageError(
-            f"out or run_id: {path} is taken: it is not empty, or not a folder. Give another, so that every run has a "
-            "folder of its own, or remove this one first."
-        ) from None
+        raise _taken(path) from None
     except OSError as error:
         raise UsageError(
             f"out: {path} cannot be written to ({error.strerror}). Choose a folder that you may write to, "
@@ -46,6 +43,20 @@ def claim_directory(path: Path) -> Path:
         ) from None
     atexit.register(partial(_end_claim, file, claim.absolute()))
     return path
+
+
+def refuse_taken(path: Path) -> None:
+    """Raises UsageError if `claim_directory` would, because something is in `path`; claims nothing."""
+    with suppress(OSError, ValueError):
+        if path.exists() and (not path.is_dir() or any(entry.name != CLAIM for entry in path.iterdir())):
+            raise _taken(path)
+
+
+def _taken(path: Path) -> UsageError:
+    return UsageError(
+        f"out or run_id: {path} is taken: it is not empty, or not a folder. Give another, so that every run has a "
+        "folder of its own, or remove this one first."
+    )
 
 
 def _end_claim(file: BinaryIO, path: Path) -> None:

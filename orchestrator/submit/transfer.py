@@ -39,7 +39,10 @@ def pack(folder: Path, only: str | None = None) -> Iterator[str]:
     if only is not None:
         paths = [path for path in paths if path.relative_to(folder).as_posix() == only]
     if not paths:
-        raise UsageError(f"There is nothing to fetch in {folder}{f' called {only}' if only else ''} on the cluster.")
+        raise UsageError(
+            f"There is nothing to fetch in {folder}{f' called {only}' if only else ''} on the cluster: if the run "
+            "failed before it trained, `regatta logs NAME` says why."
+        )
     # Each file is read once: the run may still be writing, and the manifest has to describe what is sent.
     contents: dict[str, bytes] = {}
     for path in paths:

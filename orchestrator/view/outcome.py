@@ -15,6 +15,6 @@ def outcome(result: RunResult) -> str:
         parts.append(f"did not reach {target.metric}{target.op}{target.value:g}")
     if result.status != "succeeded" and result.stop_reason not in (None, "", result.status):
         parts.append(result.stop_reason)
-    if result.steps is not None and result.seconds.training is not None:
-        parts.append(f"{result.steps:,} steps in {result.seconds.training:.2f} s")
+    if result.steps is not None and result.seconds.spent is not None:
+        parts.append(f"{result.steps:,} steps in {result.seconds.spent:.2f} s")
     return ", ".join(parts)

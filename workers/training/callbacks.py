@@ -20,8 +20,8 @@ from workers.data.stream import without_tuner
 from workers.model import state
 from workers.model.finalize import finalize
 from workers.model.learning_rate import learning_rate_variable
-from workers.model.logs import numbers
 from workers.model.process_state import kept
+from workers.model.scores import scores
 from workers.model.step import SUM_OF_LOSSES
 from workers.modes.mode import Call, Consult, Decision
 from workers.session import say
@@ -230,9 +230,9 @@ class Callbacks:
                 return {}
             refuse_shared_files(dataset, "eval_dataset", "the leader, for callbacks, and the evaluator")
             self._evaluation = without_tuner(dataset.prefetch(tf.data.AUTOTUNE) if self._settings.prefetch else dataset)
-        logs = self._model.evaluate(self._evaluation, callbacks=self._list, return_dict=True, verbose=0)
+        found = scores(self._model, self._evaluation, self._list)
         self.validation_seconds += time.monotonic() - begun
-        return {f"val_{name}": value for name, value in numbers(logs).items()}
+        return {f"val_{name}": value for name, value in found.items()}
 
     def _rate(self) -> float | None:
         variable = learning_rate_variable(self._model)

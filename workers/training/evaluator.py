@@ -12,7 +12,8 @@ from workers.data.stream import first_batch, without_tuner
 from workers.errors import DataError, UnknownMetricError
 from workers.messages import Assignment
 from workers.model import state
-from workers.model.logs import numbers, reported
+from workers.model.logs import reported
+from workers.model.scores import scores
 from workers.model.step import make_model
 from workers.news import Evaluation, Stamp
 from workers.snapshot import Snapshot
@@ -77,8 +78,8 @@ class Evaluator:
 
     def _evaluate(self, within: float | None = None) -> dict[str, float]:
         callbacks = [] if within is None else [_deadline(within)]
-        values = self._model.evaluate(self._dataset, callbacks=callbacks, return_dict=True, verbose=0)
-        return reported({f"val_{name}": value for name, value in numbers(values).items()})
+        found = scores(self._model, self._dataset, callbacks)
+        return reported({f"val_{name}": value for name, value in found.items()})
 
 
 def _deadline(seconds: float) -> keras.callbacks.Callback:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from workers.data import counting
 from workers.data.stream import samples_per_epoch
 from workers.errors import DataError
 from workers.messages import FailureKind
+from workers.model.scores import scores
 
 SHORT: dict[str, Any] = {"mode": "sync", "workers": 1, "batch_size": 16, "samples": 512, "eval_every": 512}
 
@@ -60,3 +62,17 @@ def test_samples_of_training_data_without_end_are_not_counted_forever(monkeypatc
 def loaded(name: str, how: str) -> Any:
     job_class = load_job_class(f"endless.py:{name}", str(JOBS))
     return job_class(validate_params(job_class, {"how": how}))
+
+
+def test_data_of_unknown_size_that_end_are_no_news() -> None:
+    """Keras warns of them that they "ran out", in every evaluation."""
+    import keras
+    import tensorflow as tf
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile("sgd", "mse")
+    ones = tf.ones([4, 1])
+    dataset = tf.data.Dataset.from_tensor_slices((ones, ones)).batch(2).filter(lambda *_: True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert scores(model, dataset, []) == {"loss": 1.0}

@@ -176,6 +176,17 @@ def test_folders_that_cannot_be_used(regatta: Command, tmp_path: Path, out: str,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
 
 
+def test_a_taken_folder_is_told_before_a_script_is_run(
+    regatta: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolve, "describe_job", lambda *_, **__: pytest.fail("the script was run"))
+    (tmp_path / "train.py").write_text("import keras\nmodel.fit(1)")
+    (tmp_path / "runs" / "second").mkdir(parents=True)
+    (tmp_path / "runs" / "second" / "result.json").write_text("mine")
+    for command in ("run", "compare"):
+        assert_refused(regatta(command, "train.py", "--run-id", "second"), "run_id", "runs/second is taken")
+
+
 def test_flags_that_do_not_exist_or_do_not_parse(regatta: Command) -> None:
     for arguments, word in [
         (["plan", "digits", "--worker", "2"], "--worker"),

@@ -62,7 +62,7 @@ def test_finished_unfinished_and_broken_runs_are_listed(tmp_path: Path, written:
     done_, going, broken, strange, compared = listed = list_runs(tmp_path)
     assert [Path(entry.path).name for entry in listed] == ["done", "going", "broken", "strange", "compared"]
     assert [entry.kind for entry in listed] == ["run", "run", "run", "run", "comparison"]
-    assert done_.outcome == "done, 10 steps in 2.00 s"
+    assert done_.outcome == "done, 10 steps in 9.50 s"
     assert (done_.mode, done_.workers, done_.status) == ("sync", 2, "succeeded")
     assert (done_.metric, done_.value, done_.elapsed) == ("val_accuracy", 0.975, 9.5)
     assert (going.job, going.mode, going.workers, going.status) == ("digits", "async", 3, "unfinished")
