@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.integration.serving.real_server import models_of
+
 _START_SECONDS = 300.0
 _REGATTA = [sys.executable, "-P", "-c", "from orchestrator.cli.main import main; main()"]
 
@@ -40,18 +42,8 @@ class Server:
         return [one for one in self.process.children(recursive=True) if "ServeReplica" in _command_line(one)]
 
     def models(self) -> list[psutil.Process]:
-        """The processes that have loaded a model: forked from the zygote, which starts a new session."""
-        marked = f"workers.supervisor.zygote serve-{self.process.pid}-"
-        forked = [one for one in psutil.process_iter() if marked in _command_line(one)]
-        parents = {one.pid for one in forked}
-        return [one for one in forked if _parent(one) in parents]
-
-
-def _parent(process: psutil.Process) -> int | None:
-    try:
-        return process.ppid()
-    except psutil.Error:
-        return None
+        """The processes that have loaded a model."""
+        return models_of(self.process.pid)
 
 
 def _command_line(process: psutil.Process) -> str:

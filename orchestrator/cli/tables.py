@@ -31,8 +31,10 @@ def print_rows(rows: Sequence[Sequence[str]], console: Console) -> None:
 
 
 def print_listed(rows: Sequence[Sequence[str]], name: int, console: Console) -> None:
-    """Print rows below their first, the head: each in two lines, with the cell `name` on one of its own, where the
-    terminal is too narrow for a table that cuts no name."""
+    """Print a table, head first, whose column `name` is never cut.
+
+    On a terminal that is too narrow for it, each row has two lines, the first of which is the name.
+    """
     fits = sum(max(map(len, column)) + 2 for column in zip_longest(*rows, fillvalue="")) - 2 <= console.width
     if fits or not console.is_terminal or len(rows) < 2:
         print_rows(rows, console)

@@ -114,16 +114,12 @@ class RayReservations:
 
 
 def _host(node: dict[str, Any], free: dict[str, float]) -> Host:
-    def room(resources: dict[str, float]) -> Room:
-        memory = resources.get("memory", 0.0) / GIB
-        return Room(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)), memory)
-
     return Host(
         id=node["NodeID"],
         name=node["NodeManagerHostname"] or node["NodeManagerAddress"],
         address=node["NodeManagerAddress"],
-        total=room(node["Resources"]),
-        free=room(free),
+        total=Room.of_ray(node["Resources"]),
+        free=Room.of_ray(free),
         labels=node.get("Labels") or {},
     )
 

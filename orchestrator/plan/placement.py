@@ -32,6 +32,12 @@ class Room:
     gpu: float = 0.0
     memory_gib: float = float("inf")
 
+    @classmethod
+    def of_ray(cls, resources: Mapping[str, float]) -> Room:
+        """From amounts by the names that Ray gives them; memory in bytes."""
+        cpu, gpu, memory = (float(resources.get(name, 0)) for name in ("CPU", "GPU", "memory"))
+        return cls(cpu, gpu, memory / GIB)
+
     def less(self, plan: TaskPlan) -> Room:
         return Room(self.cpu - plan.cpus, self.gpu - plan.gpus, self.memory_gib - plan.memory_gib)
 

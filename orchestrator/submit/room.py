@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.plan.placement import GIB, Host, Room, place
+from orchestrator.plan.placement import Host, Room, place
 from orchestrator.plan.topology import evaluator_plan, training_plans
 from orchestrator.spec.comparison import CompareSpec
 from orchestrator.spec.files import base_of
@@ -47,7 +47,6 @@ def _runs(spec: Spec) -> Iterable[RunSpec]:
 
 
 def _host(node: Any) -> Host:
-    total = node["resources_total"]
-    room = Room(float(total.get("CPU", 0)), float(total.get("GPU", 0)), float(total.get("memory", 0)) / GIB)
+    room = Room.of_ray(node["resources_total"])
     labels = {str(name): str(value) for name, value in (node.get("labels") or {}).items()}
     return Host(str(node["node_id"]), str(node["node_name"]), str(node["node_ip"]), room, room, labels)

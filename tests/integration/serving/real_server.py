@@ -44,9 +44,7 @@ class Server:
 
     def models(self) -> list[psutil.Process]:
         """The processes that have loaded a model."""
-        marked = f"workers.supervisor.zygote serve-{self.process.pid}-"
-        forked = [process for process in psutil.process_iter() if marked in command_line(process)]
-        return [process for process in forked if process.ppid() in {other.pid for other in forked}]
+        return models_of(self.process.pid)
 
     def said(self, words: str) -> None:
         """Wait until the command has said this."""
@@ -54,6 +52,14 @@ class Server:
         while words not in "".join(self.lines):
             assert time.monotonic() < deadline, "".join(self.lines)
             time.sleep(0.05)
+
+
+def models_of(command: int) -> list[psutil.Process]:
+    """The processes that have loaded a model for the `regatta serve` with this pid: they are forked from its zygotes,
+    which are in a session of their own."""
+    marked = f"workers.supervisor.zygote serve-{command}-"
+    forked = {one.pid: one for one in psutil.process_iter(["ppid"]) if marked in command_line(one)}
+    return [one for one in forked.values() if one.info["ppid"] in forked]
 
 
 def command_line(process: psutil.Process) -> str:
