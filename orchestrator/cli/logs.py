@@ -19,16 +19,23 @@ Run = Annotated[
 ]
 TaskName = Annotated[str | None, typer.Argument(metavar="[TASK]", help="A task of the run: worker:0. Default: all.")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Follow until the run ends.")]
+Everything = Annotated[bool, typer.Option("--all", help="Also what TensorFlow writes in every run.")]
 
 
-def logs(run: Run = None, task: TaskName = None, address: Dashboard = None, follow: Follow = False) -> None:
+def logs(
+    run: Run = None,
+    task: TaskName = None,
+    address: Dashboard = None,
+    follow: Follow = False,
+    everything: Everything = False,
+) -> None:
     """Show what a run's tasks, or a submitted run, printed; interrupting this does not stop the run."""
     folder = local_folder(run, address)
     if folder is not None:
         from orchestrator.view.task_logs import print_logs
 
         try:
-            print_logs(folder, task, say, follow=follow)
+            print_logs(folder, task, say, follow=follow, everything=everything)
         except KeyboardInterrupt:
             raise Interrupted("no longer following; the run continues.") from None
         return

@@ -7,6 +7,7 @@ page                    prints the run's page as of now, in the same format
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from orchestrator.spec.yaml import read_mapping
 from orchestrator.submit import transfer
 from orchestrator.submit.jobs_api import SPEC
 from orchestrator.submit.submitted_page import PAGE, VERSION
+from orchestrator.view.next_step import SUBMISSION
 
 RUNS = "regatta-runs"
 """Below the head's home directory, because Ray removes the job's own folder when the job ends."""
@@ -37,6 +39,7 @@ def main(command: str, run_id: str, *rest: str) -> None:
     # The user has confirmed what the spec gives away, on the machine that it was submitted from.
     confirmed = trust.as_flags(read_mapping(Path(SPEC)) | {"address": None})
     given = ["--run-id", run_id, "--out", str(folder), "--address", "auto", *confirmed]
+    os.environ[SUBMISSION] = run_id
     sys.argv = ["regatta", command, SPEC, *given, *rest]
     cli.main()
 

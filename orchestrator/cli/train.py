@@ -190,7 +190,7 @@ def _finish_comparison(comparison: Comparison, folder: Path, as_json: bool) -> N
             from orchestrator.cli.forecasts import print_judged
 
             print_judged(comparison.predictions, console)
-        console.print(f"\nReport: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+        console.print()
         for line in after_comparison(comparison, folder):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -7,12 +7,17 @@ from orchestrator.report.recovery import UNDER_WAY
 from orchestrator.report.spending import spending_text
 from orchestrator.results import EarlierFit, RunResult
 
+_IN_WORDS = {"budget": "all its samples are trained", "target": "reached its target"}
+
 
 def run_facts(result: RunResult) -> list[tuple[str, str]]:
     """Names and values of everything that the run measured, or should have measured."""
     of_variant = f"{result.variant}: " if result.variant not in (None, result.mode) else ""
-    tasks = ", ".join(f"{count} {kind}" for kind, count in result.tasks.items())
-    ended = result.status + (f" ({result.stop_reason})" if result.stop_reason not in (None, "", result.status) else "")
+    tasks = ", ".join(
+        f"{count} ps" if kind == "ps" else text.plural(count, kind) for kind, count in result.tasks.items()
+    )
+    reason = _IN_WORDS.get(result.stop_reason or "", result.stop_reason)
+    ended = result.status + (f" ({reason})" if reason not in (None, "", result.status) else "")
     ended = "not yet" if result.stop_reason == UNDER_WAY else ended
     clock, rate, stale = result.seconds, result.throughput, result.staleness
     passes = (

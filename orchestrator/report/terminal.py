@@ -112,7 +112,11 @@ def _print_spending(modes: Mapping[str, Sequence[RunResult]], console: Console) 
     head, rows = spending_table(modes, short=True)
     if not rows:
         return
-    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0 if console.width < _WIDE else 1), show_edge=False)
+    gap = 0 if console.width < _WIDE else 1
+    if sum(max(map(len, column)) + 1 + gap for column in zip(head, *rows, strict=True)) > console.width:
+        head, *rows = map(list, zip(head, *rows, strict=True))  # a line for each part
+        head[0] = "part"
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap), show_edge=False)
     for index, title in enumerate(head):
         grid.add_column(Text(title), justify="right" if index else "left", overflow="fold")
     for row in rows:

@@ -57,6 +57,7 @@ class LiveView(AbstractContextManager["LiveView"]):
         """Id of the run that trains."""
         self._drawn_at = self._printed_at = 0.0
         self._topic = ""
+        self._since = 0.0
         self._leader: tuple[Task, OwnLines] | None = None
         """The task whose own lines are shown, if any are; a script's come as news."""
 
@@ -163,9 +164,12 @@ class LiveView(AbstractContextManager["LiveView"]):
             return
         if self._live is None:
             if topic != self._topic or now - self._printed_at > PLAIN_SECONDS:
-                self._topic, self._printed_at = topic, now
+                if topic != self._topic:
+                    self._topic, self._since = topic, now
+                self._printed_at = now
                 board = self._update()
-                self._print(line or (summary(board) if board else topic))
+                waited = f", for {now - self._since:.0f} s" if now - self._since > PLAIN_SECONDS else ""
+                self._print(f"{line}{waited}" if line else summary(board) if board else topic)
         elif now - self._drawn_at >= REFRESH_SECONDS:
             self._drawn_at = now
             self._update()
@@ -216,7 +220,8 @@ def summary(board: Board) -> str:
     rate, eta = board.samples.per_second, board.eta_seconds
     parts += [f"{rate:,.0f}/s"] if rate else []
     parts += [f"loss {board.loss.last:.4g}"] if board.loss.last is not None else []
-    parts += [f"{name} {value:.4f}" for name, value in list(board.evaluation.items())[:2] if name != "val_loss"]
+    shown = sorted(board.evaluation.items(), key=lambda item: item[0] != board.metric)[:2]  # the drawn one first
+    parts += [f"{name} {value:.4g}" for name, value in shown]
     parts += [f"ETA {duration(eta)}"] if eta else []
     parts += [f"{plural(len(board.findings), 'finding')}, last: {board.findings[-1].symptom}"] if board.findings else []
     return "  ".join(parts)

@@ -10,6 +10,29 @@ _FOREIGN = re.compile(
 )
 """How lines of TensorFlow's and Regatta's begin."""
 
+_ROUTINE = re.compile(
+    r"I\d{4} \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: I |.* failed call to cuInit: "
+    r"|WARNING: All log messages before absl::InitializeLog|To enable the following instructions: "
+)
+_DUMPED = re.compile(r"I\d{4} .* SessionOptions: ")
+_OF_DUMP = re.compile(r"\s*([a-z_]+( \{|: \S+)|\})?\s*$")
+"""Lines of the settings that TensorFlow writes out behind the line that names them, the last of which is empty."""
+
+
+class Routine:
+    """Recognises, from one line of a log to the next, what TensorFlow writes in every run: no warning, no error."""
+
+    def __init__(self) -> None:
+        self._dumping = False
+
+    def __call__(self, line: str) -> bool:
+        """Whether `line`, the log's next one, is routine."""
+        if self._dumping and _OF_DUMP.match(line):
+            self._dumping = bool(line.strip())
+            return True
+        self._dumping = _DUMPED.match(line) is not None
+        return _ROUTINE.match(line) is not None
+
 
 class OwnLines:
     """Reads a log as it grows."""

@@ -11,6 +11,7 @@ from orchestrator.errors import UsageError
 from orchestrator.store.directory import RESULT
 from orchestrator.store.locks import is_driven
 from orchestrator.view.follow import current_run
+from orchestrator.view.own_lines import Routine
 from workers import files
 
 POLL_SECONDS = 0.3
@@ -26,6 +27,7 @@ class _Log:
         self._offset = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._begun = ""
+        self.is_routine = Routine()
 
     def lines(self, *, ended: bool) -> Iterator[str]:
         """Lines written since the last call; with `ended`, also a last one without a line break."""
@@ -46,11 +48,13 @@ def print_logs(
     write: Callable[[str], None],
     *,
     follow: bool = False,
+    everything: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Write the lines of the logs of a run, or of the run that a comparison trained last.
 
-    `task` is `worker:0` or `worker-0`; None stands for all tasks, whose lines then begin with the task's name.
+    `task` is `worker:0` or `worker-0`; None stands for all tasks, whose lines then begin with the task's name. Unless
+    `everything` is asked for, what TensorFlow writes in every run is left out.
 
     Raises:
         UsageError: `path` is not the folder of a run or a comparison, or no such task wrote a log.
@@ -68,6 +72,8 @@ def print_logs(
         width = max((len(log.task) for log in shown), default=0)
         for log in shown:
             for line in log.lines(ended=ended):
+                if log.is_routine(line) and not everything:
+                    continue
                 write(line if task is not None else f"{log.task:<{width}} | {line}")
         if ended:
             return

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import warnings
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -101,4 +103,18 @@ def configure_tensorflow(assignment: Assignment) -> None:
             tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
     for gpu in tf.config.get_visible_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+    _silence()
     protect()
+
+
+_ON_PURPOSE = (
+    "method is invoked without using `ClusterCoordinator.schedule`",
+    "To make it possible to preserve tf.data",
+)
+"""Parts of warnings of what Regatta does on purpose: users who read them look for a mistake of theirs."""
+
+
+def _silence() -> None:
+    """Keep the warnings that no user can act on out of the task's log."""
+    logging.getLogger("tensorflow").addFilter(lambda record: _ON_PURPOSE[0] not in record.getMessage())
+    warnings.filterwarnings("ignore", message=_ON_PURPOSE[1])

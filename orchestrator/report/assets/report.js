@@ -77,9 +77,16 @@
       const isSmooth = smooth && smooth.getAttribute("aria-pressed") === "true";
       const figure = shown({ ...own, layout }, isSmooth, layout === own.layout, div.clientWidth);
       return Plotly.react(div, structuredClone(figure.data), themed(figure.layout), {
-        displayModeBar: false, responsive: true, showLink: false, plotlyServerURL: "",
+        displayModeBar: false, showLink: false, plotlyServerURL: "",
       });
     };
+    // Drawn again at another width, because the names at the lines' ends need room; Plotly's own way keeps them.
+    let width = div.clientWidth;
+    new ResizeObserver(() => {
+      if (div.clientWidth === width) return;
+      width = div.clientWidth;
+      draw().then(() => Plotly.Plots.resize(div));
+    }).observe(div);
     for (const group of groups) {
       group.addEventListener("click", (event) => {
         const button = event.target.closest("button");

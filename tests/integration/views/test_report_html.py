@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,25 @@ def test_report_is_drawn_and_readable(browser: Chromium, report: Path, width: in
     assert all(browser.evaluate(f"document.getElementById('{name}').clientHeight > 0") for name in SECTIONS)
     assert browser.evaluate("document.documentElement.scrollWidth") <= width  # only tables scroll sideways
     assert browser.evaluate("parseFloat(getComputedStyle(document.querySelector('li')).fontSize)") >= 15
+
+
+def test_charts_follow_the_window(browser: Chromium, report: Path) -> None:
+    """Also the names at the ends of lines, which need a wide one."""
+    widths = "[...document.querySelectorAll('.chart .main-svg:first-child')].map(s => s.clientWidth)"
+    names = "document.querySelectorAll('#chart-training-loss .annotation-text').length"
+    browser.open(report, 1280)
+    wide = browser.evaluate(widths), browser.evaluate(names)
+    for width in (390, 1280):
+        browser.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        deadline = time.monotonic() + 30
+        while not all(width - 200 < each <= width for each in browser.evaluate(widths)):
+            assert time.monotonic() < deadline, browser.evaluate(widths)
+            browser.settle()
+        if width == 390:
+            assert browser.evaluate(names) == 0
+            assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert (browser.evaluate(widths), browser.evaluate(names)) == wide
+    assert wide[1] > 0
 
 
 def test_ink_stands_out_from_the_ground_in_both_themes(browser: Chromium, report: Path) -> None:

@@ -268,7 +268,8 @@ def test_lines_where_there_is_no_terminal(tmp_path: Path, monkeypatch: pytest.Mo
     shown.__exit__()
     lines = text(console).splitlines()
     assert lines[0] == "starting"
-    assert lines[1:3] == ["starting tasks: 0 of 2 ready"] * 2, "at once, and ten seconds later"
+    ready = "starting tasks: 0 of 2 ready"
+    assert lines[1:3] == [ready, f"{ready}, for 10 s"], "at once, and ten seconds later"
     training = [line for line in lines if " samples (" in line]
     assert len(training) == 3
     assert training[-1].startswith("sync seed 1: 27,520 samples (43%)  6,400/s  loss 0.5  ETA 0:06")

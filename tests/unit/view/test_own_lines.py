@@ -12,7 +12,7 @@ from orchestrator.control.coordinator import Tick
 from orchestrator.control.states import Idle
 from orchestrator.spec.run import RunSpec
 from orchestrator.view.live import LiveView
-from orchestrator.view.own_lines import OwnLines
+from orchestrator.view.own_lines import OwnLines, Routine
 from tests.made import status
 from workers.messages import Printed, Task
 
@@ -37,6 +37,25 @@ def test_only_the_users_lines_are_left(size: int) -> None:
     log = OwnLines()
     pieces = [LOG[i : i + size] for i in range(0, len(LOG), size)]
     assert [line for piece in pieces for line in log.read(piece)] == OWN
+
+
+def test_routine_is_told_from_errors_and_from_the_users_lines() -> None:
+    lines = [
+        "E0000 00:00:1796098232.529248 4011 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error",
+        "I0000 00:00:1796098232.893868 4842 eager_service_impl.cc:355] SessionOptions: goo.gle/debugproto",
+        "device_count {",
+        '  key: "CPU"',
+        "  value: 1",
+        "}",
+        "",
+        "value: 3",
+        "E0000 00:00:1796098232.529248 4011 collective.cc:1] aborted",
+        "2026-11-29 16:00:00.123456: I tensorflow/core/framework.cc:1] something",
+        "2026-11-29 16:00:00.123456: W tensorflow/core/framework.cc:1] something",
+        "loss {",
+    ]
+    is_routine = Routine()
+    assert [n for n, line in enumerate(lines) if not is_routine(line)] == [7, 8, 10, 11]
 
 
 @pytest.mark.parametrize(("verbose", "script"), [(True, False), (False, False), (True, True)])
