@@ -7,14 +7,13 @@ closure that waits holds steps that the workers it waits for need.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from workers.modes.async_ import AsyncMode
 from workers.modes.grants import Grants
 from workers.modes.mode import Call, Decision
-from workers.modes.ps_workers import current_worker
 from workers.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -33,23 +32,21 @@ class GrantedMode(AsyncMode):
     def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
         self._grants.offer(total, proposal.steps)
         while self._in_flight < self._workers and self._grants.has_steps:
-            self._in_flight += 1
-            self._cluster.schedule(self._execute, self._iterators, 0)
+            self._schedule(0)
         return self._collect(), proposal
 
     def drain(self) -> Sequence[Call]:
         self._grants.close()
         return super().drain()
 
-    def _execute(self, iterator: Any, _: int) -> None:
-        worker = current_worker()
+    def _execute(self, worker: int, _: int) -> None:
         steps = self._grants.take(worker)
         if not steps:
             nothing = np.zeros(0, np.int64)
             self._completed.put(Call(worker, nothing, np.zeros((0, len(self.log_names))), 0.0, 0.0))
             return
         try:
-            super()._execute(iterator, steps)
+            super()._execute(worker, steps)
         except BaseException:
             self._lost(worker, steps)
             raise

@@ -15,6 +15,7 @@ import numpy as np
 from workers.messages import Counts
 from workers.modes.async_ import AsyncMode
 from workers.modes.gathering import Gathering
+from workers.modes.ps_group import PsGroup
 from workers.modes.registry import values_of
 from workers.snapshot import Snapshot
 
@@ -44,9 +45,10 @@ class KAsyncMode(AsyncMode):
         taken = super().snapshot(clock)
         return taken if self._in_flight else replace(taken, gathered=self.gathering.state())
 
-    def _make_gathering(self) -> Gathering:
+    def _make_gathering(self, group: PsGroup) -> Gathering:
         mode = self._settings.mode
-        return Gathering(self.model, self._counter, mode, wanted=self._wanted(), fresh=self.fresh)
+        self.gathering = Gathering(group.model, group.counter, mode, wanted=self._wanted(), fresh=self.fresh)
+        return self.gathering
 
     def _wanted(self) -> int:
         """The gradients of an update."""

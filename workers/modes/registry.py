@@ -34,6 +34,7 @@ MODES: dict[str, ModeTraits] = {
         lockstep=False,
         # One call runs and one waits, so that no worker idles for a round trip to the chief.
         calls_in_flight=2,
+        shares_memory=True,
         source="Dean et al. 2012",
         equals="with one worker: `fit`",
         waits_for="servers",
@@ -44,6 +45,7 @@ MODES: dict[str, ModeTraits] = {
         chief=True,
         lockstep=False,
         calls_in_flight=2,
+        shares_memory=True,
         source="Zhang et al. 2015, arXiv 1511.05950",
         equals="with one worker: `fit`",
     ),
@@ -53,6 +55,7 @@ MODES: dict[str, ModeTraits] = {
         chief=True,
         lockstep=False,
         bounded=True,
+        shares_memory=True,
         form=NameForm(Whole(0, "the steps that a worker may be ahead"), example=3),
         source="Ho et al. 2013",
         equals="ssp:0: workers take each step together; with one worker: `fit`",

@@ -47,6 +47,9 @@ class ModeTraits:
     """The paper that describes it."""
     equals: str = ""
     """The limit in which it is another mode, or `fit`."""
+    shares_memory: bool = False
+    """Workers on one host share their training state in memory, if the model allows it; otherwise, and on several
+    hosts, it is on parameter servers."""
     one_device: bool = False
     """A worker has one device at most."""
     waits_for: Waits | None = None

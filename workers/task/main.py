@@ -154,6 +154,8 @@ def _evaluate(wire: Wire) -> None:
 def _serve(wire: Wire) -> None:
     import tensorflow as tf
 
+    from workers.modes.store_link import can_share
+    from workers.modes.store_worker import serve
     from workers.task.runtime import inter_op_threads, session_settings
 
     assignment = wire.assignment
@@ -169,7 +171,15 @@ def _serve(wire: Wire) -> None:
         config=settings,
     )
     wire.send(Ready())
+    if can_share(assignment):
+        serve(assignment, lambda: _begun(wire))
     threading.Event().wait()  # a TensorFlow server cannot be stopped; it ends with its process
+
+
+def _begun(wire: Wire) -> Job:
+    job = _load_job(wire.assignment.settings)
+    _begin_task(wire, job)
+    return job
 
 
 def _commands(wire: Wire) -> Iterator[Any]:

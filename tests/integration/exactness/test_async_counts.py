@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.integration.exactness.test_sync_is_exact import BATCH as SMALL
+from tests.integration.exactness.test_sync_is_exact import in_one_process
 from tests.integration.local_runs import train
 from tests.marked import slow
 
@@ -35,6 +37,16 @@ def test_every_update_is_counted_once(workers: int, ps: int) -> None:
     np.testing.assert_array_equal(trained.steps, np.arange(1, STEPS + 1))
     others = workers - 1
     assert 0.5 * others <= trained.staleness.mean() <= 1.5 * others
+
+
+def test_what_cannot_be_in_memory_is_on_parameter_servers() -> None:
+    """A step that moves a weight by hand: as many updates, and where memory would lose the weight, none is lost."""
+    trained = train("on_servers.py", mode="async", workers=1, ps=1, batch_size=SMALL, samples=50 * SMALL)[0]
+    assert b"the weights are on parameter servers: a step writes to its weights" in trained.log["chief:0"]
+    losses, weights = in_one_process(1, 50, {}, "on_servers.py")
+    np.testing.assert_allclose(trained.losses, losses, rtol=1e-4)
+    for ours, theirs in zip(trained.final.weights, weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow

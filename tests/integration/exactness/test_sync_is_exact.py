@@ -40,13 +40,15 @@ def one_process() -> tuple[list[float], list[np.ndarray]]:
     return in_one_process(2, STEPS, {})
 
 
-def in_one_process(workers: int, steps: int, params: Mapping[str, int]) -> tuple[list[float], list[np.ndarray]]:
+def in_one_process(
+    workers: int, steps: int, params: Mapping[str, int], file: str = "exact.py"
+) -> tuple[list[float], list[np.ndarray]]:
     """Plain Keras in this process, on batches of all workers' samples together."""
     import keras
 
     from jobs.api import DataContext
 
-    job_class = load_job_class("exact.py", str(JOBS))
+    job_class = load_job_class(file, str(JOBS))
     job = job_class(validate_params(job_class, params))
     keras.utils.set_random_seed(0)
     model = job.build_model()
