@@ -21,13 +21,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_HEADER = 64
-"""Bytes in front of the buffers: the number of the present state. Each buffer begins with its count of updates."""
 _ALIGNED = 64
+_HEADER = _ALIGNED
+"""Bytes in front of the buffers: the number of the present state. Each buffer begins with its count of updates."""
 _FLOCK = struct.Struct("hhqqi0q")
 """`struct flock`, of which the last number is the process that holds the lock."""
-Flats = tuple[npt.NDArray[Any], ...]
-"""The arrays of a state, joined by type: one vector for each type."""
 
 
 @dataclass(frozen=True)
@@ -36,51 +34,19 @@ class Layout:
 
     entries: tuple[tuple[str, tuple[int, ...]], ...]
 
-    @classmethod
-    def of(cls, arrays: Sequence[npt.NDArray[Any]]) -> Layout:
-        return cls(tuple((array.dtype.name, array.shape) for array in arrays))
-
-    @cached_property
-    def dtypes(self) -> tuple[str, ...]:
-        """The types that occur, one for each vector of `Flats`."""
-        return tuple(dict.fromkeys(dtype for dtype, _ in self.entries))
-
-    def members(self, dtype: str) -> list[int]:
-        """Positions of the arrays of one type."""
-        return [position for position, (found, _) in enumerate(self.entries) if found == dtype]
-
-    def size(self, position: int) -> int:
-        """Number of elements of an array."""
-        return int(np.prod(self.entries[position][1], dtype=np.int64))
-
-    def length(self, dtype: str) -> int:
-        """Number of elements of a type's vector."""
-        return sum(map(self.size, self.members(dtype)))
-
     @cached_property
     def offsets(self) -> tuple[int, ...]:
-        """Where each type's vector begins in a buffer, in bytes, and where the buffer ends."""
+        """Where each array begins in a buffer, in bytes, and where the buffer ends."""
         found = [_ALIGNED]
-        for dtype in self.dtypes:
-            used = self.length(dtype) * np.dtype(dtype).itemsize
+        for dtype, shape in self.entries:
+            used = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
             found.append(found[-1] + used + -used % _ALIGNED)
         return tuple(found)
 
-    def joined(self, arrays: Sequence[npt.NDArray[Any]]) -> Flats:
-        """The vectors of a state's arrays."""
-        return tuple(
-            np.concatenate([np.reshape(arrays[member], -1) for member in self.members(dtype)]) for dtype in self.dtypes
-        )
-
-    def split(self, flats: Flats) -> list[npt.NDArray[Any]]:
-        """The arrays of a state's vectors."""
-        arrays: dict[int, npt.NDArray[Any]] = {}
-        for dtype, flat in zip(self.dtypes, flats, strict=True):
-            members = self.members(dtype)
-            parts = np.split(flat, np.cumsum([self.size(member) for member in members])[:-1])
-            for member, part in zip(members, parts, strict=True):
-                arrays[member] = part.reshape(self.entries[member][1])
-        return [arrays[position] for position in range(len(self.entries))]
+    @property
+    def memory_size(self) -> int:
+        """Bytes of a store's memory."""
+        return _HEADER + 2 * self.offsets[-1]
 
 
 class Store:
@@ -91,22 +57,22 @@ class Store:
         would drop the lock."""
         self.descriptor = descriptor
         self.layout = layout
-        self._memory = mmap.mmap(descriptor, memory_size(layout))
-        self._number = np.ndarray((), np.int64, self._memory)
+        memory = mmap.mmap(descriptor, layout.memory_size)
+        self._number = np.ndarray((), np.int64, memory)
         starts = [_HEADER + half * layout.offsets[-1] for half in (0, 1)]
-        self._counts = [np.ndarray((), np.int64, self._memory, start) for start in starts]
-        self._vectors = [
-            tuple(
-                np.ndarray(layout.length(dtype), dtype, self._memory, start + offset)
-                for dtype, offset in zip(layout.dtypes, layout.offsets, strict=False)
-            )
+        self._counts = [np.ndarray((), np.int64, memory, start) for start in starts]
+        self._buffers = [
+            [
+                np.ndarray(shape, dtype, memory, start + offset)
+                for (dtype, shape), offset in zip(layout.entries, layout.offsets, strict=False)
+            ]
             for start in starts
         ]
 
     @classmethod
     def create(cls, layout: Layout) -> Store:
         descriptor = os.memfd_create("regatta-state")
-        os.ftruncate(descriptor, memory_size(layout))
+        os.ftruncate(descriptor, layout.memory_size)
         return cls(descriptor, layout)
 
     @property
@@ -143,19 +109,15 @@ class Store:
 
     # What follows needs the lock.
 
-    def read(self) -> Flats:
-        """A copy of the present state."""
-        return tuple(vector.copy() for vector in self._vectors[self.number % 2])
+    def read(self, positions: Sequence[int] | None = None) -> list[npt.NDArray[Any]]:
+        """Copies of the arrays of the present state, of all or of those at `positions`."""
+        present = self._buffers[self.number % 2]
+        return [array.copy() for array in (present if positions is None else map(present.__getitem__, positions))]
 
-    def write(self, flats: Flats, count: int) -> None:
-        """Make `flats` the present state, after `count` updates."""
+    def write(self, arrays: Sequence[npt.NDArray[Any]], count: int) -> None:
+        """Make `arrays` the present state, after `count` updates."""
         following = self.number + 1
-        for vector, flat in zip(self._vectors[following % 2], flats, strict=True):
-            vector[:] = flat
+        for own, array in zip(self._buffers[following % 2], arrays, strict=True):
+            own[...] = array
         self._counts[following % 2][...] = count
         self._number[...] = following
-
-
-def memory_size(layout: Layout) -> int:
-    """Bytes of a store's memory."""
-    return _HEADER + 2 * layout.offsets[-1]

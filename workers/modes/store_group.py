@@ -24,7 +24,7 @@ from workers.model.learning_rate import scale_schedule
 from workers.model.optimizers import innermost, iterations, optimizers
 from workers.model.step import make_model
 from workers.modes.async_group import Outcome
-from workers.modes.store import Store, memory_size
+from workers.modes.store import Store
 from workers.modes.store_link import Open, Refused, Run, Traced, can_share, listener
 from workers.modes.store_steps import layout_of
 from workers.modes.store_workers import StoreWorkers, start
@@ -65,15 +65,14 @@ class StoreGroup:
         self.model = make_model(job, settings.seed, first_batch(stream, "train_dataset"))
         refuse_unsupported(self.model, settings.mode, workers=self.workers, merges=True)
         self.log_names: tuple[str, ...] = ()
-        self._layout = layout_of(self.model)
-        self._store = Store.create(self._layout)
+        self._store = Store.create(layout_of(self.model))
         self._scale = 1.0
         self._workers = StoreWorkers(listening, self._store, self.workers)
         start("lock", partial(end_stopped_holders, self._store))
 
     def refusal(self) -> str | None:
         """Why the model's state cannot be in memory; None if it can, and every worker is ready to take steps."""
-        if (size := memory_size(self._layout)) > _MOST_BYTES:
+        if (size := self._store.layout.memory_size) > _MOST_BYTES:
             return f"{size / 2**20:.0f} MiB of state would be copied with every update"
         for _ in range(self.workers):
             match self._workers.get(self._workers.answers):
@@ -105,14 +104,13 @@ class StoreGroup:
         self.model.optimizer.learning_rate.assign(rate)
         position = self._position(innermost(self.model.optimizer)._learning_rate)
         with self._store.locked():
-            flats = self._store.read()
-            self._layout.split(flats)[position][...] = rate
-            self._store.write(flats, self._store.count)
+            arrays = self._store.read()
+            arrays[position][...] = rate
+            self._store.write(arrays, self._store.count)
 
     def read(self) -> tuple[int, tuple[npt.NDArray[Any], ...], tuple[npt.NDArray[Any], ...]]:
         with self._store.locked():
-            count, flats = self._store.count, self._store.read()
-        arrays = tuple(self._layout.split(flats))
+            count, arrays = self._store.count, tuple(self._store.read())
         for optimizer in optimizers(self.model):  # whose rate is reported
             iterations(optimizer).assign(arrays[self._position(iterations(optimizer))])
         weights = len(state.state_variables(self.model))
@@ -137,7 +135,7 @@ class StoreGroup:
         state.load(self.model, start)  # which checks that it fits
         now = state.read(self.model)
         with self._store.locked():
-            self._store.write(self._layout.joined([*now.weights, *now.optimizer]), count)
+            self._store.write([*now.weights, *now.optimizer], count)
 
 
 def end_stopped_holders(store: Store, seconds: float = _STOPPED_SECONDS) -> None:

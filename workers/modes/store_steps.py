@@ -51,7 +51,6 @@ class StoreSteps:
         self._train_step = train_step
         self._timer = timer
         self._weigh = weigh
-        self._layout = store.layout
         self._variables = [variable._value for variable in _variables(model)]
         kinds = _kinds(model)
         self._managed = {id(value) for value, kind in zip(self._variables, kinds, strict=True) if kind == "managed"}
@@ -75,7 +74,7 @@ class StoreSteps:
             flat, seconds = logs.numpy(), waited.numpy()
         finally:
             self._visits.leave()
-        numbers, reads = self._visits.taken()
+        numbers, reads = self._visits.counted()
         return Outcome(rows(flat, steps), numbers, reads, time.monotonic() - started, measured(seconds))
 
     def trace(self, iterator: Any) -> None:
@@ -117,33 +116,18 @@ class StoreSteps:
         self._is_traced = True
         waited_for = tf.nest.flatten([g for g in gradients if g is not None], expand_composites=True)
         with tf.control_dependencies(waited_for):
-            types = [tf.float32, *map(tf.as_dtype, self._layout.dtypes)]
-            stale, *flats = tf.numpy_function(self._visits.begin, self._joined(), types)
-        self._assign(flats)
+            taken = [self._variables[position] for position in self._visits.taken]
+            types = [tf.float32, *(variable.dtype for variable in taken)]
+            stale, *found = tf.numpy_function(self._visits.begin, self._read(self._visits.added), types)
+        _assign(taken, found)
         if self._weigh is not None:
             self._factor = self._weigh(tf.reshape(stale, []))
 
     def _weighed(self, pairs: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         return [(_times(gradient, self._factor), variable) for gradient, variable in pairs]
 
-    def _joined(self) -> list[tf.Tensor]:
-        """This process' state, one vector for each type."""
-        import tensorflow as tf
-
-        return [
-            tf.concat([tf.reshape(self._variables[m].read_value(), [-1]) for m in self._layout.members(dtype)], axis=0)
-            for dtype in self._layout.dtypes
-        ]
-
-    def _assign(self, flats: Sequence[tf.Tensor]) -> None:
-        import tensorflow as tf
-
-        for dtype, flat in zip(self._layout.dtypes, flats, strict=True):
-            members = self._layout.members(dtype)
-            whole = tf.reshape(flat, [self._layout.length(dtype)])
-            parts = tf.split(whole, [self._layout.size(member) for member in members])
-            for member, part in zip(members, parts, strict=True):
-                self._variables[member].assign(tf.reshape(part, self._layout.entries[member][1]))
+    def _read(self, positions: Iterable[int]) -> list[tf.Tensor]:
+        return [self._variables[position].read_value() for position in positions]
 
     def compile(self) -> None:
         """Compile calls anew, when what a step depends on has changed."""
@@ -162,7 +146,7 @@ class StoreSteps:
             return tf.cond(steps > 0, lambda: tf.reshape(table.stack(), [-1]), lambda: tf.zeros([0])), waited
 
         self._run = run
-        self._load = tf.function(lambda *flats: self._assign(flats), autograph=False)
+        self._load = tf.function(lambda *arrays: _assign(self._variables, arrays), autograph=False)
 
     def _step(self, batch: Any) -> tf.Tensor:
         """Trace one step."""
@@ -173,8 +157,15 @@ class StoreSteps:
         self._is_traced = False
         row = self._train_step.on_replicas(tf.distribute.get_strategy(), batch)
         with tf.control_dependencies([row]):
-            tf.numpy_function(self._visits.finish, self._joined(), tf.int32)
+            tf.numpy_function(self._visits.finish, self._read(range(len(self._variables))), tf.int32)
         return row
+
+
+def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
+    import tensorflow as tf
+
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(tf.ensure_shape(value, variable.shape))
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

@@ -14,10 +14,15 @@ import pytest
 
 from workers.modes.store import Layout, Store
 from workers.modes.store_group import end_stopped_holders
+from workers.modes.store_visits import Visits
 
 pytestmark = pytest.mark.unit
 
 ARRAYS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7, np.int64), np.ones(5, np.float32), np.zeros(0)]
+
+
+def layout(*arrays: np.ndarray) -> Layout:
+    return Layout(tuple((array.dtype.name, array.shape) for array in arrays))
 
 
 def in_child(act: Callable[[], None]) -> int:
@@ -31,32 +36,25 @@ def in_child(act: Callable[[], None]) -> int:
     return pid
 
 
-def test_arrays_come_back_as_they_were() -> None:
-    layout = Layout.of(ARRAYS)
-    assert layout.dtypes == ("float32", "int64", "float64")
-    for array, back in zip(ARRAYS, layout.split(layout.joined(ARRAYS)), strict=True):
-        assert (back.dtype, back.shape) == (array.dtype, array.shape)
-        np.testing.assert_array_equal(back, array)
-
-
 def test_another_process_sees_what_was_written() -> None:
-    layout = Layout.of(ARRAYS)
-    store = Store.create(layout)
-    pid = in_child(lambda: store.write(layout.joined([array + 1 for array in ARRAYS]), 3))
+    store = Store.create(layout(*ARRAYS))
+    pid = in_child(lambda: store.write([array + 1 for array in ARRAYS], 3))
     os.waitpid(pid, 0)
     assert (store.number, store.count) == (1, 3)
-    for array, back in zip(ARRAYS, layout.split(store.read()), strict=True):
+    for array, back in zip(ARRAYS, store.read(), strict=True):
+        assert (back.dtype, back.shape) == (array.dtype, array.shape)
         np.testing.assert_array_equal(back, array + 1)
+    (second,) = store.read([1])
+    assert second == 8
 
 
 def test_no_update_is_lost_between_processes() -> None:
-    layout = Layout.of([np.zeros(1000, np.float32)])
-    store = Store.create(layout)
+    store = Store.create(layout(np.zeros(1000, np.float32)))
 
     def add() -> None:
         for _ in range(200):
             with store.locked():
-                store.write(tuple(flat + 1 for flat in store.read()), store.count + 1)
+                store.write([array + 1 for array in store.read()], store.count + 1)
 
     for pid in [in_child(add) for _ in range(3)]:
         os.waitpid(pid, 0)
@@ -65,27 +63,27 @@ def test_no_update_is_lost_between_processes() -> None:
 
 
 def test_a_process_that_is_killed_leaves_a_whole_state_and_no_lock() -> None:
-    store = Store.create(Layout.of([np.zeros(100_000, np.float32)]))
+    store = Store.create(layout(np.zeros(100_000, np.float32)))
     draw = random.Random(1)
 
     def add() -> None:
         while True:
             with store.locked():
-                store.write(tuple(flat + 1 for flat in store.read()), store.count + 1)
+                store.write([array + 1 for array in store.read()], store.count + 1)
 
     for _ in range(20):
         pid = in_child(add)
         time.sleep(draw.uniform(0.002, 0.02))
         os.kill(pid, signal.SIGKILL)
         with store.locked():  # given back by the kernel, at the latest when the process has ended
-            (flat,) = store.read()
-            assert set(flat) == {float(store.count)}
+            (array,) = store.read()
+            assert set(array) == {float(store.count)}
         os.waitpid(pid, 0)
     assert store.count > 0
 
 
 def test_a_stopped_process_does_not_keep_the_lock() -> None:
-    store = Store.create(Layout.of(ARRAYS))
+    store = Store.create(layout(*ARRAYS))
 
     def stop_with_the_lock() -> None:
         store.lock()
@@ -99,3 +97,26 @@ def test_a_stopped_process_does_not_keep_the_lock() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     store.unlock()
     assert store.holder() is None
+
+
+def test_a_visit_takes_what_is_managed_adds_to_what_is_added_to_and_leaves_the_rest() -> None:
+    state = [np.array([1.0, 2.0]), np.array([10.0]), np.array([5], np.uint32)]
+    store = Store.create(layout(*state))
+    store.write(state, 0)
+    one, other = (Visits(store, ("managed", "own", "added")) for _ in range(2))
+    assert one.catch_up() is not None
+    assert other.catch_up() is not None
+
+    stale, counter, weights = one.begin(np.array([6], np.uint32))  # it has drawn a random number
+    assert (stale, counter.tolist(), weights.tolist()) == (0, [6], [1.0, 2.0])
+    one.finish(weights + 1, np.array([11.0]), counter)
+
+    stale, counter, weights = other.begin(np.array([6], np.uint32))
+    assert (stale, counter.tolist(), weights.tolist()) == (1, [7], [2.0, 3.0])
+    other.finish(weights * 2, np.array([12.0]), counter)
+
+    assert [array.tolist() for array in store.read()] == [[4.0, 6.0], [12.0], [7]]
+    assert [array.tolist() for array in other.counted()] == [[2], [0, 2]]
+    assert other.catch_up() is None
+    assert one.catch_up() is not None
+    assert [array.tolist() for array in one.counted()] == [[], [2]]
