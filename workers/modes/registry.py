@@ -29,7 +29,7 @@ MODES: dict[str, ModeTraits] = {
     ),
     "async": ModeTraits(
         implementation="workers.modes.async_:AsyncMode",
-        summary="each worker updates the weights on parameter servers when it is ready",
+        summary="each worker updates the weights when it is ready",
         chief=True,
         lockstep=False,
         # One call runs and one waits, so that no worker idles for a round trip to the chief.

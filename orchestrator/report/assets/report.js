@@ -83,7 +83,7 @@
     // Drawn again at another width, because the names at the lines' ends need room; Plotly's own way keeps them.
     let width = div.clientWidth;
     new ResizeObserver(() => {
-      if (div.clientWidth === width) return;
+      if (!div.isConnected || div.clientWidth === width) return; // live.js may have replaced it
       width = div.clientWidth;
       draw().then(() => Plotly.Plots.resize(div));
     }).observe(div);
