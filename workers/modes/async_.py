@@ -91,7 +91,8 @@ class AsyncMode:
         # A second call in flight would be a step ahead of what callbacks decide after every batch.
         most = self._workers if proposal.consult >= Consult.BATCH_ENDS else self._most_in_flight
         while self._in_flight < most and self._scheduled < total:
-            steps = min(proposal.steps, total - self._scheduled)
+            # An equal share of what is left, or one worker would take all of a short epoch while the others wait.
+            steps = min(proposal.steps, -(-(total - self._scheduled) // self._workers))
             self._scheduled += steps
             self._schedule(steps)
         return self._collect(), proposal
