@@ -128,18 +128,20 @@ class Machine:
             hung = (*hung, *self._hangs.stopped())
         statuses = (*event.statuses, *(ReplicaStatus(f.task, ReplicaState.FAILED, failure=f) for f in hung))
         self.state, effects = next_state(self.state, statuses, now)
-        decided: list[orders.Order] = [*map(orders.Score, effects.score), *self._record(statuses, effects.score, now)]
+        recorded = self._record(statuses, effects.score, now)
         new = tuple(failure for failure in effects.to_replace if self._replacements.is_new(failure))
-        decided.append(orders.Report(self.state, statuses, new))
+        recorded.append(orders.Report(self.state, statuses, new))
         if effects.stop is not None:
-            decided.append(orders.StopLeg(effects.stop, self._leg))
+            recorded.append(orders.StopLeg(effects.stop, self._leg))
         for failure in effects.to_replace:
             if not self._replacements.order(failure, now):
                 self.state = Broken(failure, (failure,))
+        replaced: list[orders.Order] = []
         if not isinstance(self.state, Broken):
             for task in self._replacements.take_due(now):
-                decided += self._replace_task(task, now)
-        return [*decided, *self._outcome(statuses, event.stop, now)]
+                replaced += self._replace_task(task, now)
+        # A new evaluator is given the snapshots that were awaited before this poll; those of this poll follow.
+        return [*replaced, *map(orders.Score, effects.score), *recorded, *self._outcome(statuses, event.stop, now)]
 
     def _record(self, statuses: Sequence[ReplicaStatus], new: Sequence[Stamp], now: float) -> list[orders.Order]:
         """Update what is known about the leg, so that it outlives an attempt that breaks."""

@@ -13,18 +13,20 @@ import pytest
 from orchestrator.results import RunResult
 from tests.chaos.history import Event, History
 from workers.addresses import split
-from workers.modes.registry import traits
+from workers.modes.registry import stages, traits
 
 LONGEST_CALL = 200
 """Steps by which a checkpoint may be written later than it was due."""
 
 
 def check_run(run: Path, result: RunResult, budget: int, interval: int) -> History:
-    """Check that a run reached its `budget` (steps) with a checkpoint every `interval` steps; returns its history."""
+    """Check that a run reached its `budget`, in steps of its last mode, and wrote a checkpoint every `interval` steps.
+
+    Returns its history.
+    """
     history = History.read(run)
     assert (run / "result.json").is_file()
-    assert (result.status, result.steps) == ("succeeded", budget), result
-    assert result.samples == budget * _batch(history)
+    assert (result.status, result.steps, result.samples) == ("succeeded", *_trained(history, result, budget)), result
     assert result.attempts > len(history.of("restart"))  # more, if some could not even be launched
     assert len(result.failures) == len(history.of("failure"))
     check_updates(history, result)
@@ -125,8 +127,15 @@ def _after(event: Event, others: Iterable[Event]) -> list[Event]:
     return [other for other in others if other.time > event.time]
 
 
-def _batch(history: History) -> int:
-    return int(history.of("leg_started")[0].detail["global_batch"])
+def _trained(history: History, result: RunResult, budget: int) -> tuple[int, int]:
+    """The steps and samples of a run of `budget` steps of its last mode: those of a mode before it may be larger."""
+    batches = {leg.detail["trains"]: int(leg.detail["global_batch"]) for leg in history.of("leg_started")}
+    *_, last = parts = stages(result.mode)
+    samples, steps, begun = budget * batches[last.mode], 0.0, 0.0
+    for part in parts:
+        steps += (part.until - begun) * samples / batches[part.mode]
+        begun = part.until
+    return round(steps), samples
 
 
 def _lives(pid: int) -> bool:

@@ -277,6 +277,16 @@ def test_a_replaced_evaluator_gets_unscored_snapshots_again(harness: Harness) ->
     assert replaced == [EVALUATOR]
 
 
+def test_a_snapshot_that_is_taken_as_the_evaluator_is_replaced_goes_to_the_new_one(harness: Harness) -> None:
+    harness.evaluator.launch(assign)
+    last = at(100, final=True)
+    harness.group.news = script([], [training(ready_to_score(100, final=True), ended(100))])
+    harness.evaluator.news = script([], [failed(EVALUATOR, FailureKind.INFRASTRUCTURE)], [], [scored(last)])
+    harness.run()
+    told = [(method, *arguments[:1]) for method, _, arguments in harness.evaluator.told if method in ("renew", "score")]
+    assert told == [("renew",), ("score", last)]
+
+
 def test_a_task_that_dies_repeatedly_ends_the_attempt(harness: Harness) -> None:
     harness.evaluator.launch(assign)
     harness.group.news = lambda: all_in(ReplicaState.TRAINING, W0, W1)
