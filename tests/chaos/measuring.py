@@ -24,7 +24,7 @@ _ROWS = [
 ]
 _AFTERWARDS = {("async", "worker"): 40.0, ("sync", "evaluator"): 35.0}
 """Seconds for which training may continue without the task, so that the run has to last longer."""
-_RATE = {"sync": 800, "async": 1200}
+_RATE = {"sync": 800, "async": 3000}
 
 
 def measure() -> Iterator[str]:
@@ -33,6 +33,8 @@ def measure() -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for mode, task in _ROWS:
         for number in (signal.SIGKILL, signal.SIGSTOP):
+            if (mode, task[0], number) == ("async", "ps", signal.SIGSTOP):
+                continue  # the weights are in memory: it holds up nothing
             yield _row(mode, Task(*task), number)
 
 

@@ -13,7 +13,7 @@ from orchestrator.results import RunResult
 from tests.chaos.checker import check_clock, check_restarts, check_updates, check_writers
 from tests.chaos.history import History
 from tests.chaos.nemesis import Nemesis, Strike
-from tests.chaos.watched_runs import BATCH, Onlooker, run
+from tests.chaos.watched_runs import BATCH, SLOW, Onlooker, run
 from tests.integration.recorded_runs import Launched
 from workers.messages import Task
 
@@ -39,7 +39,7 @@ def check(path: Path, result: RunResult, attempts: int) -> History:
 
 def test_both_groups_are_restarted(tmp_path: Path) -> None:
     nemesis = Nemesis([Strike(W1, KILL, 120), Strike(CHIEF, KILL, FIRST + 150), Strike(PS, KILL, FIRST + 350)])
-    result = run(tmp_path, nemesis, mode="switch:0.5", steps=SAMPLES, interval=INTERVAL)
+    result = run(tmp_path, nemesis, mode="switch:0.5", steps=SAMPLES, interval=INTERVAL, straggler=SLOW)
     history = check(tmp_path, result, attempts=5)
     assert [event.task for event in history.of("restart")] == ["worker:1", "chief:0", "ps:0"]
     assert [event.detail["step"] for event in history.of("switched")] == [FIRST]
@@ -83,7 +83,7 @@ def test_an_interrupted_run_is_resumed_in_the_mode_that_it_had_reached(tmp_path:
     if when != "during":
         onlooker.acts.append(leave)
     with pytest.raises(Preempted):
-        run(path, onlooker, mode="switch:0.5", steps=SAMPLES, interval=INTERVAL)
+        run(path, onlooker, mode="switch:0.5", steps=SAMPLES, interval=INTERVAL, straggler=SLOW)
     fields = {"job": "exact.py", "mode": "switch:0.5", "workers": 2, "batch_size": BATCH}
     with Launched(**fields) as launched:
         result, start = launched.resume(path)

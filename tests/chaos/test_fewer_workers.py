@@ -11,7 +11,7 @@ import pytest
 from orchestrator.errors import TaskDiedError
 from tests.chaos.checker import check_restarts, check_updates, check_writers
 from tests.chaos.history import History
-from tests.chaos.watched_runs import BATCH, ApartBackend, Onlooker, launched
+from tests.chaos.watched_runs import BATCH, SLOW, ApartBackend, Onlooker, launched
 from tests.marked import slow
 from workers.messages import Task
 
@@ -52,8 +52,8 @@ def test_a_run_shrinks_and_grows_back(mode: str, tmp_path: Path) -> None:
         "job": "exact.py", "mode": mode, "workers": 3, "min_workers": 2, "batch_size": BATCH, "samples": samples,
         "eval_every": samples // 3, "steps_per_call": 20, "checkpoint_every": INTERVAL * batches * BATCH,
     }  # fmt: skip
-    if mode == "async":  # or the run would be over before the loss is noticed: steps of 20 ms
-        fields["straggler"] = "persistent:worker=0,factor=1"
+    if mode == "async":
+        fields["straggler"] = SLOW
     with launched(tmp_path / "run", weather, **fields) as (runner, group, backend):
         weather.backend = backend
         result = runner.train(group)

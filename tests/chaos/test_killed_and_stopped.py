@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.checker import check_run
 from tests.chaos.history import History
 from tests.chaos.nemesis import Nemesis, Strike
-from tests.chaos.watched_runs import run
+from tests.chaos.watched_runs import SLOW, run
 from tests.marked import slow
 from workers.messages import Task
 
@@ -22,10 +22,6 @@ W0, W1, CHIEF, PS, EVALUATOR = (
 KINDS = {KILL: "infrastructure", STOP: "hung"}
 EVERY = 450
 """Steps between two strikes: more than are trained between two polls."""
-
-
-SLOW = "persistent:worker=0,factor=1"
-"""Steps of 20 ms, for workers that share their weights in memory: a run would be over before a fault is noticed."""
 
 
 def strikes(*plan: tuple[Task, signal.Signals], every: int = EVERY) -> list[Strike]:

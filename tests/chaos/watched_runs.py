@@ -27,6 +27,8 @@ from workers.messages import Assignment, Task
 from workers.modes.registry import traits
 from workers.news import StepBatch
 
+SLOW = "persistent:worker=0,factor=1"
+"""Steps of 20 ms, for workers that share their weights in memory: a run would be over before a fault is noticed."""
 _NUMBERS = itertools.count()
 
 

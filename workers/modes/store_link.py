@@ -6,6 +6,7 @@ goes over it is pickled: both ends are of one user and one version.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -20,7 +21,8 @@ from workers.modes.registry import traits
 from workers.modes.store import Layout
 from workers.session import peer_of
 
-_RETRY_SECONDS = 0.05
+_FIRST_WAIT, _LONGEST_WAIT = 0.05, 2.0
+"""Seconds between two tries to connect: a chief that keeps the weights on parameter servers listens no longer."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,17 @@ class Run:
 
 
 def can_share(assignment: Assignment) -> bool:
-    """Whether the tasks of a group are where they could share their state: in one host's memory, on processors."""
+    """Whether the tasks of a group are where they could share their state: in one host's memory, on processors.
+
+    It depends on nothing that is one task's own, so that all of them answer alike.
+    """
     addresses = [address for group in assignment.tf_config.get("cluster", {}).values() for address in group]
     settings = assignment.settings
     return (
         sys.platform == "linux"
         and traits(settings.mode).shares_memory
         and len({split(address)[0] for address in addresses}) == 1
-        and assignment.gpus == 0
+        and settings.gpus_per_worker == 0
         and settings.devices_per_replica == 1
     )
 
@@ -98,19 +103,17 @@ def listener(assignment: Assignment) -> socket.socket | None:
 
 
 def connected(assignment: Assignment) -> socket.socket:
-    """A worker's end, as soon as the chief listens."""
+    """The end of a worker or a parameter server, as soon as the chief listens."""
+    wait = _FIRST_WAIT
     while True:
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
+        with contextlib.suppress(OSError):
             made.connect(_name(assignment))
-        except OSError:
-            made.close()
-            time.sleep(_RETRY_SECONDS)
-            continue
-        if peer_of(made)[1] == os.getuid():
-            return made
+            if peer_of(made)[1] == os.getuid():
+                return made
         made.close()
-        time.sleep(_RETRY_SECONDS)
+        time.sleep(wait)
+        wait = min(_LONGEST_WAIT, 1.2 * wait)
 
 
 def line(end: socket.socket) -> Any:

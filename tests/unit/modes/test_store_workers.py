@@ -159,6 +159,7 @@ def test_another_users_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         (("h",), {}, True),
         (("h",), {"mode": "ssp:2"}, True),
         (("h",), {"mode": "kasync:2"}, False),
+        (("h",), {"gpus_per_worker": 1}, False),
         (("h", "i"), {}, False),
     ],
 )
