@@ -92,7 +92,7 @@ def can_share(assignment: Assignment) -> bool:
 
 def listener(assignment: Assignment) -> socket.socket | None:
     """The chief's end; None if its name is taken."""
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made = _new_socket()
     try:
         made.bind(_name(assignment))
     except OSError:
@@ -106,7 +106,7 @@ def connected(assignment: Assignment) -> socket.socket:
     """The end of a worker or a parameter server, as soon as the chief listens."""
     wait = _FIRST_WAIT
     while True:
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        made = _new_socket()
         with contextlib.suppress(OSError):
             made.connect(_name(assignment))
             if peer_of(made)[1] == os.getuid():
@@ -116,8 +116,15 @@ def connected(assignment: Assignment) -> socket.socket:
         wait = min(_LONGEST_WAIT, 1.2 * wait)
 
 
+def _new_socket() -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made.settimeout(None)  # whatever the job has made of the default
+    return made
+
+
 def line(end: socket.socket) -> Any:
     """Sends and receives objects over `end`, which it takes over."""
+    end.settimeout(None)
     return Connection(end.detach())
 
 

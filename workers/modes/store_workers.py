@@ -152,6 +152,7 @@ class StoreWorkers:
         try:
             arrived.send(Shared(self._store.layout))
             with socket.socket(fileno=os.dup(arrived.fileno())) as end:
+                end.settimeout(None)
                 socket.send_fds(end, [b"m"], [self._store.descriptor])
             answer: Traced | Refused = arrived.recv()
         except (EOFError, OSError):

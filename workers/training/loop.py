@@ -176,6 +176,8 @@ class _LegRun:
         wish = self._decide(ask)
         stop = wish.stop or self._trainer.stop is not None or self._is_lost
         decision = self._mode.agree(replace(wish, steps=self._tuner.steps, stop=stop))
+        if decision.learning_rate is not None:
+            self._reports.rate_changed()
         if decision.rewritten:
             self._mode.adopt(self._callbacks.state if self._callbacks else None)
         self._clock.advance()

@@ -49,10 +49,14 @@ class LegReports:
         self._timings(self._timer.add(call))
 
     def _current_rate(self) -> float | None:
-        """The learning rate, as of at most a quarter of a second ago; None if there are several."""
+        """The learning rate, of a schedule as of at most a quarter of a second ago; None if there are several."""
         if not self._rate_read_at or self._clock.seconds - self._rate_read_at >= RATE_SECONDS:
             self._rate, self._rate_read_at = learning_rate(self._mode.model), self._clock.seconds
         return self._rate
+
+    def rate_changed(self) -> None:
+        """The learning rate is another one from now on."""
+        self._rate_read_at = 0.0
 
     def flush(self) -> None:
         """Report the timings that are not reported yet."""

@@ -27,7 +27,8 @@ CASES = [
 
 
 def failure(mode: str, **params: Any) -> TaskFailure:
-    fields: dict[str, Any] = {"workers": 2, "batch_size": 16, "samples": 16 * 60, "params": params}
+    # So many that both workers come to the batch, though one may be 100 ms behind the other in its first step.
+    fields: dict[str, Any] = {"workers": 2, "batch_size": 16, "samples": 16 * 4000, "params": params}
     with pytest.raises(Broken) as broken:
         train("error_kinds.py:ErrorKinds", mode=mode, **fields)
     return broken.value.cause

@@ -95,7 +95,7 @@ def test_a_lost_workers_call_is_taken_by_another_and_it_is_given_the_data_when_i
         return Opened()
 
     begin(worker, made(Task("worker", 0)), dies, [])
-    begin(worker, made(Task("worker", 1)), lambda _: Opened(), [])
+    begin(worker, made(Task("worker", 1)), lambda _: time.sleep(0.1), [])  # so that the other one is given some, too
     for _ in range(WORKERS):
         workers.get(workers.answers)
     message = Open(seed=1, position=(), schedule_scale=1.0)
@@ -165,3 +165,19 @@ def test_another_users_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_where_the_state_can_be_in_memory(hosts: tuple[str, ...], fields: dict[str, Any], shared: bool) -> None:
     assert can_share(group(hosts, **fields)(Task("chief", 0))) == shared
+
+
+def test_a_default_timeout_that_the_job_has_set_is_none_of_its_lines() -> None:
+    made = group()
+    socket.setdefaulttimeout(0.05)
+    try:
+        workers = chief(made)
+        begin(worker, made(Task("worker", 0)), lambda _: Opened(), [])
+        begin(worker, made(Task("worker", 1)), lambda _: Opened(), [])
+        for _ in range(WORKERS):
+            assert workers.get(workers.answers) == Traced(("loss",))
+        time.sleep(0.2)
+        workers.open(Open(seed=1, position=(), schedule_scale=1.0))
+        workers.close()
+    finally:
+        socket.setdefaulttimeout(None)
