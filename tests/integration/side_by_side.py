@@ -122,10 +122,16 @@ def free_port() -> int:
 
 def share_one_strategy() -> None:
     """A second MirroredStrategy in one process would use the first one's collective keys again, and a second
-    ParameterServerStrategy would connect to the servers once more."""
+    ParameterServerStrategy would connect to the servers once more.
+
+    The workers here are servers only, so that the state of async is on the parameter server. Models whose state is in
+    memory are in `exactness/test_any_keras_model.py`.
+    """
     import tensorflow as tf
 
-    from workers.modes import sync
+    from workers.modes import async_, sync
+
+    async_.store_group = lambda *_: None
 
     sync.synchronous_strategy = cache(sync.synchronous_strategy)
     made: list[Any] = []
