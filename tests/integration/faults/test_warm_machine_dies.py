@@ -82,7 +82,7 @@ def test_it_ends_when_its_time_is_over(here: Machine) -> None:
     here.up("--minutes", "0.1")
     here.nothing_left(60)
     here.up("--minutes", "0.1")
-    process = begin(here, "longer")
+    process = begin(here, "longer", samples=3_000_000)
     time.sleep(8)
     assert process.poll() is None, "the run is to last longer than the machine: raise its samples"
     assert here.processes("warm.keeper"), "it is to wait for the run"
