@@ -206,10 +206,10 @@ import socket, sys
 connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 connection.settimeout(20)
 connection.connect(bytes.fromhex(sys.argv[1]))
-connection.send(b'{"ask": "end", "now": true}')
 try:
+    connection.send(b'{"ask": "end", "now": true}')
     print("answer", connection.recv(65536))
-except ConnectionResetError:
+except (BrokenPipeError, ConnectionResetError):  # closed before or after the question
     print("answer", b"")
 """
 TAKE = """
