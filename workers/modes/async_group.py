@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from workers.errors import DataError
 from workers.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
     import numpy.typing as npt
+    import tensorflow as tf
 
     from workers.news import FloatArray, IntArray
 
@@ -78,3 +80,36 @@ def rows(flat: np.ndarray[Any, Any], steps: int) -> FloatArray:
     """The logs of `steps` steps, from one after another to one below another."""
     table: FloatArray = flat.reshape(steps, -1).astype("float64")
     return table
+
+
+def endless(worker: int, function: Callable[..., _T], *arguments: Any) -> _T:
+    """Call `function`, which reads the endless data of `worker`.
+
+    Raises:
+        DataError: the data ended.
+    """
+    import tensorflow as tf
+
+    try:
+        return function(*arguments)
+    except tf.errors.OutOfRangeError as error:
+        if "End of sequence" not in str(error):
+            raise
+        raise DataError(
+            f"train_dataset has no samples for worker:{worker}, or it ended: every worker needs at least one batch of "
+            "its own. Give it as many files or shards as there are workers, or use --sharding data."
+        ) from error
+
+
+def weighed(pairs: Iterable[tuple[Any, Any]], weight: tf.Tensor) -> list[tuple[Any, Any]]:
+    """The same pairs of gradient and variable, with gradients multiplied by `weight` where their variables are."""
+    import tensorflow as tf
+
+    def product(gradient: Any, variable: Any) -> Any:
+        with tf.device(variable.device):
+            if isinstance(gradient, tf.IndexedSlices):
+                values = gradient.values * tf.cast(weight, gradient.values.dtype)
+                return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+            return gradient * tf.cast(weight, gradient.dtype)
+
+    return [(None if g is None else product(g, variable), variable) for g, variable in pairs]

@@ -1,6 +1,6 @@
 """Asynchronous mode in which a gradient counts the less, the staler it is: it is multiplied by 1/(1 + its staleness).
 
-Staleness is counted on the parameter server when all of the gradient has arrived. Optimizers that divide by the
+Staleness is counted where the weights are, when all of the gradient has arrived there. Optimizers that divide by the
 size of past gradients (Adam, RMSprop) undo a factor that hardly changes: with them it differs little from `async`.
 """
 

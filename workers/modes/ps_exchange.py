@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from workers.model.optimizers import innermost, optimizers
+from workers.modes.async_group import weighed
 from workers.modes.gathering import Gathering
 from workers.modes.packing import SMALL_BYTES, grouped, packed_by_server, size_of
 
@@ -198,18 +199,7 @@ class PsExchange:
             applied = self.applied()
         with tf.device(self._counter.device):
             weight = weigh(applied - self._read_at)
-        return [(None if g is None else _times(g, weight, variable), variable) for g, variable in pairs]
-
-
-def _times(gradient: Any, weight: tf.Tensor, variable: Any) -> Any:
-    """Multiply on the parameter server that holds the variable."""
-    import tensorflow as tf
-
-    with tf.device(variable.device):
-        if isinstance(gradient, tf.IndexedSlices):
-            values = gradient.values * tf.cast(weight, gradient.values.dtype)
-            return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-        return gradient * tf.cast(weight, gradient.dtype)
+        return weighed(pairs, weight)
 
 
 _READS = ("value", "read_value", "_dense_var_to_tensor")

@@ -18,10 +18,10 @@ from workers.model import state
 from workers.model.learning_rate import scale_schedule
 from workers.model.optimizers import iterations, optimizers
 from workers.model.step import TrainStep, make_model
-from workers.modes.async_group import Outcome, rows
+from workers.modes.async_group import Outcome, endless, rows
 from workers.modes.async_steps import AsyncSteps
 from workers.modes.gathering import Gathering
-from workers.modes.ps_workers import PsWorkers, current_worker, endless
+from workers.modes.ps_workers import PsWorkers, current_worker
 from workers.modes.step_timer import StepTimer, measured
 from workers.modes.unsupported import refuse_unsupported
 from workers.snapshot import Snapshot
@@ -122,7 +122,7 @@ class PsGroup:
         self._cluster.schedule(run, self._iterators)
 
     def run(self, worker: int, steps: int) -> Outcome:
-        logs, numbers, reads = endless(self._steps, self._iterator.value, steps)
+        logs, numbers, reads = endless(worker, self._steps, self._iterator.value, steps)
         return Outcome(rows(logs[2:], steps), numbers, reads, measured(logs[0]), measured(logs[1]))
 
     def get(self, source: queue.SimpleQueue[_T]) -> _T:

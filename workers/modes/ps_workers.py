@@ -6,7 +6,6 @@ import queue
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from workers.errors import DataError
 from workers.failures import classify
 from workers.messages import FailureKind
 
@@ -70,25 +69,6 @@ class PsWorkers:
                 if not self._errors.empty():
                     raise self._errors.get() from None
                 self._coordinator.done()
-
-
-def endless(function: Callable[..., _T], *arguments: Any) -> _T:
-    """Call `function`, which reads endless data on this thread's worker.
-
-    Raises:
-        DataError: the data ended.
-    """
-    import tensorflow as tf
-
-    try:
-        return function(*arguments)
-    except tf.errors.OutOfRangeError as error:
-        if "End of sequence" not in str(error):
-            raise
-        raise DataError(
-            f"train_dataset has no samples for worker:{current_worker()}, or it ended: every worker needs at least one "
-            "batch of its own. Give it as many files or shards as there are workers, or use --sharding data."
-        ) from error
 
 
 def current_worker() -> int:

@@ -37,7 +37,7 @@ SLOT_BYTES = 1 << 22
 _CONNECT_SECONDS = 10.0
 _CHECK_INTERVAL = struct.pack("ll", 4, 0)
 """Seconds and microseconds between two checks of the process of a worker that is waited for."""
-_STOPPED = ("T", "t")
+STOPPED = ("T", "t")
 _ROUND = struct.Struct("<QQ")
 _RANK = struct.Struct("<I")
 
@@ -60,8 +60,8 @@ class _Peer:
             try:
                 return self.socket.recv(size)
             except BlockingIOError:
-                now = _process_state(self.pid)
-                if now is not None and now == before and now[0] in _STOPPED:
+                now = process_state(self.pid)
+                if now is not None and now == before and now[0] in STOPPED:
                     raise RuntimeError(
                         f"{BROKEN_OFF}: worker:{self.rank} is stopped (SIGSTOP, or a debugger)"
                     ) from None
@@ -225,7 +225,7 @@ def _exchange_memory(connection: socket.socket, rank: int, descriptor: int) -> _
             os.close(received)
 
 
-def _process_state(pid: int) -> tuple[str, str, str] | None:
+def process_state(pid: int) -> tuple[str, str, str] | None:
     """State, user time and system time of a process; None if it is not visible (in another container)."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -13,7 +13,6 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobs.api import Job
@@ -24,6 +23,7 @@ from workers.model.learning_rate import scale_schedule
 from workers.model.optimizers import innermost, iterations, optimizers
 from workers.model.step import make_model
 from workers.modes.async_group import Outcome
+from workers.modes.shared_memory import STOPPED, process_state
 from workers.modes.store import Store
 from workers.modes.store_link import Open, Refused, Run, Traced, can_share, listener
 from workers.modes.store_steps import layout_of
@@ -47,12 +47,13 @@ def store_group(assignment: Assignment, job: Job) -> StoreGroup | None:
     if not can_share(assignment) or (listening := listener(assignment)) is None:
         return None
     group = StoreGroup(assignment, job, listening)
-    if (why := group.refusal()) is None:
-        say(f"{group.workers} workers on this host share their weights in memory")
-        return group
-    say(f"the weights are on parameter servers: {why}")
-    group.close()
-    return None
+    why = group.refusal()
+    say(
+        f"{group.workers} workers on this host share their weights in memory"
+        if why is None
+        else f"the weights are on parameter servers: {why}"
+    )
+    return group if why is None else None
 
 
 class StoreGroup:
@@ -65,25 +66,26 @@ class StoreGroup:
         self.model = make_model(job, settings.seed, first_batch(stream, "train_dataset"))
         refuse_unsupported(self.model, settings.mode, workers=self.workers, merges=True)
         self.log_names: tuple[str, ...] = ()
-        self._store = Store.create(layout_of(self.model))
+        self._layout = layout_of(self.model)
+        self._listener = listening
         self._scale = 1.0
-        self._workers = StoreWorkers(listening, self._store, self.workers)
-        start("lock", partial(end_stopped_holders, self._store))
 
     def refusal(self) -> str | None:
         """Why the model's state cannot be in memory; None if it can, and every worker is ready to take steps."""
-        if (size := self._store.layout.memory_size) > _MOST_BYTES:
+        if (size := self._layout.memory_size) > _MOST_BYTES:
+            self._listener.close()  # before any worker builds what is not needed there
             return f"{size / 2**20:.0f} MiB of state would be copied with every update"
+        self._store = Store.create(self._layout)
+        self._workers = StoreWorkers(self._listener, self._store, self.workers)
         for _ in range(self.workers):
             match self._workers.get(self._workers.answers):
                 case Traced(names):
                     self.log_names = names
                 case Refused(why):
+                    self._workers.close()
                     return why
+        start("lock", partial(end_stopped_holders, self._store))
         return None
-
-    def close(self) -> None:
-        self._workers.close()
 
     @property
     def count(self) -> int:
@@ -145,14 +147,8 @@ def end_stopped_holders(store: Store, seconds: float = _STOPPED_SECONDS) -> None
     while True:
         time.sleep(seconds)
         now = store.holder()
-        if now and now == before and _is_stopped(now):
+        state = process_state(now) if now and now == before else None
+        if now and state is not None and state[0] in STOPPED:
             say(f"process {now}, which is stopped, holds the lock on the weights: killed")
             os.kill(now, signal.SIGKILL)
         before = now
-
-
-def _is_stopped(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
-    except OSError:
-        return False

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from workers.model import state
 from workers.model.optimizers import innermost, optimizers
 from workers.model.step import TrainStep
-from workers.modes.async_group import Outcome, rows
+from workers.modes.async_group import Outcome, rows, weighed
 from workers.modes.step_timer import StepTimer, measured
 from workers.modes.store import Layout, Store
 from workers.modes.store_visits import Kind, Visits
@@ -124,7 +124,7 @@ class StoreSteps:
             self._factor = self._weigh(tf.reshape(stale, []))
 
     def _weighed(self, pairs: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-        return [(_times(gradient, self._factor), variable) for gradient, variable in pairs]
+        return weighed(pairs, self._factor)
 
     def _read(self, positions: Iterable[int]) -> list[tf.Tensor]:
         return [self._variables[position].read_value() for position in positions]
@@ -195,14 +195,3 @@ def _source(tensor: Any) -> Any:
             return tensor
         tensor = outer
     return tensor
-
-
-def _times(gradient: Any, factor: Any) -> Any:
-    import tensorflow as tf
-
-    if gradient is None:
-        return None
-    if isinstance(gradient, tf.IndexedSlices):
-        values = gradient.values * tf.cast(factor, gradient.values.dtype)
-        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-    return gradient * tf.cast(factor, gradient.dtype)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jobs.api import Job
 from workers.data.stream import checked, first_batch, training_stream
-from workers.errors import DataError
 from workers.messages import Assignment, Position
 from workers.model.learning_rate import scale_schedule
 from workers.model.step import TrainStep, make_model
+from workers.modes.async_group import endless
 from workers.modes.registry import traits
 from workers.modes.step_timer import StepTimer
-from workers.modes.store import Store
+from workers.modes.store import Layout, Store
 from workers.modes.store_link import Hello, Open, Opened, Refused, Run, Shared, Traced, connected, line
 from workers.modes.store_steps import NotStored, StoreSteps, layout_of
 
@@ -26,71 +26,86 @@ def serve(assignment: Assignment, job: Callable[[], Job]) -> None:
     `job` loads the job, which a parameter server has no need of.
     """
     end = connected(assignment)
-    with contextlib.suppress(EOFError, ConnectionError):
-        if assignment.task.type == "worker":
-            _Worker(assignment, job(), end).serve()
-        else:
-            waiting = line(end)
-            waiting.send(Hello(assignment.task))
-            waiting.recv()
+    chief = _Chief(end)
+    with contextlib.suppress(_Gone):
+        chief.send(Hello(assignment.task))
+        first = chief.receive()
+        if isinstance(first, Shared):
+            _Worker(assignment, job(), chief).serve(first.layout, chief.descriptor())
+
+
+class _Gone(Exception):  # noqa: N818 - the chief's state, no error of the worker's
+    """The chief has closed the line. An error of the job's own connections must not be taken for it."""
+
+
+class _Chief:
+    """The worker's end of the line."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._line = line(end.dup())
+
+    def send(self, message: Any) -> None:
+        with self._told():
+            self._line.send(message)
+
+    def receive(self) -> Any:
+        with self._told():
+            return self._line.recv()
+
+    def descriptor(self) -> int:
+        """That of the memory, which follows `Shared`."""
+        with self._told():
+            _, descriptors, _, _ = socket.recv_fds(self._end, 1, 1)
+        if not descriptors:
+            raise _Gone
+        return descriptors[0]
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, OSError) as error:
+            raise _Gone from error
 
 
 class _Worker:
-    """The model of one worker, and its end of the line."""
+    """The model of one worker. It is built when the chief has found that the state fits into memory."""
 
-    def __init__(self, assignment: Assignment, job: Job, end: socket.socket) -> None:
-        self._assignment = assignment
+    def __init__(self, assignment: Assignment, job: Job, chief: _Chief) -> None:
         self._settings = assignment.settings
         self._index = assignment.task.index
         self._workers = len(assignment.tf_config["cluster"]["worker"])
         self._job = job
-        self._end = end
-        self._line: Any = None
+        self._chief = chief
 
-    def serve(self) -> None:
-        self._line = line(self._end.dup())
-        self._line.send(Hello(self._assignment.task))
+    def serve(self, layout: Layout, descriptor: int) -> None:
         seed = self._settings.seed
         iterator = self._iterate(seed, ())
         model = make_model(self._job, seed, first_batch(self._stream(seed, ()), "train_dataset"))
-        shared: Shared = self._line.recv()
-        _, (descriptor,), _, _ = socket.recv_fds(self._end, 1, 1)
         train_step = TrainStep(model)
         try:
-            if layout_of(model) != shared.layout:
+            if layout_of(model) != layout:
                 raise NotStored("its variables differ from process to process")
-            store = Store(descriptor, shared.layout)
+            store = Store(descriptor, layout)
             timer = StepTimer(self._settings.monitor)
             steps = StoreSteps(model, train_step, store, timer, traits(self._settings.mode).load().weigh)
             with train_step.traced():
                 steps.trace(iterator)
         except NotStored as why:
-            self._line.send(Refused(str(why)))
+            self._chief.send(Refused(str(why)))
             return
-        self._line.send(Traced(train_step.names))
+        self._chief.send(Traced(train_step.names))
         while True:
-            match self._line.recv():
+            match self._chief.receive():
                 case Open(seed, position, scale):
                     if scale_schedule(model, scale):
                         steps.compile()
                     iterator = self._iterate(seed, position)
                     steps.trace(iterator)
-                    self._line.send(Opened())
+                    self._chief.send(Opened())
                 case Run(number):
-                    self._line.send(self._taken(steps, iterator, number))
-
-    def _taken(self, steps: StoreSteps, iterator: Any, number: int) -> Any:
-        import tensorflow as tf
-
-        try:
-            return steps(iterator, number)
-        except tf.errors.OutOfRangeError as error:
-            if "End of sequence" not in str(error):
-                raise
-            raise DataError(
-                f"train_dataset has no samples for worker:{self._index}, or it ended: every worker needs at least one "
-                "batch of its own. Give it as many files or shards as there are workers, or use --sharding data."
-            ) from error
+                    self._chief.send(endless(self._index, steps, iterator, number))
 
     def _iterate(self, seed: int, position: Position) -> Any:
         return iter(self._stream(seed, position))

@@ -41,8 +41,9 @@ class InTurn:
 @pytest.mark.parametrize(("tuned", "workers", "largest"), [(1000, 2, 125), (1000, 4, 63), (10, 2, 10)])
 def test_every_worker_has_a_share_of_a_short_epoch(tuned: int, workers: int, largest: int) -> None:
     cluster = {"cluster": {"worker": [f"h:{index}" for index in range(workers)]}}
-    mode = AsyncMode(assignment(Task("chief", 0), cluster, mode="async"), job=None)  # type: ignore[arg-type]
-    group = mode._group = InTurn(workers)  # type: ignore[assignment]
+    no_job: Any = None
+    mode: Any = AsyncMode(assignment(Task("chief", 0), cluster, mode="async"), no_job)
+    group = mode._group = InTurn(workers)
     mode._paces = [None] * workers
     calls: list[Call] = []
     while mode.step < 250:

@@ -134,7 +134,7 @@ def test_a_worker_with_values_of_another_size_is_named() -> None:
 
 def test_a_stopped_process_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_memory, "_CHECK_INTERVAL", CHECK_INTERVAL)
-    monkeypatch.setattr(shared_memory, "_process_state", lambda _: ("T", "1", "1"))
+    monkeypatch.setattr(shared_memory, "process_state", lambda _: ("T", "1", "1"))
     one, _other = connected(unused_addresses(2))
     assert one is not None
     with pytest.raises(RuntimeError, match=f"{BROKEN_OFF}: worker:1 is stopped"):
@@ -146,7 +146,7 @@ def test_a_slow_process_is_waited_for(letter: str, monkeypatch: pytest.MonkeyPat
     """Even if it is stopped at every check: its processor time grows."""
     ticks = itertools.count()
     monkeypatch.setattr(shared_memory, "_CHECK_INTERVAL", CHECK_INTERVAL)
-    monkeypatch.setattr(shared_memory, "_process_state", lambda _: (letter, str(next(ticks)), "1"))
+    monkeypatch.setattr(shared_memory, "process_state", lambda _: (letter, str(next(ticks)), "1"))
     group = connected(unused_addresses(2))
 
     def run(rank: int) -> float:
@@ -157,11 +157,11 @@ def test_a_slow_process_is_waited_for(letter: str, monkeypatch: pytest.MonkeyPat
     assert in_parallel(2, run) == [2.0, 2.0]
 
 
-def test_the_process_state_is_the_kernels() -> None:
-    state, user, system = shared_memory._process_state(os.getpid()) or ("", "", "")
+def test_theprocess_state_is_the_kernels() -> None:
+    state, user, system = shared_memory.process_state(os.getpid()) or ("", "", "")
     assert state in ("R", "S")
     assert int(user) + int(system) > 0
-    assert shared_memory._process_state(2**22 + 1) is None
+    assert shared_memory.process_state(2**22 + 1) is None
 
 
 def test_workers_on_several_hosts_share_no_memory() -> None:

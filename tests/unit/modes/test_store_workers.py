@@ -20,6 +20,7 @@ from workers.messages import Assignment, Task
 from workers.modes import store_link, store_workers
 from workers.modes.store import Layout, Store
 from workers.modes.store_link import Hello, Open, Opened, Run, Shared, Traced, can_share, connected, line, listener
+from workers.modes.store_worker import serve
 from workers.modes.store_workers import StoreWorkers
 from workers.session import peer_of
 
@@ -101,8 +102,13 @@ def test_a_lost_workers_call_is_taken_by_another_and_it_is_given_the_data_when_i
     message = Open(seed=1, position=(), schedule_scale=1.0)
     workers.open(message)
     done: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def call(index: int) -> None:
+        workers.ask(index, Run(1))
+        done.put(index)
+
     for _ in range(8):
-        workers.schedule(lambda index: (workers.ask(index, Run(1)), done.put(index)))  # type: ignore[func-returns-value]
+        workers.schedule(call)
     assert {workers.get(done) for _ in range(8)} == {1}, "what worker:0 was doing is done by worker:1"
     begin(worker, made(Task("worker", 0)), lambda _: Opened(), seen)
     deadline = time.monotonic() + 20
@@ -181,3 +187,28 @@ def test_a_default_timeout_that_the_job_has_set_is_none_of_its_lines() -> None:
         workers.close()
     finally:
         socket.setdefaulttimeout(None)
+
+
+def test_an_error_of_the_jobs_own_connections_is_not_taken_for_the_chiefs_end() -> None:
+    made = group()
+    workers = chief(made)
+
+    def refused() -> Any:
+        raise ConnectionRefusedError("the job's storage")
+
+    with pytest.raises(ConnectionRefusedError):
+        serve(made(Task("worker", 0)), refused)
+    workers.close()
+
+
+def test_a_worker_builds_nothing_before_the_chief_has_memory_for_it() -> None:
+    made = group()
+    listening = listener(made(Task("chief", 0)))
+    assert listening is not None
+    built: list[int] = []
+    served = threading.Thread(target=serve, args=(made(Task("worker", 0)), lambda: built.append(1)), daemon=True)
+    served.start()
+    listening.accept()[0].close()  # as a chief does whose model is too large
+    listening.close()
+    served.join(20)
+    assert (served.is_alive(), built) == (False, [])
