@@ -24,6 +24,12 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         workers_up_to: Annotated[
             int, typer.Option(metavar="N", help="Predict up to this many workers.", rich_help_panel="Cluster")
         ] = 8,
+        modes: Annotated[
+            str | None,
+            typer.Option(
+                help="Modes to predict. Default: one of each kind.", metavar="LIST", rich_help_panel="Training"
+            ),
+        ] = None,
         minutes: Annotated[
             float, typer.Option(help="Minutes that the probe may take, about.", rich_help_panel="Training")
         ] = 1.0,
@@ -39,11 +45,13 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         from orchestrator.cli.forecasts import print_advice
         from orchestrator.foresight import advice
         from orchestrator.spec.resolve import resolve_run
+        from workers.modes.names import split
 
         spec = resolve_run(job, to_fields(given, kind), kind)
-        advice.check(spec, workers_up_to, minutes)
+        chosen = None if modes is None else split(modes)
+        advice.check(spec, workers_up_to, minutes, chosen)
         with live_view(quiet, verbose) as view:  # the probe has several runs: what each prints is in its log
-            document = advice.advise(spec, workers_up_to, minutes, view, fresh=fresh)
+            document = advice.advise(spec, workers_up_to, minutes, view, modes=chosen, fresh=fresh)
         finish(document, as_json, lambda console: print_advice(document, console))
 
     unused = {"mode", "workers", "min_workers", "global_batch_size", "backend", "placement", "balance", "monitor"}

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.foresight.measured import Measured
-from orchestrator.foresight.step_time import FORMULAS, Costs, Where
-from workers.modes.registry import traits
+from orchestrator.foresight.step_time import FORMULAS, Costs, StepTime, Where
+from workers.modes.registry import number_in, traits
 from workers.modes.traits import Waits
 from workers.stragglers import Profile
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
     FloatArray = npt.NDArray[np.float64]
     Random = np.random.Generator
+
+
+_REFINEMENTS = 4
+"""Times that the work of a step is corrected by what the formula misses of the measured time."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,18 @@ class Evidence:
     profile: Profile
     seed: int = 0
 
-    def where(self, workers: int, slower: float = 1.0) -> Where:
-        return Where(workers, self.cores, self.profile, self.seed, slower)
+    def where(self, mode: str, workers: int, slower: float = 1.0) -> Where:
+        return Where(workers, self.cores, self.profile, self.seed, slower, number_in(mode) or 0)
+
+    def lone(self, mode: str) -> Measured | None:
+        """A run of `mode` with one worker. Modes that share memory have one in common: alone, their steps are equal."""
+        shares = traits(mode).shares_memory
+        same = (run for (other, workers), run in self.runs.items() if workers == 1 and traits(other).shares_memory)
+        return self.runs.get((mode, 1)) or (next(same, None) if shares else None)
+
+    def several(self, mode: str) -> Measured | None:
+        """The run of `mode` with several workers."""
+        return next((run for (other, workers), run in self.runs.items() if other == mode and workers > 1), None)
 
 
 def evidence(runs: Mapping[str, Measured], cores: float, seed: int) -> Evidence:
@@ -73,36 +87,59 @@ def _alone(mode: str, found: Evidence, batch: int, random: Random | None) -> Cos
 
 
 def _together(mode: str, found: Evidence, batch: int, random: Random | None) -> Costs | str:
-    """An exchange takes what steps of two workers take beyond the slower of both."""
+    """An exchange takes what steps of several workers take beyond the slowest of them, and those between exchanges."""
     import numpy as np
 
-    two = found.runs.get((mode, 2))
-    if two is None:
+    run = found.several(mode)
+    if run is None:
         return f"the probe has no run of mode {mode} with two workers"
-    work = np.concatenate([_resampled(sample, random) for sample in two.work]) + two.gap
-    if two.cpu is None:
+    work = np.concatenate([_resampled(sample, random) for sample in run.work]) + run.gap
+    if run.cpu is None:
         return "the processor time of its tasks was not measured"
-    measured = float(_resampled(two.clock, random).mean())
-    without = Costs(work, cpu=two.cpu)
-    slowest = FORMULAS["workers"](without, found.where(2)).seconds
+    measured = float(_resampled(run.clock, random).mean())
+    without, where = Costs(work, cpu=run.cpu), found.where(mode, run.workers)
+    slowest = _formula(mode)(without, where).seconds
     exchange = max(0.0, measured - slowest)
-    return replace(without, exchange=exchange, factor=measured / (slowest + exchange))
+    per_exchange = exchange * (where.number if traits(mode).waits_for == "rounds" else 1)
+    return replace(without, exchange=per_exchange, factor=measured / (slowest + exchange))
 
 
 def _queueing(mode: str, found: Evidence, batch: int, random: Random | None) -> Costs | str:
     """The processor time of all tasks of an update is the demand on the cores (utilisation law: Lazowska et al. (1984),
-    3.2); how much two workers slow each other down beyond that corrects larger numbers of workers."""
-    one, two = found.runs.get((mode, 1)), found.runs.get((mode, 2))
-    if one is None or two is None:
+    3.2); how much several workers slow each other down beyond that corrects larger numbers of workers."""
+    one, run = found.lone(mode), found.several(mode)
+    if one is None or run is None:
         return f"the probe has no runs of mode {mode} with one and two workers"
-    if two.cpu is None:
+    if run.cpu is None:
         return "the processor time of its tasks was not measured"
     work = _positive(_resampled(one.clock - one.sleep, random))
-    cycle = 2 * float(_resampled(two.clock, random).mean())
-    own = max(1e-9, cycle - two.sleep)
-    exposed = min(1.0, (two.staleness or 0.0) * cycle / own)
-    without = Costs(work, cpu=two.cpu, exposed=exposed)
-    return replace(without, factor=cycle / FORMULAS["servers"](without, found.where(2)).seconds)
+    cycle = run.workers * float(_resampled(run.clock, random).mean())
+    own = max(1e-9, cycle - run.sleep)
+    exposed = min(1.0, (run.staleness or 0.0) * cycle / own / (run.workers - 1))
+    without = Costs(work, cpu=run.cpu, exposed=exposed)
+    return replace(without, factor=cycle / _formula(mode)(without, found.where(mode, run.workers)).seconds)
+
+
+def _quorum(mode: str, found: Evidence, batch: int, random: Random | None) -> Costs | str:
+    """What steps take beyond their own work, for the round trip to the servers, is found from those of the probe."""
+    import numpy as np
+
+    run = found.several(mode)
+    if run is None:
+        return f"the probe has no run of mode {mode} with several workers"
+    if run.cpu is None:
+        return "the processor time of its tasks was not measured"
+    work = np.concatenate([_resampled(sample, random) for sample in run.work])
+    cycle = run.workers * float(_resampled(run.clock, random).mean())
+    found_so_far = Costs(work, cpu=run.cpu)
+    for _ in range(_REFINEMENTS):
+        missing = cycle - _formula(mode)(found_so_far, found.where(mode, run.workers)).seconds
+        found_so_far = replace(found_so_far, work=_positive(found_so_far.work + missing))
+    return found_so_far
+
+
+def _formula(mode: str) -> Callable[[Costs, Where], StepTime]:
+    return FORMULAS[traits(mode).waits_for or "nothing"]
 
 
 def _positive(sample: FloatArray) -> FloatArray:
@@ -122,4 +159,7 @@ COSTS: Mapping[Waits, Callable[[str, Evidence, int, Random | None], Costs | str]
     "nothing": _alone,
     "workers": _together,
     "servers": _queueing,
+    "rounds": _together,
+    "quorum": _quorum,
+    "bound": _queueing,
 }

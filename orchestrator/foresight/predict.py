@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.foresight.costs import Evidence, costs
 from orchestrator.foresight.curve import Curve, crossing, meets
-from orchestrator.foresight.samples import Reached, SamplesToTarget, fit
+from orchestrator.foresight.samples import Reached, fit
 from orchestrator.foresight.step_time import FORMULAS, Costs, StepTime
 from orchestrator.metric_target import MetricTarget
-from workers.modes.registry import traits
+from workers.modes.registry import batches_per_update, traits
 from workers.modes.traits import Waits
 
 if TYPE_CHECKING:
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     Random = np.random.Generator
 
 RESAMPLES = 100
-MODEL_ERROR: Mapping[Waits, float] = {"nothing": 0.1, "workers": 0.15, "servers": 0.2}
+MODEL_ERROR: Mapping[Waits, float] = {
+    "nothing": 0.1,
+    "workers": 0.15,
+    "servers": 0.2,
+    "rounds": 0.15,
+    "quorum": 0.2,
+    "bound": 0.2,
+}
 """Standard deviation of the logarithm of measured over predicted step times, by what a step waits for."""
 SAMPLES_ERROR = 0.15
 """The same for samples to a target: what one seed differs from another."""
@@ -74,12 +81,23 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Learning:
+    """The learning curve of one run of the probe."""
+
+    mode: str
+    points: Curve
+    """Samples and value at each evaluation."""
+    samples_per_update: int
+    apart: float
+    """What its penalty grows with (`apart`)."""
+
+
+@dataclass(frozen=True)
 class Learned:
     """Curves of the probe: what is known of the samples to a target."""
 
     target: MetricTarget
-    curves: Sequence[tuple[Curve, int, float]]
-    """Samples and value at each evaluation; samples per update; mean staleness."""
+    curves: Sequence[Learning]
     noise: float | None
     interval: float
     """Samples between two evaluations of a run. It meets its target at an evaluation, half an interval late."""
@@ -127,49 +145,55 @@ def _outcomes(
         if isinstance(own, str) or waits is None:
             outcomes.append(own if isinstance(own, str) else "there is no model of it")
             continue
-        step = FORMULAS[waits](own, found.where(case.workers))
+        step = FORMULAS[waits](own, found.where(case.mode, case.workers))
         error = 1.0 if random is None else math.exp(random.normal(0, MODEL_ERROR[waits]))
-        step = StepTime(step.seconds * error, step.batches_per_s / error, step.staleness, step.saturates_at)
-        samples = None if isinstance(needed, str) else needed(case.samples_per_update, step.staleness)
+        step = replace(step, seconds=step.seconds * error, batches_per_s=step.batches_per_s / error)
+        samples = None if isinstance(needed, str) else needed(case, step)
         seconds = None if samples is None else starts.get(case.mode, 0.0) + samples / (step.batches_per_s * case.batch)
         outcomes.append(_Outcome(step, samples, seconds))
     return outcomes
 
 
-def _samples(learned: Learned, random: Random | None) -> Callable[[int, float], float | None] | str:
-    """Samples to the target by samples per update and staleness; or why that is not known.
+def _samples(learned: Learned, random: Random | None) -> Callable[[Case, StepTime], float | None] | str:
+    """Samples to the target by case and what its steps do; or why that is not known.
 
     How batch size and staleness change them is fitted where all curves of the probe got to: at the target, or else at
     the level that the least of them reached. How far the target is beyond that level, a run without staleness says.
     """
-    target, fresh = learned.target, [entry for entry in learned.curves if entry[2] == 0]
+    target, fresh = learned.target, [run for run in learned.curves if run.apart == 0]
     if not fresh:
         return "the probe has no evaluations"
-    curve = fresh[0][0]
+    curve = fresh[0].points
     whole = meets(curve, target)
     if whole.samples is None:
         return whole.reason or "the probe did not meet the target"
     rising = target.op in (">=", ">")
-    bests = [max(v for _, v in c) if rising else min(v for _, v in c) for c, _, _ in learned.curves if c]
+    bests = [(max if rising else min)(value for _, value in run.points) for run in learned.curves if run.points]
     level = min(target.value, *bests) if rising else max(target.value, *bests)
     at = target.model_copy(update={"value": level, "op": ">=" if rising else "<="})
     runs = []
-    for points, size, staleness in learned.curves:
-        samples = crossing(points, at)
+    for run in learned.curves:
+        samples = crossing(run.points, at)
         if samples:
             noise = 1.0 if random is None else math.exp(random.normal(0, SAMPLES_ERROR))
-            runs.append(Reached(samples * noise, size, staleness))
+            runs.append(Reached(samples * noise, run.samples_per_update, run.apart, run.mode))
     fitted = fit(runs, learned.noise)
     first = crossing(curve, at)
     if fitted is None or not first:
         return "the probe saw too little of the learning curve"
     beyond = whole.samples / first
-    return lambda size, staleness: _later(fitted, size, staleness, beyond, learned.interval)
+
+    def needed(case: Case, step: StepTime) -> float | None:
+        size = case.batch * batches_per_update(case.mode, case.workers)
+        samples = fitted.at(size, apart(case.mode, case.workers, step.staleness), case.mode)
+        return None if samples is None else samples * beyond / step.kept + learned.interval / 2
+
+    return needed
 
 
-def _later(fitted: SamplesToTarget, size: int, staleness: float, beyond: float, interval: float) -> float | None:
-    samples = fitted.at(size, staleness)
-    return None if samples is None else samples * beyond + interval / 2
+def apart(mode: str, workers: int, staleness: float) -> float:
+    """What the penalty of a mode grows with: the other workers, if each goes its own way for a round, or staleness."""
+    return workers - 1 if traits(mode).waits_for == "rounds" else staleness
 
 
 def _prediction(

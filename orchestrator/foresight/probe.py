@@ -30,7 +30,7 @@ from orchestrator.store.documents import read_text
 from orchestrator.store.folders import RUNS
 from orchestrator.store.locks import claim_directory
 from workers.files import write_atomically
-from workers.modes.registry import MODES
+from workers.modes.registry import MODES, fewest_workers, traits
 
 PROBE = "probe.json"
 _DAY = 86_400.0
@@ -60,27 +60,29 @@ class Probe:
     """What the command that trained them took for them."""
 
 
-def probe_specs(spec: RunSpec) -> dict[str, RunSpec]:
-    """The runs of a probe by kind: every mode that can be predicted, with one worker and with two.
+def probe_specs(spec: RunSpec, modes: Sequence[str]) -> dict[str, RunSpec]:
+    """The runs of a probe by kind: each of `modes` with one worker and with two, or the fewest that it works with.
 
-    One process is measured with the samples per update of one worker and of two. With a target, a further run of two
-    workers estimates the gradient noise scale, which costs time that the others must not have.
+    One process is measured with the samples per update of one worker and of two. Modes that share memory share a run of
+    one worker, whose steps are the same in all of them. With a target, a further run of two workers estimates the
+    gradient noise scale, which costs time that the others must not have.
     """
     found: dict[str, dict[str, Any]] = {}
-    for mode, row in MODES.items():
-        if row.waits_for is None:
-            continue
+    shared = False
+    for mode in modes:
+        row, few = traits(mode), max(2, fewest_workers(mode))
         if row.alone:
             found[mode] = {"mode": mode}
             found[f"{mode} x2"] = {"mode": mode, "batch_size": 2 * spec.batch_size}
             continue
-        if not row.lockstep:
+        if not row.lockstep and few == 2 and not (shared and row.shares_memory):
             found[f"{mode} 1"] = {"mode": mode, "workers": 1}
-        found[f"{mode} 2"] = {"mode": mode, "workers": 2}
+            shared |= row.shares_memory
+        found[f"{mode} {few}"] = {"mode": mode, "workers": few}
         if spec.target is not None and row.waits_for == "workers":  # it compares norms before and after averaging
             found[f"{mode} 2 noise"] = {"mode": mode, "workers": 2, "gradient_noise": True}
-    shared = spec.model_dump() | {"target": None, "global_batch_size": None, "min_workers": None, "balance": False}
-    shared |= {
+    fields = spec.model_dump() | {"target": None, "global_batch_size": None, "min_workers": None, "balance": False}
+    fields |= {
         "earlier_fits": (),
         "out": None,
         "run_id": None,
@@ -90,26 +92,28 @@ def probe_specs(spec: RunSpec) -> dict[str, RunSpec]:
         "checkpoints": None,
         "address": None,
     }
-    shared |= {"backend": "local", "monitor": True, "sample_seconds": 0.2, "files_apart": True, "epochs": None}
+    fields |= {"backend": "local", "monitor": True, "sample_seconds": 0.2, "files_apart": True, "epochs": None}
     if spec.samples is not None:
-        shared["eval_every"] = spec.eval_every or max(1, spec.samples // 20)  # as often as the real run is evaluated
-    return {kind: type(spec).make(shared | own | {"variant": kind, "samples": 1}) for kind, own in found.items()}
+        fields["eval_every"] = spec.eval_every or max(1, spec.samples // 20)  # as often as the real run is evaluated
+    return {kind: type(spec).make(fields | own | {"variant": kind, "samples": 1}) for kind, own in found.items()}
 
 
-def probe(spec: RunSpec, minutes: float, watcher: Watcher | None, *, fresh: bool = False) -> Probe:
+def probe(
+    spec: RunSpec, modes: Sequence[str], minutes: float, watcher: Watcher | None, *, fresh: bool = False
+) -> Probe:
     """Measure the job of `spec`, or find a probe of it that is younger than a day, unless it has to be `fresh`.
 
     Raises:
         UsageError: a run of the probe trained too little to be measured. Other errors as for `orchestrator.api.run`.
     """
-    key = probe_key(spec, minutes)
+    key = probe_key(spec, modes, minutes)
     path = None if fresh else _find(key)
     if path is not None:
         return _load(path, reused=True)
     begun = time.monotonic()
     secrets.values(spec.env_secrets)  # raises before anything is started if one is missing
     trust.remember(spec)
-    specs = probe_specs(spec)
+    specs = probe_specs(spec, modes)
     path = claim_directory(Path(spec.out) if spec.out else RUNS / new_id(f"{Path(spec.job).stem}-advise"))
     each = 60 * minutes * _LAUNCH_SHARE / len(specs)
     first = [_planned(run, path, "scout", _SCOUT_UPDATES) for run in specs.values()]
@@ -204,12 +208,12 @@ def _document(path: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def probe_key(spec: RunSpec, minutes: float) -> str:
+def probe_key(spec: RunSpec, modes: Sequence[str], minutes: float) -> str:
     """What a probe depends on, hashed: job, params and every other field of its runs, the code, and the machine."""
     facts = environment(Path(spec.directory))
     facts.pop("commit")
     described: dict[str, Any] = {"machine": facts, "minutes": minutes, "code": code_hash(spec)}
-    described["runs"] = {kind: run.resolved() for kind, run in probe_specs(spec).items()}
+    described["runs"] = {kind: run.resolved() for kind, run in probe_specs(spec, modes).items()}
     return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -7,16 +7,16 @@ learning rates that suit the batch size, training with batches of B samples take
 
 with the gradient noise scale B_noise (`orchestrator.monitor.noise_scale`). At a learning rate that does not follow the
 batch size, larger batches take more samples than that: where runs with two batch sizes reached the target, B_noise is
-fitted to them instead. Updates from stale gradients take more samples; how many more depends on job and optimizer, so
-that this penalty is fitted too, never assumed:
+fitted to them instead. Updates from stale gradients take more samples, and so do workers that part for a round of
+steps; how many more depends on mode, job and optimizer, so that this penalty is fitted too, never assumed:
 
-    E(B, s) = E(B) (1 + c s)     for a mean staleness of s updates
+    E(B, s) = E(B) (1 + c s)     for a mean staleness of s updates, or for s other workers to part from
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -29,7 +29,8 @@ class Reached:
     batch: int
     """Samples of each update."""
     staleness: float = 0.0
-    """Mean number of updates between a read of the weights and the update."""
+    """Mean number of updates between a read of the weights and the update, or the workers that it parts from."""
+    mode: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,14 @@ class SamplesToTarget:
     """B_noise in samples, fitted or measured; None if neither."""
     batch: int
     """Smallest samples per update of the runs that `fewest` was fitted to."""
-    penalty: float | None
-    """c: further samples per update of staleness, as a share; None if no stale run reached the target."""
+    penalties: Mapping[str, float]
+    """c by mode: further samples per update of staleness, as a share; of those whose runs reached the target."""
 
-    def at(self, batch: int, staleness: float = 0.0) -> float | None:
+    def at(self, batch: int, staleness: float = 0.0, mode: str = "") -> float | None:
         """Samples to the target; None if the noise scale or the penalty that it needs was not measured."""
-        if (self.noise is None and batch != self.batch) or (staleness > 0 and self.penalty is None):
+        if (self.noise is None and batch != self.batch) or (staleness > 0 and mode not in self.penalties):
             return None
-        return self.fewest * growth(batch, self.noise) * (1 + (self.penalty or 0.0) * staleness)
+        return self.fewest * growth(batch, self.noise) * (1 + self.penalties.get(mode, 0.0) * staleness)
 
 
 def growth(batch: float, noise: float | None) -> float:
@@ -58,7 +59,7 @@ def growth(batch: float, noise: float | None) -> float:
 
 
 def fit(runs: Sequence[Reached], noise: float | None) -> SamplesToTarget | None:
-    """Fit E_min, and B_noise if possible, to the runs without staleness (geometric means), and then c to the others.
+    """Fit E_min, and B_noise if possible, to the runs without staleness (geometric means), and c to each other mode.
 
     `noise` is the measured noise scale, used where all runs had one batch size. A penalty below 0 counts as 0: fewer
     samples with staleness than without are luck. None if no run without staleness reached the target.
@@ -75,8 +76,12 @@ def fit(runs: Sequence[Reached], noise: float | None) -> SamplesToTarget | None:
         noise = _fitted_noise(small, large, math.exp(means[large] - means[small]))
     fewest = math.exp(fmean(mean - math.log(growth(batch, noise)) for batch, mean in means.items()))
     stale = [run for run in runs if run.staleness > 0 and (noise is not None or run.batch in means)]
-    excess = [(run.samples / (fewest * growth(run.batch, noise)) - 1) / run.staleness for run in stale]
-    return SamplesToTarget(fewest, noise, min(means), max(0.0, fmean(excess)) if excess else None)
+    excess: dict[str, list[float]] = {}
+    for run in stale:
+        more = run.samples / (fewest * growth(run.batch, noise)) - 1
+        excess.setdefault(run.mode, []).append(more / run.staleness)
+    penalties = {mode: max(0.0, fmean(found)) for mode, found in excess.items()}
+    return SamplesToTarget(fewest, noise, min(means), penalties)
 
 
 def _fitted_noise(small: int, large: int, ratio: float) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.foresight.simulator import SIMULATORS
 from orchestrator.foresight.steps import StepTimes
-from workers.modes.registry import COMPARED_BY_DEFAULT, traits, values_of
+from workers.modes.registry import COMPARED_BY_DEFAULT, batches_per_update, fewest_workers, number_in, traits, values_of
 from workers.stragglers import Profile
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def simulate(question: Question) -> dict[str, Any]:
     try:
         base = (
             question.steps
-            / SIMULATORS["nothing"](StepTimes(work, profile, question.seed, 1), question.steps, 0.0).seconds
+            / SIMULATORS["nothing"](StepTimes(work, profile, question.seed, 1), question.steps, 0.0, 0).seconds
         )
     except ValueError as error:  # from the file of a trace
         raise SpecError("straggler", f"{straggler!r} is not allowed: {error}") from None
@@ -127,7 +127,11 @@ def _times(question: Question) -> tuple[list[npt.NDArray[np.float64]], float, st
 
 
 def _cases(question: Question) -> Sequence[tuple[str, int]]:
-    return [(mode, n) for mode in question.modes for n in ((1,) if traits(mode).alone else question.workers)]
+    return [(mode, n) for mode in question.modes for n in _counts(question, mode)]
+
+
+def _counts(question: Question, mode: str) -> Sequence[int]:
+    return (1,) if traits(mode).alone else [n for n in question.workers if n >= fewest_workers(mode)]
 
 
 def _row(
@@ -144,14 +148,16 @@ def _row(
         unknown = ("seconds", "updates", "updates_per_s", "batches_per_s", "waiting", "staleness")
         return row | dict.fromkeys(unknown) | {"reason": f"there is no simulator of mode {mode} yet"}
     own = StepTimes(work, profile, question.seed, workers)
-    found = SIMULATORS[waits](own, question.steps, 0.0 if workers == 1 and waits == "workers" else exchange)
+    lone = workers == 1 and traits(mode).lockstep
+    found = SIMULATORS[waits](own, question.steps, 0.0 if lone else exchange, number_in(mode) or 0)
+    gathered = batches_per_update(mode, workers) if traits(mode).gathers else 1
     return row | {
         "seconds": found.seconds,
-        "updates": found.updates,
-        "updates_per_s": found.updates / found.seconds,
+        "updates": found.updates // gathered,
+        "updates_per_s": found.updates / gathered / found.seconds,
         "batches_per_s": found.batches / found.seconds,
         "waiting": found.waiting,
-        "staleness": found.staleness,
+        "staleness": None if found.staleness is None else found.staleness / gathered,
         "reason": None,
     }
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.foresight.barrier import all_reduce_growth, makespan
-from orchestrator.foresight.queueing import Station, Workers, rates, saturation
+from orchestrator.foresight.queueing import Rates, Station, Workers, rates, saturation
+from orchestrator.foresight.recursion import bounded_seconds, quorum_seconds, round_seconds
 from orchestrator.foresight.steps import sleeps
 from workers.modes.traits import Waits
 from workers.stragglers import Profile
+from workers.training.schedule import TARGET_CALL_SECONDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 DRAWS = 1000
 """Steps whose sleeps a prediction averages over: the first that real workers would take."""
+_ROUNDS, _LONGEST_ROUND = 20, 500
+"""Fewest rounds that are drawn, and the longest: still longer ones differ little from the mean of their steps."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,12 @@ class Where:
     seed: int = 0
     slower: float = 1.0
     """By how much the last worker's work takes longer than that of the others."""
+    number: int = 0
+    """The number in the mode's name: the steps of a round, the workers that a quorum does without, or the bound."""
 
-    def delays(self, work: float) -> FloatArray:
+    def delays(self, work: float, draws: int = DRAWS) -> FloatArray:
         """Seconds by which each worker is late in its first steps, sleeping or slow: shape (draws, workers)."""
-        found = sleeps(self.profile, self.seed, self.workers, DRAWS)
+        found = sleeps(self.profile, self.seed, self.workers, draws)
         if self.slower != 1:
             found = found.copy()
             found[:, -1] += (self.slower - 1) * work
@@ -75,6 +81,8 @@ class StepTime:
     """Mean number of updates by others between a step's read of the weights and its update."""
     saturates_at: float | None = None
     """Number of workers beyond which their queue is the limit; None if they queue for nothing."""
+    kept: float = 1.0
+    """Share of the batches that are in an update."""
 
 
 def alone(costs: Costs, where: Where) -> StepTime:
@@ -89,11 +97,7 @@ def together(costs: Costs, where: Where) -> StepTime:
 
     An exchange among n workers counts n - 1 times one between two: each waits for a message from every other.
     """
-    import numpy as np
-
-    delays = where.delays(float(costs.work.mean()))
-    work = np.random.default_rng(where.seed).choice(costs.work, delays.shape)
-    on_core = np.minimum(work, costs.cpu)
+    delays, work, on_core = _draws(costs, where)
     slowest = float(makespan(delays + work - on_core, on_core, where.cores).mean())
     seconds = (slowest + costs.exchange * all_reduce_growth(where.workers)) * (
         costs.factor if where.workers > 1 else 1.0
@@ -106,12 +110,7 @@ def queueing(costs: Costs, where: Where) -> StepTime:
 
     Workers that are late by the same time on average are one class; their think time is what they do not queue for.
     """
-    work = float(costs.work.mean())
-    # A station of `cores` servers counts as one of as many times the speed after a delay (`queueing.rates`).
-    cpu = min(costs.cpu / max(1.0, where.cores), work)
-    kinds = _kinds(where.delays(work).mean(axis=0))
-    classes = [Workers(count, late + work - cpu) for late, count in kinds]
-    found = rates(classes, [Station(costs.exchange), Station(cpu)])
+    work, cpu, kinds, found = _network(costs, where)
     seconds = where.workers / found.updates * (costs.factor if where.workers > 1 else 1.0)
     seconds = max(seconds, where.workers * max(cpu, costs.exchange))  # no station does more than all of its time
     late = sum(late * count for late, count in kinds) / where.workers
@@ -119,6 +118,57 @@ def queueing(costs: Costs, where: Where) -> StepTime:
     whole = late + work + costs.exchange
     limit = min(saturation(whole - costs.exchange, costs.exchange), saturation(whole - cpu, cpu))
     return StepTime(seconds, where.workers / seconds, staleness, limit if limit < float("inf") else None)
+
+
+def in_rounds(costs: Costs, where: Where) -> StepTime:
+    """Workers wait for the slowest at the end of a round, and exchange their states."""
+    length = min(where.number, _LONGEST_ROUND)
+    delays, work, on_core = _draws(costs, where, max(DRAWS, _ROUNDS * length))
+    whole = round_seconds(delays + work - on_core, on_core, where.cores, length)
+    exchange = costs.exchange * all_reduce_growth(where.workers) / where.number
+    seconds = (whole / length + exchange) * (costs.factor if where.workers > 1 else 1.0)
+    return StepTime(seconds, where.workers / seconds)
+
+
+def by_quorum(costs: Costs, where: Where) -> StepTime:
+    """The first workers make the next weights, and the gradients of the others are dropped."""
+    wanted = max(1, where.workers - where.number)
+    delays, work, _ = _draws(costs, where)
+    version, gradients = quorum_seconds(delays, work, wanted)
+    version = max(version * costs.factor, gradients * costs.cpu / max(1.0, where.cores))
+    return StepTime(version * where.workers / gradients, gradients / version, kept=wanted / gradients)
+
+
+def within_bound(costs: Costs, where: Where) -> StepTime:
+    """Workers queue for servers and cores, and those that are too far ahead wait for the slowest."""
+    free = queueing(costs, where)
+    delays, work, _ = _draws(costs, where)
+    _, cpu, kinds, found = _network(costs, where)
+    queued = sum(seconds * count for seconds, (_, count) in zip(found.response, kinds, strict=True)) / where.workers
+    steps = delays + work - cpu + queued
+    call = max(1, round(TARGET_CALL_SECONDS / float(steps.mean())))
+    seconds = bounded_seconds(steps, where.number, call) * (costs.factor if where.workers > 1 else 1.0)
+    exposed = costs.exposed * float((steps - delays).mean()) / seconds
+    return StepTime(seconds, where.workers / seconds, (where.workers - 1) * exposed, free.saturates_at)
+
+
+def _draws(costs: Costs, where: Where, count: int = DRAWS) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Delays of each worker's first steps, their work, and the part of it that needs a core: shape (count, workers)."""
+    import numpy as np
+
+    delays = where.delays(float(costs.work.mean()), count)
+    work = np.random.default_rng(where.seed).choice(costs.work, delays.shape)
+    return delays, work, np.minimum(work, costs.cpu)
+
+
+def _network(costs: Costs, where: Where) -> tuple[float, float, list[tuple[float, int]], Rates]:
+    """Mean work, the seconds of it in the queue for the cores, the kinds of workers, and what their network does."""
+    work = float(costs.work.mean())
+    # A station of `cores` servers counts as one of as many times the speed after a delay (`queueing.rates`).
+    cpu = min(costs.cpu / max(1.0, where.cores), work)
+    kinds = _kinds(where.delays(work).mean(axis=0))
+    classes = [Workers(count, late + work - cpu) for late, count in kinds]
+    return work, cpu, kinds, rates(classes, [Station(costs.exchange), Station(cpu)])
 
 
 def _kinds(late: FloatArray) -> list[tuple[float, int]]:
@@ -136,4 +186,7 @@ FORMULAS: Mapping[Waits, Callable[[Costs, Where], StepTime]] = {
     "nothing": alone,
     "workers": together,
     "servers": queueing,
+    "rounds": in_rounds,
+    "quorum": by_quorum,
+    "bound": within_bound,
 }

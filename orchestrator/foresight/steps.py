@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workers.stragglers import Pace, Profile
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     FloatArray = npt.NDArray[np.float64]
+
+
+BLOCK = 512
+"""Steps of every worker that are drawn at a time."""
 
 
 class StepTimes:
@@ -59,6 +63,34 @@ class StepTimes:
 
         work = np.stack([self.work(worker, count) for worker in range(self.workers)], axis=1)
         return self.all_sleeps(count), work
+
+
+class Draws:
+    """The next step of every worker, drawn in blocks."""
+
+    def __init__(self, times: StepTimes) -> None:
+        import numpy as np
+
+        self._times = times
+        self._sleeps, self._work = times.block(BLOCK)
+        self.mean = float(self._sleeps.mean() + self._work.mean())
+        """Mean seconds of a step, of those in the first block."""
+        self._taken = np.zeros(times.workers, np.int64)
+        self._everyone = np.arange(times.workers)
+
+    def next(self) -> tuple[FloatArray, FloatArray]:
+        """Sleep and work of each worker's next step."""
+        for worker in self._everyone[self._taken == BLOCK]:
+            self._sleeps[:, worker], self._work[:, worker] = (
+                self._times.sleeps(worker, BLOCK),
+                self._times.work(worker, BLOCK),
+            )
+            self._taken[worker] = 0
+        return self._sleeps[self._taken, self._everyone], self._work[self._taken, self._everyone]
+
+    def take(self, workers: npt.NDArray[Any]) -> None:
+        """`workers`, a mask or indices, have begun their next step."""
+        self._taken[workers] += 1
 
 
 @lru_cache(maxsize=64)

@@ -48,6 +48,7 @@ MODES: dict[str, ModeTraits] = {
         shares_memory=True,
         source="Zhang et al. 2015, arXiv 1511.05950",
         equals="with one worker: `fit`",
+        waits_for="servers",
     ),
     "ssp": ModeTraits(
         implementation="workers.modes.ssp:SspMode",
@@ -59,6 +60,7 @@ MODES: dict[str, ModeTraits] = {
         form=NameForm(Whole(0, "the steps that a worker may be ahead"), example=3),
         source="Ho et al. 2013",
         equals="ssp:0: workers take each step together; with one worker: `fit`",
+        waits_for="bound",
     ),
     "kasync": ModeTraits(
         implementation="workers.modes.kasync:KAsyncMode",
@@ -67,9 +69,11 @@ MODES: dict[str, ModeTraits] = {
         lockstep=False,
         calls_in_flight=2,
         form=NameForm(Whole(1, "the gradients of an update"), example=2),
+        gathers=True,
         source="Dutta et al. 2018, arXiv 1803.01113",
         equals="kasync:1: async; with one worker: `fit` with gradient_accumulation_steps=K",
         one_device=True,
+        waits_for="servers",
     ),
     "backup": ModeTraits(
         implementation="workers.modes.backup:BackupMode",
@@ -85,6 +89,7 @@ MODES: dict[str, ModeTraits] = {
         same_as={0: "sync"},
         spares=True,
         one_device=True,
+        waits_for="quorum",
     ),
     "local": ModeTraits(
         implementation="workers.modes.local:LocalMode",
@@ -101,6 +106,7 @@ MODES: dict[str, ModeTraits] = {
         source="Stich 2018, arXiv 1805.09767; outer=nesterov: DiLoCo, arXiv 2311.08105",
         equals="local:1 with SGD: sync; with one worker and without options: `fit`",
         one_device=True,
+        waits_for="rounds",
     ),
     "switch": ModeTraits(
         summary="sync for the first share f of the samples, then async",
@@ -135,7 +141,7 @@ def traits(mode: str) -> ModeTraits:
     if row.stages and mode not in MODES:
         first, *later = stages(mode)
         return row if later else MODES[first.mode]
-    same = row.same_as.get(_number(mode))
+    same = row.same_as.get(number_in(mode))
     return row if same is None else MODES[same]
 
 
@@ -201,10 +207,24 @@ def values_of(mode: str) -> dict[str, Any]:
     return row.form.parse(mode)
 
 
-def _family(mode: str) -> str:
-    return mode.partition(":")[0].partition(",")[0]
+def fewest_workers(mode: str) -> int:
+    """Workers that a group of `mode` has at least."""
+    return 1 + (number_in(mode) or 0) if traits(mode).spares else 1
 
 
-def _number(mode: str) -> int | None:
+def batches_per_update(mode: str, workers: int) -> int:
+    """Batches whose gradients an update of the weights is made of."""
+    row = traits(mode)
+    if row.spares:
+        return max(1, workers - (number_in(mode) or 0))
+    return (row.gathers and number_in(mode)) or row.batches_per_step(workers, 1)
+
+
+def number_in(mode: str) -> int | None:
+    """The whole number after the colon of a name that has been checked; None if there is none."""
     number = mode.partition(",")[0].partition(":")[2]
     return int(number) if number.isdecimal() else None
+
+
+def _family(mode: str) -> str:
+    return mode.partition(":")[0].partition(",")[0]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from workers.messages import Task
 from workers.modes.names import NameForm
 
-Waits = Literal["nothing", "workers", "servers"]
+Waits = Literal["nothing", "workers", "servers", "rounds", "quorum", "bound"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class ModeTraits:
     """The mode that it is with a given number, and whose row holds then."""
     spares: bool = False
     """Its number is of workers that an update does without."""
+    gathers: bool = False
+    """Its number is of the gradients that an update is the mean of."""
     source: str = ""
     """The paper that describes it."""
     equals: str = ""
@@ -53,8 +55,9 @@ class ModeTraits:
     one_device: bool = False
     """A worker has one device at most."""
     waits_for: Waits | None = None
-    """What a worker's step waits for besides its own work, from which its time is predicted: nothing, all other
-    workers, or its turn at the parameter servers. None if there is no such prediction for the mode."""
+    """What a worker's step waits for besides its own work, from which its time is predicted: nothing; all workers; its
+    turn at the servers; all workers at the end of a round; a quorum of them; or the slowest, if it is further behind
+    than a bound. None if there is no such prediction for the mode."""
 
     def load(self) -> Any:
         """Import and return the class of the mode."""

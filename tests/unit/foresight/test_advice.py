@@ -23,6 +23,7 @@ from tests.unit.simulated_runs import a_comparison, a_run
 
 pytestmark = pytest.mark.unit
 
+MODES = ("single", "sync", "async")
 SPEC = RunSpec(job="digits", target="val_accuracy>=0.9", samples=64_000, seed=0)
 
 
@@ -35,7 +36,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(advice, "probe", lambda *_, **__: found)
         monkeypatch.setattr(predict, "RESAMPLES", 20)  # for time: intervals of 100 are in test_predict.py
         monkeypatch.setattr(advice.machine, "cores", lambda _: dataclasses.make_dataclass("C", ["usable"])(cores))
-        return advise(spec, up_to, 1.0, None)
+        return advise(spec, up_to, 1.0, None, modes=MODES)
 
     return tell
 
@@ -163,22 +164,26 @@ def test_measured_is_set_against_predicted(told: Any) -> None:
     assert mean_error([], "update_seconds") is None
 
 
-def test_a_probe_measures_every_mode_that_can_be_predicted() -> None:
-    specs = probe_specs(SPEC)
+def test_a_probe_measures_every_mode_with_one_worker_and_with_two() -> None:
+    specs = probe_specs(SPEC, MODES)
     assert [*specs] == ["single", "single x2", "sync 2", "sync 2 noise", "async 1", "async 2"]
     assert specs["single x2"].batch_size == 2 * SPEC.batch_size
     assert {spec.backend for spec in specs.values()} == {"local"}
     assert {spec.target for spec in specs.values()} == {None}
-    assert "sync 2 noise" not in probe_specs(RunSpec(job="digits"))
+    assert [*probe_specs(SPEC, ("single", "async", "dampened", "kasync:2", "backup:2", "local:4"))] == [
+        *("single", "single x2", "async 1", "async 2", "dampened 2", "kasync:2 1", "kasync:2 2"),
+        *("backup:2 3", "local:4 2"),
+    ]
+    assert "sync 2 noise" not in probe_specs(RunSpec(job="digits"), MODES)
 
 
 def test_a_probe_is_for_one_job_and_its_params_and_code(tmp_path: Path) -> None:
     file = tmp_path / "job.py"
     file.write_text("a = 1")
     spec = RunSpec(job="job.py:Job", directory=str(tmp_path))
-    key = probe_key(spec, 1.0)
-    assert key == probe_key(spec, 1.0)
-    assert key != probe_key(spec, 2.0)
-    assert key != probe_key(RunSpec(**{**spec.model_dump(), "params": {"hidden": 3}}), 1.0)
+    key = probe_key(spec, MODES, 1.0)
+    assert key == probe_key(spec, MODES, 1.0)
+    assert key != probe_key(spec, MODES, 2.0)
+    assert key != probe_key(RunSpec(**{**spec.model_dump(), "params": {"hidden": 3}}), MODES, 1.0)
     file.write_text("a = 2")
-    assert key != probe_key(spec, 1.0)
+    assert key != probe_key(spec, MODES, 1.0)

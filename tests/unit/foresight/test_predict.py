@@ -8,9 +8,10 @@ import pytest
 
 from orchestrator.foresight.costs import evidence
 from orchestrator.foresight.curve import crossing, meets
-from orchestrator.foresight.predict import Case, Learned, Prediction, predict
+from orchestrator.foresight.predict import Case, Learned, Learning, Prediction, apart, predict
 from orchestrator.metric_target import MetricTarget
 from tests.unit.foresight.simulated_probe import EVERY, a_measurement, a_probe, error_at
+from workers.modes.registry import batches_per_update
 
 pytestmark = pytest.mark.unit
 
@@ -20,7 +21,12 @@ TARGET = MetricTarget.parse("val_accuracy>=0.9")
 def learned(probe: object, target: MetricTarget = TARGET) -> Learned:
     runs = probe.values()
     curves = [
-        ([(p.samples, p.metrics["val_accuracy"]) for p in run.curve], run.samples_per_update, run.staleness or 0.0)
+        Learning(
+            run.mode,
+            [(p.samples, p.metrics["val_accuracy"]) for p in run.curve],
+            run.batch_size * batches_per_update(run.mode, run.workers),
+            apart(run.mode, run.workers, run.staleness or 0.0),
+        )
         for run in runs
     ]
     return Learned(target, curves, None, 0.0)
