@@ -40,7 +40,8 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
     ) -> None:
         """Train a job in several modes with several seeds, and report which mode wins."""
         from orchestrator.api import compare as compare_runs
-        from orchestrator.foresight.predictions import check_fits, judge, read_predictions
+        from orchestrator.foresight.predictions import check_fits, judge, latest, read_predictions
+        from orchestrator.report import write_reports
         from orchestrator.spec.resolve import resolve_comparison
         from orchestrator.store.directory import write_comparison
         from orchestrator.store.folders import RUNS
@@ -48,7 +49,9 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         _refuse_taken(given)
         frozen = None if predictions is None else read_predictions(predictions)
         spec = resolve_comparison(job, to_fields({**given, "modes": modes, "vary": vary}, kind), kind)
-        if frozen is not None:
+        if frozen is None:
+            frozen = latest(spec.run)
+        else:
             check_fits(frozen, spec.run)
         with live_view(quiet, verbose) as view:
             comparison = compare_runs(spec, view, resolved=True)
@@ -56,6 +59,7 @@ def register(app: typer.Typer, kind: type[RunSpec]) -> None:
         if frozen is not None:
             comparison = judge(frozen, comparison)
             write_comparison(folder, comparison)
+            write_reports(folder)
         _finish_comparison(comparison, folder, as_json)
 
     def run(job: Job, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False, **given: Any) -> None:

@@ -13,10 +13,13 @@ from orchestrator.errors import SpecError, UsageError
 from orchestrator.foresight.costs import Evidence, evidence
 from orchestrator.foresight.predict import Case, Learned, Learning, Prediction, apart, predict
 from orchestrator.foresight.predictions import write_predictions
-from orchestrator.foresight.probe import Probe, probe
+from orchestrator.foresight.probe import Probe, code_and_machine, probe
 from orchestrator.foresight.recommendation import price, recommend, tips
+from orchestrator.report import HTML
+from orchestrator.report.advice import page
 from orchestrator.runs.watcher import Watcher
 from orchestrator.spec.run import RunSpec
+from workers.files import write_atomically
 from workers.modes.registry import MODES, batches_per_update, examples, fewest_workers, traits, values_of
 
 MOST_WORKERS = 64
@@ -58,13 +61,17 @@ def advise(
         "target": spec.target,
         "straggler": spec.straggler,
         "workers_up_to": up_to,
+        "page": str(found.path / HTML),
+        "made_by": code_and_machine(spec),
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "probe": {"folder": str(found.path), "seconds": found.seconds, "reused": found.reused, **_facts(found, seen)},
         "predictions": [{**_row(spec, p), "start_seconds": starts.get(p.case.mode, 0.0)} for p in predictions],
         "recommendation": recommend(spec, predictions),
         "tips": tips(seen, predictions, spec.batch_size),
     }
-    return write_predictions(found.path, document)
+    written = write_predictions(found.path, document)
+    write_atomically(found.path / HTML, page(written))
+    return written
 
 
 def check(spec: RunSpec, up_to: int, minutes: float, modes: Sequence[str] | None = None) -> tuple[str, ...]:

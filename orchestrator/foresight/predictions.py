@@ -12,10 +12,12 @@ from statistics import fmean
 from typing import Any
 
 from orchestrator.errors import UsageError
+from orchestrator.foresight.probe import code_and_machine
 from orchestrator.results import Comparison, Judged, RunResult
 from orchestrator.spec.run import RunSpec
 from orchestrator.store.directory import to_json
 from orchestrator.store.documents import read_text
+from orchestrator.store.folders import RUNS
 from orchestrator.text import is_number
 from workers.files import write_atomically
 
@@ -51,6 +53,23 @@ def read_predictions(path: Path) -> dict[str, Any]:
     return document
 
 
+def latest(spec: RunSpec) -> dict[str, Any] | None:
+    """The newest predictions in `runs/` about what `spec` trains, by its present code on this machine; None if none."""
+    if spec.address is not None or spec.gpus_per_worker:
+        return None
+    files = sorted(RUNS.glob("*/predictions-*.json"), key=lambda file: file.name, reverse=True)
+    made_by = code_and_machine(spec) if files else ""
+    for file in files:
+        try:
+            document = read_predictions(file)
+            check_fits(document, spec)
+        except UsageError:
+            continue
+        if document.get("made_by") == made_by:
+            return document
+    return None
+
+
 def check_fits(document: Mapping[str, Any], spec: RunSpec) -> None:
     """Raises UsageError if the predictions are about another job, other params, target or straggler profile."""
     for name in ("job", "params", "target", "straggler"):
@@ -72,12 +91,6 @@ def judge(document: Mapping[str, Any], comparison: Comparison) -> Comparison:
         if results.runs
     ]
     return comparison.model_copy(update={"predictions": tuple(rows)})
-
-
-def mean_error(rows: Sequence[Judged], quantity: str) -> float | None:
-    """Mean absolute error of the predictions of `quantity`, as a share; None if none was judged."""
-    errors = [abs(row.error) for row in rows if row.quantity == quantity and row.error is not None]
-    return fmean(errors) if errors else None
 
 
 def _judged(predictions: Sequence[Mapping[str, Any]], name: str, runs: Sequence[RunResult], quantity: str) -> Judged:

@@ -70,15 +70,15 @@ def probe_specs(spec: RunSpec, modes: Sequence[str]) -> dict[str, RunSpec]:
     found: dict[str, dict[str, Any]] = {}
     shared = False
     for mode in modes:
-        row, few = traits(mode), max(2, fewest_workers(mode))
+        row, fewest = traits(mode), fewest_workers(mode)
         if row.alone:
             found[mode] = {"mode": mode}
             found[f"{mode} x2"] = {"mode": mode, "batch_size": 2 * spec.batch_size}
             continue
-        if not row.lockstep and few == 2 and not (shared and row.shares_memory):
+        if not row.lockstep and fewest == 1 and not (shared and row.shares_memory):
             found[f"{mode} 1"] = {"mode": mode, "workers": 1}
             shared |= row.shares_memory
-        found[f"{mode} {few}"] = {"mode": mode, "workers": few}
+        found[f"{mode} {max(2, fewest)}"] = {"mode": mode, "workers": max(2, fewest)}
         if spec.target is not None and row.waits_for == "workers":  # it compares norms before and after averaging
             found[f"{mode} 2 noise"] = {"mode": mode, "workers": 2, "gradient_noise": True}
     fields = spec.model_dump() | {"target": None, "global_batch_size": None, "min_workers": None, "balance": False}
@@ -210,11 +210,19 @@ def _document(path: Path) -> dict[str, Any]:
 
 def probe_key(spec: RunSpec, modes: Sequence[str], minutes: float) -> str:
     """What a probe depends on, hashed: job, params and every other field of its runs, the code, and the machine."""
+    runs = {kind: run.resolved() for kind, run in probe_specs(spec, modes).items()}
+    return _hash({"made_by": code_and_machine(spec), "minutes": minutes, "runs": runs})
+
+
+def code_and_machine(spec: RunSpec) -> str:
+    """A hash of the code that trains the job of `spec`, and of this machine and installation."""
     facts = environment(Path(spec.directory))
     facts.pop("commit")
-    described: dict[str, Any] = {"machine": facts, "minutes": minutes, "code": code_hash(spec)}
-    described["runs"] = {kind: run.resolved() for kind, run in probe_specs(spec, modes).items()}
-    return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
+    return _hash({"machine": facts, "code": code_hash(spec)})
+
+
+def _hash(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def code_hash(spec: RunSpec) -> str:

@@ -13,9 +13,8 @@ from orchestrator.foresight.barrier import all_reduce_growth, makespan
 from orchestrator.foresight.queueing import Rates, Station, Workers, rates, saturation
 from orchestrator.foresight.recursion import bounded_seconds, quorum_seconds, round_seconds
 from orchestrator.foresight.steps import sleeps
-from workers.modes.traits import Waits
+from workers.modes.traits import TARGET_CALL_SECONDS, Waits
 from workers.stragglers import Profile
-from workers.training.schedule import TARGET_CALL_SECONDS
 
 if TYPE_CHECKING:
     import numpy as np

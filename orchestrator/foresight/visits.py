@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.foresight.simulated import Simulated
 from orchestrator.foresight.steps import Draws, StepTimes
-from workers.training.schedule import TARGET_CALL_SECONDS
+from workers.modes.traits import TARGET_CALL_SECONDS
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from orchestrator.doctor.environment import version
 from orchestrator.report import conclusions, sections
 from orchestrator.report.conditions import described
+from orchestrator.report.judged import predicted
 from orchestrator.report.markup import Html, el
 from orchestrator.report.repeating import repeat
 from orchestrator.report.study import Study
@@ -33,6 +34,7 @@ SECTIONS: tuple[Callable[[Study], Html | None], ...] = (
     sections.utilisation,
     sections.staleness,
     sections.stability,
+    predicted,
     conclusions.answers,
     sections.runs,
     repeat,
@@ -46,6 +48,7 @@ _LINKS = (
     ("time", "Time"),
     ("utilisation", "Utilisation"),
     ("stability", "Stability"),
+    ("predictions", "Predictions"),
     ("runs", "Runs"),
     ("repeat", "How to repeat it"),
 )

@@ -76,7 +76,7 @@ def curve_figure(
         mean = middle(complete(study.modes[name], lines), bins, geometric=positive and "loss" in y_title)
         shared = {"name": label(name), "legendgroup": label(name), "meta": name, "type": "scatter", "mode": "lines"}
         if mean.low:
-            under.append(_ribbon(mean.x, mean.low, mean.high, colour[name]) | shared)
+            under.append(ribbon(mean.x, mean.low, mean.high, colour[name]) | shared)
         alone = not mean.x
         many = len([line for line in lines if line.x]) > 1 and bins > FEWEST_POINTS
         if many or alone:
@@ -110,7 +110,8 @@ def is_near(value: float, values: Sequence[float]) -> bool:
     return max(high, value) - min(low, value) <= 2 * (high - low)
 
 
-def _ribbon(x: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str) -> dict[str, Any]:
+def ribbon(x: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str) -> dict[str, Any]:
+    """The area between `low` and `high`."""
     return {
         "x": short([*x, *reversed(x)]),
         "y": short([*high, *reversed(low)]),

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from workers.messages import Task
 from workers.modes.names import NameForm
 
+TARGET_CALL_SECONDS = 0.1
+"""Seconds of training that a call of fused steps aims at."""
 Waits = Literal["nothing", "workers", "servers", "rounds", "quorum", "bound"]
 
 

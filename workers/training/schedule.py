@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from workers.modes.traits import TARGET_CALL_SECONDS
+
 _NEVER = 2**62
-TARGET_CALL_SECONDS = 0.1
 _MAX_GROWTH = 4.0
 
 

@@ -14,8 +14,9 @@ from orchestrator.errors import UsageError
 from orchestrator.foresight import advice, predict
 from orchestrator.foresight.advice import advise
 from orchestrator.foresight.measured import Measured
-from orchestrator.foresight.predictions import check_fits, judge, mean_error, read_predictions
+from orchestrator.foresight.predictions import check_fits, judge, read_predictions
 from orchestrator.foresight.probe import Probe, probe_key, probe_specs
+from orchestrator.report.judged import mean_error
 from orchestrator.results import Throughput
 from orchestrator.spec.run import RunSpec
 from tests.unit.foresight.simulated_probe import a_probe
@@ -170,9 +171,9 @@ def test_a_probe_measures_every_mode_with_one_worker_and_with_two() -> None:
     assert specs["single x2"].batch_size == 2 * SPEC.batch_size
     assert {spec.backend for spec in specs.values()} == {"local"}
     assert {spec.target for spec in specs.values()} == {None}
-    assert [*probe_specs(SPEC, ("single", "async", "dampened", "kasync:2", "backup:2", "local:4"))] == [
+    assert [*probe_specs(SPEC, ("single", "async", "dampened", "kasync:2", "backup:1", "backup:2"))] == [
         *("single", "single x2", "async 1", "async 2", "dampened 2", "kasync:2 1", "kasync:2 2"),
-        *("backup:2 3", "local:4 2"),
+        *("backup:1 2", "backup:2 3"),
     ]
     assert "sync 2 noise" not in probe_specs(RunSpec(job="digits"), MODES)
 

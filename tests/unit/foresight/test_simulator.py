@@ -12,8 +12,8 @@ from orchestrator.foresight.simulator import alone, by_quorum, in_rounds, togeth
 from orchestrator.foresight.steps import StepTimes
 from orchestrator.foresight.visits import queueing, within_bound
 from tests.marked import slow
+from workers.modes.traits import TARGET_CALL_SECONDS
 from workers.stragglers import Pace, Profile
-from workers.training.schedule import TARGET_CALL_SECONDS
 
 pytestmark = pytest.mark.unit
 
