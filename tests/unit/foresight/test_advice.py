@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
+import html
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.doctor import machine
 from orchestrator.errors import UsageError
-from orchestrator.foresight import advice, predict
+from orchestrator.foresight import advice, predict, predictions
 from orchestrator.foresight.advice import advise
 from orchestrator.foresight.measured import Measured
-from orchestrator.foresight.predictions import check_fits, judge, read_predictions
+from orchestrator.foresight.predictions import check_fits, judge, latest, read_predictions
 from orchestrator.foresight.probe import Probe, probe_key, probe_specs
+from orchestrator.report.advice import sentences
 from orchestrator.report.judged import mean_error
 from orchestrator.results import Throughput
 from orchestrator.spec.run import RunSpec
@@ -36,7 +39,8 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         found = Probe(tmp_path, runs, False, 50.0)
         monkeypatch.setattr(advice, "probe", lambda *_, **__: found)
         monkeypatch.setattr(predict, "RESAMPLES", 20)  # for time: intervals of 100 are in test_predict.py
-        monkeypatch.setattr(advice.machine, "cores", lambda _: dataclasses.make_dataclass("C", ["usable"])(cores))
+        found_cores = machine.Cores(int(cores), int(cores), None)
+        monkeypatch.setattr(machine, "cores", lambda _: found_cores)
         return advise(spec, up_to, 1.0, None, modes=MODES)
 
     return tell
@@ -188,3 +192,39 @@ def test_a_probe_is_for_one_job_and_its_params_and_code(tmp_path: Path) -> None:
     assert key != probe_key(RunSpec(**{**spec.model_dump(), "params": {"hidden": 3}}), MODES, 1.0)
     file.write_text("a = 2")
     assert key != probe_key(spec, MODES, 1.0)
+
+
+def test_a_comparison_finds_the_newest_predictions_that_are_about_it(
+    told: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("runs/advised")
+    folder.mkdir(parents=True)
+    for day, target in (("20260101", SPEC.target), ("20260102", "val_accuracy>=0.8"), ("20251231", SPEC.target)):
+        document = told(a_probe(), RunSpec(**{**SPEC.model_dump(), "target": target}))
+        Path(document["file"]).rename(folder / f"predictions-{day}-000000.json")
+    assert latest(SPEC) == read_predictions(folder / "predictions-20260101-000000.json")
+    assert latest(RunSpec(**{**SPEC.model_dump(), "address": "auto"})) is None  # they are of this machine
+    assert latest(RunSpec(job="linear")) is None
+    monkeypatch.setattr(predictions, "code_and_machine", lambda _: "other code")
+    assert latest(SPEC) is None
+
+
+def test_the_page_of_advice_holds_its_curves_and_sentences(told: Any, tmp_path: Path) -> None:
+    document = told(a_probe())
+    text = (tmp_path / "report.html").read_text()
+    assert document["page"] == str(tmp_path / "report.html")
+    for sentence in sentences(document):
+        assert html.escape(sentence) in text
+    for title in ("Time to the target", "Samples per second"):
+        chart = re.search(rf'id="data-{title.replace(" ", "-").lower()}">(.*?)</script>', text)
+        assert chart is not None
+        lines = [trace for trace in json.loads(chart[1])[""]["data"] if trace["mode"] == "lines+markers"]
+        assert {line["name"]: line["x"][-1] for line in lines} == {"sync": 8, "async": 8}
+
+
+def test_what_cannot_be_predicted_has_its_reason_on_the_page(told: Any, tmp_path: Path) -> None:
+    told(a_probe(), RunSpec(job="digits"))
+    text = (tmp_path / "report.html").read_text()
+    assert "the job has no target" in text
+    assert "Time to the target: not available" in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from orchestrator.report.spending import spending, spending_chart, spending_tabl
 from orchestrator.report.stored import StoredRun, load_run
 from orchestrator.report.study import Study, load_study
 from orchestrator.report.timelines import usage_chart
-from orchestrator.results import Parts, RunResult, Seconds
+from orchestrator.results import Judged, Parts, RunResult, Seconds
 from orchestrator.store.metrics import MetricsWriter
 from tests.unit.report.test_html import visible
 from tests.unit.simulated_runs import a_run, some_runs
@@ -161,3 +162,17 @@ def test_numbers_of_a_figure_are_short_and_finite() -> None:
     assert short([1.234567, math.nan, math.inf, None, 0]) == [1.2346, None, None, None, 0]
     assert list(log_ticks((0.015, 2.5)).values()) == ["0.02", "0.05", "0.1", "0.2", "0.5", "1", "2"]
     assert len(log_ticks((1e-9, 1e3))) <= 13
+
+
+def test_what_had_been_predicted_is_a_section_of_its_own(made: Study) -> None:
+    assert "Predicted and measured" not in html.page(made)
+    first = next(iter(made.modes))
+    rows = (
+        Judged(variant=first, quantity="update_seconds", predicted=0.11, measured=0.1, error=0.1, covered=True),
+        Judged(variant=first, quantity="seconds_to_target", reason="not every run reached the target"),
+    )
+    assert made.comparison is not None
+    judged = replace(made, comparison=made.comparison.model_copy(update={"predictions": rows}))
+    page = html.page(judged)
+    for text in ("Predicted and measured", "+10 %", "update seconds: 10 %", "not every run reached the target"):
+        assert text in page, text
