@@ -49,7 +49,7 @@ def advise(
     """
     chosen = check(spec, up_to, minutes, modes)
     found = probe(spec, chosen, minutes, watcher, fresh=fresh)
-    seen = evidence(found.runs, float(machine.cores(machine.ROOT).usable), spec.seed)
+    seen = evidence(found.runs, float(machine.cores(machine.ROOT).usable), spec.seed, spec.samples)
     learned = _learned(spec, found)
     cases = _cases(spec, chosen, up_to)
     starts = _starts(found)

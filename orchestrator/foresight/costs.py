@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.foresight.measured import Measured
-from orchestrator.foresight.step_time import FORMULAS, Costs, StepTime, Where
+from orchestrator.foresight.measured import WARM_UP, Measured
+from orchestrator.foresight.step_time import FEWEST_DRAWS, FORMULAS, MOST_DRAWS, Costs, StepTime, Where
 from workers.modes.registry import number_in, traits
 from workers.modes.traits import Waits
 from workers.stragglers import Profile
@@ -38,9 +38,21 @@ class Evidence:
     cores: float
     profile: Profile
     seed: int = 0
+    samples: int | None = None
+    """Samples of the run to predict; None if they are not known."""
 
-    def where(self, mode: str, workers: int, slower: float = 1.0) -> Where:
-        return Where(workers, self.cores, self.profile, self.seed, slower, number_in(mode) or 0)
+    def where(self, mode: str, workers: int, batch: int, slower: float = 1.0) -> Where:
+        """The workers, and as many draws of sleeps as each will make: a real run sleeps exactly those of its seed."""
+        each = MOST_DRAWS if self.samples is None else self.samples // (workers * batch)
+        draws = max(FEWEST_DRAWS, min(MOST_DRAWS, each))
+        return Where(workers, self.cores, self.profile, self.seed, slower, number_in(mode) or 0, draws)
+
+    def where_measured(self, run: Measured) -> Where:
+        """The workers of a run of the probe, and the sleeps that it was measured over."""
+        each = run.steps * run.samples_per_update // (run.workers * run.batch_size)
+        skipped = int(WARM_UP * each)
+        where = self.where(run.mode, run.workers, run.batch_size)
+        return replace(where, draws=max(1, min(MOST_DRAWS, each - skipped)), skipped=skipped)
 
     def lone(self, mode: str) -> Measured | None:
         """A run of `mode` with one worker. Modes that share memory have one in common: alone, their steps are equal."""
@@ -53,13 +65,13 @@ class Evidence:
         return next((run for (other, workers), run in self.runs.items() if other == mode and workers > 1), None)
 
 
-def evidence(runs: Mapping[str, Measured], cores: float, seed: int) -> Evidence:
+def evidence(runs: Mapping[str, Measured], cores: float, seed: int, samples: int | None = None) -> Evidence:
     """The runs of a probe by what they are, without those that also estimated gradient noise."""
     plain = [run for run in runs.values() if not run.estimates_noise]
     small = min(run.batch_size for run in plain)
     found = {(run.mode, run.workers): run for run in plain if run.batch_size == small}
     twice = next((run for run in plain if run.batch_size > small), None)
-    return Evidence(found, twice, cores, Profile.parse(plain[0].straggler), seed)
+    return Evidence(found, twice, cores, Profile.parse(plain[0].straggler), seed, samples)
 
 
 def costs(mode: str, found: Evidence, batch: int, random: Random | None = None) -> Costs | str:
@@ -97,7 +109,7 @@ def _together(mode: str, found: Evidence, batch: int, random: Random | None) -> 
     if run.cpu is None:
         return "the processor time of its tasks was not measured"
     measured = float(_resampled(run.clock, random).mean())
-    without, where = Costs(work, cpu=run.cpu), found.where(mode, run.workers)
+    without, where = Costs(work, cpu=run.cpu), found.where_measured(run)
     slowest = _formula(mode)(without, where).seconds
     exchange = max(0.0, measured - slowest)
     per_exchange = exchange * (where.number if traits(mode).waits_for == "rounds" else 1)
@@ -117,7 +129,7 @@ def _queueing(mode: str, found: Evidence, batch: int, random: Random | None) -> 
     own = max(1e-9, cycle - run.sleep)
     exposed = min(1.0, (run.staleness or 0.0) * cycle / own / (run.workers - 1))
     without = Costs(work, cpu=run.cpu, exposed=exposed)
-    return replace(without, factor=cycle / _formula(mode)(without, found.where(mode, run.workers)).seconds)
+    return replace(without, factor=cycle / _formula(mode)(without, found.where_measured(run)).seconds)
 
 
 def _quorum(mode: str, found: Evidence, batch: int, random: Random | None) -> Costs | str:
@@ -133,7 +145,7 @@ def _quorum(mode: str, found: Evidence, batch: int, random: Random | None) -> Co
     cycle = run.workers * float(_resampled(run.clock, random).mean())
     found_so_far = Costs(work, cpu=run.cpu)
     for _ in range(_REFINEMENTS):
-        missing = cycle - _formula(mode)(found_so_far, found.where(mode, run.workers)).seconds
+        missing = cycle - _formula(mode)(found_so_far, found.where_measured(run)).seconds
         found_so_far = replace(found_so_far, work=_positive(found_so_far.work + missing))
     return found_so_far
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     FloatArray = npt.NDArray[np.float64]
 
-_WARM_UP = 0.25
+WARM_UP = 0.25
 """Share of a run's timings that are left out at its start: caches are cold, and calls of fused steps still grow."""
 _FEWEST_UPDATES = 16
 _CHUNKS = 40
@@ -175,7 +175,7 @@ def _worker(rows: Sequence[tuple[Any, ...]], times: StepTimes, worker: int) -> _
     """The timings of one worker, from after the warm-up; None if there are too few."""
     import numpy as np
 
-    first = max(1, int(len(rows) * _WARM_UP))
+    first = max(1, int(len(rows) * WARM_UP))
     if len(rows) - first < 3 or any(row[4] is None for row in rows):
         return None
     steps = np.array([row[1] for row in rows])
@@ -198,7 +198,7 @@ def _wall_clock(ends: Sequence[float]) -> tuple[FloatArray, float]:
     """Seconds per step in pieces after the warm-up; and by how much the warm-up was behind that pace."""
     import numpy as np
 
-    first = int(len(ends) * _WARM_UP)
+    first = int(len(ends) * WARM_UP)
     marks = np.linspace(first, len(ends) - 1, min(_CHUNKS, len(ends) - 1 - first) + 1).astype(int)
     clock = np.asarray(ends)[marks]
     pace = np.diff(clock) / np.diff(marks)

@@ -145,7 +145,7 @@ def _outcomes(
         if isinstance(own, str) or waits is None:
             outcomes.append(own if isinstance(own, str) else "there is no model of it")
             continue
-        step = FORMULAS[waits](own, found.where(case.mode, case.workers))
+        step = FORMULAS[waits](own, found.where(case.mode, case.workers, case.batch))
         error = 1.0 if random is None else math.exp(random.normal(0, MODEL_ERROR[waits]))
         step = replace(step, seconds=step.seconds * error, batches_per_s=step.batches_per_s / error)
         samples = None if isinstance(needed, str) else needed(case, step)

@@ -87,7 +87,7 @@ def _tipping_slowness(seen: Evidence, modes: Sequence[str], batch: int) -> str |
 
     def best(lockstep: bool, slower: float) -> tuple[float, str]:
         return max(
-            (formula(own, seen.where(mode, 2, slower)).batches_per_s, mode)
+            (formula(own, seen.where(mode, 2, batch, slower)).batches_per_s, mode)
             for mode, (own, formula) in rates[lockstep].items()
         )
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     FloatArray = npt.NDArray[np.float64]
 
-DRAWS = 1000
+FEWEST_DRAWS, MOST_DRAWS = 20, 1000
 """Steps whose sleeps a prediction averages over: the first that real workers would take."""
 _ROUNDS, _LONGEST_ROUND = 20, 500
-"""Fewest rounds that are drawn, and the longest: still longer ones differ little from the mean of their steps."""
+"""Rounds that are drawn where a run has hardly one, and the longest: longer ones differ little from their mean."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,13 @@ class Where:
     """By how much the last worker's work takes longer than that of the others."""
     number: int = 0
     """The number in the mode's name: the steps of a round, the workers that a quorum does without, or the bound."""
+    draws: int = MOST_DRAWS
+    skipped: int = 0
+    """Steps of each worker before the first draw."""
 
-    def delays(self, work: float, draws: int = DRAWS) -> FloatArray:
+    def delays(self, work: float, draws: int | None = None) -> FloatArray:
         """Seconds by which each worker is late in its first steps, sleeping or slow: shape (draws, workers)."""
-        found = sleeps(self.profile, self.seed, self.workers, draws)
+        found = sleeps(self.profile, self.seed, self.workers, self.skipped + (draws or self.draws))[self.skipped :]
         if self.slower != 1:
             found = found.copy()
             found[:, -1] += (self.slower - 1) * work
@@ -122,7 +125,7 @@ def queueing(costs: Costs, where: Where) -> StepTime:
 def in_rounds(costs: Costs, where: Where) -> StepTime:
     """Workers wait for the slowest at the end of a round, and exchange their states."""
     length = min(where.number, _LONGEST_ROUND)
-    delays, work, on_core = _draws(costs, where, max(DRAWS, _ROUNDS * length))
+    delays, work, on_core = _draws(costs, where, where.draws if where.draws >= 2 * length else _ROUNDS * length)
     whole = round_seconds(delays + work - on_core, on_core, where.cores, length)
     exchange = costs.exchange * all_reduce_growth(where.workers) / where.number
     seconds = (whole / length + exchange) * (costs.factor if where.workers > 1 else 1.0)
@@ -151,7 +154,7 @@ def within_bound(costs: Costs, where: Where) -> StepTime:
     return StepTime(seconds, where.workers / seconds, (where.workers - 1) * exposed, free.saturates_at)
 
 
-def _draws(costs: Costs, where: Where, count: int = DRAWS) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _draws(costs: Costs, where: Where, count: int | None = None) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Delays of each worker's first steps, their work, and the part of it that needs a core: shape (count, workers)."""
     import numpy as np
 
