@@ -75,8 +75,8 @@ def summary(found: Sequence[Any]) -> list[str]:
     known = [row for row in found if row["error"] is not None]
     lines = ["| | mean error | worst | in their interval |", "|---|---|---|---|"]
     for key in ("variant", "profile", "workers"):
-        for value in dict.fromkeys(row[key] for row in known):
-            lines.append(_errors(f"{key} {value}", [row for row in known if row[key] == value]))
+        values = dict.fromkeys(row[key] for row in known)
+        lines += [_errors(f"{key} {value}", [row for row in known if row[key] == value]) for value in values]
     lines.append(_errors("all", known))
     regrets = [
         regret(same)
