@@ -11,7 +11,8 @@ from typing import Any
 from orchestrator.doctor import machine
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.foresight.costs import Evidence, evidence
-from orchestrator.foresight.predict import Case, Learned, Learning, Prediction, apart, predict
+from orchestrator.foresight.predict import predict
+from orchestrator.foresight.prediction import Case, Learned, Learning, Prediction, apart
 from orchestrator.foresight.predictions import write_predictions
 from orchestrator.foresight.probe import Probe, code_and_machine, probe
 from orchestrator.foresight.recommendation import price, recommend, tips

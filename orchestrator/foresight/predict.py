@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.foresight.costs import Evidence, costs
-from orchestrator.foresight.curve import Curve, crossing, meets
+from orchestrator.foresight.curve import crossing, meets
+from orchestrator.foresight.prediction import Case, Learned, Prediction, Range, apart
 from orchestrator.foresight.samples import Reached, fit
 from orchestrator.foresight.step_time import FORMULAS, Costs, StepTime
-from orchestrator.metric_target import MetricTarget
 from workers.modes.registry import batches_per_update, traits
 from workers.modes.traits import Waits
 
@@ -33,74 +33,10 @@ MODEL_ERROR: Mapping[Waits, float] = {
     "quorum": 0.2,
     "bound": 0.2,
 }
-"""Standard deviation of the logarithm of measured over predicted step times, by what a step waits for."""
+"""Standard deviation of the logarithm of measured over predicted step times, less what is slept, by what they wait for.
+"""
 SAMPLES_ERROR = 0.15
 """The same for samples to a target: what one seed differs from another."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A mode and number of workers to predict."""
-
-    mode: str
-    workers: int
-    batch: int
-    """Samples of one worker's batch."""
-
-    @property
-    def samples_per_update(self) -> int:
-        return self.batch * traits(self.mode).batches_per_step(self.workers, 1)
-
-
-@dataclass(frozen=True)
-class Range:
-    """A value with its 90 % interval; `value` and bounds are None, with a `reason`, if it cannot be predicted."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What is predicted of one case."""
-
-    case: Case
-    step_seconds: Range
-    """Seconds per counted update."""
-    samples_per_s: Range
-    staleness: float | None
-    samples_to_target: Range
-    seconds_to_target: Range
-    gain: Range
-    """In time to the target, over one process with a worker's samples per update."""
-    speedup: Range
-    """The same in samples per second, whatever a sample is worth."""
-    saturates_at: float | None
-
-
-@dataclass(frozen=True)
-class Learning:
-    """The learning curve of one run of the probe."""
-
-    mode: str
-    points: Curve
-    """Samples and value at each evaluation."""
-    samples_per_update: int
-    apart: float
-    """What its penalty grows with (`apart`)."""
-
-
-@dataclass(frozen=True)
-class Learned:
-    """Curves of the probe: what is known of the samples to a target."""
-
-    target: MetricTarget
-    curves: Sequence[Learning]
-    noise: float | None
-    interval: float
-    """Samples between two evaluations of a run. It meets its target at an evaluation, half an interval late."""
 
 
 @dataclass(frozen=True)
@@ -120,14 +56,26 @@ def predict(
     """
     import numpy as np
 
-    once = _outcomes(cases, found, learned, starts, None)
+    asleep = [_asleep(case, found) for case in cases]
+    once = _outcomes(cases, asleep, found, learned, starts, None)
     random = np.random.default_rng(seed)
-    again = [_outcomes(cases, found, learned, starts, random) for _ in range(RESAMPLES)]
+    again = [_outcomes(cases, asleep, found, learned, starts, random) for _ in range(RESAMPLES)]
     return [_prediction(index, cases, once, again, learned) for index in range(len(cases))]
+
+
+def _asleep(case: Case, found: Evidence) -> float:
+    """Seconds of a step in which a worker sleeps under a straggler profile, or waits for one that does: those are known
+    exactly."""
+    import numpy as np
+
+    waits = traits(case.mode).waits_for
+    where = found.where(case.mode, case.workers, case.batch)
+    return 0.0 if waits is None or not where.profile.sleeps else FORMULAS[waits](Costs(np.zeros(1)), where).seconds
 
 
 def _outcomes(
     cases: Sequence[Case],
+    asleep: Sequence[float],
     found: Evidence,
     learned: Learned | str,
     starts: Mapping[str, float],
@@ -137,7 +85,7 @@ def _outcomes(
     needed = learned if isinstance(learned, str) else _samples(learned, random)
     known: dict[tuple[str, int], Costs | str] = {}
     outcomes: list[_Outcome | str] = []
-    for case in cases:
+    for case, sleeping in zip(cases, asleep, strict=True):
         key = (case.mode, case.batch)
         if key not in known:
             known[key] = costs(case.mode, found, case.batch, random)
@@ -146,7 +94,8 @@ def _outcomes(
             outcomes.append(own if isinstance(own, str) else "there is no model of it")
             continue
         step = FORMULAS[waits](own, found.where(case.mode, case.workers, case.batch))
-        error = 1.0 if random is None else math.exp(random.normal(0, MODEL_ERROR[waits]))
+        wrong = 1.0 if random is None else math.exp(random.normal(0, MODEL_ERROR[waits]))
+        error = wrong + (1 - wrong) * min(1.0, sleeping / step.seconds)
         step = replace(step, seconds=step.seconds * error, batches_per_s=step.batches_per_s / error)
         samples = None if isinstance(needed, str) else needed(case, step)
         seconds = None if samples is None else starts.get(case.mode, 0.0) + samples / (step.batches_per_s * case.batch)
@@ -189,11 +138,6 @@ def _samples(learned: Learned, random: Random | None) -> Callable[[Case, StepTim
         return None if samples is None else samples * beyond / step.kept + learned.interval / 2
 
     return needed
-
-
-def apart(mode: str, workers: int, staleness: float) -> float:
-    """What the penalty of a mode grows with: the other workers, if each goes its own way for a round, or staleness."""
-    return workers - 1 if traits(mode).waits_for == "rounds" else staleness
 
 
 def _prediction(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.foresight.costs import Evidence, costs
-from orchestrator.foresight.predict import Prediction, Range
+from orchestrator.foresight.prediction import Prediction, Range
 from orchestrator.foresight.step_time import FORMULAS
 from orchestrator.plan.cost import cost
 from orchestrator.plan.topology import all_plans

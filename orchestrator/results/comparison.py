@@ -147,7 +147,7 @@ class Comparison(Frozen):
     tuning: Mapping[str, Tuning] | None = None
     """By variant; null without `--tune-lr`."""
     predictions: tuple[Judged, ...] | None = None
-    """Measured against predicted; null without `--predictions`."""
+    """Measured against predicted; null if `regatta advise` had not predicted the job."""
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True)

@@ -8,7 +8,8 @@ import pytest
 
 from orchestrator.foresight.costs import evidence
 from orchestrator.foresight.curve import crossing, meets
-from orchestrator.foresight.predict import Case, Learned, Learning, Prediction, apart, predict
+from orchestrator.foresight.predict import predict
+from orchestrator.foresight.prediction import Case, Learned, Learning, Prediction, apart
 from orchestrator.metric_target import MetricTarget
 from tests.unit.foresight.simulated_probe import EVERY, a_measurement, a_probe, error_at
 from workers.modes.registry import batches_per_update
