@@ -36,11 +36,11 @@ PROBE = "probe.json"
 _DAY = 86_400.0
 _SCOUT_UPDATES = 12
 """Updates of the first run of each kind, which only shows how fast it is."""
-_LAUNCH_SHARE = 0.5
+_TRAINING_SHARE = 0.4
 """Share of the time asked for that training may take; starting processes and evaluating take the rest."""
 _TURNS = "abcde"
 """Names of the runs of one kind; the first ones of a busy machine are slow, so that a run planned by them is short."""
-_SOONEST, _MOST_UPDATES = 0.7, 200_000
+_SOONEST, _MOST_UPDATES = 0.5, 200_000
 _MORE = 4
 """Factor on the updates of a run that held too few step times, as calls of many short steps do."""
 _MOST_CODE = 500
@@ -115,7 +115,7 @@ def probe(
     trust.remember(spec)
     specs = probe_specs(spec, modes)
     path = claim_directory(Path(spec.out) if spec.out else RUNS / new_id(f"{Path(spec.job).stem}-advise"))
-    each = 60 * minutes * _LAUNCH_SHARE / len(specs)
+    each = 60 * minutes * _TRAINING_SHARE / len(specs)
     first = [_planned(run, path, "scout", _SCOUT_UPDATES) for run in specs.values()]
     kept: dict[str, str] = {}
     execution = Execution(None, watcher)
@@ -153,11 +153,12 @@ def _schedule(specs: Mapping[str, RunSpec], path: Path, seconds: float, kept: di
             planned = _planned(spec, path, turn, updates)
             result = yield planned
             pace, kept[kind] = _pace(result, kind), planned.run_id
-            fewest = _MORE * updates
-            lasted = (result.seconds.elapsed or seconds) >= _SOONEST * seconds and has_enough(planned.path)
-            if lasted or updates == _MOST_UPDATES:
+            enough = has_enough(planned.path)
+            fewest = updates + 1 if enough else _MORE * updates
+            lasted = (result.seconds.elapsed or seconds) >= _SOONEST * seconds
+            if (lasted and enough) or updates == _MOST_UPDATES:
                 break
-        if not has_enough(planned.path):
+        if not enough:
             raise UsageError(
                 f"The probe of {kind} took {result.steps} steps and holds too few step times, so that nothing can be "
                 f"predicted. If a callback ends training early, as EarlyStopping does, leave it out for advise; "
