@@ -62,13 +62,13 @@ def recommend(spec: RunSpec, predictions: Sequence[Prediction]) -> dict[str, Any
 
 def tips(seen: Evidence, predictions: Sequence[Prediction], batch: int) -> list[str]:
     """Where the recommendation would change."""
+    limits = {p.case.mode: max(1, round(p.saturates_at)) for p in predictions if p.saturates_at}
     found = []
+    for limit in sorted(set(limits.values())):
+        named = ", ".join(mode for mode, most in limits.items() if most == limit)
+        most = plural(limit, "worker")
+        found.append(f"{named}: with more than about {most} the cores, which all tasks share, are the limit")
     modes = dict.fromkeys(p.case.mode for p in predictions)
-    for mode in modes:
-        limit = next((p.saturates_at for p in predictions if p.case.mode == mode and p.saturates_at), None)
-        if limit is not None:
-            most = plural(max(1, round(limit)), "worker")
-            found.append(f"{mode}: with more than about {most} the cores, which all tasks share, are the limit")
     factor = _tipping_slowness(seen, [*modes], batch)
     if factor is not None:
         found.append(factor)

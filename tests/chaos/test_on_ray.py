@@ -23,6 +23,7 @@ from tests.chaos.history import History
 from tests.integration.local_runs import JOBS
 from tests.integration.processes import Ready, all_gone, counted, marked, wait_for
 from tests.integration.ray_nodes import Node, head_here
+from tests.marked import fast
 
 BATCH, INTERVAL = 32, 100
 
@@ -142,8 +143,7 @@ def test_async_continues_without_a_worker_until_it_is_back(tmp_path: Path) -> No
     assert History.read(command.run).of("replace")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("attached", [False, True], ids=["a Ray of its own", "a cluster"])
+@pytest.mark.parametrize("attached", fast([False, True], False), ids=["a Ray of its own", "a cluster"])
 def test_a_lost_head_ends_the_run_which_can_be_resumed(tmp_path: Path, attached: bool) -> None:
     """Ray itself would wait for its head for a minute, and then end the driver without a message from Regatta."""
     with head_here(Node(cpus=6)) if attached else contextlib.nullcontext() as head:

@@ -16,6 +16,7 @@ from tests.chaos.checker import check_run
 from tests.chaos.history import History
 from tests.chaos.nemesis import Throttle
 from tests.chaos.watched_runs import Onlooker, run
+from tests.marked import slow
 from workers.addresses import Reservation
 from workers.messages import Task
 from workers.supervisor import replica
@@ -47,8 +48,7 @@ def intruder(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         server.close()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_a_port_that_was_taken_means_new_ports(mode: str, intruder: list[int], tmp_path: Path) -> None:
     intruder[0] = 1
     result = run(tmp_path, Onlooker(), mode=mode, steps=100)

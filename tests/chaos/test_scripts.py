@@ -9,8 +9,6 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
-
 from orchestrator.control.coordinator import Tick
 from orchestrator.report import show
 from orchestrator.runs.execution import NullWatcher
@@ -36,7 +34,6 @@ class Faults(NullWatcher):
                 os.kill(self._launched.pid(task), number)
 
 
-@pytest.mark.slow
 def test_a_script_survives_a_kill_and_a_preemption_and_ends_at_its_target(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()

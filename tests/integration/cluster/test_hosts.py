@@ -126,7 +126,6 @@ def test_a_silent_address_is_replaced(three: Three) -> None:
             host.run("ip", "rule", "del", *what)
 
 
-@pytest.mark.slow
 def test_where_tasks_would_go_and_why_not(three: Three) -> None:
     """More cases, without hosts, are in tests/unit/plan/test_placement.py."""
     single = placed(three, "--workers", "3", "--placement", "one-per-host")

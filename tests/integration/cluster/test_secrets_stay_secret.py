@@ -62,8 +62,7 @@ def traces(*folders: Path) -> list[str]:
     return [str(path) for path in files if any(sign in path.read_bytes() for sign in signs)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", slow("async")])
 def test_nothing_that_is_left_of_a_run_holds_it(cli: Any, tmp_path: Path, ray_folder: Path, mode: str) -> None:
     (tmp_path / "mine.py").write_text(JOB)
     done = cli(
@@ -111,6 +110,8 @@ import os
 
 from jobs.api import Job
 from pydantic import BaseModel, field_validator
+from tests.marked import slow
+from tests.marked import slow
 
 SECRET = os.environ["CANARY"]
 

@@ -116,10 +116,9 @@ def test_of_single_gradients_it_counts_as_async_does() -> None:
     assert 0 <= trained.staleness.mean() <= 1.5
 
 
-@pytest.mark.slow
 def test_gradients_that_wait_are_part_of_a_checkpoint(tmp_path: Path) -> None:
     """A run that is interrupted between two updates, and resumed, is the uninterrupted one."""
-    steps, each = 80, 7
+    steps, each = 40, 7
     settings = {"mode": f"kasync:{each}", "workers": 1, "ps": 1, "batch_size": BATCH, "samples": steps * BATCH}
     settings["straggler"] = "persistent:worker=0,factor=1"  # steps of 20 ms, of which some are left
     first = train("exact.py", folder=tmp_path, attempt=1, preempted_at=20, **settings)[0]

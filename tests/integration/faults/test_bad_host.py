@@ -20,6 +20,7 @@ import pytest
 from tests.integration.faults.test_bad_day import COMMAND, LONG, result_of, start
 from tests.integration.local_runs import JOBS
 from tests.integration.processes import all_gone, counted, marked, wait_for
+from tests.marked import slow
 from tests.preloaded import compiled
 
 
@@ -30,9 +31,8 @@ def temporary() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("backend", "below"), [("local", "batch-system-" + "job" * 10), ("ray", "batch-system-" + "job" * 10)]
+    ("backend", "below"), [("local", "batch-system-" + "job" * 10), slow("ray", "batch-system-" + "job" * 10)]
 )
 def test_a_temporary_folder_that_is_swept(tmp_path: Path, temporary: Path, backend: str, below: str) -> None:
     """Its path is as long as batch systems make them. After it was swept, as `tmpwatch` does, a task dies: there is

@@ -180,7 +180,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", path], check=True)
 
 
-@pytest.mark.slow
 def test_a_full_disk_costs_no_run_and_no_checkpoint(small_disk: Path) -> None:
     path = small_disk.parent
     ballast = small_disk / "ballast"

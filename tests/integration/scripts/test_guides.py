@@ -13,6 +13,7 @@ import pytest
 from orchestrator.spec.resolve import resolve_run
 from tests.integration.local_runs import train
 from tests.integration.scripts.test_unchanged_scripts import plain, printed
+from tests.marked import fast
 
 GUIDES = Path(__file__).parent.parent / "guides"
 DIFFERENT_IN_SYNC = {
@@ -46,8 +47,7 @@ def histories(folder: Path, guide: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("guide", sorted(p.stem for p in GUIDES.glob("*.py")))
+@pytest.mark.parametrize("guide", fast(sorted(p.stem for p in GUIDES.glob("*.py")), "structured"))
 def test_a_guide_gives_what_plain_python_gives(guide: str, tmp_path: Path) -> None:
     found = histories(tmp_path, guide)
     expected = found.pop("plain")

@@ -93,7 +93,6 @@ print("trained with", given.lr, given.units)
 """
 
 
-@pytest.mark.slow
 def test_arguments_of_a_script(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(SCRIPT)
     arguments = ("--param", "lr=log:1e-3..1e-1", "--trials", "2", "--metric", "val_accuracy", "--out", "s")
