@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.marked import slow
+
 JOB = """
 import base64, os, sys, time
 from jobs.digits import Digits
@@ -110,8 +112,6 @@ import os
 
 from jobs.api import Job
 from pydantic import BaseModel, field_validator
-from tests.marked import slow
-from tests.marked import slow
 
 SECRET = os.environ["CANARY"]
 
