@@ -99,7 +99,8 @@ def _alone(mode: str, found: Evidence, batch: int, random: Random | None) -> Cos
 
 
 def _together(mode: str, found: Evidence, batch: int, random: Random | None) -> Costs | str:
-    """An exchange takes what steps of several workers take beyond the slowest of them, and those between exchanges."""
+    """An exchange takes what steps of several workers take beyond the slowest of them, at most what the collectives
+    took; the rest is the cost of a call, which does not grow with the workers."""
     import numpy as np
 
     run = found.several(mode)
@@ -111,9 +112,11 @@ def _together(mode: str, found: Evidence, batch: int, random: Random | None) -> 
     measured = float(_resampled(run.clock, random).mean())
     without, where = Costs(work, cpu=run.cpu), found.where_measured(run)
     slowest = _formula(mode)(without, where).seconds
-    exchange = max(0.0, measured - slowest)
+    beyond = max(0.0, measured - slowest)
+    exchange = beyond if run.exchange is None else min(beyond, float(run.exchange.mean()))
     per_exchange = exchange * (where.number if traits(mode).waits_for == "rounds" else 1)
-    return replace(without, exchange=per_exchange, factor=measured / (slowest + exchange))
+    factor = measured / (slowest + beyond)
+    return replace(without, work=work + beyond - exchange, exchange=per_exchange, factor=factor)
 
 
 def _queueing(mode: str, found: Evidence, batch: int, random: Random | None) -> Costs | str:

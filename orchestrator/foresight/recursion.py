@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.foresight.barrier import makespan
-
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -27,13 +25,12 @@ def in_groups(draws: FloatArray, size: int) -> FloatArray:
     return np.asarray(draws[: count * size].reshape(count, size, -1).sum(axis=1), np.float64)
 
 
-def round_seconds(delays: FloatArray, on_core: FloatArray, cores: float, length: int) -> float:
+def round_seconds(draws: FloatArray, length: int) -> float:
     """Mean seconds of a round: each worker takes `length` steps of its own, and all wait for the last.
 
-    A worker's step is `delays` seconds without a core and `on_core` on one of `cores`. Source: Stich, "Local SGD
-    Converges Fast and Communicates Little" (arXiv 1805.09767), 2.
+    Source: Stich, "Local SGD Converges Fast and Communicates Little" (arXiv 1805.09767), 2.
     """
-    return float(makespan(in_groups(delays, length), in_groups(on_core, length), cores).mean())
+    return float(in_groups(draws, length).max(axis=1).mean())
 
 
 def bounded_seconds(draws: FloatArray, bound: int, call: int) -> float:

@@ -125,8 +125,10 @@ def queueing(costs: Costs, where: Where) -> StepTime:
 def in_rounds(costs: Costs, where: Where) -> StepTime:
     """Workers wait for the slowest at the end of a round, and exchange their states."""
     length = min(where.number, _LONGEST_ROUND)
-    delays, work, on_core = _draws(costs, where, where.draws if where.draws >= 2 * length else _ROUNDS * length)
-    whole = round_seconds(delays + work - on_core, on_core, where.cores, length)
+    count = where.draws if where.draws >= 2 * length else _ROUNDS * length
+    delays, work, _ = _draws(costs, where, count)
+    # Within a round one computes while others sleep, so that workers queue for the cores instead of sharing them.
+    whole = round_seconds(delays + work + _queued(costs, where), length)
     exchange = costs.exchange * all_reduce_growth(where.workers) / where.number
     seconds = (whole / length + exchange) * (costs.factor if where.workers > 1 else 1.0)
     return StepTime(seconds, where.workers / seconds)
@@ -136,7 +138,7 @@ def by_quorum(costs: Costs, where: Where) -> StepTime:
     """The first workers make the next weights, and the gradients of the others are dropped."""
     wanted = max(1, where.workers - where.number)
     delays, work, _ = _draws(costs, where)
-    version, gradients = quorum_seconds(delays, work, wanted)
+    version, gradients = quorum_seconds(delays, work + _queued(costs, where), wanted)
     version = max(version * costs.factor, gradients * costs.cpu / max(1.0, where.cores))
     return StepTime(version * where.workers / gradients, gradients / version, kept=wanted / gradients)
 
@@ -145,9 +147,7 @@ def within_bound(costs: Costs, where: Where) -> StepTime:
     """Workers queue for servers and cores, and those that are too far ahead wait for the slowest."""
     free = queueing(costs, where)
     delays, work, _ = _draws(costs, where)
-    _, cpu, kinds, found = _network(costs, where)
-    queued = sum(seconds * count for seconds, (_, count) in zip(found.response, kinds, strict=True)) / where.workers
-    steps = delays + work - cpu + queued
+    steps = delays + work + _queued(costs, where)
     call = max(1, round(TARGET_CALL_SECONDS / float(steps.mean())))
     seconds = bounded_seconds(steps, where.number, call) * (costs.factor if where.workers > 1 else 1.0)
     exposed = costs.exposed * float((steps - delays).mean()) / seconds
@@ -161,6 +161,12 @@ def _draws(costs: Costs, where: Where, count: int | None = None) -> tuple[FloatA
     delays = where.delays(float(costs.work.mean()), count)
     work = np.random.default_rng(where.seed).choice(costs.work, delays.shape)
     return delays, work, np.minimum(work, costs.cpu)
+
+
+def _queued(costs: Costs, where: Where) -> float:
+    """Mean seconds by which a step takes longer because others need the servers and the cores too."""
+    _, cpu, kinds, found = _network(costs, where)
+    return sum(seconds * count for seconds, (_, count) in zip(found.response, kinds, strict=True)) / where.workers - cpu
 
 
 def _network(costs: Costs, where: Where) -> tuple[float, float, list[tuple[float, int]], Rates]:
