@@ -1,13 +1,15 @@
 """Judges `regatta advise`: `python -m benchmarks.foresight`, half an hour on two cores.
 
-For each straggler profile a probe with one and two workers; then, with the predictions frozen, one comparison of all
-modes for each number of workers, which `regatta compare` sets against them. Workers are paced, so that eight of them
-fit on two cores: a worker sleeps before each step, for multiples of `--step` seconds. Prints the errors, and the regret
-of the mode that has most samples per second by the predictions. Saves each row as it is measured.
+For each straggler profile a probe with one and two workers; then, with the predictions frozen, a run of each mode and
+number of workers, which `regatta compare` sets against them. A mode at a time: idle replicas of others cost processor
+time too. Workers are paced, so that eight of them fit on two cores: a worker sleeps before each step, for multiples of
+`--step` seconds. Prints the errors, and the regret of the mode that has most samples per second by the predictions.
+Saves each row as it is measured.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -49,8 +51,8 @@ def rows(
     advice = regatta(folder, "advise", *shared, *wide, "--modes", ",".join(modes))
     typer.echo(f"{profile}: probe of {advice['probe']['seconds']:.0f} s")
     found = []
-    for count in workers:
-        asked = ("--modes", ",".join(modes), "--workers", str(count), "--seeds", "1", "--predictions", advice["file"])
+    for count, mode in itertools.product(workers, modes):
+        asked = ("--modes", mode, "--workers", str(count), "--seeds", "1", "--predictions", advice["file"])
         comparison = regatta(folder, "compare", *shared, *asked, "--backend", "local")
         for row in comparison["predictions"]:
             if row["quantity"] == "update_seconds":
@@ -110,8 +112,8 @@ def main(
     profiles: Annotated[str, typer.Option(help="Straggler profiles, separated by semicolons.")] = ";".join(PROFILES),
     modes: Annotated[str, typer.Option()] = ",".join(MODES),
     workers: Annotated[str, typer.Option()] = "2,3,4,6,8",
-    step: Annotated[float, typer.Option(help="Seconds that a paced step takes.")] = 0.03,
-    samples: Annotated[int, typer.Option(help="Samples of each run.")] = 19_200,
+    step: Annotated[float, typer.Option(help="Seconds that a paced step takes.")] = 0.06,
+    samples: Annotated[int, typer.Option(help="Samples of each run.")] = 12_800,
     minutes: Annotated[float, typer.Option(help="Minutes of a probe.")] = 1.5,
     out: Annotated[Path, typer.Option(help="File for the rows.")] = Path("benchmarks-out/foresight.json"),
 ) -> None:
