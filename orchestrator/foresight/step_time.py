@@ -126,9 +126,11 @@ def in_rounds(costs: Costs, where: Where) -> StepTime:
     """Workers wait for the slowest at the end of a round, and exchange their states."""
     length = min(where.number, _LONGEST_ROUND)
     count = where.draws if where.draws >= 2 * length else _ROUNDS * length
-    delays, work, _ = _draws(costs, where, count)
-    # Within a round one computes while others sleep, so that workers queue for the cores instead of sharing them.
-    whole = round_seconds(delays + work + _queued(costs, where), length)
+    delays, work, on_core = _draws(costs, where, count)
+    # Workers that have met wake up together again if they are equally fast: then they share the cores in every step.
+    alone = delays + work
+    shared = makespan(alone - on_core, on_core, where.cores) - alone.max(axis=1)
+    whole = round_seconds(alone + shared[:, None], length)
     exchange = costs.exchange * all_reduce_growth(where.workers) / where.number
     seconds = (whole / length + exchange) * (costs.factor if where.workers > 1 else 1.0)
     return StepTime(seconds, where.workers / seconds)
