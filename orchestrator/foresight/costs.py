@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.foresight.measured import WARM_UP, Measured
-from orchestrator.foresight.step_time import FEWEST_DRAWS, FORMULAS, MOST_DRAWS, Costs, StepTime, Where
+from orchestrator.foresight.step_time import FEWEST_DRAWS, FORMULAS, MOST_DRAWS, Costs, StepTime, Where, queueing
 from workers.modes.registry import number_in, traits
 from workers.modes.traits import Waits
 from workers.stragglers import Profile
@@ -127,12 +127,25 @@ def _queueing(mode: str, found: Evidence, batch: int, random: Random | None) -> 
         return f"the probe has no runs of mode {mode} with one and two workers"
     if run.cpu is None:
         return "the processor time of its tasks was not measured"
-    work = _positive(_resampled(one.clock - one.sleep, random))
-    cycle = run.workers * float(_resampled(run.clock, random).mean())
-    own = max(1e-9, cycle - run.sleep)
-    exposed = min(1.0, (run.staleness or 0.0) * cycle / own / (run.workers - 1))
-    without = Costs(work, cpu=run.cpu, exposed=exposed)
-    return replace(without, factor=cycle / _formula(mode)(without, found.where_measured(run)).seconds)
+    work, own = _awake(one, random), _awake(run, random, waits=traits(mode).bounded)
+    exposed = min(1.0, (run.staleness or 0.0) * float(run.clock.mean() / own.mean()) * run.workers / (run.workers - 1))
+    awake = replace(found.where(mode, run.workers, run.batch_size), profile=Profile("none"))
+    slower = float(own.mean()) / queueing(Costs(work, cpu=run.cpu), awake).seconds
+    return Costs(work * slower, cpu=run.cpu * slower, exposed=exposed)
+
+
+def _awake(run: Measured, random: Random | None, *, waits: bool = False) -> FloatArray:
+    """Seconds of a worker's steps without its sleeps.
+
+    Long sleeps are few in a probe, and the wall clock says little of the rest: then they are taken from the steps
+    themselves, and from the gaps between calls, unless workers that sleep also `waits` for each other there.
+    """
+    import numpy as np
+
+    if not run.sleep:
+        return _positive(run.workers * _resampled(run.clock, random))
+    work = np.concatenate([_resampled(sample, random) for sample in run.work])
+    return _positive(work + (0.0 if waits else run.gap))
 
 
 def _quorum(mode: str, found: Evidence, batch: int, random: Random | None) -> Costs | str:

@@ -113,7 +113,7 @@ def queueing(costs: Costs, where: Where) -> StepTime:
     Workers that are late by the same time on average are one class; their think time is what they do not queue for.
     """
     work, cpu, kinds, found = _network(costs, where)
-    seconds = where.workers / found.updates * (costs.factor if where.workers > 1 else 1.0)
+    seconds = where.workers / found.updates
     seconds = max(seconds, where.workers * max(cpu, costs.exchange))  # no station does more than all of its time
     late = sum(late * count for late, count in kinds) / where.workers
     staleness = (where.workers - 1) * costs.exposed * max(0.0, seconds - late) / seconds
@@ -141,7 +141,7 @@ def by_quorum(costs: Costs, where: Where) -> StepTime:
     wanted = max(1, where.workers - where.number)
     delays, work, _ = _draws(costs, where)
     version, gradients = quorum_seconds(delays, work + _queued(costs, where), wanted)
-    version = max(version * costs.factor, gradients * costs.cpu / max(1.0, where.cores))
+    version = max(version, gradients * costs.cpu / max(1.0, where.cores))
     return StepTime(version * where.workers / gradients, gradients / version, kept=wanted / gradients)
 
 
@@ -151,7 +151,7 @@ def within_bound(costs: Costs, where: Where) -> StepTime:
     delays, work, _ = _draws(costs, where)
     steps = delays + work + _queued(costs, where)
     call = max(1, round(TARGET_CALL_SECONDS / float(steps.mean())))
-    seconds = bounded_seconds(steps, where.number, call) * (costs.factor if where.workers > 1 else 1.0)
+    seconds = bounded_seconds(steps, where.number, call)
     exposed = costs.exposed * float((steps - delays).mean()) / seconds
     return StepTime(seconds, where.workers / seconds, (where.workers - 1) * exposed, free.saturates_at)
 

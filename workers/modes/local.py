@@ -18,7 +18,7 @@ from workers.errors import RoundError
 from workers.messages import Assignment, Counts
 from workers.model.step import TrainStep, make_model
 from workers.modes.local_call import LocalCall
-from workers.modes.mode import Call, Decision
+from workers.modes.mode import Call, Consult, Decision
 from workers.modes.outer import OuterNesterov
 from workers.modes.registry import values_of
 from workers.modes.sync import SyncMode
@@ -28,6 +28,10 @@ from workers.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import keras
+
+
+_MOST_CALLS = 20
+"""Calls of 0.1 s that a round may have to be taken in one: 2 s, in which nothing is reported."""
 
 
 class LocalMode(SyncMode):
@@ -57,6 +61,13 @@ class LocalMode(SyncMode):
         done = super().advance(proposal, boundary, total)
         self._parted = self.step % self.round_steps != 0 and self.step != total
         return done
+
+    def _steps(self, agreed: Decision, most: int) -> int:
+        # Workers agree at the end of a call, so that one in the middle of a round would have them wait for the slowest.
+        left = self.round_steps - self.step % self.round_steps
+        free = agreed.consult < Consult.BATCH_ENDS and self._settings.steps_per_call is None
+        whole = free and agreed.steps < left <= _MOST_CALLS * agreed.steps
+        return min(left if whole else agreed.steps, most)
 
     def adopt(self, start: Snapshot | None) -> None:
         if self._parted:

@@ -134,7 +134,7 @@ class SyncMode:
         self._run(self._iterator, 0, Decision())  # the clock starts when all workers are ready
 
     def advance(self, proposal: Decision, boundary: int, total: int) -> tuple[Sequence[Call], Decision]:
-        steps = 1 if self._reducer.varies else min((self._agreed or proposal).steps, boundary - self.step)
+        steps = 1 if self._reducer.varies else self._steps(self._agreed or proposal, boundary - self.step)
         started = time.monotonic()
         if self._pace is not None:
             drawn = sum(self._pace.seconds() for _ in range(steps))
@@ -154,6 +154,10 @@ class SyncMode:
             communication=communication,
         )
         return [call], self._agreed
+
+    def _steps(self, agreed: Decision, most: int) -> int:
+        """How many steps the next call has, at most `most`; the same on every worker."""
+        return min(agreed.steps, most)
 
     def agree(self, wish: Decision) -> Decision:
         # A call of zero steps would cost several times as much, and callbacks may ask at every batch.

@@ -12,6 +12,9 @@ from jobs.loading import load_job_class, validate_params
 from tests.integration.local_runs import JOBS, ApartGroup, Trained, train
 from tests.marked import slow
 from workers.messages import PREEMPTED
+from workers.modes.local import LocalMode
+from workers.modes.mode import Consult, Decision
+from workers.settings import ReplicaSettings
 
 STEPS, BATCH, WORKERS = 22, 16, 2
 TOLERANCE = 1e-6
@@ -126,3 +129,24 @@ def test_snapshots_epochs_and_stops_wait_for_the_end_of_a_round(tmp_path: Path) 
     np.testing.assert_allclose([*first.losses, *second.losses], whole.losses, rtol=TOLERANCE)
     for ours, theirs in zip(second.final.weights, whole.final.weights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("step", "proposed", "consult", "most", "expected"),
+    [
+        (0, 1, Consult.NEVER, 100, 16),  # a round in one call
+        (5, 1, Consult.CALLS, 100, 11),  # what is left of it
+        (0, 1, Consult.NEVER, 7, 7),  # no further than the next checkpoint
+        (0, 40, Consult.NEVER, 100, 40),  # short steps: several rounds
+        (5, 1, Consult.BATCH_ENDS, 100, 1),  # callbacks see every batch
+    ],
+)
+def test_a_call_does_not_end_within_a_round(
+    step: int, proposed: int, consult: Consult, most: int, expected: int
+) -> None:
+    """Workers agree at the end of a call, and there each would wait for the slowest."""
+    mode = LocalMode.__new__(LocalMode)
+    mode.round_steps, mode.step, mode._settings = 16, step, ReplicaSettings(job="exact.py", mode="local:16")
+    assert mode._steps(Decision(steps=proposed, consult=consult), most) == expected
+    mode.round_steps = 1000
+    assert mode._steps(Decision(steps=proposed, consult=consult), most) == min(proposed, most)  # it would last too long
