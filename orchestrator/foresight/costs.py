@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.foresight.measured import WARM_UP, Measured
-from orchestrator.foresight.step_time import FEWEST_DRAWS, FORMULAS, MOST_DRAWS, Costs, StepTime, Where, queueing
+from orchestrator.foresight.step_time import FEWEST_DRAWS, FORMULAS, MOST_DRAWS, Costs, StepTime, Where, queued
 from workers.modes.registry import number_in, traits
 from workers.modes.traits import Waits
 from workers.stragglers import Profile
@@ -121,7 +121,7 @@ def _together(mode: str, found: Evidence, batch: int, random: Random | None) -> 
 
 def _queueing(mode: str, found: Evidence, batch: int, random: Random | None) -> Costs | str:
     """The processor time of all tasks of an update is the demand on the cores (utilisation law: Lazowska et al. (1984),
-    3.2); how much several workers slow each other down beyond that corrects larger numbers of workers."""
+    3.2); what several workers take beyond it is added to the work of each."""
     one, run = found.lone(mode), found.several(mode)
     if one is None or run is None:
         return f"the probe has no runs of mode {mode} with one and two workers"
@@ -129,23 +129,23 @@ def _queueing(mode: str, found: Evidence, batch: int, random: Random | None) -> 
         return "the processor time of its tasks was not measured"
     work, own = _awake(one, random), _awake(run, random, waits=traits(mode).bounded)
     exposed = min(1.0, (run.staleness or 0.0) * float(run.clock.mean() / own.mean()) * run.workers / (run.workers - 1))
-    awake = replace(found.where(mode, run.workers, run.batch_size), profile=Profile("none"))
-    slower = float(own.mean()) / queueing(Costs(work, cpu=run.cpu), awake).seconds
-    return Costs(work * slower, cpu=run.cpu * slower, exposed=exposed)
+    without = Costs(work, cpu=run.cpu, exposed=exposed)
+    missing = float(own.mean() - work.mean()) - queued(without, found.where_measured(run))
+    return replace(without, missing=missing)
 
 
 def _awake(run: Measured, random: Random | None, *, waits: bool = False) -> FloatArray:
     """Seconds of a worker's steps without its sleeps.
 
     Long sleeps are few in a probe, and the wall clock says little of the rest: then they are taken from the steps
-    themselves, and from the gaps between calls, unless workers that sleep also `waits` for each other there.
+    themselves, from the ways to the chief, and from the gaps between calls unless workers `waits` for each other there.
     """
     import numpy as np
 
     if not run.sleep:
         return _positive(run.workers * _resampled(run.clock, random))
     work = np.concatenate([_resampled(sample, random) for sample in run.work])
-    return _positive(work + (0.0 if waits else run.gap))
+    return _positive(work + run.trip + (0.0 if waits else run.gap))
 
 
 def _quorum(mode: str, found: Evidence, batch: int, random: Random | None) -> Costs | str:
@@ -162,7 +162,7 @@ def _quorum(mode: str, found: Evidence, batch: int, random: Random | None) -> Co
     found_so_far = Costs(work, cpu=run.cpu)
     for _ in range(_REFINEMENTS):
         missing = cycle - _formula(mode)(found_so_far, found.where_measured(run)).seconds
-        found_so_far = replace(found_so_far, work=_positive(found_so_far.work + missing))
+        found_so_far = replace(found_so_far, missing=found_so_far.missing + missing)
     return found_so_far
 
 

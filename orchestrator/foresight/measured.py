@@ -75,6 +75,8 @@ class Measured:
     curve: tuple[Point, ...]
     start: float
     """Seconds by which the run was behind its later pace after the warm-up."""
+    trip: float = 0.0
+    """Mean seconds per step of calls in which the worker itself did not work: the way to the chief and back."""
 
 
 def measured(path: Path) -> Measured:
@@ -159,6 +161,7 @@ def _read(run: StoredRun, path: Path) -> Measured:
         noise=noise.batch if noise else None,
         curve=tuple(_points(scores)),
         start=start,
+        trip=float(np.mean([pieces.trip for pieces in known])),
     )
 
 
@@ -167,6 +170,7 @@ class _Pieces:
     work: FloatArray
     exchange: FloatArray | None
     gap: float
+    trip: float
     sleep: float
     input_wait: float | None
 
@@ -189,6 +193,7 @@ def _worker(rows: Sequence[tuple[Any, ...]], times: StepTimes, worker: int) -> _
         work=np.maximum(0.0, (busy - exchange - slept) / steps)[later],
         exchange=None if any(row[6] is None for row in rows) else (exchange / steps)[later],
         gap=max(0.0, float((np.diff(clock)[first - 1 :] - seconds[later]).sum()) / total),
+        trip=max(0.0, float((seconds - busy)[later].sum()) / total),
         sleep=float(slept[later].sum()) / total,
         input_wait=None if None in waited else float(sum(waited)) / total,
     )

@@ -41,6 +41,8 @@ class Costs:
     parameter servers need for an update, one at a time."""
     exposed: float = 1.0
     """Where workers queue, the share of `work` and exchange between reading the weights and updating them."""
+    missing: float = 0.0
+    """Seconds that a step takes beyond that among several workers that queue; negative if it takes less."""
     factor: float = 1.0
     """By how much steps of two workers took longer than this model says: corrects those of several workers."""
 
@@ -138,18 +140,22 @@ def in_rounds(costs: Costs, where: Where) -> StepTime:
 
 def by_quorum(costs: Costs, where: Where) -> StepTime:
     """The first workers make the next weights, and the gradients of the others are dropped."""
+    import numpy as np
+
     wanted = max(1, where.workers - where.number)
     delays, work, _ = _draws(costs, where)
-    version, gradients = quorum_seconds(delays, work + _queued(costs, where), wanted)
+    version, gradients = quorum_seconds(delays, np.maximum(0.0, work + _beyond(costs, where)), wanted)
     version = max(version, gradients * costs.cpu / max(1.0, where.cores))
     return StepTime(version * where.workers / gradients, gradients / version, kept=wanted / gradients)
 
 
 def within_bound(costs: Costs, where: Where) -> StepTime:
     """Workers queue for servers and cores, and those that are too far ahead wait for the slowest."""
+    import numpy as np
+
     free = queueing(costs, where)
     delays, work, _ = _draws(costs, where)
-    steps = delays + work + _queued(costs, where)
+    steps = delays + np.maximum(0.0, work + _beyond(costs, where))
     call = max(1, round(TARGET_CALL_SECONDS / float(steps.mean())))
     seconds = bounded_seconds(steps, where.number, call)
     exposed = costs.exposed * float((steps - delays).mean()) / seconds
@@ -165,10 +171,15 @@ def _draws(costs: Costs, where: Where, count: int | None = None) -> tuple[FloatA
     return delays, work, np.minimum(work, costs.cpu)
 
 
-def _queued(costs: Costs, where: Where) -> float:
+def queued(costs: Costs, where: Where) -> float:
     """Mean seconds by which a step takes longer because others need the servers and the cores too."""
     _, cpu, kinds, found = _network(costs, where)
     return sum(seconds * count for seconds, (_, count) in zip(found.response, kinds, strict=True)) / where.workers - cpu
+
+
+def _beyond(costs: Costs, where: Where) -> float:
+    """Seconds of a step beyond its work, where workers queue."""
+    return queued(costs, where) + (costs.missing if where.workers > 1 else 0.0)
 
 
 def _network(costs: Costs, where: Where) -> tuple[float, float, list[tuple[float, int]], Rates]:
@@ -177,7 +188,8 @@ def _network(costs: Costs, where: Where) -> tuple[float, float, list[tuple[float
     # A station of `cores` servers counts as one of as many times the speed after a delay (`queueing.rates`).
     cpu = min(costs.cpu / max(1.0, where.cores), work)
     kinds = _kinds(where.delays(work).mean(axis=0))
-    classes = [Workers(count, late + work - cpu) for late, count in kinds]
+    more = costs.missing if where.workers > 1 else 0.0
+    classes = [Workers(count, max(0.0, late + work + more - cpu)) for late, count in kinds]
     return work, cpu, kinds, rates(classes, [Station(costs.exchange), Station(cpu)])
 
 
