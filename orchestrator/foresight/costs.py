@@ -50,7 +50,7 @@ class Evidence:
     def where_measured(self, run: Measured) -> Where:
         """The workers of a run of the probe, and the sleeps that it was measured over."""
         each = run.steps * run.samples_per_update // (run.workers * run.batch_size)
-        skipped = int(WARM_UP * each)
+        skipped = int(WARM_UP * each) + 1  # the time of the warm-up's last step is in no piece of the run
         where = self.where(run.mode, run.workers, run.batch_size)
         return replace(where, draws=max(1, min(MOST_DRAWS, each - skipped)), skipped=skipped)
 
@@ -111,6 +111,9 @@ def _together(mode: str, found: Evidence, batch: int, random: Random | None) -> 
         return "the processor time of its tasks was not measured"
     measured = float(_resampled(run.clock, random).mean())
     without, where = Costs(work, cpu=run.cpu), found.where_measured(run)
+    if run.sleep and run.exchange is not None:  # long sleeps, which are few, would hide what they are compared with
+        each = float(np.median(run.exchange))
+        return replace(without, exchange=each * (where.number if traits(mode).waits_for == "rounds" else 1))
     slowest = _formula(mode)(without, where).seconds
     beyond = max(0.0, measured - slowest)
     exchange = beyond if run.exchange is None else min(beyond, float(run.exchange.mean()))

@@ -33,8 +33,8 @@ MODEL_ERROR: Mapping[Waits, float] = {
     "quorum": 0.2,
     "bound": 0.2,
 }
-"""Standard deviation of the logarithm of measured over predicted step times, less what is slept, by what they wait for.
-"""
+"""Standard deviation of the logarithm of measured over predicted step times, by what they wait for; times the root of
+the share of a step that is not slept, as paced workers were found to differ less (docs/foresight.md)."""
 SAMPLES_ERROR = 0.15
 """The same for samples to a target: what one seed differs from another."""
 
@@ -94,8 +94,8 @@ def _outcomes(
             outcomes.append(own if isinstance(own, str) else "there is no model of it")
             continue
         step = FORMULAS[waits](own, found.where(case.mode, case.workers, case.batch))
-        wrong = 1.0 if random is None else math.exp(random.normal(0, MODEL_ERROR[waits]))
-        error = wrong + (1 - wrong) * min(1.0, sleeping / step.seconds)
+        awake = max(0.0, 1 - sleeping / step.seconds)
+        error = 1.0 if random is None else math.exp(random.normal(0, MODEL_ERROR[waits] * awake**0.5))
         step = replace(step, seconds=step.seconds * error, batches_per_s=step.batches_per_s / error)
         samples = None if isinstance(needed, str) else needed(case, step)
         seconds = None if samples is None else starts.get(case.mode, 0.0) + samples / (step.batches_per_s * case.batch)
