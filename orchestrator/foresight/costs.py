@@ -160,6 +160,8 @@ def _quorum(mode: str, found: Evidence, batch: int, random: Random | None) -> Co
         return f"the probe has no run of mode {mode} with several workers"
     if run.cpu is None:
         return "the processor time of its tasks was not measured"
+    if run.sleep:
+        return Costs(_awake(run, random, waits=True), cpu=run.cpu)
     work = np.concatenate([_resampled(sample, random) for sample in run.work])
     cycle = run.workers * float(_resampled(run.clock, random).mean())
     found_so_far = Costs(work, cpu=run.cpu)
