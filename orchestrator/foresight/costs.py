@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     FloatArray = npt.NDArray[np.float64]
     Random = np.random.Generator
 
-
 _REFINEMENTS = 4
-"""Times that the work of a step is corrected by what the formula misses of the measured time."""
+"""Times that what the formula misses of the measured time is added to a step."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +86,12 @@ def _alone(mode: str, found: Evidence, batch: int, random: Random | None) -> Cos
     one, twice = found.runs.get((mode, 1)), found.twice
     if one is None:
         return "the probe has no run of one process"
-    work = _resampled(one.clock - one.sleep, random)
+    work = _awake(one, random)
     if batch == one.batch_size:
         return Costs(work)
     if twice is None:
         return "the probe has one size of batches only"
-    slope = float(_resampled(twice.clock - twice.sleep, random).mean() - work.mean()) / (
-        twice.batch_size - one.batch_size
-    )
+    slope = float(_awake(twice, random).mean() - work.mean()) / (twice.batch_size - one.batch_size)
     return Costs(work + max(0.0, slope) * (batch - one.batch_size))
 
 
@@ -109,12 +106,11 @@ def _together(mode: str, found: Evidence, batch: int, random: Random | None) -> 
     work = np.concatenate([_resampled(sample, random) for sample in run.work]) + run.gap
     if run.cpu is None:
         return "the processor time of its tasks was not measured"
-    measured = float(_resampled(run.clock, random).mean())
     without, where = Costs(work, cpu=run.cpu), found.where_measured(run)
     if run.sleep and run.exchange is not None:  # long sleeps, which are few, would hide what they are compared with
         each = float(np.median(run.exchange))
         return replace(without, exchange=each * (where.number if traits(mode).waits_for == "rounds" else 1))
-    slowest = _formula(mode)(without, where).seconds
+    measured, slowest = float(_resampled(run.clock, random).mean()), _formula(mode)(without, where).seconds
     beyond = max(0.0, measured - slowest)
     exchange = beyond if run.exchange is None else min(beyond, float(run.exchange.mean()))
     per_exchange = exchange * (where.number if traits(mode).waits_for == "rounds" else 1)

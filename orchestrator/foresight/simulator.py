@@ -91,7 +91,7 @@ def by_quorum(times: StepTimes, steps: int, exchange: float, number: int) -> Sim
         kept[first] = True
         gradients, updates = gradients + wanted, updates + 1
         busy += restart(kept, now)
-    busy -= float(np.clip(ends - now, 0.0, (ends - now).max(initial=0.0)).sum())  # not done when it ends
+    busy -= float(np.maximum(ends - now, 0.0).sum())  # not done when it ends
     return Simulated(now, gradients, updates, max(0.0, 1 - busy / (workers * now)), 0.0)
 
 

@@ -25,7 +25,7 @@ def predicted(study: Study) -> Html | None:
     head = ("variant", "quantity", "predicted", "measured", "error", "in its 90 % interval")
     return section(
         "Predicted and measured",
-        el("p", ". ".join(mean_errors(rows)) + "." if mean_errors(rows) else "Nothing could be judged."),
+        el("p", ". ".join(mean_errors(rows) or ["Nothing could be judged"]) + "."),
         table(head, cells, numeric=(2, 3, 4)),
         id_="predictions",
     )

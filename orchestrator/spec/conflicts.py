@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.errors import SpecError
-from workers.modes.registry import stages, traits, values_of
+from workers.modes.registry import fewest_workers, number_in, stages, traits
 from workers.settings import ReplicaSettings
 
 
@@ -46,8 +46,8 @@ def check_tasks(mode: str, servers: int, workers: int, fewest: int | None) -> No
 def _check_spare(mode: str, workers: int, field: str) -> None:
     """Raises SpecError if `mode` does without as many workers as `field` asks for, or more."""
     family = mode.partition(":")[0]
-    if traits(mode).spares and (spare := values_of(mode)["number"]) >= workers:
-        most = f"{family}:{workers - 1} at most"
+    if workers < fewest_workers(mode):
+        spare, most = number_in(mode), f"{family}:{workers - 1} at most"
         raise SpecError(
             field, f"{workers} is too few for mode {mode}, which does without {spare}: give more, or {most}"
         )

@@ -15,7 +15,6 @@ from jobs.api import Job
 from workers.messages import Assignment
 from workers.modes.granted import GrantedMode
 from workers.modes.kasync import KAsyncMode
-from workers.modes.registry import values_of
 from workers.modes.versions import Versions
 
 if TYPE_CHECKING:
@@ -31,11 +30,6 @@ class BackupMode(GrantedMode, KAsyncMode):
     def __init__(self, assignment: Assignment, job: Job) -> None:
         super().__init__(assignment, job)
         self._grants = Versions(self._workers, self._wanted())
-
-    def _wanted(self) -> int:
-        # A group that shrank to its last workers does without none of them.
-        spare: int = values_of(self._settings.mode)["number"]
-        return max(1, self._workers - spare)
 
     def _ran(self, worker: int, reads: IntArray) -> None:
         self._grants.completed(worker, int(reads[0]), int(reads[-1]))

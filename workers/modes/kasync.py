@@ -16,7 +16,7 @@ from workers.messages import Counts
 from workers.modes.async_ import AsyncMode
 from workers.modes.gathering import Gathering
 from workers.modes.ps_group import PsGroup
-from workers.modes.registry import values_of
+from workers.modes.registry import batches_per_update
 from workers.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ class KAsyncMode(AsyncMode):
 
     def _wanted(self) -> int:
         """The gradients of an update."""
-        number: int = values_of(self._settings.mode)["number"]
-        return number
+        return batches_per_update(self._settings.mode, self._workers)
 
     def _updates(self, step: int) -> int:
         return self.gathering.kept() // self.gathering.wanted

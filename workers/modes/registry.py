@@ -215,7 +215,7 @@ def fewest_workers(mode: str) -> int:
 def batches_per_update(mode: str, workers: int) -> int:
     """Batches whose gradients an update of the weights is made of."""
     row = traits(mode)
-    if row.spares:
+    if row.spares:  # a group that shrank to its last workers does without none of them
         return max(1, workers - (number_in(mode) or 0))
     return (row.gathers and number_in(mode)) or row.batches_per_step(workers, 1)
 
