@@ -52,6 +52,15 @@ def makespan(delays: FloatArray, work: FloatArray, cores: float) -> FloatArray:
     return np.asarray(np.maximum(alone, (wakes + still_to_do / cores).max(axis=1)), np.float64)
 
 
+def round_seconds(draws: FloatArray, length: int) -> float:
+    """Mean seconds of a round: each worker takes `length` steps of its own, and all wait for the last.
+
+    Source: Stich, "Local SGD Converges Fast and Communicates Little" (arXiv 1805.09767), 2.
+    """
+    count = len(draws) // length
+    return float(draws[: count * length].reshape(count, length, -1).sum(axis=1).max(axis=1).mean())
+
+
 def all_reduce_growth(workers: int, by_bytes: float = 0.0) -> float:
     """Seconds of an all-reduce among `workers` over those of one between two.
 

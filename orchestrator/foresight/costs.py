@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.foresight.measured import WARM_UP, Measured
-from orchestrator.foresight.step_time import FEWEST_DRAWS, FORMULAS, MOST_DRAWS, Costs, StepTime, Where, queued
+from orchestrator.foresight.step_time import FEWEST_DRAWS, FORMULAS, MOST_DRAWS, Costs, StepTime, Where, crowded, queued
 from workers.modes.registry import number_in, traits
 from workers.modes.traits import Waits
 from workers.stragglers import Profile
@@ -129,8 +129,9 @@ def _queueing(mode: str, found: Evidence, batch: int, random: Random | None) -> 
     work, own = _awake(one, random), _awake(run, random, waits=traits(mode).bounded)
     exposed = min(1.0, (run.staleness or 0.0) * float(run.clock.mean() / own.mean()) * run.workers / (run.workers - 1))
     without = Costs(work, cpu=run.cpu, exposed=exposed)
-    missing = float(own.mean() - work.mean()) - queued(without, found.where_measured(run))
-    return replace(without, missing=missing)
+    followed = found.profile.sleeps or traits(mode).bounded
+    others = (crowded if followed else queued)(without, found.where_measured(run))
+    return replace(without, missing=float(own.mean() - work.mean()) - others)
 
 
 def _awake(run: Measured, random: Random | None, *, waits: bool = False) -> FloatArray:

@@ -15,7 +15,7 @@ from orchestrator.foresight.costs import Evidence, costs
 from orchestrator.foresight.curve import crossing, meets
 from orchestrator.foresight.prediction import Case, Learned, Prediction, Range, apart
 from orchestrator.foresight.samples import Reached, fit
-from orchestrator.foresight.step_time import FORMULAS, Costs, StepTime
+from orchestrator.foresight.step_time import FORMULAS, Costs, StepTime, Where
 from workers.modes.registry import batches_per_update, traits
 from workers.modes.traits import Waits
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Random = np.random.Generator
 
 RESAMPLES = 100
+_RESAMPLED_DRAWS = 60
+"""Steps of each worker that a resample is predicted for, which takes most of the time; scaled to those of the run."""
 MODEL_ERROR: Mapping[Waits, float] = {
     "nothing": 0.1,
     "workers": 0.15,
@@ -56,26 +58,49 @@ def predict(
     """
     import numpy as np
 
-    asleep = [_asleep(case, found) for case in cases]
-    once = _outcomes(cases, asleep, found, learned, starts, None)
+    settings = [_Setting.of(case, found) for case in cases]
+    once = _outcomes(settings, found, learned, starts, None)
+    few = [setting.with_few_draws() for setting in settings]
+    parts = _outcomes(few, found, learned, starts, None)
+    scaled = [setting.scaled(whole, part) for setting, whole, part in zip(few, once, parts, strict=True)]
     random = np.random.default_rng(seed)
-    again = [_outcomes(cases, asleep, found, learned, starts, random) for _ in range(RESAMPLES)]
+    again = [_outcomes(scaled, found, learned, starts, random) for _ in range(RESAMPLES)]
     return [_prediction(index, cases, once, again, learned) for index in range(len(cases))]
 
 
-def _asleep(case: Case, found: Evidence) -> float:
+@dataclass(frozen=True)
+class _Setting:
+    """What a case is predicted with, besides the costs."""
+
+    case: Case
+    where: Where
+    asleep: float
     """Seconds of a step in which a worker sleeps under a straggler profile, or waits for one that does: those are known
     exactly."""
-    import numpy as np
+    scale: float = 1.0
+    """Of the seconds of a step."""
 
-    waits = traits(case.mode).waits_for
-    where = found.where(case.mode, case.workers, case.batch)
-    return 0.0 if waits is None or not where.profile.sleeps else FORMULAS[waits](Costs(np.zeros(1)), where).seconds
+    @classmethod
+    def of(cls, case: Case, found: Evidence) -> _Setting:
+        import numpy as np
+
+        waits = traits(case.mode).waits_for
+        where = found.where(case.mode, case.workers, case.batch)
+        sleeps = FORMULAS[waits](Costs(np.zeros(1)), where).seconds if waits and where.profile.sleeps else 0.0
+        return cls(case, where, sleeps)
+
+    def with_few_draws(self) -> _Setting:
+        return replace(self, where=replace(self.where, draws=min(self.where.draws, _RESAMPLED_DRAWS)))
+
+    def scaled(self, whole: _Outcome | str, part: _Outcome | str) -> _Setting:
+        """The same, so that what it predicts as `part` comes out as `whole`."""
+        if isinstance(whole, str) or isinstance(part, str):
+            return self
+        return replace(self, scale=whole.step.seconds / part.step.seconds)
 
 
 def _outcomes(
-    cases: Sequence[Case],
-    asleep: Sequence[float],
+    settings: Sequence[_Setting],
     found: Evidence,
     learned: Learned | str,
     starts: Mapping[str, float],
@@ -85,7 +110,8 @@ def _outcomes(
     needed = learned if isinstance(learned, str) else _samples(learned, random)
     known: dict[tuple[str, int], Costs | str] = {}
     outcomes: list[_Outcome | str] = []
-    for case, sleeping in zip(cases, asleep, strict=True):
+    for setting in settings:
+        case = setting.case
         key = (case.mode, case.batch)
         if key not in known:
             known[key] = costs(case.mode, found, case.batch, random)
@@ -93,10 +119,11 @@ def _outcomes(
         if isinstance(own, str) or waits is None:
             outcomes.append(own if isinstance(own, str) else "there is no model of it")
             continue
-        step = FORMULAS[waits](own, found.where(case.mode, case.workers, case.batch))
-        awake = max(0.0, 1 - sleeping / step.seconds)
+        step = FORMULAS[waits](own, setting.where)
+        awake = max(0.0, 1 - setting.asleep / (step.seconds * setting.scale))
         error = 1.0 if random is None else math.exp(random.normal(0, MODEL_ERROR[waits] * awake**0.5))
-        step = replace(step, seconds=step.seconds * error, batches_per_s=step.batches_per_s / error)
+        factor = setting.scale * error
+        step = replace(step, seconds=step.seconds * factor, batches_per_s=step.batches_per_s / factor)
         samples = None if isinstance(needed, str) else needed(case, step)
         seconds = None if samples is None else starts.get(case.mode, 0.0) + samples / (step.batches_per_s * case.batch)
         outcomes.append(_Outcome(step, samples, seconds))

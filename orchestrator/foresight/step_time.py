@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.foresight.barrier import all_reduce_growth, makespan
+from orchestrator.foresight.barrier import all_reduce_growth, makespan, round_seconds
 from orchestrator.foresight.queueing import Rates, Station, Workers, rates, saturation
-from orchestrator.foresight.recursion import bounded_seconds, quorum_seconds, round_seconds
+from orchestrator.foresight.shared_cores import Bound, Followed, Free, Quorum, Waiting, follow
 from orchestrator.foresight.steps import sleeps
 from workers.modes.traits import TARGET_CALL_SECONDS, Waits
 from workers.stragglers import Profile
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FEWEST_DRAWS, MOST_DRAWS = 20, 1000
 """Steps whose sleeps a prediction averages over: the first that real workers would take."""
+_NO_SLEEPS = Profile.parse("none")
 _ROUNDS, _LONGEST_ROUND = 20, 500
 """Rounds that are drawn where a run has hardly one, and the longest: longer ones differ little from their mean."""
 
@@ -113,9 +114,12 @@ def queueing(costs: Costs, where: Where) -> StepTime:
     """Workers queue for the parameter servers and for the cores: a closed network (`orchestrator.foresight.queueing`).
 
     Workers that are late by the same time on average are one class; their think time is what they do not queue for.
+    Such a network meets at random; workers that sleep wake up together, and are followed instead.
     """
     work, cpu, kinds, found = _network(costs, where)
     seconds = where.workers / found.updates
+    if where.profile.sleeps and where.workers > 1:
+        seconds = _follow(costs, where, Free()).seconds(where.workers)
     seconds = max(seconds, where.workers * max(cpu, costs.exchange))  # no station does more than all of its time
     late = sum(late * count for late, count in kinds) / where.workers
     staleness = (where.workers - 1) * costs.exposed * max(0.0, seconds - late) / seconds
@@ -140,26 +144,31 @@ def in_rounds(costs: Costs, where: Where) -> StepTime:
 
 def by_quorum(costs: Costs, where: Where) -> StepTime:
     """The first workers make the next weights, and the gradients of the others are dropped."""
-    import numpy as np
-
-    wanted = max(1, where.workers - where.number)
-    delays, work, _ = _draws(costs, where)
-    version, gradients = quorum_seconds(delays, np.maximum(0.0, work + _beyond(costs, where)), wanted)
-    version = max(version, gradients * costs.cpu / max(1.0, where.cores))
-    return StepTime(version * where.workers / gradients, gradients / version, kept=wanted / gradients)
+    waiting = Quorum(max(1, where.workers - where.number))
+    seconds = max(
+        _follow(costs, where, waiting).seconds(where.workers), where.workers * costs.cpu / max(1.0, where.cores)
+    )
+    return StepTime(seconds, where.workers / seconds, kept=waiting.kept)
 
 
 def within_bound(costs: Costs, where: Where) -> StepTime:
     """Workers queue for servers and cores, and those that are too far ahead wait for the slowest."""
+    late, work = float(where.delays(float(costs.work.mean())).mean()), float(costs.work.mean()) + costs.missing
+    call = min(max(1, round(TARGET_CALL_SECONDS / (late + work))), where.number + 1)
+    waiting = Bound(where.workers, call, (where.number + 1) // call - 1)
+    seconds = _follow(costs, where, waiting).seconds(where.workers)
+    exposed = costs.exposed * max(0.0, seconds - late) / seconds
+    limit = queueing(costs, replace(where, profile=_NO_SLEEPS)).saturates_at
+    return StepTime(seconds, where.workers / seconds, (where.workers - 1) * exposed, limit)
+
+
+def _follow(costs: Costs, where: Where, waiting: Waiting) -> Followed:
+    """What the workers do with their first draws."""
     import numpy as np
 
-    free = queueing(costs, where)
-    delays, work, _ = _draws(costs, where)
-    steps = delays + np.maximum(0.0, work + _beyond(costs, where))
-    call = max(1, round(TARGET_CALL_SECONDS / float(steps.mean())))
-    seconds = bounded_seconds(steps, where.number, call)
-    exposed = costs.exposed * float((steps - delays).mean()) / seconds
-    return StepTime(seconds, where.workers / seconds, (where.workers - 1) * exposed, free.saturates_at)
+    late, work, on_core = _draws(costs, where)
+    work = np.maximum(0.0, work + (costs.missing if where.workers > 1 else 0.0))
+    return follow(late, work, np.minimum(work, on_core), where.cores, waiting, costs.exchange)
 
 
 def _draws(costs: Costs, where: Where, count: int | None = None) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -172,14 +181,15 @@ def _draws(costs: Costs, where: Where, count: int | None = None) -> tuple[FloatA
 
 
 def queued(costs: Costs, where: Where) -> float:
-    """Mean seconds by which a step takes longer because others need the servers and the cores too."""
+    """Mean seconds by which a step takes longer because others, which come at random, need servers and cores too."""
     _, cpu, kinds, found = _network(costs, where)
     return sum(seconds * count for seconds, (_, count) in zip(found.response, kinds, strict=True)) / where.workers - cpu
 
 
-def _beyond(costs: Costs, where: Where) -> float:
-    """Seconds of a step beyond its work, where workers queue."""
-    return queued(costs, where) + (costs.missing if where.workers > 1 else 0.0)
+def crowded(costs: Costs, where: Where) -> float:
+    """The same of workers that are followed."""
+    own, alone = (_follow(costs, replace(where, cores=cores), Free()) for cores in (where.cores, where.workers))
+    return own.seconds(where.workers) - alone.seconds(where.workers)
 
 
 def _network(costs: Costs, where: Where) -> tuple[float, float, list[tuple[float, int]], Rates]:
