@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 FEWEST_DRAWS, MOST_DRAWS = 20, 1000
 """Steps whose sleeps a prediction averages over: the first that real workers would take."""
-_NO_SLEEPS = Profile.parse("none")
 _ROUNDS, _LONGEST_ROUND = 20, 500
 """Rounds that are drawn where a run has hardly one, and the longest: longer ones differ little from their mean."""
 
@@ -116,16 +115,14 @@ def queueing(costs: Costs, where: Where) -> StepTime:
     Workers that are late by the same time on average are one class; their think time is what they do not queue for.
     Such a network meets at random; workers that sleep wake up together, and are followed instead.
     """
-    work, cpu, kinds, found = _network(costs, where)
+    cpu, kinds, found = _network(costs, where)
     seconds = where.workers / found.updates
     if where.profile.sleeps and where.workers > 1:
         seconds = _follow(costs, where, Free()).seconds(where.workers)
     seconds = max(seconds, where.workers * max(cpu, costs.exchange))  # no station does more than all of its time
     late = sum(late * count for late, count in kinds) / where.workers
     staleness = (where.workers - 1) * costs.exposed * max(0.0, seconds - late) / seconds
-    whole = late + work + costs.exchange
-    limit = min(saturation(whole - costs.exchange, costs.exchange), saturation(whole - cpu, cpu))
-    return StepTime(seconds, where.workers / seconds, staleness, limit if limit < float("inf") else None)
+    return StepTime(seconds, where.workers / seconds, staleness, _saturates(costs, where, late))
 
 
 def in_rounds(costs: Costs, where: Where) -> StepTime:
@@ -158,8 +155,7 @@ def within_bound(costs: Costs, where: Where) -> StepTime:
     waiting = Bound(where.workers, call, (where.number + 1) // call - 1)
     seconds = _follow(costs, where, waiting).seconds(where.workers)
     exposed = costs.exposed * max(0.0, seconds - late) / seconds
-    limit = queueing(costs, replace(where, profile=_NO_SLEEPS)).saturates_at
-    return StepTime(seconds, where.workers / seconds, (where.workers - 1) * exposed, limit)
+    return StepTime(seconds, where.workers / seconds, (where.workers - 1) * exposed, _saturates(costs, where, late))
 
 
 def _follow(costs: Costs, where: Where, waiting: Waiting) -> Followed:
@@ -182,7 +178,7 @@ def _draws(costs: Costs, where: Where, count: int | None = None) -> tuple[FloatA
 
 def queued(costs: Costs, where: Where) -> float:
     """Mean seconds by which a step takes longer because others, which come at random, need servers and cores too."""
-    _, cpu, kinds, found = _network(costs, where)
+    cpu, kinds, found = _network(costs, where)
     return sum(seconds * count for seconds, (_, count) in zip(found.response, kinds, strict=True)) / where.workers - cpu
 
 
@@ -192,15 +188,24 @@ def crowded(costs: Costs, where: Where) -> float:
     return own.seconds(where.workers) - alone.seconds(where.workers)
 
 
-def _network(costs: Costs, where: Where) -> tuple[float, float, list[tuple[float, int]], Rates]:
-    """Mean work, the seconds of it in the queue for the cores, the kinds of workers, and what their network does."""
+def _network(costs: Costs, where: Where) -> tuple[float, list[tuple[float, int]], Rates]:
+    """Seconds of a step in the queue for the cores, the kinds of workers, and what their network does."""
     work = float(costs.work.mean())
     # A station of `cores` servers counts as one of as many times the speed after a delay (`queueing.rates`).
     cpu = min(costs.cpu / max(1.0, where.cores), work)
     kinds = _kinds(where.delays(work).mean(axis=0))
     more = costs.missing if where.workers > 1 else 0.0
     classes = [Workers(count, max(0.0, late + work + more - cpu)) for late, count in kinds]
-    return work, cpu, kinds, rates(classes, [Station(costs.exchange), Station(cpu)])
+    return cpu, kinds, rates(classes, [Station(costs.exchange), Station(cpu)])
+
+
+def _saturates(costs: Costs, where: Where, late: float) -> float | None:
+    """Number of workers, each `late` by so many seconds, beyond which the cores or the servers are the limit."""
+    work = float(costs.work.mean())
+    cpu = min(costs.cpu / max(1.0, where.cores), work)
+    whole = late + work + costs.exchange
+    limit = min(saturation(whole - costs.exchange, costs.exchange), saturation(whole - cpu, cpu))
+    return limit if limit < float("inf") else None
 
 
 def _kinds(late: FloatArray) -> list[tuple[float, int]]:

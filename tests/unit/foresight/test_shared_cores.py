@@ -9,6 +9,7 @@ from orchestrator.foresight.barrier import makespan, round_seconds
 from orchestrator.foresight.queueing import Station, Workers, rates
 from orchestrator.foresight.shared_cores import Bound, Free, Quorum, Waiting, follow
 from orchestrator.foresight.step_time import FORMULAS, Costs, Where
+from workers.modes.traits import Waits
 from workers.stragglers import Profile
 
 pytestmark = pytest.mark.unit
@@ -78,3 +79,10 @@ def test_a_formula_for_workers_that_sleep_counts_those_who_wake_up_together() ->
     seconds = {waits: FORMULAS[waits](costs, Where(8, 2, paced, number=1)).seconds for waits in ("servers", "quorum")}
     assert seconds["quorum"] == pytest.approx(0.06 + 8 * 0.01 / 2, rel=0.03)  # all begin a version together
     assert 0.07 < seconds["servers"] < 0.95 * seconds["quorum"]  # who comes first is done sooner, and they part
+
+
+@pytest.mark.parametrize("waits", FORMULAS)
+def test_steps_that_only_sleep_take_as_long_as_they_sleep(waits: Waits) -> None:
+    paced = Profile.parse("lognormal:sigma=0.0001,step=0.06")
+    step = FORMULAS[waits](Costs(np.zeros(1)), Where(4, 2, paced, number=2))
+    assert step.seconds == pytest.approx(0.06, rel=0.01)
