@@ -128,7 +128,8 @@ def _queueing(mode: str, found: Evidence, batch: int, random: Random | None) -> 
         return "the processor time of its tasks was not measured"
     work, own = _awake(one, random), _awake(run, random, waits=traits(mode).bounded)
     exposed = min(1.0, (run.staleness or 0.0) * float(run.clock.mean() / own.mean()) * run.workers / (run.workers - 1))
-    without = Costs(work, cpu=run.cpu, exposed=exposed)
+    dispatch = _dispatch(run)
+    without = Costs(_positive(work - dispatch), cpu=run.cpu - dispatch, exchange=dispatch, exposed=exposed)
     followed = found.profile.sleeps or traits(mode).bounded
     others = (crowded if followed else queued)(without, found.where_measured(run))
     return replace(without, missing=float(own.mean() - work.mean()) - others)
@@ -157,15 +158,22 @@ def _quorum(mode: str, found: Evidence, batch: int, random: Random | None) -> Co
         return f"the probe has no run of mode {mode} with several workers"
     if run.cpu is None:
         return "the processor time of its tasks was not measured"
+    dispatch = _dispatch(run)
     if run.sleep:
-        return Costs(_awake(run, random, waits=True), cpu=run.cpu)
+        awake = _awake(run, random, waits=True)
+        return Costs(_positive(awake - dispatch), cpu=run.cpu - dispatch, exchange=dispatch)
     work = np.concatenate([_resampled(sample, random) for sample in run.work])
     cycle = run.workers * float(_resampled(run.clock, random).mean())
-    found_so_far = Costs(work, cpu=run.cpu)
+    found_so_far = Costs(work, cpu=run.cpu - dispatch, exchange=dispatch)
     for _ in range(_REFINEMENTS):
         missing = cycle - _formula(mode)(found_so_far, found.where_measured(run)).seconds
         found_so_far = replace(found_so_far, missing=found_so_far.missing + missing)
     return found_so_far
+
+
+def _dispatch(run: Measured) -> float:
+    """Seconds in which the chief of workers on parameter servers handles a step: one at a time, in its interpreter."""
+    return 0.0 if traits(run.mode).shares_memory else run.dispatch
 
 
 def _formula(mode: str) -> Callable[[Costs, Where], StepTime]:

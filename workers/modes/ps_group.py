@@ -77,6 +77,7 @@ class PsGroup:
         self._read_optimizer = tf.function(lambda: state.tensors(state.optimizer_variables(self.model)))
         self._open_data(seed)
         self._warm_up()
+        self.read()  # traces both functions, which would stop the workers for 0.4 s in the first seconds of a run
 
     @property
     def log_names(self) -> tuple[str, ...]:
