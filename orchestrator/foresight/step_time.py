@@ -28,6 +28,9 @@ FEWEST_DRAWS, MOST_DRAWS = 20, 1000
 _AFTER_EXCHANGE = 0.5
 """Share of a step's processor time after its exchange. With one of 8 workers late by 0.18 s, steps took 23 ms beyond
 its sleep, of 10 ms of processor time each: a share of 0.5 makes 25 ms of it, none 10."""
+_COLDER = 0.2
+"""Share by which the processor time of a step grows with every doubling of workers that sleep in between, and then find
+the caches cold: 6.3, 7.2, 9.3 and 10.1 ms with 1, 2, 4 and 8 of them."""
 _ROUNDS, _LONGEST_ROUND = 20, 500
 """Rounds that are drawn where a run has hardly one, and the longest: longer ones differ little from their mean."""
 
@@ -168,17 +171,13 @@ def within_bound(costs: Costs, where: Where) -> StepTime:
 
 
 def _follow(costs: Costs, where: Where, waiting: Waiting) -> Followed:
-    """What the workers do with their first draws.
-
-    What a step takes more beside one other worker, it takes again for every doubling of workers: who slept meanwhile
-    finds the caches cold. Processor time per step of 1, 2, 4 and 8 paced workers: 6.3, 7.2, 9.3 and 10.1 ms.
-    """
+    """What the workers do with their first draws."""
     import numpy as np
 
     late, work, on_core, cores = _draws(costs, where)
-    doublings = math.log2(where.workers) if where.profile.sleeps else float(where.workers > 1)
-    work = np.maximum(0.0, work + costs.missing * doublings)
-    return follow(late, work, np.minimum(work, on_core), cores, waiting, costs.exchange)
+    colder = on_core * _COLDER * max(0.0, math.log2(where.workers) - 1) * where.profile.sleeps
+    work = np.maximum(0.0, work + colder + (costs.missing if where.workers > 1 else 0.0))
+    return follow(late, work, np.minimum(work, on_core + colder), cores, waiting, costs.exchange)
 
 
 def _draws(costs: Costs, where: Where, count: int | None = None) -> tuple[FloatArray, FloatArray, FloatArray, float]:
