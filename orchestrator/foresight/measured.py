@@ -77,8 +77,6 @@ class Measured:
     """Seconds by which the run was behind its later pace after the warm-up."""
     trip: float = 0.0
     """Mean seconds per step of calls in which the worker itself did not work: the way to the chief and back."""
-    dispatch: float = 0.0
-    """Processor seconds of the chief among `cpu`."""
 
 
 def measured(path: Path) -> Measured:
@@ -157,14 +155,13 @@ def _read(run: StoredRun, path: Path) -> Measured:
         gap=float(np.mean([pieces.gap for pieces in known])),
         sleep=float(np.mean([pieces.sleep for pieces in known])),
         input_wait=None if None in waits else float(np.mean([w for w in waits if w is not None])),
-        cpu=None if cpu is None else sum(cpu.values()) / 100 / batches_per_s,
+        cpu=None if cpu is None else cpu / 100 / batches_per_s,
         staleness=result.staleness.mean if result.staleness else None,
         estimates_noise=bool(run.spec.get("gradient_noise")),
         noise=noise.batch if noise else None,
         curve=tuple(_points(scores)),
         start=start,
         trip=float(np.mean([pieces.trip for pieces in known])),
-        dispatch=0.0 if cpu is None else cpu.get("chief:0", 0.0) / 100 / batches_per_s,
     )
 
 
@@ -213,15 +210,15 @@ def _wall_clock(ends: Sequence[float]) -> tuple[FloatArray, float]:
     return pace, max(0.0, float(clock[0] - (first + 1) * (clock[-1] - clock[0]) / (marks[-1] - marks[0])))
 
 
-def _cpu_percent(metrics: Metrics) -> dict[str, float] | None:
-    """Mean processor use of each task but the evaluator while the last leg trained; 100 is one core."""
+def _cpu_percent(metrics: Metrics) -> float | None:
+    """Mean processor use of all tasks but the evaluator together while the last leg trained; 100 is one core."""
     rows = metrics.rows(
         "SELECT task, AVG(cpu_percent) FROM host_samples WHERE task NOT LIKE 'evaluator%' "
         "AND time >= (SELECT MAX(time) FROM events WHERE kind = 'leg_started') "
         "AND time <= (SELECT MAX(time) FROM events WHERE kind = 'leg_finished') GROUP BY task"
     )
-    values = {str(task): float(cpu) for task, cpu in rows if cpu is not None}
-    return values if rows and len(values) == len(rows) else None
+    values = [cpu for _, cpu in rows]
+    return None if not values or any(cpu is None for cpu in values) else float(sum(values))
 
 
 def _points(scores: Sequence[tuple[Any, ...]]) -> list[Point]:

@@ -28,9 +28,6 @@ FEWEST_DRAWS, MOST_DRAWS = 20, 1000
 _AFTER_EXCHANGE = 0.5
 """Share of a step's processor time after its exchange. With one of 8 workers late by 0.18 s, steps took 23 ms beyond
 its sleep, of 10 ms of processor time each: a share of 0.5 makes 25 ms of it, none 10."""
-_COLDER = 0.2
-"""Share by which the processor time of a step grows with every doubling of workers that sleep in between, and then find
-the caches cold: 6.3, 7.2, 9.3 and 10.1 ms with 1, 2, 4 and 8 of them."""
 _ROUNDS, _LONGEST_ROUND = 20, 500
 """Rounds that are drawn where a run has hardly one, and the longest: longer ones differ little from their mean."""
 
@@ -45,11 +42,13 @@ class Costs:
     """Seconds of `work` in which it needs a core; 0 if every worker has cores of its own."""
     exchange: float = 0.0
     """Seconds of an exchange with one other worker, without waiting for it; where workers queue, the seconds that
-    parameter servers and chief need for an update, one at a time."""
+    the parameter servers need for an update, one at a time."""
     exposed: float = 1.0
     """Where workers queue, the share of `work` and exchange between reading the weights and updating them."""
     missing: float = 0.0
     """Seconds that a step takes beyond that beside another worker that queues; negative if it takes less."""
+    colder: float = 0.0
+    """Share by which the seconds on a core grow with every doubling of workers that sleep, beyond two."""
     factor: float = 1.0
     """By how much steps of two workers took longer than this model says: corrects those of several workers."""
 
@@ -175,7 +174,7 @@ def _follow(costs: Costs, where: Where, waiting: Waiting) -> Followed:
     import numpy as np
 
     late, work, on_core, cores = _draws(costs, where)
-    colder = on_core * _COLDER * max(0.0, math.log2(where.workers) - 1) * where.profile.sleeps
+    colder = on_core * costs.colder * max(0.0, math.log2(where.workers) - 1) * where.profile.sleeps
     work = np.maximum(0.0, work + colder + (costs.missing if where.workers > 1 else 0.0))
     return follow(late, work, np.minimum(work, on_core + colder), cores, waiting, costs.exchange)
 

@@ -75,7 +75,7 @@ def test_steps_together_on_shared_cores_are_what_their_makespan_says() -> None:
 
 
 def test_a_formula_for_workers_that_sleep_counts_those_who_wake_up_together() -> None:
-    costs, paced = Costs(np.full(10, 0.01), cpu=0.01), Profile.parse("lognormal:sigma=0.0001,step=0.06")
+    costs, paced = Costs(np.full(10, 0.01), cpu=0.01, colder=0.2), Profile.parse("lognormal:sigma=0.0001,step=0.06")
     seconds = {waits: FORMULAS[waits](costs, Where(8, 2, paced, number=1)).seconds for waits in ("servers", "quorum")}
     colder = 1.4 * 0.01  # than beside one other worker
     assert seconds["quorum"] == pytest.approx(0.06 + 8 * colder / 2, rel=0.03)  # all begin a version together
