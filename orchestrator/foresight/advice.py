@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from statistics import fmean
 from typing import Any
 
 from orchestrator.doctor import machine
@@ -53,8 +52,7 @@ def advise(
     seen = evidence(found.runs, float(machine.cores(machine.ROOT).usable), spec.seed, spec.samples)
     learned = _learned(spec, found)
     cases = _cases(spec, chosen, up_to)
-    starts = _starts(found)
-    predictions = predict(cases, seen, learned, starts, spec.seed)
+    predictions = predict(cases, seen, learned, spec.seed)
     document = {
         "schema": 1,
         "job": spec.job,
@@ -66,7 +64,9 @@ def advise(
         "made_by": code_and_machine(spec),
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "probe": {"folder": str(found.path), "seconds": found.seconds, "reused": found.reused, **_facts(found, seen)},
-        "predictions": [{**_row(spec, p), "start_seconds": starts.get(p.case.mode, 0.0)} for p in predictions],
+        "predictions": [
+            {**_row(spec, p), "start_seconds": seen.start(p.case.mode, p.case.workers)} for p in predictions
+        ],
         "recommendation": recommend(spec, predictions),
         "tips": tips(seen, predictions, spec.batch_size),
     }
@@ -147,14 +147,6 @@ def _learned(spec: RunSpec, found: Probe) -> Learned | str:
     noise = next((run.noise for run in found.runs.values() if run.noise is not None), None)
     interval = float(spec.eval_every or max(1, (spec.samples or 0) // 20))
     return Learned(target, curves, noise, interval)
-
-
-def _starts(found: Probe) -> dict[str, float]:
-    """Seconds that runs of a mode lose at their start; the mean over its runs."""
-    by_mode: dict[str, list[float]] = {}
-    for run in found.runs.values():
-        by_mode.setdefault(run.mode, []).append(run.start)
-    return {mode: fmean(values) for mode, values in by_mode.items()}
 
 
 def _facts(found: Probe, seen: Evidence) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from orchestrator.foresight.measured import WARM_UP, Measured
@@ -70,6 +71,15 @@ class Evidence:
         """The run of `mode` with several workers."""
         return next((run for (other, workers), run in self.runs.items() if other == mode and workers > 1), None)
 
+    def start(self, mode: str, workers: int) -> float:
+        """Seconds that a run loses at its start, where the first steps of every worker need a core for longer."""
+
+        def turns(count: int) -> float:
+            return max(1.0, count / self.cores)
+
+        lost = [run.start / turns(run.workers) for run in self.runs.values() if run.mode == mode]
+        return turns(workers) * fmean(lost) if lost else 0.0
+
 
 def evidence(runs: Mapping[str, Measured], cores: float, seed: int, samples: int | None = None) -> Evidence:
     """The runs of a probe by what they are, without those that also estimated gradient noise."""
@@ -113,7 +123,7 @@ def _together(mode: str, found: Evidence, batch: int, random: Random | None) -> 
     work = np.concatenate([_resampled(sample, random) for sample in run.work]) + run.gap
     if run.cpu is None:
         return "the processor time of its tasks was not measured"
-    without, where = Costs(work, cpu=run.cpu), found.where_measured(run)
+    without, where = Costs(work, cpu=run.cpu, colder=_COLDER), found.where_measured(run)
     if run.sleep and run.exchange is not None:  # long sleeps, which are few, would hide what they are compared with
         each = float(np.median(run.exchange))
         return replace(without, exchange=each * (where.number if traits(mode).waits_for == "rounds" else 1))

@@ -74,7 +74,8 @@ class Measured:
     """Gradient noise scale in samples; None if not measured."""
     curve: tuple[Point, ...]
     start: float
-    """Seconds by which the run was behind its later pace after the warm-up."""
+    """Seconds by which the run was behind its later pace after the warm-up, or, if its workers sleep, after their first
+    call."""
     trip: float = 0.0
     """Mean seconds per step of calls in which the worker itself did not work: the way to the chief and back."""
 
@@ -137,6 +138,8 @@ def _read(run: StoredRun, path: Path) -> Measured:
             f"{path} holds too few step times: train it for a few seconds longer, and with the monitor (--monitor)."
         )
     clock, start = _wall_clock([float(c) for _, c in taken])
+    if profile.sleeps:
+        start = max(pieces.late for pieces in known)
     exchanges = [pieces.exchange for pieces in known]
     least = min((e for e in exchanges if e is not None), key=np.mean, default=None)
     batches_per_s = (workers if row.lockstep else 1) / float(clock.mean())
@@ -173,6 +176,8 @@ class _Pieces:
     trip: float
     sleep: float
     input_wait: float | None
+    late: float
+    """Seconds of the first call beyond its sleep and what its steps took later."""
 
 
 def _worker(rows: Sequence[tuple[Any, ...]], times: StepTimes, worker: int) -> _Pieces | None:
@@ -186,6 +191,7 @@ def _worker(rows: Sequence[tuple[Any, ...]], times: StepTimes, worker: int) -> _
     clock, seconds, busy = (np.array([row[column] for row in rows], np.float64) for column in (2, 3, 4))
     ends = np.cumsum(steps)
     slept = np.add.reduceat(times.sleeps(worker, int(ends[-1])), np.concatenate([[0], ends[:-1]]))
+    awake = seconds - slept
     exchange = np.array([0.0 if row[6] is None else row[6] for row in rows])
     waited = [row[5] for row in rows[first:]]
     later, total = slice(first, None), float(steps[first:].sum())
@@ -196,6 +202,7 @@ def _worker(rows: Sequence[tuple[Any, ...]], times: StepTimes, worker: int) -> _
         trip=max(0.0, float((seconds - busy)[later].sum()) / total),
         sleep=float(slept[later].sum()) / total,
         input_wait=None if None in waited else float(sum(waited)) / total,
+        late=max(0.0, float(awake[0] - steps[0] * np.median((awake / steps)[later]))),
     )
 
 

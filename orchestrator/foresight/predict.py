@@ -48,23 +48,20 @@ class _Outcome:
     seconds: float | None
 
 
-def predict(
-    cases: Sequence[Case], found: Evidence, learned: Learned | str, starts: Mapping[str, float], seed: int
-) -> list[Prediction]:
+def predict(cases: Sequence[Case], found: Evidence, learned: Learned | str, seed: int) -> list[Prediction]:
     """Predict `cases`; gains are over the first of them.
 
-    `learned` is a text, the reason, if nothing is known of the samples to a target. `starts` are the seconds by which
-    runs of a mode are late at the beginning.
+    `learned` is a text, the reason, if nothing is known of the samples to a target.
     """
     import numpy as np
 
     settings = [_Setting.of(case, found) for case in cases]
-    once = _outcomes(settings, found, learned, starts, None)
+    once = _outcomes(settings, found, learned, None)
     few = [setting.with_few_draws() for setting in settings]
-    parts = _outcomes(few, found, learned, starts, None)
+    parts = _outcomes(few, found, learned, None)
     scaled = [setting.scaled(whole, part) for setting, whole, part in zip(few, once, parts, strict=True)]
     random = np.random.default_rng(seed)
-    again = [_outcomes(scaled, found, learned, starts, random) for _ in range(RESAMPLES)]
+    again = [_outcomes(scaled, found, learned, random) for _ in range(RESAMPLES)]
     return [_prediction(index, cases, once, again, learned) for index in range(len(cases))]
 
 
@@ -103,7 +100,6 @@ def _outcomes(
     settings: Sequence[_Setting],
     found: Evidence,
     learned: Learned | str,
-    starts: Mapping[str, float],
     random: Random | None,
 ) -> list[_Outcome | str]:
     """Each case predicted once, from the measurements or from a resample; a text says why one is not."""
@@ -125,7 +121,11 @@ def _outcomes(
         factor = setting.scale * error
         step = replace(step, seconds=step.seconds * factor, batches_per_s=step.batches_per_s / factor)
         samples = None if isinstance(needed, str) else needed(case, step)
-        seconds = None if samples is None else starts.get(case.mode, 0.0) + samples / (step.batches_per_s * case.batch)
+        seconds = (
+            None
+            if samples is None
+            else found.start(case.mode, case.workers) + samples / (step.batches_per_s * case.batch)
+        )
         outcomes.append(_Outcome(step, samples, seconds))
     return outcomes
 

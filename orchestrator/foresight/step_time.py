@@ -174,9 +174,8 @@ def _follow(costs: Costs, where: Where, waiting: Waiting) -> Followed:
     import numpy as np
 
     late, work, on_core, cores = _draws(costs, where)
-    colder = on_core * costs.colder * max(0.0, math.log2(where.workers) - 1) * where.profile.sleeps
-    work = np.maximum(0.0, work + colder + (costs.missing if where.workers > 1 else 0.0))
-    return follow(late, work, np.minimum(work, on_core + colder), cores, waiting, costs.exchange)
+    work = np.maximum(0.0, work + (costs.missing if where.workers > 1 else 0.0))
+    return follow(late, work, np.minimum(work, on_core), cores, waiting, costs.exchange)
 
 
 def _draws(costs: Costs, where: Where, count: int | None = None) -> tuple[FloatArray, FloatArray, FloatArray, float]:
@@ -186,8 +185,10 @@ def _draws(costs: Costs, where: Where, count: int | None = None) -> tuple[FloatA
 
     delays = where.delays(float(costs.work.mean()), count)
     work = np.random.default_rng(where.seed).choice(costs.work, delays.shape)
+    on_core = np.minimum(work, costs.cpu)
+    colder = on_core * costs.colder * max(0.0, math.log2(where.workers) - 1) * where.profile.sleeps
     at_a_time = max(1.0, costs.cpu / max(1e-9, float(costs.work.mean())))
-    return delays, work, np.minimum(work, costs.cpu), max(1.0, where.cores / at_a_time)
+    return delays, work + colder, on_core + colder, max(1.0, where.cores / at_a_time)
 
 
 def queued(costs: Costs, where: Where) -> float:

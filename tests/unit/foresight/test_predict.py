@@ -35,7 +35,7 @@ def learned(probe: object, target: MetricTarget = TARGET) -> Learned:
 
 def predicted(probe: object, *cases: Case, known: Learned | str | None = None) -> list[Prediction]:
     found = evidence(probe, 64, 0)
-    return predict([Case("single", 1, 32), *cases], found, known or learned(probe), {}, 0)
+    return predict([Case("single", 1, 32), *cases], found, known or learned(probe), 0)
 
 
 def test_step_times_of_more_workers() -> None:
@@ -97,9 +97,7 @@ def test_what_the_probe_did_not_measure_is_null_with_the_reason() -> None:
 def test_shared_cores_are_the_limit() -> None:
     probe = a_probe(cpu=0.01)
     found = evidence(probe, 2, 0)
-    _, sync, free = predict(
-        [Case("single", 1, 32), Case("sync", 8, 32), Case("async", 8, 32)], found, "no target", {}, 0
-    )
+    _, sync, free = predict([Case("single", 1, 32), Case("sync", 8, 32), Case("async", 8, 32)], found, "no target", 0)
     assert sync.samples_per_s.value == pytest.approx(2 * 3200, rel=0.2)
     assert free.samples_per_s.value <= 2 * 3200 * 1.01
     assert free.saturates_at == pytest.approx(2, rel=0.1)
