@@ -177,7 +177,7 @@ class _Pieces:
     sleep: float
     input_wait: float | None
     late: float
-    """Seconds of the first call beyond its sleep and what its steps took later."""
+    """Seconds of the first call beyond its sleep, its collectives and what its steps took later."""
 
 
 def _worker(rows: Sequence[tuple[Any, ...]], times: StepTimes, worker: int) -> _Pieces | None:
@@ -191,8 +191,8 @@ def _worker(rows: Sequence[tuple[Any, ...]], times: StepTimes, worker: int) -> _
     clock, seconds, busy = (np.array([row[column] for row in rows], np.float64) for column in (2, 3, 4))
     ends = np.cumsum(steps)
     slept = np.add.reduceat(times.sleeps(worker, int(ends[-1])), np.concatenate([[0], ends[:-1]]))
-    awake = seconds - slept
     exchange = np.array([0.0 if row[6] is None else row[6] for row in rows])
+    awake = seconds - exchange - slept
     waited = [row[5] for row in rows[first:]]
     later, total = slice(first, None), float(steps[first:].sum())
     return _Pieces(
