@@ -37,6 +37,8 @@ MODEL_ERROR: Mapping[Waits, float] = {
 }
 """Standard deviation of the logarithm of measured over predicted step times, by what they wait for; times the root of
 the share of a step that is not slept, as paced workers were found to differ less (docs/foresight.md)."""
+REPEAT_ERROR = 0.03
+"""What is added to it: by how much step times of the same run differ from one time to the next, asleep or not."""
 SAMPLES_ERROR = 0.15
 """The same for samples to a target: what one seed differs from another."""
 
@@ -117,7 +119,8 @@ def _outcomes(
             continue
         step = FORMULAS[waits](own, setting.where)
         awake = max(0.0, 1 - setting.asleep / (step.seconds * setting.scale))
-        error = 1.0 if random is None else math.exp(random.normal(0, MODEL_ERROR[waits] * awake**0.5))
+        deviation = math.hypot(MODEL_ERROR[waits] * awake**0.5, REPEAT_ERROR)
+        error = 1.0 if random is None else math.exp(random.normal(0, deviation))
         factor = setting.scale * error
         step = replace(step, seconds=step.seconds * factor, batches_per_s=step.batches_per_s / factor)
         samples = None if isinstance(needed, str) else needed(case, step)
