@@ -20,8 +20,9 @@ pytestmark = pytest.mark.unit
 STEPS, CALL = 200, 5
 
 
-def write(folder: Path, *, straggler: str = "none", busy: bool = True, steps: int = STEPS) -> Path:
-    """Two workers in lockstep: 10 ms of work (worker 1: 12 ms), 2 ms of exchange and 1 ms between calls, per step."""
+def write(folder: Path, *, straggler: str = "none", busy: bool = True, steps: int = STEPS, late: float = 0.0) -> Path:
+    """Two workers in lockstep: 10 ms of work (worker 1: 12 ms), 2 ms of exchange and 1 ms between calls, per step. The
+    first call of worker 1 takes `late` seconds more."""
     store = RunStore(folder)
     store.write_spec(
         {"job": "digits", "mode": "sync", "workers": 2, "batch_size": 32, "straggler": straggler, "seed": 3}
@@ -33,13 +34,16 @@ def write(folder: Path, *, straggler: str = "none", busy: bool = True, steps: in
         for worker in range(2)
     ]
     slept = np.max(sleeps, axis=0)
-    ends = np.cumsum(0.012 + 0.002 + 0.001 + slept)
+    ends = late + np.cumsum(0.012 + 0.002 + 0.001 + slept)
     for worker, work in enumerate((0.010, 0.012)):
         news: list[object] = []
         for last in range(CALL - 1, steps, CALL):
             own = sum(sleeps[worker][last - CALL + 1 : last + 1])
-            seconds = CALL * 0.014 + float(slept[last - CALL + 1 : last + 1].sum())
-            waited = seconds - own - CALL * work  # in the collective, for the other worker and the exchange
+            begins = late if last < CALL else 0.0
+            seconds = begins + CALL * 0.014 + float(slept[last - CALL + 1 : last + 1].sum())
+            waited = (
+                seconds - own - CALL * work - begins * worker
+            )  # in the collective
             spent = seconds if busy else None
             news.append(CallTiming("r", worker, last + 1, CALL, float(ends[last]), seconds, spent, 0.0005, waited, 0.0))
         store.add(1, ReplicaStatus(Task("worker", worker), ReplicaState.TRAINING, tuple(news)))
@@ -77,6 +81,11 @@ def test_sleeps_are_taken_out_of_the_work(folder: Path) -> None:
     assert [work.mean() for work in found.work] == pytest.approx([0.010, 0.012])
     assert found.sleep == pytest.approx(0.045)
     assert found.clock.mean() == pytest.approx(0.075)
+
+
+@pytest.mark.parametrize("straggler", ["none", "persistent:worker=1,factor=2,step=0.03"])
+def test_a_late_start_is_that_of_the_slowest_worker_without_its_wait(folder: Path, straggler: str) -> None:
+    assert measured(write(folder, late=0.2, straggler=straggler)).start == pytest.approx(0.2, abs=0.02)
 
 
 def test_a_run_without_a_monitor_is_refused(folder: Path) -> None:

@@ -94,6 +94,13 @@ def test_what_the_probe_did_not_measure_is_null_with_the_reason() -> None:
     assert "async" in (free.gain.reason or "")
 
 
+def test_first_steps_of_more_workers_than_cores_come_later() -> None:
+    late = dataclasses.replace(a_probe()["sync 2"], start=0.1)
+    found = evidence({**a_probe(), "sync 2": late}, 2, 0)
+    assert [found.start("sync", workers) for workers in (1, 2, 4, 8)] == pytest.approx([0.1, 0.1, 0.2, 0.4])
+    assert found.start("local:16", 2) == 0  # not measured
+
+
 def test_shared_cores_are_the_limit() -> None:
     probe = a_probe(cpu=0.01)
     found = evidence(probe, 2, 0)
