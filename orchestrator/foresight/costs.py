@@ -120,7 +120,7 @@ def _together(mode: str, found: Evidence, batch: int, random: Random | None) -> 
     run = found.several(mode)
     if run is None:
         return f"the probe has no run of mode {mode} with two workers"
-    work = np.concatenate([_resampled(sample, random) for sample in run.work]) + run.gap
+    work = np.concatenate([_resampled(sample, random) for sample in run.own])
     if run.cpu is None:
         return "the processor time of its tasks was not measured"
     without, where = Costs(work, cpu=run.cpu, colder=_COLDER), found.where_measured(run)
@@ -143,7 +143,7 @@ def _queueing(mode: str, found: Evidence, batch: int, random: Random | None) -> 
         return f"the probe has no runs of mode {mode} with one and two workers"
     if run.cpu is None:
         return "the processor time of its tasks was not measured"
-    work, own = _awake(one, random), _awake(run, random, waits=traits(mode).bounded)
+    work, own = _awake(one, random), _awake(run, random)
     exposed = min(1.0, (run.staleness or 0.0) * float(run.clock.mean() / own.mean()) * run.workers / (run.workers - 1))
     without = Costs(work, cpu=run.cpu, exposed=exposed, colder=_COLDER if traits(mode).shares_memory else 0.0)
     followed = found.profile.sleeps or traits(mode).bounded
@@ -151,18 +151,16 @@ def _queueing(mode: str, found: Evidence, batch: int, random: Random | None) -> 
     return replace(without, missing=float(own.mean() - work.mean()) - others)
 
 
-def _awake(run: Measured, random: Random | None, *, waits: bool = False) -> FloatArray:
+def _awake(run: Measured, random: Random | None) -> FloatArray:
     """Seconds of a worker's steps without its sleeps.
 
-    Long sleeps are few in a probe, and the wall clock says little of the rest: then they are taken from the steps
-    themselves, from the ways to the chief, and from the gaps between calls unless workers `waits` for each other there.
+    Long sleeps are few in a probe, and the wall clock says little of the rest: then they are the steps' own.
     """
     import numpy as np
 
     if not run.sleep:
         return _positive(run.workers * _resampled(run.clock, random))
-    work = np.concatenate([_resampled(sample, random) for sample in run.work])
-    return _positive(work + run.trip + (0.0 if waits else run.gap))
+    return _positive(np.concatenate([_resampled(sample, random) for sample in run.own]))
 
 
 def _quorum(mode: str, found: Evidence, batch: int, random: Random | None) -> Costs | str:
@@ -175,7 +173,7 @@ def _quorum(mode: str, found: Evidence, batch: int, random: Random | None) -> Co
     if run.cpu is None:
         return "the processor time of its tasks was not measured"
     if run.sleep:
-        return Costs(_awake(run, random, waits=True), cpu=run.cpu)
+        return Costs(_awake(run, random), cpu=run.cpu)
     work = np.concatenate([_resampled(sample, random) for sample in run.work])
     cycle = run.workers * float(_resampled(run.clock, random).mean())
     found_so_far = Costs(work, cpu=run.cpu)

@@ -79,6 +79,13 @@ class Measured:
     trip: float = 0.0
     """Mean seconds per step of calls in which the worker itself did not work: the way to the chief and back."""
 
+    @property
+    def own(self) -> tuple[FloatArray, ...]:
+        """Seconds of each worker's steps without sleeps and collectives: its work, the way to the chief, and the gaps
+        between its calls unless it waits for others there."""
+        waits = traits(self.mode).waits_for in ("quorum", "bound")
+        return tuple(sample + self.trip + (0.0 if waits else self.gap) for sample in self.work)
+
 
 def measured(path: Path) -> Measured:
     """What the run in folder `path` measured.

@@ -123,7 +123,7 @@ def _times(question: Question) -> tuple[list[npt.NDArray[np.float64]], float, st
                 f"{question.source} did not measure what an exchange takes in mode {run.mode}: give --exchange-ms."
             )
         exchange = float(run.exchange.mean())
-    return list(run.work), exchange, question.straggler or run.straggler
+    return list(run.own), exchange, question.straggler or run.straggler
 
 
 def _cases(question: Question) -> Sequence[tuple[str, int]]:

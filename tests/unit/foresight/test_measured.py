@@ -70,6 +70,7 @@ def test_the_parts_of_a_step(folder: Path) -> None:
     assert found.exchange is not None
     assert found.exchange.mean() == pytest.approx(0.002)
     assert found.gap == pytest.approx(0.001)
+    assert [own.mean() for own in found.own] == pytest.approx([0.011, 0.013])
     assert found.input_wait == pytest.approx(0.0001)
     assert found.cpu is None  # no host was sampled
     assert found.staleness is None
