@@ -58,7 +58,7 @@ class Measured:
     work: tuple[FloatArray, ...]
     """Seconds that each worker spent on a step, without its sleep and its collectives."""
     exchange: FloatArray | None
-    """Seconds per step in collectives, of the worker that spent least there; None if not measured."""
+    """Seconds per step in collectives, of the worker that spent least there, the last to come; None if not measured."""
     gap: float
     """Mean seconds between two calls of a worker, per step."""
     sleep: float
@@ -147,8 +147,9 @@ def _read(run: StoredRun, path: Path) -> Measured:
     clock, start = _wall_clock([float(c) for _, c in taken])
     if profile.sleeps:
         start = max(pieces.late for pieces in known)
-    exchanges = [pieces.exchange for pieces in known]
-    least = min((e for e in exchanges if e is not None), key=np.mean, default=None)
+    exchanges = [pieces.exchange for pieces in known if pieces.exchange is not None]
+    calls = min(map(len, exchanges), default=0)
+    least = np.min([exchange[-calls:] for exchange in exchanges], axis=0) if len(exchanges) == len(known) else None
     batches_per_s = (workers if row.lockstep else 1) / float(clock.mean())
     noise = result.stability.gradient_noise
     waits = [pieces.input_wait for pieces in known]
@@ -161,7 +162,7 @@ def _read(run: StoredRun, path: Path) -> Measured:
         steps=result.steps or len(taken),
         clock=clock,
         work=tuple(pieces.work for pieces in known),
-        exchange=least if all(e is not None for e in exchanges) else None,
+        exchange=least,
         gap=float(np.mean([pieces.gap for pieces in known])),
         sleep=float(np.mean([pieces.sleep for pieces in known])),
         input_wait=None if None in waits else float(np.mean([w for w in waits if w is not None])),
@@ -225,11 +226,13 @@ def _wall_clock(ends: Sequence[float]) -> tuple[FloatArray, float]:
 
 
 def _cpu_percent(metrics: Metrics) -> float | None:
-    """Mean processor use of all tasks but the evaluator together while the last leg trained; 100 is one core."""
+    """Mean processor use of all tasks but the evaluator in the last leg, after its warm-up; 100 is one core."""
     rows = metrics.rows(
-        "SELECT task, AVG(cpu_percent) FROM host_samples WHERE task NOT LIKE 'evaluator%' "
-        "AND time >= (SELECT MAX(time) FROM events WHERE kind = 'leg_started') "
-        "AND time <= (SELECT MAX(time) FROM events WHERE kind = 'leg_finished') GROUP BY task"
+        "WITH leg AS (SELECT (SELECT MAX(time) FROM events WHERE kind = 'leg_started') AS begun, "
+        "(SELECT MAX(time) FROM events WHERE kind = 'leg_finished') AS ended) "
+        "SELECT task, AVG(cpu_percent) FROM host_samples, leg WHERE task NOT LIKE 'evaluator%' "
+        "AND time BETWEEN begun + ? * (ended - begun) AND ended GROUP BY task",
+        WARM_UP,
     )
     values = [cpu for _, cpu in rows]
     return None if not values or any(cpu is None for cpu in values) else float(sum(values))

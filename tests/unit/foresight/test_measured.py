@@ -41,9 +41,7 @@ def write(folder: Path, *, straggler: str = "none", busy: bool = True, steps: in
             own = sum(sleeps[worker][last - CALL + 1 : last + 1])
             begins = late if last < CALL else 0.0
             seconds = begins + CALL * 0.014 + float(slept[last - CALL + 1 : last + 1].sum())
-            waited = (
-                seconds - own - CALL * work - begins * worker
-            )  # in the collective
+            waited = seconds - own - CALL * work - begins * worker  # in the collective
             spent = seconds if busy else None
             news.append(CallTiming("r", worker, last + 1, CALL, float(ends[last]), seconds, spent, 0.0005, waited, 0.0))
         store.add(1, ReplicaStatus(Task("worker", worker), ReplicaState.TRAINING, tuple(news)))
