@@ -2,9 +2,9 @@
 
 For each straggler profile a probe with one and two workers; then, with the predictions frozen, a run of each mode and
 number of workers, which `regatta compare` sets against them. A mode at a time: idle replicas of others cost processor
-time too. Workers are paced, so that eight of them fit on two cores: a worker sleeps before each step, for multiples of
-`--step` seconds. Prints the errors, and the regret of the mode that has most samples per second by the predictions.
-Saves each row as it is measured.
+time too. The simulator is set against each of these runs as well, with the step times of that run. Workers are paced,
+so that eight of them fit on two cores: a worker sleeps before each step, for multiples of `--step` seconds. Prints the
+errors, and the regret of the mode that has most samples per second by the predictions. Saves rows as they are measured.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.machine import describe
+from workers.modes.registry import traits
 
 PROFILES = (
     "lognormal:sigma=0.0001",
@@ -35,7 +36,7 @@ MODES = ("sync", "async", "dampened", "ssp:3", "kasync:2", "backup:1", "local:16
 
 def regatta(folder: Path, *words: str) -> Any:
     """The document of a command that a user types."""
-    command = [sys.executable, "-m", "orchestrator.cli.main", *words, "--json", "--quiet"]
+    command = [sys.executable, "-m", "orchestrator.cli.main", *words, "--json"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(words)}: {done.stderr}")
@@ -46,7 +47,7 @@ def rows(
     folder: Path, profile: str, workers: Sequence[int], modes: Sequence[str], common: Sequence[str], minutes: float
 ) -> list[Any]:
     """Predicted and measured seconds per update of each mode and number of workers under one profile."""
-    shared = (*common, "--target", "none", "--straggler", profile)
+    shared = (*common, "--target", "none", "--straggler", profile, "--quiet")
     wide = ("--workers-up-to", str(max(workers)), "--minutes", str(minutes))
     advice = regatta(folder, "advise", *shared, *wide, "--modes", ",".join(modes))
     typer.echo(f"{profile}: probe of {advice['probe']['seconds']:.0f} s")
@@ -56,15 +57,34 @@ def rows(
         comparison = regatta(folder, "compare", *shared, *asked, "--backend", "local")
         for row in comparison["predictions"]:
             if row["quantity"] == "update_seconds":
-                each = comparison["modes"][row["variant"]]["runs"][0]["samples_per_update"]
-                found.append({"profile": profile, "workers": count, "samples_per_update": each} | row)
+                run = comparison["modes"][row["variant"]]["runs"][0]
+                own = {"samples_per_update": run["samples_per_update"], "simulated": simulated(folder, comparison, run)}
+                found.append({"profile": profile, "workers": count} | own | row)
                 typer.echo(_line(found[-1]))
     return found
 
 
+def simulated(folder: Path, comparison: Any, run: Any) -> float | None:
+    """Seconds of `run`, of `comparison`, by the simulator, from its own step times, over those that it took, less 1.
+
+    None if it was too short for its step times to be read.
+    """
+    mode, count, steps = run["mode"], run["tasks"]["worker"], run["steps"]
+    lockstep = traits(mode).lockstep
+    each = ("--modes", mode, "--workers", str(count), "--steps", str(steps if lockstep else steps // count))
+    exchange = () if lockstep else ("--exchange-ms", "0")  # which asynchronous workers count with their steps
+    path = str(Path("runs", comparison["comparison_id"], "runs", run["run_id"]))
+    try:
+        document = regatta(folder, "simulate", "--from", path, *each, *exchange)
+    except RuntimeError:
+        return None
+    seconds = document["rows"][0]["seconds"] + document["start_seconds"]
+    return float(seconds / run["seconds"]["training"] - 1)
+
+
 def _line(row: Any) -> str:
-    error = "-" if row["error"] is None else f"{100 * row['error']:+.1f} %"
-    cells = (row["profile"], row["workers"], row["variant"], _ms(row["predicted"]), _ms(row["measured"]), error)
+    errors = ("-" if error is None else f"{100 * error:+.1f} %" for error in (row["error"], row["simulated"]))
+    cells = (row["profile"], row["workers"], row["variant"], _ms(row["predicted"]), _ms(row["measured"]), *errors)
     return f"| {' | '.join(map(str, cells))} |"
 
 
@@ -88,6 +108,9 @@ def summary(found: Sequence[Any]) -> list[str]:
     ]
     mean, worst = 100 * fmean(regrets), 100 * max(regrets)
     lines.append(f"\nRegret over {len(regrets)} conditions: mean {mean:.1f} %, worst {worst:.1f} %")
+    again = [abs(row["simulated"]) for row in known if row["simulated"] is not None]
+    if again:
+        lines.append(f"Simulated from their own steps, {len(again)} runs: mean {100 * fmean(again):.1f} %")
     return lines
 
 

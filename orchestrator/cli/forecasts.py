@@ -28,6 +28,8 @@ def print_simulation(document: dict[str, Any], console: Console) -> None:
         f"stragglers: {document['straggler']}; {document['steps']:,} steps of each worker, which has a core of its "
         "own. Speedup is in batches per second, over one process."
     )
+    if document["start_seconds"]:
+        says += f" The run lost {number(document['start_seconds'], 2)} s at its start, which are not counted here."
     console.print(says, markup=False, highlight=False)
 
 

@@ -49,7 +49,7 @@ def simulate(question: Question) -> dict[str, Any]:
         UsageError: the question contradicts itself or is out of range, or the run cannot be read.
     """
     _check(question)
-    work, exchange, straggler = _times(question)
+    work, exchange, straggler, start = _times(question)
     profile = _profile(straggler)
     try:
         base = (
@@ -67,6 +67,7 @@ def simulate(question: Question) -> dict[str, Any]:
         "step_ms": 1000 * float(sum(map(_mean, work)) / len(work)),
         "exchange_ms": 1000 * exchange,
         "straggler": straggler,
+        "start_seconds": start,
         "steps": question.steps,
         "seed": question.seed,
         "rows": rows,
@@ -107,13 +108,14 @@ def _profile(text: str) -> Profile:
         raise SpecError("straggler", f"{text!r} is not allowed: {error}") from None
 
 
-def _times(question: Question) -> tuple[list[npt.NDArray[np.float64]], float, str]:
-    """Samples of the seconds of a step, the seconds of an exchange, and the straggler profile."""
+def _times(question: Question) -> tuple[list[npt.NDArray[np.float64]], float, str, float | None]:
+    """Samples of the seconds of a step, the seconds of an exchange, the straggler profile, and the seconds that the run
+    lost at its start, which no row counts."""
     import numpy as np
 
     exchange = 0.0 if question.exchange_ms is None else question.exchange_ms / 1000
     if question.source is None:
-        return [np.array([(question.step_ms or 0.0) / 1000])], exchange, question.straggler or "none"
+        return [np.array([(question.step_ms or 0.0) / 1000])], exchange, question.straggler or "none", None
     from orchestrator.foresight.measured import measured
 
     run = measured(question.source)
@@ -123,7 +125,7 @@ def _times(question: Question) -> tuple[list[npt.NDArray[np.float64]], float, st
                 f"{question.source} did not measure what an exchange takes in mode {run.mode}: give --exchange-ms."
             )
         exchange = float(run.exchange.mean())
-    return list(run.own), exchange, question.straggler or run.straggler
+    return list(run.own), exchange, question.straggler or run.straggler, run.start
 
 
 def _cases(question: Question) -> Sequence[tuple[str, int]]:

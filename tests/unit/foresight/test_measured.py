@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.foresight.measured import measured
+from orchestrator.foresight.simulate import Question, simulate
 from orchestrator.store.directory import RunStore
 from tests.unit.simulated_runs import a_run
 from workers.messages import Task
@@ -85,6 +86,12 @@ def test_sleeps_are_taken_out_of_the_work(folder: Path) -> None:
 @pytest.mark.parametrize("straggler", ["none", "persistent:worker=1,factor=2,step=0.03"])
 def test_a_late_start_is_that_of_the_slowest_worker_without_its_wait(folder: Path, straggler: str) -> None:
     assert measured(write(folder, late=0.2, straggler=straggler)).start == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_simulation_from_a_run_takes_as_long_as_the_run(folder: Path) -> None:
+    asked = Question(modes=("sync",), workers=(2,), source=write(folder, late=0.2), steps=STEPS)
+    found = simulate(asked)
+    assert found["rows"][0]["seconds"] + found["start_seconds"] == pytest.approx(0.2 + STEPS * 0.015, rel=0.02)
 
 
 def test_a_run_without_a_monitor_is_refused(folder: Path) -> None:
