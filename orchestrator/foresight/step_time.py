@@ -162,7 +162,7 @@ def by_quorum(costs: Costs, where: Where) -> StepTime:
 def within_bound(costs: Costs, where: Where) -> StepTime:
     """Workers queue for servers and cores, and those that are too far ahead wait for the slowest."""
     late, work = float(where.delays(float(costs.work.mean())).mean()), float(costs.work.mean()) + costs.missing
-    call = min(max(1, round(TARGET_CALL_SECONDS / (late + work))), where.number + 1)
+    call = min(max(1, round(TARGET_CALL_SECONDS / max(1e-9, late + work))), where.number + 1)
     waiting = Bound(where.workers, call, (where.number + 1) // call - 1)
     seconds = _follow(costs, where, waiting).seconds(where.workers)
     exposed = costs.exposed * max(0.0, seconds - late) / seconds
