@@ -1,8 +1,8 @@
 """Judges `regatta advise`: `python -m benchmarks.foresight`, half an hour on two cores.
 
 For each straggler profile a probe with one and two workers; then, with the predictions frozen, a run of each mode and
-number of workers, which `regatta compare` sets against them. A mode at a time: idle replicas of others cost processor
-time too. The simulator is set against each of these runs as well, with the step times of that run. Workers are paced,
+number of workers, which `regatta compare` sets against them. A mode at a time: many idle replicas of others cost time
+too. The simulator is set against each of these runs as well, with the step times of that run. Workers are paced,
 so that eight of them fit on two cores: a worker sleeps before each step, for multiples of `--step` seconds. Prints the
 errors, and the regret of the mode that has most samples per second by the predictions. Saves rows as they are measured.
 """

@@ -46,7 +46,7 @@ class Costs:
     exposed: float = 1.0
     """Where workers queue, the share of `work` and exchange between reading the weights and updating them."""
     missing: float = 0.0
-    """Seconds that a step takes beyond that beside another worker that queues; negative if it takes less."""
+    """Seconds that a step takes beyond this model beside other workers that queue; negative if it takes less."""
     colder: float = 0.0
     """Share by which the seconds on a core grow with every doubling of workers that sleep, beyond two."""
     factor: float = 1.0
@@ -126,12 +126,13 @@ def queueing(costs: Costs, where: Where) -> StepTime:
     Workers that are late by the same time on average are one class; their think time is what they do not queue for.
     Such a network meets at random; workers that sleep wake up together, and are followed instead.
     """
-    cpu, kinds, found = _network(costs, where)
-    seconds = where.workers / found.updates
+    late = float(where.delays(float(costs.work.mean())).mean())
     if where.profile.sleeps and where.workers > 1:
         seconds = _follow(costs, where, Free()).seconds(where.workers)
-    seconds = max(seconds, where.workers * max(cpu, costs.exchange))  # no station does more than all of its time
-    late = sum(late * count for late, count in kinds) / where.workers
+    else:
+        seconds = where.workers / _network(costs, where)[1].updates
+    # No station does more than all of its time.
+    seconds = max(seconds, where.workers * max(_station_seconds(costs, where), costs.exchange))
     staleness = (where.workers - 1) * costs.exposed * max(0.0, seconds - late) / seconds
     return StepTime(seconds, where.workers / seconds, staleness, _saturates(costs, where, late))
 
@@ -193,8 +194,9 @@ def _draws(costs: Costs, where: Where, count: int | None = None) -> tuple[FloatA
 
 def queued(costs: Costs, where: Where) -> float:
     """Mean seconds by which a step takes longer because others, which come at random, need servers and cores too."""
-    cpu, kinds, found = _network(costs, where)
-    return sum(seconds * count for seconds, (_, count) in zip(found.response, kinds, strict=True)) / where.workers - cpu
+    kinds, found = _network(costs, where)
+    response = sum(seconds * count for seconds, (_, count) in zip(found.response, kinds, strict=True)) / where.workers
+    return response - _station_seconds(costs, where)
 
 
 def crowded(costs: Costs, where: Where) -> float:
@@ -203,22 +205,24 @@ def crowded(costs: Costs, where: Where) -> float:
     return own.seconds(where.workers) - alone.seconds(where.workers)
 
 
-def _network(costs: Costs, where: Where) -> tuple[float, list[tuple[float, int]], Rates]:
-    """Seconds of a step in the queue for the cores, the kinds of workers, and what their network does."""
-    work = float(costs.work.mean())
-    # A station of `cores` servers counts as one of as many times the speed after a delay (`queueing.rates`).
-    cpu = min(costs.cpu / max(1.0, where.cores), work)
+def _network(costs: Costs, where: Where) -> tuple[list[tuple[float, int]], Rates]:
+    """The kinds of workers, and what their network does."""
+    work, cpu = float(costs.work.mean()), _station_seconds(costs, where)
     kinds = _kinds(where.delays(work).mean(axis=0))
     more = costs.missing if where.workers > 1 else 0.0
     classes = [Workers(count, max(0.0, late + work + more - cpu)) for late, count in kinds]
-    return cpu, kinds, rates(classes, [Station(costs.exchange), Station(cpu)])
+    return kinds, rates(classes, [Station(costs.exchange), Station(cpu)])
+
+
+def _station_seconds(costs: Costs, where: Where) -> float:
+    """Seconds of a step in the queue for the cores, which counts as one server of as many times the speed after a delay
+    (`queueing.rates`)."""
+    return min(costs.cpu / max(1.0, where.cores), float(costs.work.mean()))
 
 
 def _saturates(costs: Costs, where: Where, late: float) -> float | None:
     """Number of workers, each `late` by so many seconds, beyond which the cores or the servers are the limit."""
-    work = float(costs.work.mean())
-    cpu = min(costs.cpu / max(1.0, where.cores), work)
-    whole = late + work + costs.exchange
+    cpu, whole = _station_seconds(costs, where), late + float(costs.work.mean()) + costs.exchange
     limit = min(saturation(whole - costs.exchange, costs.exchange), saturation(whole - cpu, cpu))
     return limit if limit < float("inf") else None
 
